@@ -1,0 +1,1 @@
+"""A lean engine that mass-produces synthetic cells from a bundle. Imports no torch."""

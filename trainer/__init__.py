@@ -1,0 +1,1 @@
+"""Pictures in, a hypernetwork and a merged UNet out (torch, diffusers)."""

@@ -1,0 +1,165 @@
+"""Latent-diffusion bases in the diffusers folder layout: a new small one, or one on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from engine.errors import RequestError
+
+__all__ = ["PRESETS", "Base", "BasePreset", "encode_prompts", "open_base", "prompt_of"]
+
+
+@dataclass(frozen=True)
+class BasePreset:
+    """Widths of a base; every latent pixel stands for 2**(len(vae_channels) - 1) picture pixels."""
+
+    vae_channels: tuple[int, ...]
+    latent_channels: int
+    unet_channels: tuple[int, ...]
+    """The first level is convolutional, the others attend to the prompt."""
+    attention_heads: int
+    norm_groups: int
+    text_width: int
+    text_layers: int
+    prompt_tokens: int = 16
+
+
+PRESETS = {
+    "small": BasePreset((16, 32, 96, 128), 8, (96, 128, 160), 4, 16, 64, 2),
+    "tiny": BasePreset((8, 16, 32), 4, (16, 32), 2, 8, 16, 1, 8),
+}
+
+
+@dataclass
+class Base:
+    """The five parts of a base. Latents: (B, C, h, w) float32, multiplied by vae.config.scaling_factor."""
+
+    vae: AutoencoderKL
+    unet: UNet2DConditionModel
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    scheduler: DDIMScheduler
+
+    @classmethod
+    def new(cls, preset: BasePreset, captions: Iterable[str], size: int) -> Base:
+        """A base of random weights for pictures of `size` pixels; `captions` make its vocabulary."""
+        down = len(preset.vae_channels)
+        levels = len(preset.unet_channels)
+        vae = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * down,
+            up_block_types=("UpDecoderBlock2D",) * down,
+            block_out_channels=preset.vae_channels,
+            layers_per_block=1,
+            latent_channels=preset.latent_channels,
+            norm_num_groups=8,
+            sample_size=size,
+            scaling_factor=1.0,
+            # Without attention the autoencoder is convolutional and can be trained on crops.
+            mid_block_add_attention=False,
+        )
+        unet = UNet2DConditionModel(
+            sample_size=size // 2 ** (down - 1),
+            in_channels=preset.latent_channels,
+            out_channels=preset.latent_channels,
+            layers_per_block=1,
+            block_out_channels=preset.unet_channels,
+            down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * (levels - 1)),
+            up_block_types=(*("CrossAttnUpBlock2D",) * (levels - 1), "UpBlock2D"),
+            cross_attention_dim=preset.text_width,
+            attention_head_dim=preset.attention_heads,
+            norm_num_groups=preset.norm_groups,
+        )
+        tokenizer = _new_tokenizer(captions, preset.prompt_tokens)
+        config = CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=preset.text_width,
+            intermediate_size=2 * preset.text_width,
+            num_hidden_layers=preset.text_layers,
+            num_attention_heads=2,
+            max_position_embeddings=preset.prompt_tokens,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        # Stable Diffusion 1.5's schedule; no clipping, for latents are not pictures.
+        scheduler = DDIMScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            clip_sample=False,
+            set_alpha_to_one=False,
+            steps_offset=1,
+        )
+        return cls(vae, unet, CLIPTextModel(config), tokenizer, scheduler)
+
+    def save(self, folder: Path) -> None:
+        """Write a folder that StableDiffusionPipeline.from_pretrained opens."""
+        StableDiffusionPipeline(
+            vae=self.vae,
+            unet=self.unet,
+            text_encoder=self.text_encoder,
+            tokenizer=self.tokenizer,
+            scheduler=self.scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        ).save_pretrained(folder)
+
+
+def open_base(folder: Path) -> Base:
+    """Open a diffusers folder on disk, safetensors only. Raises RequestError where it is none."""
+    parts = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
+    for name in ("model_index.json", "tokenizer", "scheduler", *parts):
+        if not (folder / name).exists():
+            raise RequestError(
+                f"The base {folder}",
+                found=f"no {name} in it",
+                expected="a Stable Diffusion folder in the diffusers layout",
+                mend="name the folder that `python -m trainer pretrain` or `save_pretrained` wrote",
+            )
+    loaded = {
+        name: kind.from_pretrained(folder / name, use_safetensors=True, torch_dtype=torch.float32, local_files_only=True)
+        for name, kind in parts.items()
+    }
+    return Base(
+        **loaded,
+        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+        scheduler=DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
+    )
+
+
+def prompt_of(class_name: str) -> str:
+    """The default prompt of a class: its name, underscores as spaces."""
+    return class_name.replace("_", " ")
+
+
+def encode_prompts(base: Base, prompts: list[str]) -> torch.Tensor:
+    """Token embeddings (len(prompts), T, D) float32 of the text encoder's last layer."""
+    length = base.tokenizer.model_max_length
+    tokens = base.tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    return base.text_encoder(tokens.input_ids.to(base.text_encoder.device))[0]
+
+
+def _new_tokenizer(captions: Iterable[str], length: int) -> CLIPTokenizer:
+    """CLIP's byte-level BPE with just the merges that make each word of the captions one token."""
+    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", continuing_subword_prefix=""))
+    bpe.normalizer = normalizers.Lowercase()
+    bpe.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer = trainers.BpeTrainer(
+        vocab_size=10_000, min_frequency=1, end_of_word_suffix="</w>", show_progress=False
+    )
+    bpe.train_from_iterator(sorted(set(captions)), trainer)
+    merges = [(left, right) for left, right in json.loads(bpe.to_str())["model"]["merges"]]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*letters, *(letter + "</w>" for letter in letters), *(left + right for left, right in merges)]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=length)

@@ -1,0 +1,62 @@
+"""Prepared pictures in memory, and the geometry that doubles as augmentation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engine.errors import RequestError
+from trainer.pictures import find_pictures, read_picture
+
+__all__ = ["PictureSet", "read_set", "to_model_range", "turn"]
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """pictures: (N, 3, S, S) uint8; labels: (N,) int64, indices into class_names."""
+
+    pictures: torch.Tensor
+    labels: torch.Tensor
+    class_names: list[str]
+
+    @property
+    def size(self) -> int:
+        """Side of a picture in pixels."""
+        return self.pictures.shape[-1]
+
+
+def read_set(folders: list[Path]) -> PictureSet:
+    """Read every class of every folder. Raises RequestError unless all are squares of one size."""
+    pictures, labels, class_names = [], [], []
+    for folder in folders:
+        for name, paths in find_pictures(folder).items():
+            if name not in class_names:
+                class_names.append(name)
+            for path in paths:
+                picture = np.asarray(read_picture(path))
+                first = pictures[0].shape if pictures else (picture.shape[0],) * 2 + (3,)
+                if picture.shape != first:
+                    raise RequestError(
+                        f"The picture {path}",
+                        found=f"{picture.shape[1]} x {picture.shape[0]} pixels",
+                        expected=f"{first[1]} x {first[1]}, as the first picture",
+                        mend="run `python -m trainer prepare` first; it makes squares of one size",
+                    )
+                pictures.append(picture)
+                labels.append(class_names.index(name))
+    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+    return PictureSet(stacked, torch.tensor(labels), class_names)
+
+
+def to_model_range(pictures: torch.Tensor) -> torch.Tensor:
+    """uint8 [0, 255] -> float32 [-1, 1]."""
+    return pictures.float() / 127.5 - 1
+
+
+def turn(pictures: torch.Tensor, which: int) -> torch.Tensor:
+    """One of the eight symmetries of the square, which in 0..7, of pictures (..., S, S)."""
+    pictures = torch.rot90(pictures, which % 4, (-2, -1))
+    return pictures.flip(-1) if which >= 4 else pictures

@@ -1,0 +1,73 @@
+"""`pretrain`: a small latent-diffusion base of Stable Diffusion's parts, from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from engine.errors import RequestError
+from trainer.autoencoder import encode_set, normalise_latents, reconstruction_psnr_db, train_autoencoder
+from trainer.bases import PRESETS, Base, encode_prompts, prompt_of
+from trainer.dataset import read_set, turn
+from trainer.loop import LoopSettings, run_loop
+from trainer.objective import denoising_loss
+from trainer.record import write_record
+
+__all__ = ["pretrain"]
+
+SYMMETRIES = (0, 1, 2, 3)
+UNCONDITIONAL_SHARE = 0.1
+
+
+def pretrain(
+    folders: list[Path],
+    out: Path,
+    *,
+    preset: str,
+    vae_settings: LoopSettings,
+    unet_settings: LoopSettings,
+    progress: Callable[..., None] = lambda *values: None,
+) -> None:
+    """Train the autoencoder, then UNet and text encoder together; write a diffusers folder and `record.json`.
+
+    folders: prepared pictures, each class's name its caption. One tenth of the captions is dropped, so that
+    guidance has an unconditional model. The weights written are moving averages (the UNet's and text encoder's).
+    A cut-off run goes on from `out/checkpoints` when the same command is given.
+    """
+    if (out / "model_index.json").exists():
+        raise RequestError(
+            f"The folder {out}", found="a trained base", expected="a new folder", mend="name another or remove it"
+        )
+    data = read_set(folders)
+    captions = [prompt_of(name) for name in data.class_names]
+    torch.manual_seed(unet_settings.seed)
+    base = Base.new(PRESETS[preset], captions, data.size)
+    checkpoints = out / "checkpoints"
+    vae_record = train_autoencoder(base.vae, data, vae_settings, checkpoints, progress)
+    sample = data.pictures[torch.randperm(len(data.pictures), generator=torch.Generator().manual_seed(0))[:128]]
+    vae_record["training_psnr_db"] = reconstruction_psnr_db(base.vae, sample)
+    latents = torch.stack([encode_set(base.vae, turn(data.pictures, which)) for which in SYMMETRIES])
+    latents = normalise_latents(base.vae, latents.flatten(0, 1)).unflatten(0, (len(SYMMETRIES), -1))
+    members = [torch.nonzero(data.labels == label).flatten() for label in range(len(captions))]
+
+    def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
+        def draw(high: int) -> torch.Tensor:
+            return torch.randint(high, (unet_settings.batch_size,), generator=generator)
+
+        labels = draw(len(captions))
+        places = torch.rand(unet_settings.batch_size, generator=generator)
+        chosen = [members[label][int(place * len(members[label]))] for label, place in zip(labels, places, strict=True)]
+        batch = latents[draw(len(SYMMETRIES)), torch.stack(chosen)]
+        dropped = torch.rand(unet_settings.batch_size, generator=generator) < UNCONDITIONAL_SHARE
+        rows = torch.where(dropped, len(captions), labels)
+        context = encode_prompts(base, [*captions, ""])[rows]
+        return denoising_loss(base.unet, base.scheduler, batch, context, generator, snr_gamma=5.0)
+
+    model = nn.ModuleDict({"unet": base.unet, "text_encoder": base.text_encoder})
+    unet_record = run_loop("unet", model, loss_of, unet_settings, checkpoints, progress=progress)
+    base.save(out)
+    counts = {name: len(members[label]) for label, name in enumerate(data.class_names)}
+    write_record(out / "record.json", preset=preset, size=data.size, pictures=counts, vae=vae_record, unet=unet_record)
