@@ -126,7 +126,9 @@ def open_base(folder: Path) -> Base:
                 mend="name the folder that `python -m trainer pretrain` or `save_pretrained` wrote",
             )
     loaded = {
-        name: kind.from_pretrained(folder / name, use_safetensors=True, torch_dtype=torch.float32, local_files_only=True)
+        name: kind.from_pretrained(
+            folder / name, use_safetensors=True, torch_dtype=torch.float32, local_files_only=True
+        )
         for name, kind in parts.items()
     }
     return Base(
@@ -153,9 +155,7 @@ def _new_tokenizer(captions: Iterable[str], length: int) -> CLIPTokenizer:
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", continuing_subword_prefix=""))
     bpe.normalizer = normalizers.Lowercase()
     bpe.pre_tokenizer = pre_tokenizers.Whitespace()
-    trainer = trainers.BpeTrainer(
-        vocab_size=10_000, min_frequency=1, end_of_word_suffix="</w>", show_progress=False
-    )
+    trainer = trainers.BpeTrainer(vocab_size=10_000, min_frequency=1, end_of_word_suffix="</w>", show_progress=False)
     bpe.train_from_iterator(sorted(set(captions)), trainer)
     merges = [(left, right) for left, right in json.loads(bpe.to_str())["model"]["merges"]]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())

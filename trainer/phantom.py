@@ -51,9 +51,7 @@ class Recipe:
 
 RECIPES = {
     # Cyst content and foam cells, epithelium scanty.
-    "cyt_kist_mast": Recipe(
-        clusters=(0, 1), nuclei_per_cluster=(5, 9), foam_cells=(3, 6), cyst_content=(0.35, 0.60)
-    ),
+    "cyt_kist_mast": Recipe(clusters=(0, 1), nuclei_per_cluster=(5, 9), foam_cells=(3, 6), cyst_content=(0.35, 0.60)),
     # Plain clusters of overlapping ductal cells among bare bipolar nuclei.
     "cyt_mast": Recipe(
         clusters=(2, 3),
@@ -142,7 +140,9 @@ class _Canvas:
         for _ in range(self._count(recipe.clusters)):
             self._cluster(rng.uniform(0.22, 0.78, 2), recipe)
         for _ in range(self._count(recipe.bare_nuclei)):
-            self._nucleus(rng.uniform(0.03, 0.97, 2), rng.uniform(0.020, 0.026), rng.uniform(1.5, 2.0), rng.uniform(0.9, 1.1))
+            self._nucleus(
+                rng.uniform(0.03, 0.97, 2), rng.uniform(0.020, 0.026), rng.uniform(1.5, 2.0), rng.uniform(0.9, 1.1)
+            )
         return self._develop(), self.mask
 
     def _count(self, limits: tuple[int, int]) -> int:
@@ -196,7 +196,9 @@ class _Canvas:
     def _soft(self, field: Floats, width: float = 0.004) -> Floats:
         return np.asarray(1 / (1 + np.exp(-np.clip(field / width, -40, 40))))
 
-    def _nucleus(self, centre: Floats, radius: float, elongation: float, stain: float, angle: float | None = None) -> None:
+    def _nucleus(
+        self, centre: Floats, radius: float, elongation: float, stain: float, angle: float | None = None
+    ) -> None:
         window = self._window(centre, 1.4 * radius * np.sqrt(elongation) + 0.02)
         field = self._blob(window, centre, radius, elongation, 0.06, angle)
         inside = self._soft(field, 0.0025)
@@ -273,7 +275,9 @@ class _Canvas:
         direction, wave = rng.uniform(0, np.pi), rng.uniform(0.02, 0.05)
         along = (self.x - 0.5) * np.cos(direction) + (self.y - 0.5) * np.sin(direction)
         across = -(self.x - 0.5) * np.sin(direction) + (self.y - 0.5) * np.cos(direction)
-        across = across + wave * np.sin(2 * np.pi * (along * rng.uniform(1, 2) + rng.random())) + 0.006 * self._texture(0.04)
+        across = (
+            across + wave * np.sin(2 * np.pi * (along * rng.uniform(1, 2) + rng.random())) + 0.006 * self._texture(0.04)
+        )
         middle, width = rng.uniform(-0.12, 0.12), rng.uniform(0.14, 0.24)
         body = self._soft(width - np.abs(across - middle), 0.012)
         fibres = np.zeros_like(body)
@@ -286,7 +290,9 @@ class _Canvas:
         spots = np.argwhere(body > 0.8) / self.size
         for index in rng.integers(0, len(spots), max(3, count // 3)):
             slope = direction + rng.normal(0, 0.15)
-            self._nucleus(spots[index][::-1], rng.uniform(*recipe.nucleus_radius) * 0.75, rng.uniform(3.0, 5.0), 0.85, slope)
+            self._nucleus(
+                spots[index][::-1], rng.uniform(*recipe.nucleus_radius) * 0.75, rng.uniform(3.0, 5.0), 0.85, slope
+            )
 
     def _develop(self) -> NDArray[np.uint8]:
         """Beer-Lambert, the slide's own stain strengths, a little blur and sensor noise."""

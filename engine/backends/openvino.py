@@ -1,0 +1,70 @@
+"""OpenVINO on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from engine.backends.base import Arrays, Signature, check_signature
+
+__all__ = ["OpenVINOBackend", "OpenVINOModel"]
+
+
+class OpenVINOBackend:
+    """Opens graphs on the CPU. `precision` "f32" is exact; "auto" lets OpenVINO take bf16 where the processor has it.
+
+    threads: 0 lets OpenVINO choose.
+    """
+
+    name = "openvino"
+
+    def __init__(self, *, precision: str = "auto", threads: int = 0) -> None:
+        self._core = ov.Core()
+        self._config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        if precision == "f32":
+            self._config["INFERENCE_PRECISION_HINT"] = "f32"
+        if threads:
+            self._config["INFERENCE_NUM_THREADS"] = threads
+
+    @property
+    def version(self) -> str:
+        """The runtime and its version."""
+        return f"openvino {ov.get_version().split('-')[0]}"
+
+    def __call__(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> OpenVINOModel:
+        """Open a graph; see engine.backends.base.OpenModel."""
+        model = self._core.read_model(path)
+        check_signature(path, "inputs", {port.get_any_name() for port in model.inputs}, set(inputs))
+        check_signature(path, "outputs", {port.get_any_name() for port in model.outputs}, set(outputs))
+        model.reshape({name: list(shape) for name, shape in inputs.items()})
+        return OpenVINOModel(self._core.compile_model(model, "CPU", self._config), outputs)
+
+
+class OpenVINOModel:
+    """A compiled graph and its one inference request."""
+
+    def __init__(self, compiled: ov.CompiledModel, outputs: tuple[str, ...]) -> None:
+        self._request = compiled.create_infer_request()
+        self._outputs = outputs
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Run once; see engine.backends.base.Model."""
+        self._request.infer({name: np.ascontiguousarray(value) for name, value in inputs.items()})
+        return {name: self._request.get_tensor(name).data.copy() for name in self._outputs}
+
+    def close(self) -> None:
+        """Drop the request, and with it the compiled graph."""
+        del self._request
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,1 @@
+"""A merged UNet in, a bundle of ONNX graphs out (torch, onnx)."""

@@ -1,0 +1,87 @@
+"""The command line `python -m exporter`: onnx, verify."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from engine.bundle import open_bundle
+from engine.errors import CytosynthError
+from engine.manifest import Defaults
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+
+@app.command()
+def onnx(
+    merged: Annotated[list[Path], typer.Argument(metavar="MERGED...", help="Folders that trainer merge wrote.")],
+    out: Annotated[Path, typer.Option("--out", help="The bundle; classes are added to one that exists.")],
+    name: Annotated[str | None, typer.Option(help="The bundle's name; by default its folder's.")] = None,
+    base: Annotated[str, typer.Option(help="What the base is, in words.")] = "not stated",
+    steps: Annotated[int, typer.Option(help="Default sampling steps.")] = 20,
+    guidance_scale: Annotated[float, typer.Option(help="Default guidance scale.")] = 7.0,
+    batch_size: Annotated[int, typer.Option(help="Default batch size.")] = 8,
+) -> None:
+    """Write merged folders as classes of a bundle of ONNX graphs."""
+    from exporter.onnx_bundle import write_bundle
+
+    defaults = Defaults("dpmpp_2m", "karras", steps, guidance_scale, batch_size)
+    write_bundle(
+        merged,
+        out,
+        name=name or out.resolve().name,
+        base=base,
+        defaults=defaults,
+        progress=lambda what: print(what, file=sys.stderr),
+    )
+    bundle = open_bundle(str(out))
+    size_bytes = sum(entry.size_bytes for entry in bundle.manifest.files.values())
+    print(f"{out}: {', '.join(bundle.manifest.classes)}; {size_bytes / 1e6:.1f} MB")
+
+
+@app.command()
+def verify(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="An embedded bundle's name, or a folder.")],
+    merged: Annotated[Path, typer.Option(help="The merged folder of one of its classes, the reference.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")] = False,
+) -> None:
+    """Compare OpenVINO and ONNX Runtime with torch float32; exits 1 where a limit is broken."""
+    from exporter.parity import LIMITS, compare
+
+    rows = compare(open_bundle(bundle), merged)
+    if as_json:
+        print(json.dumps({"limits": LIMITS, "rows": [{**asdict(row), "passed": row.passed} for row in rows]}))
+    else:
+        table = Table("against torch f32", "UNet rel. L2", "UNet largest", "trajectory rel. L2", "PSNR dB", "")
+        for row in rows:
+            figures = (row.unet_relative_l2, row.unet_largest, row.trajectory_relative_l2, row.psnr_db)
+            table.add_row(row.runtime, *(f"{figure:.3g}" for figure in figures), "ok" if row.passed else "FAILED")
+        limits = (LIMITS["unet_relative_l2"], LIMITS["trajectory_relative_l2"], LIMITS["psnr_db"])
+        table.add_row("limit", f"{limits[0]:g}", "", f"{limits[1]:g}", f">= {limits[2]:g}", "")
+        Console().print(table)
+    if not all(row.passed for row in rows):
+        sys.exit(1)
+
+
+def main() -> None:
+    """Run the command line; wrong requests exit 2, failures exit 1."""
+    # torch's exporter warns of operators of packages that are not needed here.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore", FutureWarning)
+    warnings.simplefilter("ignore", UserWarning)
+    try:
+        app()
+    except CytosynthError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

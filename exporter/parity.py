@@ -1,0 +1,163 @@
+"""`verify`: the bundle on OpenVINO and ONNX Runtime against torch in float32, through the engine's own loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+
+from engine.backends.base import Arrays, Signature
+from engine.backends.openvino import OpenVINOBackend
+from engine.bundle import Bundle
+from engine.errors import RequestError
+from engine.pipeline import Pipeline
+from engine.request import make_request
+from exporter.graphs import DecoderGraph, UNetGraph
+from exporter.load import MergedModel, load_merged
+
+__all__ = ["LIMITS", "ParityRow", "compare"]
+
+LIMITS = {"unet_relative_l2": 0.01, "trajectory_relative_l2": 0.05, "psnr_db": 35.0}
+"""The largest error of one UNet call and of the last latents, relative to torch in float32; the smallest PSNR.
+The bundle's weights are float16, of relative precision 2^-11 = 0.0005, and errors add over the layers and steps."""
+
+
+@dataclass(frozen=True)
+class ParityRow:
+    """A runtime against torch float32: the worst UNet call of a trajectory, the last latents, the picture."""
+
+    runtime: str
+    unet_relative_l2: float
+    unet_largest: float
+    trajectory_relative_l2: float
+    psnr_db: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether every limit holds."""
+        return (
+            self.unet_relative_l2 <= LIMITS["unet_relative_l2"]
+            and self.trajectory_relative_l2 <= LIMITS["trajectory_relative_l2"]
+            and self.psnr_db >= LIMITS["psnr_db"]
+        )
+
+
+class _FunctionModel:
+    """An engine model made of a function; it keeps the inputs and outputs of its calls."""
+
+    def __init__(self, function: Callable[[Arrays], dict[str, NDArray[Any]]]) -> None:
+        self._function = function
+        self.calls: list[tuple[Arrays, dict[str, NDArray[Any]]]] = []
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Call the function."""
+        outputs = self._function(inputs)
+        self.calls.append((inputs, outputs))
+        return outputs
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class _Opener:
+    """Opens UNet and decoder as _FunctionModel and remembers the UNet."""
+
+    unet: _FunctionModel
+
+    def __init__(self, open_function: Callable[[Path, Signature, tuple[str, ...]], Any]) -> None:
+        self._open = open_function
+
+    def __call__(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> _FunctionModel:
+        model = _FunctionModel(self._open(path, inputs, outputs))
+        if outputs == ("eps",):
+            self.unet = model
+        return model
+
+
+def _torch_opener(merged: MergedModel) -> _Opener:
+    modules = {"eps": UNetGraph(merged.unet), "images": DecoderGraph(merged.vae)}
+
+    def open_function(path: Path, inputs: Signature, outputs: tuple[str, ...]) -> Any:
+        module = modules[outputs[0]]
+
+        @torch.no_grad()
+        def run(arrays: Arrays) -> dict[str, NDArray[Any]]:
+            values = module(*(torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in inputs))
+            values = values if isinstance(values, tuple) else (values,)
+            return {name: value.numpy() for name, value in zip(outputs, values, strict=True)}
+
+        return run
+
+    return _Opener(open_function)
+
+
+def _openvino_opener() -> _Opener:
+    backend = OpenVINOBackend(precision="f32")
+    return _Opener(lambda path, inputs, outputs: backend(path, inputs, outputs).run)
+
+
+def _onnxruntime_opener() -> _Opener:
+    def open_function(path: Path, inputs: Signature, outputs: tuple[str, ...]) -> Any:
+        session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+        return lambda arrays: dict(zip(outputs, session.run(list(outputs), dict(arrays)), strict=True))
+
+    return _Opener(open_function)
+
+
+def compare(bundle: Bundle, merged_folder: Path, *, pictures: int = 2) -> list[ParityRow]:
+    """Run the default trajectory of seeds 0.. on each runtime. UNet errors are taken on torch's own inputs at every
+    step of the table. Raises RequestError where the bundle lacks the folder's class."""
+    merged = load_merged(merged_folder)
+    class_name = merged.record["class_name"]
+    if class_name not in bundle.manifest.classes:
+        raise RequestError(
+            f"The class {class_name} of {merged_folder}",
+            found="not in the bundle",
+            expected=f"one of {', '.join(bundle.manifest.classes)}",
+            mend="export it first with `python -m exporter onnx`",
+        )
+    bundle.verify_class(class_name)
+    request = make_request(bundle.manifest, class_names=[class_name], n=pictures, batch_size=pictures, precision="f32")
+    seeds = list(range(pictures))
+
+    def trajectory(opener: _Opener) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        with Pipeline(bundle, class_name, request, opener) as pipeline:
+            latents = pipeline.generate_latents(seeds)
+            return latents, pipeline.decode(latents, seeds)
+
+    reference = _torch_opener(merged)
+    latents, images = trajectory(reference)
+    calls = list(reference.unet.calls)
+    rows = []
+    for runtime, opener in (("OpenVINO f32", _openvino_opener()), ("ONNX Runtime", _onnxruntime_opener())):
+        found_latents, found_images = trajectory(opener)
+        errors = [(opener.unet.run(inputs)["eps"], outputs["eps"]) for inputs, outputs in calls]
+        mse = np.mean((found_images.astype(float) - images.astype(float)) ** 2)
+        rows.append(
+            ParityRow(
+                runtime,
+                max(_relative_l2(found, wanted) for found, wanted in errors),
+                max(float(np.abs(found - wanted).max()) for found, wanted in errors),
+                _relative_l2(found_latents, latents),
+                float(10 * np.log10(255**2 / max(mse, 1e-10))),
+            )
+        )
+    return rows
+
+
+def _relative_l2(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
+    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))

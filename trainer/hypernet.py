@@ -1,0 +1,145 @@
+"""Hypernetworks as AUTOMATIC1111 has them: residual networks in front of the K and V projections of attention.
+
+One (K, V) pair of modules a dimension, shared by every attention layer whose context has that dimension:
+cross-attention has the prompt's, self-attention the block's own. Only linear modules so far, which merge exactly.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import Attention
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from engine.errors import RequestError
+
+__all__ = ["ClassRecord", "Hypernetwork", "attached", "attention_layers", "load_hypernetwork", "save_hypernetwork"]
+
+FORMAT = "cytosynth hypernetwork 1"
+
+
+@dataclass(frozen=True)
+class ClassRecord:
+    """What a class is, and where its pictures came from; it travels with the weights into the bundle."""
+
+    class_name: str
+    prompt: str
+    origin: str
+    """`photographs` or `phantom`."""
+    pictures: int
+    licence: str
+    attribution: str
+
+
+class ResidualStack(nn.Module):
+    """y = x + W_n(... W_1 x + b_1 ...) + b_n, widths `layer_structure` times the dimension."""
+
+    def __init__(self, dimension: int, layer_structure: tuple[float, ...]) -> None:
+        super().__init__()
+        widths = [round(dimension * share) for share in layer_structure]
+        self.linear = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        for layer in self.linear:
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., dimension) -> (..., dimension)."""
+        y = x
+        for layer in self.linear:
+            y = layer(y)
+        return x + y
+
+    @torch.no_grad()
+    def affine(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The map as x -> A x + b in float64: A (dimension, dimension), b (dimension,)."""
+        dimension = self.linear[0].in_features
+        weight, bias = torch.eye(dimension, dtype=torch.float64), torch.zeros(dimension, dtype=torch.float64)
+        for layer in self.linear:
+            weight, bias = layer.weight.double() @ weight, layer.weight.double() @ bias + layer.bias.double()
+        return torch.eye(dimension, dtype=torch.float64) + weight, bias
+
+
+class Hypernetwork(nn.Module):
+    """The (K, V) pairs by dimension."""
+
+    def __init__(self, dimensions: list[int], layer_structure: tuple[float, ...] = (1, 2, 1)) -> None:
+        """Raises RequestError for a structure that does not begin and end with 1."""
+        super().__init__()
+        if len(layer_structure) < 2 or layer_structure[0] != 1 or layer_structure[-1] != 1 or min(layer_structure) <= 0:
+            raise RequestError(
+                "--layer-structure",
+                found=",".join(f"{share:g}" for share in layer_structure),
+                expected="at least two widths above 0, the first and the last 1",
+                mend="use 1,2,1",
+            )
+        self.dimensions, self.layer_structure = dimensions, layer_structure
+        self.pairs = nn.ModuleDict(
+            {
+                str(dimension): nn.ModuleDict({side: ResidualStack(dimension, layer_structure) for side in ("k", "v")})
+                for dimension in dimensions
+            }
+        )
+
+    def stack(self, dimension: int, side: str) -> ResidualStack | None:
+        """The module in front of to_k ("k") or to_v ("v") of layers with this context dimension, if there is one."""
+        if str(dimension) not in self.pairs:
+            return None
+        return self.pairs[str(dimension)][side]  # type: ignore[index,return-value]
+
+
+def attention_layers(unet: UNet2DConditionModel) -> Iterator[tuple[str, Attention]]:
+    """Every attention layer of the UNet, with its name."""
+    return ((name, module) for name, module in unet.named_modules() if isinstance(module, Attention))
+
+
+@contextmanager
+def attached(unet: UNet2DConditionModel, hypernetwork: Hypernetwork) -> Iterator[None]:
+    """While this is open, every K and V projection sees its context through the hypernetwork."""
+    hooks = []
+    for _, layer in attention_layers(unet):
+        for side, projection in (("k", layer.to_k), ("v", layer.to_v)):
+            stack = hypernetwork.stack(projection.in_features, side)
+            if stack is not None:
+                hooks.append(projection.register_forward_pre_hook(lambda _, inputs, stack=stack: (stack(inputs[0]),)))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def save_hypernetwork(path: Path, hypernetwork: Hypernetwork, record: ClassRecord) -> None:
+    """Write the weights, the structure and the class's record as safetensors."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = {"dimensions": hypernetwork.dimensions, "layer_structure": hypernetwork.layer_structure}
+    metadata = {"format": FORMAT, "hypernetwork": json.dumps(header), "record": json.dumps(asdict(record))}
+    save_file({name: tensor.contiguous() for name, tensor in hypernetwork.state_dict().items()}, path, metadata)
+
+
+def load_hypernetwork(path: Path) -> tuple[Hypernetwork, ClassRecord]:
+    """Read what save_hypernetwork wrote. Raises RequestError for anything else."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise ValueError(f"its format is {metadata.get('format')}")
+            header = json.loads(metadata["hypernetwork"])
+            hypernetwork = Hypernetwork(list(header["dimensions"]), tuple(header["layer_structure"]))
+            hypernetwork.load_state_dict({name: file.get_tensor(name) for name in file.keys()  # noqa: SIM118 - not a dict})
+            return hypernetwork, ClassRecord(**json.loads(metadata["record"]))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise RequestError(
+            f"The hypernetwork {path}",
+            found=f"unreadable ({error})",
+            expected="a file that `python -m trainer fit` wrote",
+            mend="check the path",
+        ) from error
