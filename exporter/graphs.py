@@ -166,6 +166,7 @@ def _export(
             dynamic_shapes=dynamic_shapes,
             verbose=False,
         )
+    assert program is not None, "torch.onnx.export returns a program when no file is named"
     return _without_traces(program.model_proto)
 
 

@@ -30,7 +30,9 @@ class PictureSet:
 
 def read_set(folders: list[Path]) -> PictureSet:
     """Read every class of every folder. Raises RequestError unless all are squares of one size."""
-    pictures, labels, class_names = [], [], []
+    pictures: list[np.ndarray] = []
+    labels: list[int] = []
+    class_names: list[str] = []
     for folder in folders:
         for name, paths in find_pictures(folder).items():
             if name not in class_names:

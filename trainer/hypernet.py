@@ -45,27 +45,28 @@ class ResidualStack(nn.Module):
 
     def __init__(self, dimension: int, layer_structure: tuple[float, ...]) -> None:
         super().__init__()
+        self.dimension = dimension
         widths = [round(dimension * share) for share in layer_structure]
-        self.linear = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
-        for layer in self.linear:
+        self.layers = [nn.Linear(a, b) for a, b in pairwise(widths)]
+        self.linear = nn.ModuleList(self.layers)
+        for layer in self.layers:
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(..., dimension) -> (..., dimension)."""
         y = x
-        for layer in self.linear:
+        for layer in self.layers:
             y = layer(y)
         return x + y
 
-    @torch.no_grad()
     def affine(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The map as x -> A x + b in float64: A (dimension, dimension), b (dimension,)."""
-        dimension = self.linear[0].in_features
-        weight, bias = torch.eye(dimension, dtype=torch.float64), torch.zeros(dimension, dtype=torch.float64)
-        for layer in self.linear:
+        identity = torch.eye(self.dimension, dtype=torch.float64)
+        weight, bias = identity, torch.zeros(self.dimension, dtype=torch.float64)
+        for layer in self.layers:
             weight, bias = layer.weight.double() @ weight, layer.weight.double() @ bias + layer.bias.double()
-        return torch.eye(dimension, dtype=torch.float64) + weight, bias
+        return identity + weight, bias
 
 
 class Hypernetwork(nn.Module):
@@ -82,18 +83,16 @@ class Hypernetwork(nn.Module):
                 mend="use 1,2,1",
             )
         self.dimensions, self.layer_structure = dimensions, layer_structure
-        self.pairs = nn.ModuleDict(
-            {
-                str(dimension): nn.ModuleDict({side: ResidualStack(dimension, layer_structure) for side in ("k", "v")})
-                for dimension in dimensions
-            }
-        )
+        self._stacks = {
+            (dimension, side): ResidualStack(dimension, layer_structure)
+            for dimension in dimensions
+            for side in ("k", "v")
+        }
+        self.stacks = nn.ModuleDict({f"{dimension}_{side}": stack for (dimension, side), stack in self._stacks.items()})
 
     def stack(self, dimension: int, side: str) -> ResidualStack | None:
         """The module in front of to_k ("k") or to_v ("v") of layers with this context dimension, if there is one."""
-        if str(dimension) not in self.pairs:
-            return None
-        return self.pairs[str(dimension)][side]  # type: ignore[index,return-value]
+        return self._stacks.get((dimension, side))
 
 
 def attention_layers(unet: UNet2DConditionModel) -> Iterator[tuple[str, Attention]]:
@@ -134,7 +133,8 @@ def load_hypernetwork(path: Path) -> tuple[Hypernetwork, ClassRecord]:
                 raise ValueError(f"its format is {metadata.get('format')}")
             header = json.loads(metadata["hypernetwork"])
             hypernetwork = Hypernetwork(list(header["dimensions"]), tuple(header["layer_structure"]))
-            hypernetwork.load_state_dict({name: file.get_tensor(name) for name in file.keys()  # noqa: SIM118 - not a dict})
+            names = file.keys()
+            hypernetwork.load_state_dict({name: file.get_tensor(name) for name in names})
             return hypernetwork, ClassRecord(**json.loads(metadata["record"]))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise RequestError(
