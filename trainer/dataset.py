@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from engine.errors import RequestError
-from trainer.pictures import find_pictures, read_picture
+from engine.pictures import read_picture
+from trainer.pictures import find_pictures
 
 __all__ = ["PictureSet", "read_set", "to_model_range", "turn"]
 

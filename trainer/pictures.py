@@ -1,4 +1,4 @@
-"""Folders of pictures: `ROOT/<class>/*` or one folder of one class; every picture is decoded before it counts."""
+"""Folders of pictures: `ROOT/<class>/*` or one folder of one class."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from engine.errors import RequestError
+from engine.pictures import SUFFIXES, pictures_in
 
-__all__ = ["centre_square", "find_pictures", "read_picture"]
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
+__all__ = ["centre_square", "find_pictures"]
 
 
 def find_pictures(root: Path) -> dict[str, list[Path]]:
@@ -25,34 +24,16 @@ def find_pictures(root: Path) -> dict[str, list[Path]]:
             mend="check the path",
         )
     folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    classes = {folder.name: _pictures_in(folder) for folder in folders}
-    classes = {name: files for name, files in classes.items() if files} or {root.resolve().name: _pictures_in(root)}
+    classes = {folder.name: pictures_in(folder) for folder in folders}
+    classes = {name: files for name, files in classes.items() if files} or {root.resolve().name: pictures_in(root)}
     if not any(classes.values()):
         raise RequestError(
             f"The picture folder {root}",
             found="no picture in it or in its sub-folders",
-            expected=f"files that end in {', '.join(sorted(SUFFIXES))}",
+            expected=f"files that end in {', '.join(SUFFIXES)}",
             mend="put the pictures there, or name the folder that holds them",
         )
     return classes
-
-
-def _pictures_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-
-
-def read_picture(path: Path) -> Image.Image:
-    """Decode a whole picture as RGB. Raises RequestError for a truncated or foreign file."""
-    try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
-    except (OSError, SyntaxError, UnidentifiedImageError) as error:
-        raise RequestError(
-            f"The picture {path}",
-            found=f"unreadable ({error})",
-            expected="a whole picture file",
-            mend="replace it or take it out of the folder",
-        ) from error
 
 
 def centre_square(picture: Image.Image, size: int, crop: float = 1.0) -> NDArray[np.uint8]:

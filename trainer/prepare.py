@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from engine.errors import RequestError
+from engine.pictures import read_picture
 from trainer.augment import augment
-from trainer.pictures import centre_square, find_pictures, read_picture
+from trainer.pictures import centre_square, find_pictures
 
 __all__ = ["prepare"]
 

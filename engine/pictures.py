@@ -1,0 +1,33 @@
+"""Decoding a picture file, or saying what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from engine.errors import RequestError
+
+__all__ = ["SUFFIXES", "pictures_in", "read_picture"]
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""How the name of a picture file ends."""
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The picture files directly in a folder, sorted by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+
+
+def read_picture(path: Path) -> Image.Image:
+    """Decode a whole picture as RGB. Raises RequestError for a truncated or foreign file."""
+    try:
+        with Image.open(path) as picture:
+            return picture.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise RequestError(
+            f"The picture {path}",
+            found=f"unreadable ({error})",
+            expected="a whole picture file",
+            mend="replace it or take it out of the folder",
+        ) from error

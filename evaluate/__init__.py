@@ -1,0 +1,1 @@
+"""Folders of pictures in, honest figures out."""

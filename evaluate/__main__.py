@@ -1,0 +1,5 @@
+"""`python -m evaluate` is the command line of the figures."""
+
+from evaluate.cli import main
+
+main()

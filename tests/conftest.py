@@ -1,0 +1,75 @@
+"""What several tests share: a tiny bundle that is made once, through the public command lines."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def run_command(*arguments: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """Run `python -m <arguments>` from the checkout, as a user does."""
+    command = [sys.executable, "-m", *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "200", "PYTHONWARNINGS": "default"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=timeout)
+
+
+@pytest.fixture(scope="session")
+def command() -> Command:
+    """Run a part's command line; returns exit code, stdout and stderr."""
+    return run_command
+
+
+@pytest.fixture(scope="session")
+def whole_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole path in small; the folder of every stage's output, and `log.txt` with what each command printed."""
+    folder = tmp_path_factory.mktemp("path")
+    base, prepared = folder / "base", folder / "prepared"
+    classes = ["--class", "cyt_mast", "--class", "cyt_nep_mast"]
+    steps = [
+        ["trainer", "phantom", folder / "phantom", *classes, "--n", 24, "--size", 64, "--seed", 1],
+        ["trainer", "prepare", folder / "phantom" / "pictures", prepared, "--size", 32, "--n", 32],
+        ["trainer", "pretrain", prepared, "--out", base, "--preset", "tiny", "--vae-steps", 80, "--unet-steps", 60],
+    ]
+    for name in ("cyt_mast", "cyt_nep_mast"):
+        source = ["--origin", "phantom", "--pictures", 24, "--licence", "CC0", "--attribution", "drawn by cytosynth"]
+        fit = ["--base", base, "--out", folder / "hypernetworks", "--steps", 20, "--batch-size", 4]
+        steps += [
+            ["trainer", "fit", prepared / name, *fit, *source],
+            [
+                "trainer",
+                "merge",
+                folder / f"hypernetworks/{name}.safetensors",
+                folder / "merged" / name,
+                "--base",
+                base,
+            ],
+        ]
+    merged = [folder / "merged" / name for name in ("cyt_mast", "cyt_nep_mast")]
+    steps.append(["exporter", "onnx", *merged, "--out", folder / "bundle", "--guidance-scale", 2, "--batch-size", 4])
+    with (folder / "log.txt").open("w") as log:
+        for step in steps:
+            done = run_command(*step)
+            log.write(f"$ {' '.join(map(str, step))}\n{done.stdout}{done.stderr}\n")
+            assert done.returncode == 0, f"{step} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(whole_path: Path) -> Path:
+    """A bundle of two tiny classes, not to be changed."""
+    return whole_path / "bundle"
+
+
+@pytest.fixture
+def bundle_copy(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny bundle that a test may damage."""
+    return shutil.copytree(tiny_bundle, tmp_path / "bundle")

@@ -1,0 +1,120 @@
+"""The bundle: valid graphs, weights by content, classes that leave each other alone, parity with torch."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from safetensors.numpy import load_file
+
+
+def locations(path) -> set[str]:
+    """The external files that a graph names."""
+    model = onnx.load(path, load_external_data=False)
+    entries = [entry for tensor in model.graph.initializer for entry in tensor.external_data]
+    return {entry.value for entry in entries if entry.key == "location"}
+
+
+def test_every_graph_passes_the_checker_with_the_contracts_names(tiny_bundle):
+    expected = {
+        "unet.cyt_mast.onnx": (["latents", "time_features", "encoder_hidden_states"], ["eps"]),
+        "vae_decoder.onnx": (["latents"], ["images", "finite"]),
+        "step.onnx": (["x", "eps_cond", "eps_uncond", "D_prev", "z", "row"], ["x_next", "D"]),
+    }
+    for name, (inputs, outputs) in expected.items():
+        onnx.checker.check_model(tiny_bundle / name, full_check=True)
+        graph = onnx.load(tiny_bundle / name, load_external_data=False).graph
+        assert [value.name for value in graph.input] == inputs
+        assert [value.name for value in graph.output] == outputs
+
+
+def test_the_unet_is_fused_and_half_precision_with_float32_normalisation(tiny_bundle):
+    model = onnx.load(tiny_bundle / "unet.cyt_mast.onnx")
+    kinds = {node.op_type for node in model.graph.node}
+    assert {"Attention", "GroupNormalization", "LayerNormalization"} <= kinds
+    tensors = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            assert tensors[node.input[1]] == onnx.TensorProto.FLOAT16
+        if node.op_type == "LayerNormalization":
+            assert tensors[node.input[1]] == onnx.TensorProto.FLOAT
+
+
+def test_what_merging_did_not_change_is_stored_once(tiny_bundle):
+    sizes = {
+        name: entry["bytes"] for name, entry in json.loads((tiny_bundle / "manifest.json").read_text())["files"].items()
+    }
+    for name in ("cyt_mast", "cyt_nep_mast"):
+        assert locations(tiny_bundle / f"unet.{name}.onnx") == {"unet.bin", f"unet.{name}.bin"}
+        assert 0 < sizes[f"unet.{name}.bin"] < 0.1 * sizes["unet.bin"]
+    one, two = (tiny_bundle / f"unet.{name}.bin" for name in ("cyt_mast", "cyt_nep_mast"))
+    assert one.read_bytes() != two.read_bytes()
+
+
+def test_no_path_of_the_building_machine_is_in_a_graph(tiny_bundle):
+    for path in tiny_bundle.glob("*.onnx"):
+        content = path.read_bytes()
+        assert b".py" not in content
+        assert b"/home" not in content
+        assert b"site-packages" not in content
+
+
+def test_exporting_a_class_again_changes_no_byte(command, whole_path, bundle_copy):
+    before = {path.name: path.read_bytes() for path in bundle_copy.iterdir()}
+    done = command("exporter", "onnx", whole_path / "merged/cyt_mast", "--out", bundle_copy)
+    assert done.returncode == 0, done.stderr
+    assert {path.name: path.read_bytes() for path in bundle_copy.iterdir()} == before
+
+
+def test_torch_openvino_and_onnxruntime_agree(command, whole_path, tiny_bundle):
+    done = command("exporter", "verify", tiny_bundle, "--merged", whole_path / "merged/cyt_mast", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["runtime"] for row in rows] == ["OpenVINO f32", "ONNX Runtime"]
+    assert all(row["passed"] and row["psnr_db"] > 40 for row in rows)
+
+
+def test_verify_fails_for_the_weights_of_another_class(command, whole_path, bundle_copy, tmp_path):
+    """A bundle whose class is not what its merged folder holds must not pass."""
+    other = tmp_path / "other"
+    other.mkdir()
+    for part in (whole_path / "merged/cyt_nep_mast").iterdir():
+        (other / part.name).symlink_to(part)
+    (other / "class.json").unlink()
+    (other / "class.json").symlink_to(whole_path / "merged/cyt_mast/class.json")
+    done = command("exporter", "verify", bundle_copy, "--merged", other, "--json")
+    errors = [row["unet_relative_l2"] for row in json.loads(done.stdout)["rows"]]
+    right = command("exporter", "verify", bundle_copy, "--merged", whole_path / "merged/cyt_mast", "--json")
+    assert min(errors) > 2 * max(row["unet_relative_l2"] for row in json.loads(right.stdout)["rows"])
+
+
+def test_the_step_graph_is_guidance_and_one_row_of_the_table(tiny_bundle):
+    rng = np.random.default_rng(0)
+    names = ["x", "eps_cond", "eps_uncond", "D_prev", "z"]
+    tensors = {name: rng.standard_normal((3, 4, 8, 8)).astype(np.float32) for name in names}
+    sigma, a, b, c, d, scale = 2.5, 0.6, 0.7, -0.2, 0.1, 3.0
+    row = np.array([sigma, 500.25, 0.37, a, b, c, d, scale], np.float32)
+    session = onnxruntime.InferenceSession(tiny_bundle / "step.onnx", providers=["CPUExecutionProvider"])
+    x_next, denoised = session.run(["x_next", "D"], {**tensors, "row": row})
+    x, cond, uncond, previous, z = (tensors[name].astype(np.float64) for name in names)
+    wanted = x - sigma * (uncond + scale * (cond - uncond))
+    np.testing.assert_allclose(denoised, wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(x_next, a * x + b * wanted + c * previous + d * z, rtol=1e-4, atol=1e-4)
+
+
+def test_prompt_embeddings_are_float32_and_differ(tiny_bundle):
+    tensors = load_file(tiny_bundle / "context.cyt_mast.safetensors")
+    assert tensors["cond"].shape == tensors["uncond"].shape == (8, 16)
+    assert tensors["cond"].dtype == np.float32
+    assert (tensors["cond"] != tensors["uncond"]).any()
+
+
+@pytest.mark.parametrize("folder", ["base", "prepared", "nowhere"])
+def test_what_is_no_merged_folder_exits_2(folder, command, whole_path, tmp_path):
+    done = command("exporter", "onnx", whole_path / folder, "--out", tmp_path / "bundle")
+    assert done.returncode == 2
+    assert "python -m trainer merge" in done.stderr
+    assert not (tmp_path / "bundle").exists()

@@ -1,0 +1,26 @@
+"""Who may import whom, seen from a bare interpreter (import-linter holds the rest in `make check`)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = ("torch", "diffusers", "transformers", "onnx", "scipy", "skimage", "trainer", "exporter", "evaluate")
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+def test_the_whole_engine_loads_no_training_framework():
+    names = (
+        "bundle cli formats guidance journal manifest noise pipeline provenance request run samplers schedules sheet"
+    )
+    statement = f"import {', '.join(f'engine.{name}' for name in names.split())}, engine.backends.openvino"
+    assert loaded_by(statement).isdisjoint(HEAVY)
+
+
+def test_the_command_line_loads_no_runtime_before_the_request_is_checked():
+    assert "openvino" not in loaded_by("import engine.cli")

@@ -1,0 +1,97 @@
+"""`prepare`: squares of one size, augmented to a number, with a record of their sources."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from trainer.augment import augment
+from trainer.phantom import draw
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Two classes of phantom pictures, not square."""
+    folder = tmp_path / "photographs"
+    for name, count in (("cyt_mast", 3), ("cyt_nep_mast", 2)):
+        (folder / name).mkdir(parents=True)
+        for seed in range(count):
+            wide = np.pad(draw(name, seed, 64)[0], ((0, 0), (9, 7), (0, 0)), mode="edge")
+            Image.fromarray(wide).save(folder / name / f"picture{seed}.png")
+    return folder
+
+
+def test_counts_sizes_and_sources(command, photographs, tmp_path):
+    out = tmp_path / "out"
+    done = command("trainer", "prepare", photographs, out, "--size", 32, "--n", 8)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (out / "sources.jsonl").read_text().splitlines()]
+    assert len(rows) == 16
+    assert {row["file_name"] for row in rows} == {str(path.relative_to(out)) for path in out.glob("*/*.png")}
+    assert {row["source"] for row in rows if row["class"] == "cyt_mast"} == {f"picture{i}.png" for i in range(3)}
+    for row in rows:
+        with Image.open(out / row["file_name"]) as picture:
+            assert picture.size == (32, 32)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(command, photographs, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        arguments = [photographs / "cyt_mast", tmp_path / name, "--size", 32, "--n", 7, "--seed", seed]
+        assert command("trainer", "prepare", *arguments).returncode == 0
+    contents = {name: [p.read_bytes() for p in sorted((tmp_path / name).glob("*/*.png"))] for name in "abc"}
+    assert contents["a"] == contents["b"] != contents["c"]
+
+
+def test_augmentation_keeps_the_area_of_what_is_stained():
+    """A disc well inside the picture stays as large as it was, to 5 %."""
+    y, x = np.mgrid[0:128, 0:128]
+    disc = gaussian_filter(np.where(np.hypot(x - 60, y - 70) < 24, 60.0, 230.0), 1.0)
+    picture = np.repeat(disc[..., None], 3, -1).astype(np.uint8)
+    area = (picture.mean(-1) < 145).sum()
+    for seed in range(12):
+        changed = augment(picture, np.random.default_rng(seed))
+        assert abs((changed.mean(-1) < 145).sum() / area - 1) < 0.05
+        assert (changed != picture).any()
+
+
+def broken_picture(folder):
+    whole = (folder / "cyt_mast/picture0.png").read_bytes()
+    (folder / "cyt_mast/picture0.png").write_bytes(whole[: len(whole) // 2])
+
+
+def foreign_file(folder):
+    (folder / "cyt_mast/picture1.png").write_text("no picture")
+
+
+def no_picture(folder):
+    for path in folder.glob("*/*"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("damage", [broken_picture, foreign_file, no_picture])
+def test_unreadable_folders_exit_2_and_write_nothing(damage, command, photographs, tmp_path):
+    damage(photographs)
+    done = command("trainer", "prepare", photographs, tmp_path / "out", "--size", 32)
+    assert done.returncode == 2, done.stderr
+    for word in ("found:", "expected:", "mend:", str(photographs)):
+        assert word in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("extra", [["--size", "33"], ["--n", "0"], ["--crop", "1.5"]])
+def test_wrong_numbers_exit_2(extra, command, photographs, tmp_path):
+    done = command("trainer", "prepare", photographs, tmp_path / "out", *extra)
+    assert done.returncode == 2
+    assert extra[0] in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_holds_something_is_left_alone(command, photographs, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine.txt").write_text("mine")
+    assert command("trainer", "prepare", photographs, tmp_path / "out").returncode == 2
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]

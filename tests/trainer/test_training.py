@@ -1,0 +1,157 @@
+"""The pieces of training: exact merging, exact resuming, exact normalisation, and bases that diffusers opens."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from engine.errors import RequestError
+from trainer.autoencoder import encode_set, normalise_latents
+from trainer.bases import PRESETS, Base, encode_prompts
+from trainer.hypernet import ClassRecord, Hypernetwork, attached, load_hypernetwork, save_hypernetwork
+from trainer.loop import LoopSettings, run_loop
+from trainer.merge import merge_into
+
+RECORD = ClassRecord("cyt_mast", "cyt mast", "phantom", 24, "CC0", "drawn by cytosynth")
+
+
+@pytest.fixture
+def base():
+    torch.manual_seed(0)
+    made = Base.new(PRESETS["tiny"], ["cyt mast", "neutrophil"], 32)
+    made.unet.eval()
+    made.vae.eval()
+    return made
+
+
+def strong_hypernetwork(dimensions=(16, 32)):
+    """One whose effect is far above rounding."""
+    torch.manual_seed(1)
+    hypernetwork = Hypernetwork(list(dimensions))
+    for parameter in hypernetwork.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return hypernetwork
+
+
+def evaluate_unet(base):
+    generator = torch.Generator().manual_seed(2)
+    latents = torch.randn(2, 4, 8, 8, generator=generator, dtype=torch.float64)
+    context = torch.randn(2, 8, 16, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        return base.unet(latents, torch.tensor([10, 700]), context).sample
+
+
+def test_a_merge_computes_what_the_attached_hypernetwork_computes(base):
+    base.unet.double()
+    hypernetwork = strong_hypernetwork().double()
+    plain = evaluate_unet(base)
+    with attached(base.unet, hypernetwork):
+        wanted = evaluate_unet(base)
+    torch.testing.assert_close(evaluate_unet(base), plain, rtol=0, atol=0)
+    merge_into(base.unet, hypernetwork)
+    torch.testing.assert_close(evaluate_unet(base), wanted, rtol=1e-10, atol=1e-10)
+    assert (wanted - plain).abs().max() > 0.01
+
+
+def test_a_hypernetwork_of_another_base_is_refused(base):
+    with pytest.raises(RequestError, match="dimensions"):
+        merge_into(base.unet, Hypernetwork([768]))
+
+
+def test_a_structure_that_changes_the_width_is_refused():
+    with pytest.raises(RequestError, match="layer-structure"):
+        Hypernetwork([16], (1, 2))
+
+
+def test_a_saved_hypernetwork_comes_back(tmp_path):
+    saved = strong_hypernetwork()
+    save_hypernetwork(tmp_path / "h.safetensors", saved, RECORD)
+    found, record = load_hypernetwork(tmp_path / "h.safetensors")
+    assert record == RECORD
+    assert found.state_dict().keys() == saved.state_dict().keys()
+    for name, tensor in saved.state_dict().items():
+        torch.testing.assert_close(found.state_dict()[name], tensor, rtol=0, atol=0)
+    (tmp_path / "other").write_bytes(b"not safetensors")
+    with pytest.raises(RequestError, match="unreadable"):
+        load_hypernetwork(tmp_path / "other")
+
+
+def test_normalised_latents_decode_to_the_same_pictures(base):
+    generator = torch.Generator().manual_seed(3)
+    pictures = torch.randint(256, (16, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    latents = encode_set(base.vae, pictures)
+    with torch.no_grad():
+        before = base.vae.decode(latents).sample
+        normalised = normalise_latents(base.vae, latents)
+        after = base.vae.decode(normalised).sample
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(encode_set(base.vae, pictures), normalised, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(normalised.mean((0, 2, 3)), torch.zeros(4), rtol=0, atol=1e-5)
+    torch.testing.assert_close(normalised.std((0, 2, 3)), torch.ones(4), rtol=1e-4, atol=0)
+
+
+def test_a_run_that_was_cut_off_ends_where_the_whole_run_ends(tmp_path):
+    settings = LoopSettings(steps=12, batch_size=4, learning_rate=0.01, warmup=2, ema_decay=0.9)
+
+    def train(folder, stop_at=None):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1))
+
+        def loss_of(step, generator):
+            if step == stop_at:
+                raise KeyboardInterrupt
+            x = torch.randn(4, 3, generator=generator)
+            return (model(x) - x.sum(1, keepdim=True)).pow(2).mean()
+
+        record = run_loop("line", model, loss_of, settings, folder, checkpoint_every_s=0)
+        return model.state_dict(), record
+
+    whole, record = train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", stop_at=7)
+    continued, _ = train(tmp_path / "cut")
+    for name, tensor in whole.items():
+        torch.testing.assert_close(continued[name], tensor, rtol=0, atol=0)
+    assert (tmp_path / "cut/line.csv").read_text() == (tmp_path / "whole/line.csv").read_text()
+    assert record["loss_last"] < record["loss_first"]
+    with pytest.raises(RequestError, match="checkpoint"):
+        run_loop("line", torch.nn.Linear(3, 1), lambda *_: None, LoopSettings(9, 4, 0.01), tmp_path / "whole")
+
+
+def test_class_names_are_single_tokens_and_any_text_is_tokenised(base):
+    assert base.tokenizer.tokenize("neutrophil") == ["neutrophil</w>"]
+    assert base.tokenizer.tokenize("Ünknown") != []
+    embeddings = encode_prompts(base, ["neutrophil", "cyt mast", ""])
+    assert embeddings.shape == (3, 8, 16)
+    assert (embeddings[0] - embeddings[1]).abs().max() > 1e-3
+
+
+def test_a_merged_folder_opens_in_diffusers_and_draws(whole_path):
+    folder = whole_path / "merged" / "cyt_mast"
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, local_files_only=True)
+    pipeline.set_progress_bar_config(disable=True)
+    picture = pipeline("cyt mast", num_inference_steps=2, output_type="np", generator=torch.Generator().manual_seed(0))
+    assert picture.images.shape == (1, 32, 32, 3)
+    assert json.loads((folder / "class.json").read_text())["origin"] == "phantom"
+
+
+WRONG = {
+    "several classes": (["trainer", "fit", "{path}/prepared", "--base", "{path}/base"], "2 classes"),
+    "no base": (["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/prepared"], "no model_index.json"),
+    "no pictures": (["trainer", "fit", "{path}/hypernetworks/checkpoints", "--base", "{path}/base"], "no picture"),
+    "no steps": (["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--steps", "0"], "0 steps"),
+    "origin": (["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--origin", "x"], "--origin"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_requests_to_fit_exit_2(case, command, whole_path, tmp_path):
+    arguments, word = WRONG[case]
+    done = command(*(argument.format(path=whole_path) for argument in arguments), "--out", tmp_path / "out")
+    assert done.returncode == 2, done.stderr
+    assert word in done.stderr
+    assert "mend:" in done.stderr
+    assert not (tmp_path / "out").exists()
