@@ -24,7 +24,7 @@ format: .venv/everything
 
 # Trains the embedded bundle anew from folders of pictures; hours on two cores. See docs/embedded-bundle.md.
 bundle: .venv/everything
-	$(BIN)/python -m trainer.recipes.cells $(PICTURES) build/cells
+	PYTHON=$(BIN)/python trainer/recipes/cells.sh $(PICTURES) build/cells
 
 wheel: .venv/everything
 	$(BIN)/python -m build --wheel

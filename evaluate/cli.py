@@ -59,11 +59,9 @@ def score_command(
     reals, fakes = (read_folder(folder, encoder.size) for folder in (real, fake))
     others = None if other is None else read_folder(other, encoder.size)
     n = sample_size(len(reals), len(fakes), None if others is None else len(others), n)
-    features = [
-        None if pictures is None else extract_features(encoder, pictures)
-        for pictures in (reals, blur(reals), fakes, others)
-    ]
-    scores = score(*features, n=n, splits=splits, seed=seed)  # type: ignore[arg-type]
+    real_features, blurred, fake_features = (extract_features(encoder, s) for s in (reals, blur(reals), fakes))
+    other_features = None if others is None else extract_features(encoder, others)
+    scores = score(real_features, blurred, fake_features, other_features, n=n, splits=splits, seed=seed)
     counts = {"real": len(reals), "fake": len(fakes), "other": 0 if others is None else len(others)}
     if as_json:
         facts = {

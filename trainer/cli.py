@@ -1,4 +1,4 @@
-"""The command line `python -m trainer`: phantom, prepare, pretrain, fit, merge."""
+"""The command line `python -m trainer`: phantom, prepare, pretrain, fit, merge, encoder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from engine.errors import CytosynthError
+from engine.errors import CytosynthError, RequestError
 from trainer.phantom import GENERAL, RECIPES
 
 __all__ = ["app", "main"]
@@ -98,9 +98,16 @@ def pretrain(
             data,
             out,
             preset=preset,
-            vae_settings=LoopSettings(vae_steps, vae_batch_size, vae_learning_rate, warmup=200, seed=seed),
+            vae_settings=LoopSettings(
+                vae_steps, vae_batch_size, vae_learning_rate, warmup=min(200, vae_steps // 10), seed=seed
+            ),
             unet_settings=LoopSettings(
-                unet_steps, unet_batch_size, unet_learning_rate, warmup=200, ema_decay=0.999, seed=seed
+                unet_steps,
+                unet_batch_size,
+                unet_learning_rate,
+                warmup=min(200, unet_steps // 10),
+                ema_decay=0.999,
+                seed=seed,
             ),
             progress=progress,
         )
@@ -127,10 +134,14 @@ def fit(
     """Train the hypernetwork of one class on a frozen base."""
     from trainer import fit as room
     from trainer.bases import prompt_of
-    from trainer.hypernet import ClassRecord
+    from trainer.hypernet import ORIGINS, ClassRecord, parse_structure
     from trainer.loop import LoopSettings
 
     name = class_name or data.resolve().name
+    if origin not in ORIGINS:
+        raise RequestError(
+            "--origin", found=origin, expected=f"one of {', '.join(ORIGINS)}", mend="choose one of these"
+        )
     record = ClassRecord(name, prompt or prompt_of(name), origin, pictures, licence, attribution)
     with _bar() as progress:
         room.fit(
@@ -139,7 +150,7 @@ def fit(
             out,
             record=record,
             settings=LoopSettings(steps, batch_size, learning_rate, ema_decay=0.99, weight_decay=0, seed=seed),
-            layer_structure=tuple(float(share) for share in layer_structure.split(",")),
+            layer_structure=parse_structure(layer_structure),
             progress=progress,
         )
     print(f"The hypernetwork is {out / name}.safetensors, its record {out / name}.json.")
@@ -156,6 +167,33 @@ def merge(
 
     room.merge(base, hypernetwork, out)
     print(f"The merged model is in {out}.")
+
+
+@app.command()
+def encoder(
+    data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Prepared folders of real classes.")],
+    out: Annotated[Path, typer.Option("--out", help="The ONNX file; its record is written beside it.")],
+    attribution: Annotated[str, typer.Option(help="Whom to name for the pictures.")],
+    work: Annotated[Path, typer.Option(help="Where checkpoints go.")] = Path("work/encoder"),
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 1000,
+    batch_size: BatchSize = 32,
+    seed: Seed = 0,
+) -> None:
+    """Train the small encoder whose features `evaluate` uses."""
+    from trainer.encoder import train_encoder
+
+    with _bar() as progress:
+        record = train_encoder(
+            data,
+            out,
+            steps=steps,
+            batch_size=batch_size,
+            seed=seed,
+            attribution=attribution,
+            work=work,
+            progress=progress,
+        )
+    print(f"{out}: accuracy {record['validation_accuracy']:.3f} on {record['validation_pictures']} pictures kept back.")
 
 
 def main() -> None:

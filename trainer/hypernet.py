@@ -22,9 +22,20 @@ from torch import nn
 
 from engine.errors import RequestError
 
-__all__ = ["ClassRecord", "Hypernetwork", "attached", "attention_layers", "load_hypernetwork", "save_hypernetwork"]
+__all__ = [
+    "ORIGINS",
+    "ClassRecord",
+    "Hypernetwork",
+    "attached",
+    "attention_layers",
+    "load_hypernetwork",
+    "parse_structure",
+    "save_hypernetwork",
+]
 
 FORMAT = "cytosynth hypernetwork 1"
+ORIGINS = ("photographs", "phantom")
+"""Where a class's pictures may come from."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,7 @@ class ClassRecord:
     class_name: str
     prompt: str
     origin: str
-    """`photographs` or `phantom`."""
+    """One of ORIGINS."""
     pictures: int
     licence: str
     attribution: str
@@ -73,15 +84,7 @@ class Hypernetwork(nn.Module):
     """The (K, V) pairs by dimension."""
 
     def __init__(self, dimensions: list[int], layer_structure: tuple[float, ...] = (1, 2, 1)) -> None:
-        """Raises RequestError for a structure that does not begin and end with 1."""
         super().__init__()
-        if len(layer_structure) < 2 or layer_structure[0] != 1 or layer_structure[-1] != 1 or min(layer_structure) <= 0:
-            raise RequestError(
-                "--layer-structure",
-                found=",".join(f"{share:g}" for share in layer_structure),
-                expected="at least two widths above 0, the first and the last 1",
-                mend="use 1,2,1",
-            )
         self.dimensions, self.layer_structure = dimensions, layer_structure
         self._stacks = {
             (dimension, side): ResidualStack(dimension, layer_structure)
@@ -93,6 +96,22 @@ class Hypernetwork(nn.Module):
     def stack(self, dimension: int, side: str) -> ResidualStack | None:
         """The module in front of to_k ("k") or to_v ("v") of layers with this context dimension, if there is one."""
         return self._stacks.get((dimension, side))
+
+
+def parse_structure(text: str) -> tuple[float, ...]:
+    """Read a layer structure such as "1,2,1". Raises RequestError unless it begins and ends with 1."""
+    try:
+        structure = tuple(float(share) for share in text.split(","))
+    except ValueError:
+        structure = ()
+    if len(structure) < 2 or structure[0] != 1 or structure[-1] != 1 or not all(0 < share <= 64 for share in structure):
+        raise RequestError(
+            "--layer-structure",
+            found=text,
+            expected="at least two widths above 0, separated by commas, the first and the last 1",
+            mend="use 1,2,1",
+        )
+    return structure
 
 
 def attention_layers(unet: UNet2DConditionModel) -> Iterator[tuple[str, Attention]]:

@@ -41,6 +41,10 @@ def pretrain(
         raise RequestError(
             f"The folder {out}", found="a trained base", expected="a new folder", mend="name another or remove it"
         )
+    if preset not in PRESETS:
+        raise RequestError(
+            "--preset", found=preset, expected=f"one of {', '.join(PRESETS)}", mend="choose one of these"
+        )
     data = read_set(folders)
     captions = [prompt_of(name) for name in data.class_names]
     torch.manual_seed(unet_settings.seed)

@@ -11,7 +11,7 @@ from diffusers import StableDiffusionPipeline
 from engine.errors import RequestError
 from trainer.autoencoder import encode_set, normalise_latents
 from trainer.bases import PRESETS, Base, encode_prompts
-from trainer.hypernet import ClassRecord, Hypernetwork, attached, load_hypernetwork, save_hypernetwork
+from trainer.hypernet import ClassRecord, Hypernetwork, attached, load_hypernetwork, parse_structure, save_hypernetwork
 from trainer.loop import LoopSettings, run_loop
 from trainer.merge import merge_into
 
@@ -61,9 +61,11 @@ def test_a_hypernetwork_of_another_base_is_refused(base):
         merge_into(base.unet, Hypernetwork([768]))
 
 
-def test_a_structure_that_changes_the_width_is_refused():
-    with pytest.raises(RequestError, match="layer-structure"):
-        Hypernetwork([16], (1, 2))
+def test_layer_structures():
+    assert parse_structure("1, 2,1") == (1, 2, 1)
+    for text in ("1,2", "2,1", "1", "1,x,1", "1,0,1", "1,nan,1", ""):
+        with pytest.raises(RequestError, match="layer-structure"):
+            parse_structure(text)
 
 
 def test_a_saved_hypernetwork_comes_back(tmp_path):
