@@ -198,6 +198,9 @@ def encoder(
 
 def main() -> None:
     """Run the command line; wrong requests exit 2, failures exit 1."""
+    # What transformers says while it is imported and reads a folder is no news to this program's users.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         app()
     except CytosynthError as error:
@@ -207,16 +210,20 @@ def main() -> None:
 
 @contextmanager
 def _bar() -> Iterator[Callable[..., None]]:
-    """A bar on stderr, and only on a terminal: (task, done, total, loss)."""
+    """Progress on stderr, (task, done, total, loss): a bar on a terminal, a line every twentieth part elsewhere."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         tasks: dict[str, TaskID] = {}
 
         def update(name: str, done: int, total: int, loss: float | None = None) -> None:
+            words = name if loss is None else f"{name}, loss {loss:.4f}"
+            if not console.is_terminal:
+                if done * 20 // total > (done - 1) * 20 // total:
+                    print(f"{words}, {done}/{total}", file=sys.stderr, flush=True)
+                return
             if name not in tasks:
                 tasks[name] = bar.add_task(name)
-            words = name if loss is None else f"{name}, loss {loss:.4f}"
             bar.update(tasks[name], completed=done, total=total, description=words)
 
         yield update

@@ -96,7 +96,7 @@ def test_normalised_latents_decode_to_the_same_pictures(base):
 
 
 def test_a_run_that_was_cut_off_ends_where_the_whole_run_ends(tmp_path):
-    settings = LoopSettings(steps=12, batch_size=4, learning_rate=0.01, warmup=2, ema_decay=0.9)
+    settings = LoopSettings(steps=40, batch_size=32, learning_rate=0.03, warmup=2, ema_decay=0.9)
 
     def train(folder, stop_at=None):
         torch.manual_seed(0)
@@ -105,7 +105,7 @@ def test_a_run_that_was_cut_off_ends_where_the_whole_run_ends(tmp_path):
         def loss_of(step, generator):
             if step == stop_at:
                 raise KeyboardInterrupt
-            x = torch.randn(4, 3, generator=generator)
+            x = torch.randn(settings.batch_size, 3, generator=generator)
             return (model(x) - x.sum(1, keepdim=True)).pow(2).mean()
 
         record = run_loop("line", model, loss_of, settings, folder, checkpoint_every_s=0)
@@ -113,7 +113,7 @@ def test_a_run_that_was_cut_off_ends_where_the_whole_run_ends(tmp_path):
 
     whole, record = train(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "cut", stop_at=7)
+        train(tmp_path / "cut", stop_at=23)
     continued, _ = train(tmp_path / "cut")
     for name, tensor in whole.items():
         torch.testing.assert_close(continued[name], tensor, rtol=0, atol=0)
