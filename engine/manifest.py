@@ -13,7 +13,7 @@ from engine.errors import RequestError
 from engine.samplers import SAMPLERS, SCHEDULES
 from engine.schedules import NoiseSchedule
 
-__all__ = ["FORMAT_VERSION", "ClassEntry", "Defaults", "FileEntry", "Manifest", "read_manifest"]
+__all__ = ["FORMAT_VERSION", "ClassEntry", "Defaults", "FileEntry", "Manifest", "TextEncoder", "read_manifest"]
 
 FORMAT_VERSION = 1
 ORIGINS = ("photographs", "phantom")
@@ -48,6 +48,20 @@ class ClassEntry:
 
 
 @dataclass(frozen=True)
+class TextEncoder:
+    """The files that turn a free prompt into embeddings."""
+
+    graph: str
+    weights: tuple[str, ...]
+    tokenizer: str
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All of them."""
+        return (self.graph, *self.weights, self.tokenizer)
+
+
+@dataclass(frozen=True)
 class Defaults:
     """What a command line leaves out."""
 
@@ -73,6 +87,7 @@ class Manifest:
     decoder: tuple[str, ...]
     """The decoder's graph, then its weight files."""
     step: str
+    text_encoder: TextEncoder | None
     classes: dict[str, ClassEntry]
     files: dict[str, FileEntry]
 
@@ -120,6 +135,9 @@ class _Reader:
         if name not in self.value:
             raise _Reader(self.path, field, None).fail("a value; it is missing")
         return _Reader(self.path, field, self.value[name])
+
+    def has(self, name: str) -> bool:
+        return isinstance(self.value, dict) and name in self.value
 
     def items(self) -> list[tuple[str, _Reader]]:
         if not isinstance(self.value, dict):
@@ -197,8 +215,17 @@ def _manifest(top: _Reader) -> Manifest:
         ),
         decoder=tuple(name.file_name(files) for name in top["decoder"].elements()),
         step=top["step"].file_name(files),
+        text_encoder=_text_encoder(top["text_encoder"], files) if top.has("text_encoder") else None,
         classes={name: _class_entry(entry, name, files) for name, entry in top["classes"].items()},
         files=files,
+    )
+
+
+def _text_encoder(entry: _Reader, files: dict[str, FileEntry]) -> TextEncoder:
+    return TextEncoder(
+        graph=entry["graph"].file_name(files),
+        weights=tuple(weight.file_name(files) for weight in entry["weights"].elements()),
+        tokenizer=entry["tokenizer"].file_name(files),
     )
 
 

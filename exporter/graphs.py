@@ -5,15 +5,26 @@ from __future__ import annotations
 import copy
 import io
 from contextlib import redirect_stdout
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import onnx
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 from torch.export import Dim
+from transformers import CLIPTextModel
 
-__all__ = ["DecoderGraph", "StepGraph", "UNetGraph", "export_decoder", "export_step", "export_unet", "frequencies"]
+__all__ = [
+    "DecoderGraph",
+    "StepGraph",
+    "TextGraph",
+    "UNetGraph",
+    "export_decoder",
+    "export_step",
+    "export_text_encoder",
+    "export_unet",
+    "frequencies",
+]
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -88,6 +99,18 @@ class DecoderGraph(nn.Module):
         return images.permute(0, 2, 3, 1).to(torch.uint8), finite
 
 
+class TextGraph(nn.Module):
+    """The text encoder: input_ids (B, T) int64 -> hidden_states (B, T, D) float32."""
+
+    def __init__(self, text_encoder: CLIPTextModel) -> None:
+        super().__init__()
+        self.text_encoder = text_encoder
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """Encode; the computation's dtype is the encoder's."""
+        return self.text_encoder(input_ids)[0].float()
+
+
 class StepGraph(nn.Module):
     """Guidance and one row of a sampler's table, for runtimes that keep a trajectory on the device.
 
@@ -139,6 +162,12 @@ def export_decoder(vae: AutoencoderKL, side: int) -> onnx.ModelProto:
     return _export(DecoderGraph(to_half(vae)), inputs, shapes, ["latents"], ["images", "finite"])
 
 
+def export_text_encoder(text_encoder: CLIPTextModel, tokens: int) -> onnx.ModelProto:
+    """The text encoder in float16 for prompts of exactly this many tokens."""
+    inputs = (torch.zeros(2, tokens, dtype=torch.int64),)
+    return _export(TextGraph(to_half(text_encoder)), inputs, ({0: Dim.DYNAMIC},), ["input_ids"], ["hidden_states"])
+
+
 def export_step(channels: int) -> onnx.ModelProto:
     """The step graph for latents of this many channels."""
     tensors = tuple(torch.randn(2, channels, 8, 8) for _ in range(5))
@@ -150,7 +179,7 @@ def export_step(channels: int) -> onnx.ModelProto:
 def _export(
     module: nn.Module,
     inputs: tuple[torch.Tensor, ...],
-    dynamic_shapes: tuple[dict[int, Dim], ...],
+    dynamic_shapes: tuple[dict[int, Any], ...],
     input_names: list[str],
     output_names: list[str],
 ) -> onnx.ModelProto:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from tokenizers import Tokenizer
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from engine.errors import RequestError
@@ -25,19 +26,27 @@ class MergedModel:
     folder: Path
     unet: UNet2DConditionModel
     vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
     scheduler: dict[str, Any]
     record: dict[str, Any]
 
     @torch.no_grad()
     def embed_prompts(self, prompts: list[str]) -> torch.Tensor:
         """Prompt embeddings (len(prompts), T, D) float32."""
-        tokenizer = CLIPTokenizer.from_pretrained(self.folder / "tokenizer", local_files_only=True)
-        encoder = CLIPTextModel.from_pretrained(
-            self.folder / "text_encoder", use_safetensors=True, local_files_only=True
+        length = self.tokenizer.model_max_length
+        tokens = self.tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+        return self.text_encoder(tokens.input_ids)[0].float()
+
+    def tokenizer_json(self) -> str:
+        """The tokenizer for the library `tokenizers`, padding and truncating every prompt to the model's length."""
+        tokenizer = Tokenizer.from_str(self.tokenizer.backend_tokenizer.to_str())
+        length = self.tokenizer.model_max_length
+        tokenizer.enable_truncation(length)
+        tokenizer.enable_padding(
+            length=length, pad_id=self.tokenizer.pad_token_id, pad_token=str(self.tokenizer.pad_token)
         )
-        length = tokenizer.model_max_length
-        tokens = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-        return encoder.eval()(tokens.input_ids)[0].float()
+        return str(tokenizer.to_str())
 
 
 def load_merged(folder: Path) -> MergedModel:
@@ -69,4 +78,6 @@ def load_merged(folder: Path) -> MergedModel:
             )
     unet = UNet2DConditionModel.from_pretrained(folder / "unet", use_safetensors=True, local_files_only=True)
     vae = AutoencoderKL.from_pretrained(folder / "vae", use_safetensors=True, local_files_only=True)
-    return MergedModel(folder, unet.eval(), vae.eval(), scheduler, record)
+    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", use_safetensors=True, local_files_only=True)
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    return MergedModel(folder, unet.eval(), vae.eval(), text_encoder.eval(), tokenizer, scheduler, record)

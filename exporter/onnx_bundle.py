@@ -16,13 +16,14 @@ from safetensors.torch import save
 
 from engine.errors import RequestError
 from engine.manifest import FORMAT_VERSION, Defaults, read_manifest
-from exporter.graphs import export_decoder, export_step, export_unet, frequencies
+from exporter.graphs import export_decoder, export_step, export_text_encoder, export_unet, frequencies
 from exporter.load import MergedModel, load_merged
 from exporter.weights import mergeable_digests, move_weights
 
 __all__ = ["write_bundle"]
 
 UNET_WEIGHTS, DECODER, DECODER_WEIGHTS, STEP = "unet.bin", "vae_decoder.onnx", "vae_decoder.bin", "step.onnx"
+TEXT_ENCODER, TEXT_WEIGHTS, TOKENIZER = "text_encoder.onnx", "text_encoder.bin", "tokenizer.json"
 
 
 def write_bundle(
@@ -78,12 +79,16 @@ def _add_class(
         manifest = json.loads(manifest_path.read_text())
         _check_same_base(manifest, files[UNET_WEIGHTS], out, class_name)
     else:
-        progress("decoder and step")
+        progress("decoder, step and text encoder")
         manifest = _new_manifest(model, name=name, base=base, defaults=defaults, context_shape=context_shape)
         decoder = export_decoder(model.vae, model.unet.config.sample_size)
         files |= move_weights(decoder, DECODER_WEIGHTS, DECODER_WEIGHTS, set())
         files[DECODER] = decoder.SerializeToString(deterministic=True)
         files[STEP] = export_step(model.unet.config.in_channels).SerializeToString(deterministic=True)
+        text_encoder = export_text_encoder(model.text_encoder, context_shape[0])
+        files |= move_weights(text_encoder, TEXT_WEIGHTS, TEXT_WEIGHTS, set())
+        files[TEXT_ENCODER] = text_encoder.SerializeToString(deterministic=True)
+        files[TOKENIZER] = model.tokenizer_json().encode()
     cond, uncond = (embedding.clone() for embedding in embeddings)
     files[context_name] = save({"cond": cond, "uncond": uncond})
     for file_name, content in files.items():
@@ -142,6 +147,7 @@ def _new_manifest(
         "defaults": asdict(defaults),
         "decoder": [DECODER, DECODER_WEIGHTS],
         "step": STEP,
+        "text_encoder": {"graph": TEXT_ENCODER, "weights": [TEXT_WEIGHTS], "tokenizer": TOKENIZER},
         "classes": {},
         "files": {},
     }

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer
 
 
 def locations(path) -> set[str]:
@@ -23,6 +24,7 @@ def test_every_graph_passes_the_checker_with_the_contracts_names(tiny_bundle):
     expected = {
         "unet.cyt_mast.onnx": (["latents", "time_features", "encoder_hidden_states"], ["eps"]),
         "vae_decoder.onnx": (["latents"], ["images", "finite"]),
+        "text_encoder.onnx": (["input_ids"], ["hidden_states"]),
         "step.onnx": (["x", "eps_cond", "eps_uncond", "D_prev", "z", "row"], ["x_next", "D"]),
     }
     for name, (inputs, outputs) in expected.items():
@@ -107,6 +109,16 @@ def test_prompt_embeddings_are_float32_and_differ(tiny_bundle):
     assert tensors["cond"].shape == tensors["uncond"].shape == (8, 16)
     assert tensors["cond"].dtype == np.float32
     assert (tensors["cond"] != tensors["uncond"]).any()
+
+
+def test_the_text_encoder_and_its_tokenizer_give_the_stored_embeddings(tiny_bundle):
+    tokenizer = Tokenizer.from_file(str(tiny_bundle / "tokenizer.json"))
+    tokens = [tokenizer.encode(prompt).ids for prompt in ("cyt mast", "", "words that " + "nobody trained " * 20)]
+    session = onnxruntime.InferenceSession(tiny_bundle / "text_encoder.onnx", providers=["CPUExecutionProvider"])
+    cond, uncond, _ = session.run(["hidden_states"], {"input_ids": np.array(tokens, np.int64)})[0]
+    stored = load_file(tiny_bundle / "context.cyt_mast.safetensors")
+    np.testing.assert_allclose(cond, stored["cond"], atol=5e-3)
+    np.testing.assert_allclose(uncond, stored["uncond"], atol=5e-3)
 
 
 @pytest.mark.parametrize("folder", ["base", "prepared", "nowhere"])
