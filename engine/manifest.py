@@ -79,6 +79,8 @@ class Manifest:
     name: str
     base: str
     latent_shape: tuple[int, int, int]
+    latent_multiple: int
+    """Height and width of the latents must be multiples of this: the UNet halves them and doubles them again."""
     pixels_per_latent: int
     context_shape: tuple[int, int]
     frequencies: tuple[float, ...]
@@ -200,6 +202,7 @@ def _manifest(top: _Reader) -> Manifest:
             latents["height"].whole(1, 4096),
             latents["width"].whole(1, 4096),
         ),
+        latent_multiple=latents["multiple"].whole(1, 256),
         pixels_per_latent=latents["pixels_per_latent"].whole(1, 64),
         context_shape=(context["tokens"].whole(1, 4096), context["width"].whole(1, 65536)),
         frequencies=tuple(frequency.number(0, 1e6) for frequency in frequencies),

@@ -139,6 +139,7 @@ def _new_manifest(
             "channels": model.unet.config.in_channels,
             "height": side,
             "width": side,
+            "multiple": 2 ** (len(model.unet.config.block_out_channels) - 1),
             "pixels_per_latent": 2 ** (len(model.vae.config.block_out_channels) - 1),
         },
         "context": {"tokens": context_shape[0], "width": context_shape[1]},
