@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["guidance_table", "guide"]
 
 
-def guidance_table(num_inference_steps: int, guidance_scale: float) -> tuple[float, ...]:
-    """The scale of each step; a step of scale 1 needs no unconditional half and runs half the batch."""
-    return (guidance_scale,) * num_inference_steps
+def guidance_table(
+    sigmas: Sequence[float], guidance_scale: float, interval: tuple[float, float] | None = None
+) -> tuple[float, ...]:
+    """The scale of each step; a step of scale 1 needs no unconditional half and runs half the batch.
+
+    interval: the sigmas (low, high), both included, outside which there is no guidance (Kynkäänniemi et al. 2024,
+    arXiv:2404.07724); None is everywhere.
+    """
+    low, high = interval or (0.0, math.inf)
+    return tuple(guidance_scale if low <= sigma <= high else 1.0 for sigma in sigmas)
 
 
 def guide(eps: NDArray[np.float32], scale: float) -> NDArray[np.float32]:

@@ -1,18 +1,79 @@
-"""Initial noise: a picture is (class, seed), so every seed has a generator of its own."""
+"""Noise: a picture is (class, seed), so every seed has a generator of its own, drawn from as a sampler needs it.
+
+`numpy` is NumPy's PCG64. `nv` is what CUDA's randn gives: Philox 4x32-10 (Salmon et al. 2011,
+doi:10.1145/2063384.2063405) keyed by the seed, one counter a number, and the sine branch of Box-Muller.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_SEED", "initial_noise"]
+__all__ = ["MAX_SEED", "RNGS", "NoiseSource", "philox_4x32_10"]
 
 MAX_SEED = 2**63 - 1
+Words = NDArray[np.uint32]
 
 
-def initial_noise(seeds: Sequence[int], shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    """Standard normal noise, (len(seeds), *shape) float32, drawn in float64 by NumPy's PCG64 of each seed."""
-    drawn = [np.random.Generator(np.random.PCG64(seed)).standard_normal(shape) for seed in seeds]
-    return np.stack(drawn).astype(np.float32)
+class Generator(Protocol):
+    """The stream of one picture's noise."""
+
+    def standard_normal(self, size: tuple[int, ...]) -> NDArray[np.float64]:
+        """The next numbers of the stream."""
+        ...
+
+
+def philox_4x32_10(counter: Words, key: Words) -> Words:
+    """Ten rounds of Philox: counter (4, n) and key (2, n) uint32 -> (4, n) uint32."""
+    c, k = counter.astype(np.uint64), key.astype(np.uint64)
+    low = np.uint64(0xFFFFFFFF)
+    for round_number in range(10):
+        if round_number:
+            k = (k + np.array([[0x9E3779B9], [0xBB67AE85]], np.uint64)) & low
+        first, second = c[0] * np.uint64(0xD2511F53), c[2] * np.uint64(0xCD9E8D57)
+        c = np.stack([(second >> 32) ^ c[1] ^ k[0], second & low, (first >> 32) ^ c[3] ^ k[1], first & low])
+    return c.astype(np.uint32)
+
+
+class _NvGenerator:
+    """torch.randn on a CUDA device for one seed: call i of a stream takes counters (i, 0, 0..n-1, 0)."""
+
+    def __init__(self, seed: int) -> None:
+        self._key = np.array([[seed & 0xFFFFFFFF], [seed >> 32]], np.uint32)
+        self._calls = 0
+
+    def standard_normal(self, size: tuple[int, ...]) -> NDArray[np.float64]:
+        """The next numbers of the stream."""
+        n = int(np.prod(size))
+        counter = np.zeros((4, n), np.uint32)
+        counter[0], counter[2] = self._calls, np.arange(n)
+        self._calls += 1
+        words = philox_4x32_10(counter, np.repeat(self._key, n, axis=1))
+        # CUDA's own constant, 2^-32 in float32; half of it keeps the logarithm's argument above 0.
+        unit = float(np.float32(2.3283064e-10))
+        radius = np.sqrt(-2 * np.log(words[0] * unit + unit / 2))
+        angle = words[1] * (unit * 2 * np.pi) + unit * np.pi
+        return np.asarray(radius * np.sin(angle)).reshape(size)
+
+
+def _numpy_generator(seed: int) -> Generator:
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+RNGS: dict[str, Callable[[int], Generator]] = {"numpy": _numpy_generator, "nv": _NvGenerator}
+"""Makers of a seed's generator, by name."""
+
+
+class NoiseSource:
+    """The generators of one chunk's pictures."""
+
+    def __init__(self, seeds: Sequence[int], shape: tuple[int, int, int], rng: str = "numpy") -> None:
+        self._generators = [RNGS[rng](seed) for seed in seeds]
+        self._shape = shape
+
+    def draw(self) -> NDArray[np.float32]:
+        """The next standard normal noise of every picture, (len(seeds), *shape) float32."""
+        return np.stack([generator.standard_normal(self._shape) for generator in self._generators]).astype(np.float32)

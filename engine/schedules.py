@@ -6,12 +6,23 @@ is x / sqrt(sigma^2 + 1) and sigma^2 = (1 - abar) / abar.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Floats", "NoiseSchedule", "karras_sigmas", "time_features"]
+__all__ = [
+    "SCHEDULES",
+    "Floats",
+    "NoiseSchedule",
+    "exponential_sigmas",
+    "karras_sigmas",
+    "leading_sigmas",
+    "normal_sigmas",
+    "sgm_uniform_sigmas",
+    "time_features",
+]
 
 Floats = NDArray[np.float64]
 
@@ -35,13 +46,49 @@ class NoiseSchedule:
         """Fractional timesteps of sigmas > 0, by linear interpolation in log sigma as k-diffusion does it."""
         return np.interp(np.log(sigmas), np.log(self.sigmas), np.arange(self.num_train_timesteps, dtype=np.float64))
 
+    def sigmas_at(self, timesteps: Floats) -> Floats:
+        """The inverse of `timesteps`."""
+        own = np.arange(self.num_train_timesteps, dtype=np.float64)
+        return np.asarray(np.exp(np.interp(timesteps, own, np.log(self.sigmas))))
 
-def karras_sigmas(schedule: NoiseSchedule, num_inference_steps: int, rho: float = 7.0) -> Floats:
-    """Equation 5 of Karras et al. 2022 over the model's range, with a final 0: (num_inference_steps + 1,)."""
-    own = schedule.sigmas
-    low, high = own[0] ** (1 / rho), own[-1] ** (1 / rho)
-    ramp = np.linspace(0, 1, num_inference_steps, dtype=np.float64)
-    return np.append((high + ramp * (low - high)) ** rho, 0.0)
+
+def karras_sigmas(noise: NoiseSchedule, num_inference_steps: int, rho: float = 7.0) -> Floats:
+    """Equation 5 of Karras et al. 2022 over the model's range: evenly spaced in sigma^(1 / rho)."""
+    low, high = noise.sigmas[0] ** (1 / rho), noise.sigmas[-1] ** (1 / rho)
+    return np.asarray((high + np.linspace(0, 1, num_inference_steps) * (low - high)) ** rho)
+
+
+def normal_sigmas(noise: NoiseSchedule, num_inference_steps: int) -> Floats:
+    """The model's own grid (k-diffusion's get_sigmas): evenly spaced timesteps from the last to 0, both included."""
+    return noise.sigmas_at(np.linspace(noise.num_train_timesteps - 1, 0, num_inference_steps))
+
+
+def exponential_sigmas(noise: NoiseSchedule, num_inference_steps: int) -> Floats:
+    """Evenly spaced in log sigma over the model's range."""
+    return np.exp(np.linspace(np.log(noise.sigmas[-1]), np.log(noise.sigmas[0]), num_inference_steps))
+
+
+def sgm_uniform_sigmas(noise: NoiseSchedule, num_inference_steps: int) -> Floats:
+    """Evenly spaced timesteps from the last towards 0, 0 left out, as Stability's generative-models has it."""
+    return noise.sigmas_at(np.linspace(noise.num_train_timesteps - 1, 0, num_inference_steps + 1)[:-1])
+
+
+def leading_sigmas(noise: NoiseSchedule, num_inference_steps: int) -> Floats:
+    """DDPM's and DDIM's grid in Stable Diffusion (diffusers' timestep_spacing "leading", steps_offset 1):
+    timesteps i * floor(T / N) + 1."""
+    spacing = noise.num_train_timesteps // num_inference_steps
+    timesteps = np.minimum(np.arange(num_inference_steps)[::-1] * spacing + 1, noise.num_train_timesteps - 1)
+    return noise.sigmas[timesteps]
+
+
+SCHEDULES: dict[str, Callable[[NoiseSchedule, int], Floats]] = {
+    "karras": karras_sigmas,
+    "normal": normal_sigmas,
+    "exponential": exponential_sigmas,
+    "sgm_uniform": sgm_uniform_sigmas,
+    "leading": leading_sigmas,
+}
+"""The sigmas of the steps, (N,) descending and above 0, from the model's schedule and the number of steps, by name."""
 
 
 def time_features(timesteps: Floats, frequencies: Floats) -> NDArray[np.float32]:

@@ -20,6 +20,11 @@ import torch
 ROOT = Path(importlib.metadata.distribution("k-diffusion").locate_file("k_diffusion"))
 BETA_START, BETA_END, TIMESTEPS = 0.00085, 0.012, 1000
 MEAN, STD = 0.3, 0.7
+SAMPLERS = {
+    "dpmpp_2m": lambda sampling: sampling.sample_dpmpp_2m,
+    "euler": lambda sampling: sampling.sample_euler,
+    "euler_a": lambda sampling: sampling.sample_euler_ancestral,
+}
 
 
 def load(name: str) -> types.ModuleType:
@@ -54,14 +59,28 @@ def main() -> None:
     x0 = torch.tensor(np.random.default_rng(0).standard_normal((1, 8)))
     runs = []
     for steps in (2, 5, 20):
-        sigmas = sampling.get_sigmas_karras(steps, float(schedule.sigma_min), float(schedule.sigma_max))
-        result = sampling.sample_dpmpp_2m(gaussian_denoiser, x0 * sigmas[0], sigmas, disable=True)
+        low, high = float(schedule.sigma_min), float(schedule.sigma_max)
+        uniform = torch.linspace(TIMESTEPS - 1, 0, steps + 1)[:-1]
+        schedules = {
+            "karras": sampling.get_sigmas_karras(steps, low, high),
+            "exponential": sampling.get_sigmas_exponential(steps, low, high),
+            "normal": schedule.get_sigmas(steps),
+            "sgm_uniform": sampling.append_zero(schedule.t_to_sigma(uniform)),
+        }
+        sigmas = schedules["karras"]
+        noise = torch.tensor(np.random.default_rng(1).standard_normal((steps, 8)))
+        results = {}
+        for name, function in SAMPLERS.items():
+            draws = iter(noise)
+            extra = {"noise_sampler": lambda *_, draws=draws: next(draws)} if name == "euler_a" else {}
+            results[name] = function(sampling)(gaussian_denoiser, x0 * sigmas[0], sigmas, disable=True, **extra)
         runs.append(
             {
                 "steps": steps,
-                "sigmas": sigmas.tolist(),
+                "sigmas": {name: values.tolist() for name, values in schedules.items()},
                 "timesteps": schedule.sigma_to_t(sigmas[:-1]).tolist(),
-                "result": result[0].tolist(),
+                "noise": noise.tolist(),
+                "results": {name: result[0].tolist() for name, result in results.items()},
             }
         )
     record = {
