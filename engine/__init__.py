@@ -1,1 +1,6 @@
-"""A lean engine that mass-produces synthetic cells from a bundle. Imports no torch."""
+"""A lean runtime that mass-produces synthetic stained cells: no torch, one inference runtime."""
+
+from engine.datasets import ChunkShuffle, SyntheticCells
+from engine.library import Batch, Engine
+
+__all__ = ["Batch", "ChunkShuffle", "Engine", "SyntheticCells"]

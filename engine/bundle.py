@@ -47,9 +47,12 @@ class Bundle:
                 wanted = f"SHA-256 {expected.sha256}"
                 raise RequestError(f"The bundle's file {path}", found=f"SHA-256 {digest}", expected=wanted, mend=mend)
 
-    def verify_class(self, class_name: str) -> None:
-        """Check every file that generating this class opens."""
-        self.verify([*self.manifest.classes[class_name].files, *self.manifest.decoder])
+    def verify_for(self, class_names: Iterable[str]) -> None:
+        """Check every file that generating these classes may open."""
+        shared = [*self.manifest.decoder, self.manifest.step]
+        if self.manifest.text_encoder:
+            shared += self.manifest.text_encoder.files
+        self.verify([*shared, *(file for name in class_names for file in self.manifest.classes[name].files)])
 
 
 def open_bundle(name_or_folder: str) -> Bundle:

@@ -1,22 +1,32 @@
-"""The command line `engine`: generate, info, verify, sheet."""
+"""The command line `engine`: generate, info, verify, doctor, bench, sheet, png-info."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from statistics import median
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.markup import escape
 from rich.table import Table
 
-from engine.bundle import open_bundle
-from engine.errors import CytosynthError
-from engine.request import PRECISIONS, make_request
-from engine.samplers import SAMPLERS, SCHEDULES
+from engine.backends.select import AUTO, BACKENDS, choose_backend, probe
+from engine.bundle import Bundle, open_bundle
+from engine.errors import CytosynthError, RequestError
+from engine.files import write_json
+from engine.formats import FORMATS, make_output
+from engine.journal import previous_identity
+from engine.request import PRECISIONS, GenerateRequest, make_request
+from engine.samplers import SAMPLERS
+from engine.schedules import SCHEDULES
+from engine.terminal import ProgressBar, printable, stopped_by_signals
+
+if TYPE_CHECKING:
+    from engine.run import RunResult
 
 __all__ = ["app", "main"]
 
@@ -31,47 +41,77 @@ def generate(
     n: Annotated[int, typer.Option("--n", help="Pictures of each class.")],
     out: Annotated[Path, typer.Option(help="The output folder.")] = Path("out"),
     seed: Annotated[int, typer.Option(help="Picture i has seed + i; -1 draws one.")] = 0,
+    rng: Annotated[str, typer.Option(help="numpy, or nv for the noise of CUDA's randn.")] = "numpy",
     bundle: Annotated[str, typer.Option(help="An embedded bundle's name, or a folder.")] = "cells",
     steps: Annotated[int | None, typer.Option(help="Sampling steps; by default the bundle's.")] = None,
     sampler: Annotated[str | None, typer.Option(help=f"One of {', '.join(SAMPLERS)}.")] = None,
     schedule: Annotated[str | None, typer.Option(help=f"One of {', '.join(SCHEDULES)}.")] = None,
+    langevin_step_size: Annotated[float | None, typer.Option(help="m of the sampler langevin.")] = None,
+    langevin_steps_per_level: Annotated[int | None, typer.Option(help="Steps a level of the sampler langevin.")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="1 is no guidance; by default the bundle's.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures at a time; by default the bundle's.")] = None,
+    guidance_interval: Annotated[
+        tuple[float, float] | None, typer.Option(help="LO HI: no guidance outside these sigmas.")
+    ] = None,
+    prompt: Annotated[str | None, typer.Option(help="In place of the class's own.")] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="In place of the empty one.")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels; by default the bundle's.")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels; by default the bundle's.")] = None,
+    batch_size: Annotated[
+        str | None, typer.Option(help="Pictures at a time, or auto to measure; by default the bundle's.")
+    ] = None,
+    backend: Annotated[str, typer.Option(help=f"auto, {', '.join(BACKENDS)}.")] = AUTO,
     threads: Annotated[int, typer.Option(help="Processor threads; 0 lets the runtime choose.")] = 0,
     precision: Annotated[str, typer.Option(help=f"One of {', '.join(PRECISIONS)}; f32 is exact.")] = "auto",
+    file_format: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")] = FORMATS[0],
+    shard_pictures: Annotated[
+        int | None, typer.Option(help="Pictures of a webdataset shard; by default about 1 GB.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace another run in the output folder.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make n pictures of each class. The same command again continues a run that was cut off."""
     opened = open_bundle(bundle)
+    backend_name, why = choose_backend(backend, precision, opened)
+    previous = None if overwrite else previous_identity(out)
     request = make_request(
         opened.manifest,
         class_names=class_name,
         n=n,
+        backend=backend_name,
         seed=seed,
+        rng=rng,
         sampler=sampler,
         schedule=schedule,
         num_inference_steps=steps,
+        langevin_step_size=langevin_step_size,
+        langevin_steps_per_level=langevin_steps_per_level,
         guidance_scale=guidance_scale,
-        batch_size=batch_size,
+        guidance_interval=guidance_interval,
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        width=width,
+        height=height,
+        batch_size=_batch_size(batch_size, previous),
         precision=precision,
         threads=threads,
+        previous=previous,
     )
-    # The runtime is imported here, so that a wrong request costs nothing and needs none.
+    output = make_output(out, file_format, request.width, request.height, shard_pictures, overwrite=overwrite)
+    print(f"Backend: {why}.", file=sys.stderr)
+    # Runtimes are imported from here on, so that a wrong request costs nothing and needs none.
     from engine import run
 
-    with _ProgressBar() as progress:
-        result = run.generate(opened, request, out, overwrite=overwrite, progress=progress)
-    origins = {name: opened.manifest.classes[name].origin for name in request.class_names}
-    if as_json:
-        facts = {"made": result.made, "total": result.total, "seconds": round(result.seconds, 3), "seed": request.seed}
-        print(json.dumps({**facts, "out": str(out), "sheet": str(result.sheet), "trained_on": origins}))
-        return
-    rate = f", {result.made / result.seconds:.1f} a second" if result.made else ""
-    print(f"{result.total} synthetic pictures, {result.made} of them new, in {result.seconds:.1f} s{rate}.")
-    for name, origin in origins.items():
-        print(f"{name}: trained on {opened.manifest.classes[name].pictures} {_origin_words(origin)}.")
-    print(f"Folder:        {out}\nContact sheet: {result.sheet}")
+    if batch_size == AUTO and not previous:
+        from engine.batch_size import measure_batch_size
+
+        chosen, words = measure_batch_size(opened, request)
+        print(f"Batch size: {words}.", file=sys.stderr)
+        request = replace(request, batch_size=chosen)
+    with ProgressBar() as progress, stopped_by_signals() as stop:
+        result = run.generate(opened, request, output, stop=stop, progress=progress)
+    _report(opened, request, result, as_json)
+    if result.failed or result.stopped:
+        sys.exit(1)
 
 
 @app.command()
@@ -127,6 +167,92 @@ def sheet(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder t
     print(write_sheet(folder))
 
 
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Say which runtimes are usable here, why the others are not, and how to install them."""
+    found = probe()
+    if as_json:
+        print(json.dumps({"backends": [asdict(status) for status in found], "auto": choose_backend(AUTO)[0]}))
+        return
+    table = Table("backend", "usable", "what, or why not", "how to install it")
+    for status in found:
+        table.add_row(status.name, "yes" if status.usable else "no", escape(status.detail), escape(status.install))
+    Console().print(table)
+    print(f"--backend auto takes {choose_backend(AUTO)[1]}.")
+
+
+@app.command()
+def bench(
+    bundle: BundleArgument = "cells",
+    class_name: Annotated[str | None, typer.Option("--class", help="By default the first of the bundle.")] = None,
+    backend: Annotated[list[str] | None, typer.Option(help="By default every usable one; may be repeated.")] = None,
+    precision: Annotated[list[str] | None, typer.Option(help="Of openvino; by default all; may be repeated.")] = None,
+    batch_size: Annotated[str, typer.Option(help="Sizes, separated by commas.")] = "1,4,8",
+    steps: Annotated[int | None, typer.Option(help="Sampling steps; by default the bundle's.")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="By default the bundle's.")] = None,
+    threads: Annotated[int, typer.Option(help="Processor threads; 0 lets the runtime choose.")] = 0,
+    rounds: Annotated[int, typer.Option(help="Rounds, interleaved over everything that is compared.")] = 5,
+    record: Annotated[Path | None, typer.Option(help="Write the record with the raw samples to this file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what a picture costs here, stage by stage, on each backend and batch size."""
+    opened = open_bundle(bundle)
+    sizes = [_batch_size(size.strip(), None) for size in batch_size.split(",")]
+    backends = backend or [status.name for status in probe() if status.usable and status.name != "tensorrt"]
+    if rounds < 1:
+        raise RequestError("--rounds", found=str(rounds), expected="at least 1", mend="change the value")
+    requests = [
+        make_request(
+            opened.manifest,
+            class_names=[class_name or next(iter(opened.manifest.classes))],
+            n=1,
+            backend=choose_backend(name, "auto", opened)[0],
+            num_inference_steps=steps,
+            guidance_scale=guidance_scale,
+            batch_size=size,
+            precision=chosen,
+            threads=threads,
+        )
+        for size in sizes
+        for name in backends
+        for chosen in ((precision or PRECISIONS) if name == "openvino" else ("auto",))
+    ]
+    from engine import bench as room
+
+    found = room.bench(opened, requests, rounds=rounds)
+    if record is not None:
+        write_json(record, found)
+    if as_json:
+        print(json.dumps(found))
+        return
+    columns = ("backend", "precision", "batch", "ms a picture", "pictures/s", "denoise", "decode", "PNG", "host share")
+    table = Table(*columns, title="medians; denoise, decode and PNG in ms a picture")
+    for row in found["measured"]:
+        stages = [median(row[name]) / row["batch_size"] for name in ("denoise_ms", "decode_ms", "png_ms")]
+        figures = [f"{row['picture_ms']:.1f}", f"{1000 / row['picture_ms']:.2f}", *(f"{stage:.1f}" for stage in stages)]
+        table.add_row(row["backend"], row["precision"], str(row["batch_size"]), *figures, f"{row['host_share']:.1%}")
+    Console().print(table)
+
+
+@app.command("png-info")
+def png_info(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture that generate wrote.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Say how a picture was made, and the command that makes it again."""
+    from engine.png_info import read_png
+
+    found = read_png(file)
+    if as_json:
+        facts = {"parameters": found.parameters, "cytosynth": found.description, "command": found.command}
+        print(json.dumps(facts))
+        return
+    print(printable(found.parameters), end="\n\n")
+    for name, value in found.description.items():
+        print(printable(f"{name}: {value}"))
+    print(f"\nThis command makes it again:\n{printable(found.command)}")
+
+
 def main() -> None:
     """Run the command line; wrong requests exit 2, failures exit 1."""
     try:
@@ -134,29 +260,49 @@ def main() -> None:
     except CytosynthError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted: the same command continues the run", file=sys.stderr)
-        sys.exit(1)
 
 
 def _origin_words(origin: str) -> str:
     return "phantom pictures (procedural, no patient data)" if origin == "phantom" else origin
 
 
-class _ProgressBar:
-    """A bar on stderr, and only on a terminal."""
+def _batch_size(asked: str | None, previous: dict[str, Any] | None) -> int | None:
+    """None is the bundle's own. A run that is continued keeps what was measured when it began."""
+    if asked is None:
+        return None
+    if asked == AUTO:
+        kept = (previous or {}).get("batch_size")
+        return kept if isinstance(kept, int) else None
+    if not asked.isdigit():
+        raise RequestError("--batch-size", found=asked, expected="a number above 0, or auto", mend="change the value")
+    return int(asked)
 
-    def __enter__(self) -> Callable[[int, int, str], None]:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        console = Console(stderr=True)
-        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._bar.start()
-        task = self._bar.add_task("")
 
-        def update(done: int, total: int, class_name: str) -> None:
-            self._bar.update(task, completed=done, total=total, description=class_name)
-
-        return update
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
+def _report(bundle: Bundle, request: GenerateRequest, result: RunResult, as_json: bool) -> None:
+    classes = bundle.manifest.classes
+    if as_json:
+        facts = {
+            "made": result.made,
+            "total": result.total,
+            "failed": result.failed,
+            "complete": not result.stopped,
+            "seconds": round(result.seconds, 3),
+            "seed": request.seed,
+            "batch_size": request.batch_size,
+            "out": str(result.folder),
+            "sheet": None if result.sheet is None else str(result.sheet),
+            "trained_on": {name: classes[name].origin for name in request.class_names},
+        }
+        print(json.dumps(facts))
+        return
+    rate = f", {result.made / result.seconds:.1f} a second" if result.made else ""
+    print(f"{result.total} synthetic pictures, {result.made} of them new, in {result.seconds:.1f} s{rate}.")
+    for name in request.class_names:
+        print(f"{name}: trained on {classes[name].pictures} {_origin_words(classes[name].origin)}.")
+    if result.failed:
+        print(f"{result.failed} seeds gave no picture: see {result.folder / 'failed.jsonl'}.")
+    print(f"Folder:        {result.folder}")
+    if result.stopped:
+        print("Stopped before the end; every file is whole. The same command continues the run.")
+    else:
+        print(f"Contact sheet: {result.sheet}")

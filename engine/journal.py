@@ -1,30 +1,67 @@
 """A run's folder: whose it is, how far it came, and what its pictures are.
 
-run.json holds the request; metadata.jsonl one line a picture, in order. A chunk counts as done when its lines are
-complete, which happens after its pictures are, so a killed run goes on from the last whole chunk.
+run.json holds the request; metadata.jsonl one line a picture, in order; failed.jsonl one line a seed that gave none.
+A chunk's lines are written after its pictures, so a killed run goes on after the last chunk whose lines are whole.
 """
 
 from __future__ import annotations
 
 import json
+import os
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from engine.errors import RequestError
-from engine.formats import write_json, write_text
+from engine.files import write_json, write_text
 
-__all__ = ["Journal"]
+__all__ = ["Chunks", "Journal", "previous_identity"]
 
-RUN, METADATA = "run.json", "metadata.jsonl"
+RUN, METADATA, FAILED = "run.json", "metadata.jsonl", "failed.jsonl"
+
+
+class Chunks:
+    """The fixed cutting of a run: `batch_size` pictures each, class by class, by absolute index."""
+
+    def __init__(self, classes: int, n: int, batch_size: int) -> None:
+        self.n, self.batch_size = n, batch_size
+        self.per_class = -(-n // batch_size)
+        self.count = classes * self.per_class
+
+    def start(self, chunk: int) -> int:
+        """Index of the chunk's first picture in its class."""
+        return chunk % self.per_class * self.batch_size
+
+    def size(self, chunk: int) -> int:
+        """Pictures of the chunk; the last of a class may be short."""
+        return min(self.batch_size, self.n - self.start(chunk))
+
+    def pictures_before(self, chunk: int) -> int:
+        """Pictures of all chunks before this one."""
+        return chunk // self.per_class * self.n + self.start(chunk) if chunk < self.count else self.count_pictures()
+
+    def count_pictures(self) -> int:
+        """Pictures of all chunks."""
+        return self.count // self.per_class * self.n
+
+
+def previous_identity(folder: Path) -> dict[str, Any] | None:
+    """The identity of the run in this folder, if there is one."""
+    try:
+        identity = json.loads((folder / RUN).read_text(encoding="utf-8"))["identity"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return identity if isinstance(identity, dict) else None
 
 
 class Journal:
     """The record of one run in `folder`. Opening checks the folder and touches nothing in it."""
 
-    def __init__(self, folder: Path, identity: dict[str, Any], *, overwrite: bool = False) -> None:
+    def __init__(self, folder: Path, identity: Mapping[str, Any], chunks: Chunks, *, overwrite: bool = False) -> None:
         """identity: what must be equal for a run to be continued. Raises RequestError where the folder holds
         another run, or anything that is no run of ours."""
-        self.folder, self.identity = folder, identity
+        self.folder, self.identity, self.chunks = folder, identity, chunks
         self.resumed = False
         self._replaces = False
         if folder.exists() and not folder.is_dir():
@@ -33,7 +70,7 @@ class Journal:
             )
         if not folder.exists() or not any(folder.iterdir()):
             return
-        previous = self._previous_identity()
+        previous = self._expect_a_run()
         if overwrite:
             self._replaces = True
             return
@@ -51,54 +88,85 @@ class Journal:
             )
         self.resumed = True
 
-    def _previous_identity(self) -> dict[str, Any]:
-        path = self.folder / RUN
-        try:
-            identity = json.loads(path.read_text(encoding="utf-8"))["identity"]
-            if isinstance(identity, dict):
-                return identity
-            problem = "no identity in its run.json"
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            problem = "files, but no run.json" if not path.exists() else f"an unreadable run.json ({error})"
-        raise RequestError(
-            f"The output folder {self.folder}",
-            found=problem,
-            expected="a new or empty folder, or a run of this engine",
-            mend="name another with --out",
-        )
+    def _expect_a_run(self) -> dict[str, Any]:
+        identity = previous_identity(self.folder)
+        if identity is None:
+            there = (self.folder / RUN).exists()
+            raise RequestError(
+                f"The output folder {self.folder}",
+                found="an unreadable run.json" if there else "files, but no run.json",
+                expected="a new or empty folder, or a run of this engine",
+                mend="name another with --out",
+            )
+        return identity
 
-    def start(self) -> None:
-        """Make the folder this run's own."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if self._replaces:
-            self._remove_pictures()
-        if not self.resumed:
-            write_text(self.folder / METADATA, "")
-            self.write_run(complete=False)
+    def start(self) -> int:
+        """Make the folder this run's own; returns how many chunks are done. Raises RequestError where it cannot."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if self._replaces:
+                self._remove_pictures()
+            if not self.resumed:
+                write_text(self.folder / METADATA, "")
+                (self.folder / FAILED).unlink(missing_ok=True)
+                self.write_run(complete=False)
+                return 0
+        except OSError as error:
+            raise RequestError(
+                f"The output folder {self.folder}",
+                found=f"not writable ({error.strerror})",
+                expected="a folder that can be made and written",
+                mend="name another with --out, or change its permissions",
+            ) from error
+        return self._resume()
 
     def _remove_pictures(self) -> None:
-        """Remove the numbered pictures of the run that stands here, and nothing else."""
-        for path in self.folder.glob("*/*.png"):
-            if path.stem.isdigit() and len(path.stem) >= 6:
+        """Remove the numbered pictures and shards of the run that stands here, and nothing else."""
+        for path in (*self.folder.glob("*/*.png"), *self.folder.glob("*.tar"), *self.folder.glob("*.tar.part")):
+            number = path.name.removesuffix(".part").rsplit(".", 1)[0].rsplit("-", 1)[-1]
+            if number.isdigit() and len(number) >= 6:
                 path.unlink()
 
-    def lines(self) -> list[str]:
-        """The whole metadata lines that stand; a torn last line is none."""
+    def _resume(self) -> int:
+        """Count the whole chunks and cut both files back to them."""
+        failed = self._failed_lines()
+        failures = Counter(chunk for chunk, _ in failed)
         path = self.folder / METADATA
-        if not self.resumed or not path.exists():
+        done = offset = 0
+        if path.exists():
+            with path.open("rb") as file:
+                while done < self.chunks.count:
+                    lines = [file.readline() for _ in range(self.chunks.size(done) - failures[done])]
+                    if not all(line.endswith(b"\n") for line in lines):
+                        break
+                    offset += sum(map(len, lines))
+                    done += 1
+            os.truncate(path, offset)
+        else:
+            write_text(path, "")
+        if any(chunk >= done for chunk, _ in failed):
+            write_text(self.folder / FAILED, "".join(line for chunk, line in failed if chunk < done))
+        return done
+
+    def _failed_lines(self) -> list[tuple[int, str]]:
+        """The chunk of each whole line of failed.jsonl, and the line."""
+        path = self.folder / FAILED
+        if not path.exists():
             return []
         text = path.read_text(encoding="utf-8")
-        return text[: text.rfind("\n") + 1].splitlines()
+        return [(int(json.loads(line)["chunk"]), line + "\n") for line in text[: text.rfind("\n") + 1].splitlines()]
 
-    def keep(self, lines: list[str]) -> None:
-        """Cut metadata.jsonl back to these lines."""
-        write_text(self.folder / METADATA, "".join(line + "\n" for line in lines))
+    def failed_count(self) -> int:
+        """How many seeds of the run gave no picture."""
+        return len(self._failed_lines())
 
-    def append(self, rows: list[dict[str, Any]]) -> None:
-        """Add the lines of one finished chunk."""
-        with (self.folder / METADATA).open("a", encoding="utf-8") as file:
-            file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    def append(self, rows: list[dict[str, Any]], failures: list[dict[str, Any]]) -> None:
+        """Add the lines of one finished chunk: its pictures', and its seeds' that gave none."""
+        for name, lines in ((FAILED, failures), (METADATA, rows)):
+            if lines:
+                with (self.folder / name).open("a", encoding="utf-8") as file:
+                    file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
     def write_run(self, *, complete: bool, **facts: Any) -> None:
         """Write run.json: the identity, and the facts of this machine and time."""
-        write_json(self.folder / RUN, {"identity": self.identity, "complete": complete, **facts})
+        write_json(self.folder / RUN, {"identity": dict(self.identity), "complete": complete, **facts})

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from engine.errors import RequestError
-from engine.samplers import SAMPLERS, SCHEDULES
-from engine.schedules import NoiseSchedule
+from engine.samplers import SAMPLERS
+from engine.schedules import SCHEDULES, NoiseSchedule
 
 __all__ = ["FORMAT_VERSION", "ClassEntry", "Defaults", "FileEntry", "Manifest", "TextEncoder", "read_manifest"]
 

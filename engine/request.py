@@ -3,40 +3,54 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from engine.errors import RequestError
 from engine.manifest import Manifest
-from engine.noise import MAX_SEED
-from engine.samplers import SAMPLERS, SCHEDULES
+from engine.noise import MAX_SEED, RNGS
+from engine.samplers import LANGEVIN, SAMPLERS, Langevin
+from engine.schedules import SCHEDULES
 
 __all__ = ["PRECISIONS", "GenerateRequest", "make_request"]
 
 PRECISIONS = ("auto", "f32")
 MAX_PICTURES = 10**9
+MAX_SIDE = 4096
 
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    """A whole run: equal requests on one machine and backend write equal bytes."""
+    """A whole run: equal requests on one machine write equal bytes."""
 
     class_names: tuple[str, ...]
     n: int
     """Pictures of each class; picture i has seed `seed + i`."""
     seed: int
+    rng: str
     sampler: str
     schedule: str
     num_inference_steps: int
+    langevin: Langevin | None
+    """Only the sampler langevin has it."""
     guidance_scale: float
+    guidance_interval: tuple[float, float] | None
+    """The sigmas between which there is guidance; None is everywhere."""
+    prompt: str | None
+    """In place of the class's own; None keeps that."""
+    negative_prompt: str | None
+    width: int
+    height: int
     batch_size: int
+    backend: str
     precision: str
     threads: int
 
     def as_json(self) -> dict[str, Any]:
         """The request as plain values."""
-        return {**asdict(self), "class_names": list(self.class_names)}
+        interval = None if self.guidance_interval is None else list(self.guidance_interval)
+        return {**asdict(self), "class_names": list(self.class_names), "guidance_interval": interval}
 
 
 def make_request(
@@ -44,19 +58,79 @@ def make_request(
     *,
     class_names: Sequence[str],
     n: int,
+    backend: str,
     seed: int = 0,
+    rng: str = "numpy",
     sampler: str | None = None,
     schedule: str | None = None,
     num_inference_steps: int | None = None,
+    langevin_step_size: float | None = None,
+    langevin_steps_per_level: int | None = None,
     guidance_scale: float | None = None,
+    guidance_interval: tuple[float, float] | None = None,
+    prompt: str | None = None,
+    negative_prompt: str | None = None,
+    width: int | None = None,
+    height: int | None = None,
     batch_size: int | None = None,
     precision: str = "auto",
     threads: int = 0,
+    previous: Mapping[str, Any] | None = None,
 ) -> GenerateRequest:
-    """Fill in the manifest's defaults and check everything; "all" stands for every class, seed -1 draws one.
+    """Fill in the manifest's defaults and check everything; "all" stands for every class.
 
+    A seed of -1 is drawn, or taken from `previous`, the identity of the run that is to be continued.
     Raises RequestError for the first thing that is wrong.
     """
+    chosen = _classes(manifest, class_names)
+    defaults = manifest.defaults
+    sampler = _choice("--sampler", sampler or defaults.sampler, SAMPLERS)
+    native = defaults.schedule if sampler == defaults.sampler else SAMPLERS[sampler].schedule
+    if sampler != LANGEVIN and (langevin_step_size is not None or langevin_steps_per_level is not None):
+        raise RequestError(
+            "--langevin-step-size and --langevin-steps-per-level",
+            found=f"the sampler {sampler}",
+            expected=f"the sampler {LANGEVIN}",
+            mend=f"add --sampler {LANGEVIN}, or leave them out",
+        )
+    own = Langevin()
+    request = GenerateRequest(
+        class_names=chosen,
+        n=n,
+        seed=_drawn_seed(previous) if seed == -1 else seed,
+        rng=_choice("--rng", rng, RNGS),
+        sampler=sampler,
+        schedule=_choice("--schedule", schedule or native, SCHEDULES),
+        num_inference_steps=defaults.num_inference_steps if num_inference_steps is None else num_inference_steps,
+        langevin=None
+        if sampler != LANGEVIN
+        else Langevin(
+            own.step_size if langevin_step_size is None else langevin_step_size,
+            own.steps_per_level if langevin_steps_per_level is None else langevin_steps_per_level,
+        ),
+        guidance_scale=defaults.guidance_scale if guidance_scale is None else guidance_scale,
+        guidance_interval=guidance_interval,
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        width=manifest.picture_size[0] if width is None else width,
+        height=manifest.picture_size[1] if height is None else height,
+        batch_size=defaults.batch_size if batch_size is None else batch_size,
+        backend=backend,
+        precision=_choice("--precision", precision, PRECISIONS),
+        threads=threads,
+    )
+    _check_numbers(request, manifest)
+    if (prompt is not None or negative_prompt is not None) and manifest.text_encoder is None:
+        raise RequestError(
+            "--prompt and --negative-prompt",
+            found=f"no text encoder in the bundle {manifest.name}",
+            expected="a bundle that carries one",
+            mend="leave them out: each class has its own prompt; or export the bundle again",
+        )
+    return request
+
+
+def _classes(manifest: Manifest, class_names: Sequence[str]) -> tuple[str, ...]:
     known = tuple(manifest.classes)
     chosen = known if "all" in class_names else tuple(dict.fromkeys(class_names))
     if not chosen:
@@ -69,34 +143,50 @@ def make_request(
                 expected=f"one of {', '.join(known)}, or all",
                 mend="choose one of these, or add the class to a bundle with `python -m exporter onnx`",
             )
-    defaults = manifest.defaults
-    request = GenerateRequest(
-        class_names=chosen,
-        n=n,
-        seed=secrets.randbelow(2**32) if seed == -1 else seed,
-        sampler=_choice("--sampler", sampler or defaults.sampler, SAMPLERS),
-        schedule=_choice("--schedule", schedule or defaults.schedule, SCHEDULES),
-        num_inference_steps=defaults.num_inference_steps if num_inference_steps is None else num_inference_steps,
-        guidance_scale=defaults.guidance_scale if guidance_scale is None else guidance_scale,
-        batch_size=min(defaults.batch_size, max(n, 1)) if batch_size is None else batch_size,
-        precision=_choice("--precision", precision, PRECISIONS),
-        threads=threads,
-    )
+    return chosen
+
+
+def _drawn_seed(previous: Mapping[str, Any] | None) -> int:
+    seed = (previous or {}).get("seed")
+    return seed if isinstance(seed, int) else secrets.randbelow(2**32)
+
+
+def _check_numbers(request: GenerateRequest, manifest: Manifest) -> None:
     _within("--n", request.n, 1, MAX_PICTURES)
     _within("--seed", request.seed, 0, MAX_SEED - request.n)
     _within("--steps", request.num_inference_steps, 1, manifest.noise.num_train_timesteps)
     _within("--guidance-scale", request.guidance_scale, 0, 100)
     _within("--batch-size", request.batch_size, 1, 4096)
     _within("--threads", request.threads, 0, 4096)
-    return request
+    if request.langevin:
+        # Above four times the smallest variance the iteration of the smallest level diverges.
+        _within("--langevin-step-size", request.langevin.step_size, 1e-12, 4 * float(manifest.noise.sigmas[0]) ** 2)
+        _within("--langevin-steps-per-level", request.langevin.steps_per_level, 1, 100_000)
+    if request.guidance_interval is not None:
+        low, high = request.guidance_interval
+        if not 0 <= low <= high:
+            raise RequestError(
+                "--guidance-interval", found=f"{low:g} {high:g}", expected="0 <= LO <= HI, in sigma", mend="change them"
+            )
+    multiple = manifest.latent_multiple * manifest.pixels_per_latent
+    for flag, side in (("--width", request.width), ("--height", request.height)):
+        _within(flag, side, multiple, MAX_SIDE)
+        if side % multiple:
+            near = side // multiple * multiple
+            raise RequestError(
+                flag,
+                found=str(side),
+                expected=f"a multiple of {multiple}",
+                mend=f"take {near} or {near + multiple}",
+            )
 
 
-def _choice(flag: str, value: str, allowed: Sequence[str] | dict[str, Any]) -> str:
+def _choice(flag: str, value: str, allowed: Sequence[str] | Mapping[str, Any]) -> str:
     if value not in allowed:
         raise RequestError(flag, found=value, expected=f"one of {', '.join(allowed)}", mend="choose one of these")
     return value
 
 
-def _within(flag: str, value: float, low: int, high: int) -> None:
+def _within(flag: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise RequestError(flag, found=str(value), expected=f"{low} to {high}", mend="change the value")
+        raise RequestError(flag, found=f"{value:g}", expected=f"{low:g} to {high:g}", mend="change the value")

@@ -1,21 +1,32 @@
-"""A whole run: classes, chunks of batch-size pictures by absolute index, files, and the record."""
+"""A whole run: chunks of batch-size pictures by absolute index, files, and the record."""
 
 from __future__ import annotations
 
 import platform
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-from engine.backends.openvino import OpenVINOBackend
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends.base import Backend
+from engine.backends.select import open_backend
 from engine.bundle import Bundle
-from engine.formats import write_png
-from engine.journal import Journal
-from engine.pipeline import Pipeline
-from engine.provenance import describe
+from engine.errors import CytosynthError
+from engine.formats import ImageFolder, Output, PictureWriter, WebDataset, encode_png, shard_counts
+from engine.journal import METADATA, Chunks, Journal
+from engine.line import ahead
+from engine.loops import Stopped
+from engine.pipeline import Pipeline, plan_of
+from engine.prompts import check_tokenizers
+from engine.provenance import describe, own_version
 from engine.request import GenerateRequest
+from engine.rescue import Checked, Rescue
 from engine.sheet import write_sheet
 
 __all__ = ["RunResult", "generate"]
@@ -26,82 +37,152 @@ class RunResult:
     """What a run left behind; `made` counts the pictures of this call, `total` those in the folder."""
 
     folder: Path
-    sheet: Path
+    sheet: Path | None
     made: int
     total: int
+    failed: int
+    """Seeds that gave no picture, in the whole run."""
+    stopped: bool
+    """Whether it was asked to stop before its end."""
     seconds: float
 
 
 def generate(
     bundle: Bundle,
     request: GenerateRequest,
-    out: Path,
+    output: Output,
     *,
-    overwrite: bool = False,
+    backend: Backend | None = None,
+    stop: threading.Event | None = None,
     progress: Callable[[int, int, str], None] = lambda done, total, class_name: None,
 ) -> RunResult:
-    """Write the run's pictures, metadata.jsonl, run.json and sheet.png into `out`.
+    """Write the run's pictures, metadata.jsonl, run.json and sheet.png.
 
-    Everything is checked, every hash included, before a model loads or `out` is touched. A run that was cut off is
-    continued by the same request; the last chunk is padded, so no picture depends on where a run stopped.
-    Raises RequestError for a wrong request, CytosynthError for a failure while running.
+    Everything is checked, every hash included, before a model loads or the folder is touched. A run that was cut off
+    is continued by the same request; the last chunk is padded, so no picture depends on where a run stopped.
+    backend: in place of the one that the request names. When `stop` is set, what is finished is written and the run
+    ends. Raises RequestError for a wrong request, CytosynthError for a failure while running.
     """
-    identity = {"bundle_sha256": bundle.sha256, **request.as_json()}
-    journal = Journal(out, identity, overwrite=overwrite)
-    for name in request.class_names:
-        bundle.verify_class(name)
-    chunks = [(name, start) for name in request.class_names for start in range(0, request.n, request.batch_size)]
-    sizes = [min(request.batch_size, request.n - start) for _, start in chunks]
-    lines = journal.lines()
-    done = 0
-    while done < len(chunks) and sum(sizes[: done + 1]) <= len(lines):
-        done += 1
-    made = kept = sum(sizes[:done])
-    total = sum(sizes)
+    stop = stop or threading.Event()
+    identity = {"bundle_sha256": bundle.sha256, **request.as_json(), "format": output.format}
+    if output.format == "webdataset":
+        identity["shard_pictures"] = output.shard_pictures
+    chunks = Chunks(len(request.class_names), request.n, request.batch_size)
+    journal = Journal(output.folder, identity, chunks, overwrite=output.overwrite)
+    if request.prompt is not None or request.negative_prompt is not None:
+        check_tokenizers()
+    bundle.verify_for(request.class_names)
     began = time.monotonic()
-    journal.start()
-    journal.keep(lines[:kept])
-    backend = OpenVINOBackend(precision=request.precision, threads=request.threads)
-    progress(made, total, request.class_names[0])
-    for class_name in request.class_names:
-        todo = [start for name, start in chunks[done:] if name == class_name]
-        if not todo:
-            continue
-        (out / class_name).mkdir(exist_ok=True)
-        with Pipeline(bundle, class_name, request, backend) as pipeline:
-            for start in todo:
-                rows = _write_chunk(pipeline, bundle, request, class_name, start, out)
-                journal.append(rows)
-                made += len(rows)
-                progress(made, total, class_name)
-    seconds = time.monotonic() - began
-    sheet = write_sheet(out)
-    journal.write_run(
-        complete=True,
-        seconds=round(seconds, 3),
-        pictures_in_this_call=made - kept,
-        versions={"cytosynth": _own_version(), "runtime": backend.version, "python": platform.python_version()},
-    )
-    return RunResult(out, sheet, made - kept, total, seconds)
-
-
-def _write_chunk(
-    pipeline: Pipeline, bundle: Bundle, request: GenerateRequest, class_name: str, start: int, out: Path
-) -> list[dict[str, object]]:
-    """Make and write the pictures from index `start`; returns their metadata lines."""
-    seeds = [request.seed + start + i for i in range(request.batch_size)]
-    pictures = pipeline.decode(pipeline.generate_latents(seeds), seeds)
-    rows = []
-    for index in range(start, min(start + request.batch_size, request.n)):
-        description = describe(bundle, request, class_name, request.seed + index)
-        file_name = f"{class_name}/{index:06d}.png"
-        write_png(out / file_name, pictures[index - start], description)
-        rows.append({"file_name": file_name, **description})
-    return rows
-
-
-def _own_version() -> str:
+    done = journal.start()
+    total, made = chunks.count_pictures(), 0
+    runtime = backend or open_backend(bundle, request)
+    progress(chunks.pictures_before(done), total, request.class_names[0])
     try:
-        return version("cytosynth")
-    except PackageNotFoundError:
-        return "not installed"
+        with _open_writer(bundle, output, chunks.pictures_before(done)) as writer:
+            while done < chunks.count and not stop.is_set():
+                position = done // chunks.per_class
+                last = min(chunks.count, (position + 1) * chunks.per_class)
+                worker = _ClassWorker(bundle, request, position, chunks, runtime, stop)
+                with closing(worker.produce(range(done, last))) as produced:
+                    for chunk, pictures in produced:
+                        rows, failures = worker.write(chunk, pictures, writer)
+                        writer.flush()
+                        journal.append(rows, failures)
+                        done, made = chunk + 1, made + len(rows)
+                        progress(chunks.pictures_before(done), total, request.class_names[position])
+            complete = done == chunks.count
+            if complete:
+                writer.finish()
+    except OSError as error:
+        raise CytosynthError(
+            f"Writing into {output.folder}",
+            found=error.strerror or str(error),
+            expected="room and permission to write; every file that is there is whole",
+            mend="make room, then the same command goes on",
+        ) from error
+    failed = journal.failed_count()
+    total_now = chunks.pictures_before(done) - failed
+    sheet = write_sheet(output.folder) if complete and total_now else None
+    seconds = time.monotonic() - began
+    journal.write_run(
+        complete=complete,
+        seconds=round(seconds, 3),
+        pictures_in_this_call=made,
+        failed=failed,
+        versions={"cytosynth": own_version(), "runtime": runtime.version, "python": platform.python_version()},
+    )
+    return RunResult(output.folder, sheet, made, total_now, failed, not complete, seconds)
+
+
+def _open_writer(bundle: Bundle, output: Output, done: int) -> PictureWriter:
+    if output.format == "imagefolder":
+        return ImageFolder(output.folder)
+    assert output.shard_pictures is not None
+    written = shard_counts(output.folder / METADATA)
+    return WebDataset(output.folder, bundle.manifest.name, per_shard=output.shard_pictures, done=done, written=written)
+
+
+class _ClassWorker:
+    """The production line of one class."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        request: GenerateRequest,
+        position: int,
+        chunks: Chunks,
+        backend: Backend,
+        stop: threading.Event,
+    ) -> None:
+        self._bundle, self._request, self._chunks = bundle, request, chunks
+        self._backend, self._stop, self._position = backend, stop, position
+        self._class_name = request.class_names[position]
+        plan, scales = plan_of(bundle, request)
+        self._description = describe(bundle, request, self._class_name, plan.sha256(scales))
+
+    def produce(self, chunks: range) -> Generator[tuple[int, Checked]]:
+        """Denoise, decode and check, each ahead of the next."""
+        with ExitStack() as opened:
+            pipeline = opened.enter_context(Pipeline(self._bundle, self._class_name, self._request, self._backend))
+            rescue = opened.enter_context(closing(Rescue(self._bundle, self._class_name, self._request)))
+            denoised = opened.enter_context(closing(ahead(self._denoise(pipeline, chunks))))
+            checked = opened.enter_context(closing(ahead(self._decode(pipeline, rescue, denoised))))
+            yield from checked
+
+    def _seeds(self, chunk: int) -> list[int]:
+        first = self._request.seed + self._chunks.start(chunk)
+        return [first + i for i in range(self._request.batch_size)]
+
+    def _denoise(self, pipeline: Pipeline, chunks: range) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        try:
+            for chunk in chunks:
+                yield chunk, pipeline.generate_latents(self._seeds(chunk), self._stop)
+        except Stopped:
+            return
+
+    def _decode(
+        self, pipeline: Pipeline, rescue: Rescue, denoised: Iterator[tuple[int, NDArray[np.float32]]]
+    ) -> Iterator[tuple[int, Checked]]:
+        for chunk, latents in denoised:
+            size = self._chunks.size(chunk)
+            images, finite = pipeline.decode(latents)
+            yield chunk, rescue.check(self._seeds(chunk), images[:size], finite[:size])
+
+    def write(
+        self, chunk: int, checked: Checked, writer: PictureWriter
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Write a chunk's pictures; returns their metadata lines, and those of the seeds that gave none."""
+        start, rows, failures = self._chunks.start(chunk), [], []
+        for i, (seed, image, trouble, rescued) in enumerate(
+            zip(self._seeds(chunk), checked.images, checked.troubles, checked.rescued, strict=False)
+        ):
+            if trouble:
+                failures.append({"chunk": chunk, "class": self._class_name, "seed": seed, "reason": trouble})
+                continue
+            description = {**self._description, "seed": seed}
+            if rescued:
+                description["rescued"] = rescued
+            ordinal = self._position * self._request.n + start + i
+            name = writer.write(ordinal, start + i, self._position, encode_png(image, description), description)
+            rows.append({"file_name": name, **description})
+        return rows, failures

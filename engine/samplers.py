@@ -169,7 +169,7 @@ def plan_steps(
     sampler: str,
     schedule: str,
     num_inference_steps: int,
-    langevin_settings: Langevin = Langevin(),  # noqa: B008 - frozen
+    langevin_settings: Langevin = Langevin(),
 ) -> SamplerPlan:
     """The plan of a run. Raises KeyError for an unknown sampler or schedule.
 

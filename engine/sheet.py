@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from engine.errors import RequestError
+from engine.files import replace_file
 
 __all__ = ["write_sheet"]
 
@@ -32,7 +34,8 @@ def write_sheet(folder: Path) -> Path:
             sheet.paste(picture, (GAP + column * (side + GAP), top + CAPTION + row * (side + GAP)))
         top += height
     path = folder / "sheet.png"
-    sheet.save(path)
+    with replace_file(path) as part:
+        sheet.save(part, format="PNG")
     return path
 
 
@@ -50,14 +53,29 @@ def _first_rows(folder: Path) -> list[tuple[str, list[Image.Image]]]:
         with (folder / "metadata.jsonl").open(encoding="utf-8") as file:
             for line in file:
                 row = json.loads(line)
-                name, path = str(row["class"]), (folder / str(row["file_name"])).resolve()
-                if len(shown.setdefault(name, [])) == PER_CLASS or not path.is_relative_to(folder.resolve()):
-                    continue
-                with Image.open(path) as picture:
-                    shown[name].append(picture.convert("RGB"))
-                captions[name] = f"{name} - synthetic, trained on {row['trained_on']}"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+                name = str(row["class"])
+                if len(shown.setdefault(name, [])) < PER_CLASS:
+                    shown[name].append(_read_picture(folder, str(row["file_name"])))
+                    captions[name] = f"{name} - synthetic, trained on {row['trained_on']}"
+    except (OSError, ValueError, KeyError, TypeError, tarfile.TarError) as error:
         raise problem from error
     if not any(shown.values()):
         raise problem
     return [(captions[name], pictures) for name, pictures in shown.items() if pictures]
+
+
+def _read_picture(folder: Path, name: str) -> Image.Image:
+    """A picture that metadata.jsonl names: a file, or a member of a shard. Raises ValueError for one outside."""
+    shard, tar, member = name.partition(".tar/")
+    path = (folder / (f"{shard}.tar" if tar else name)).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise ValueError(f"{name} is outside the folder")
+    if not tar:
+        with Image.open(path, formats=["PNG"]) as picture:
+            return picture.convert("RGB")
+    with tarfile.open(path, "r:") as archive:
+        file = archive.extractfile(member)
+        if file is None:
+            raise ValueError(f"{name} is no file")
+        with Image.open(file, formats=["PNG"]) as picture:
+            return picture.convert("RGB")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
-from engine.backends.base import Arrays, Signature
-from engine.backends.openvino import OpenVINOBackend
+from engine.backends.base import Arrays, Backend, Signature
+from engine.backends.select import open_backend
 from engine.bundle import Bundle
 from engine.errors import RequestError
 from engine.pipeline import Pipeline
@@ -65,22 +64,25 @@ class _FunctionModel:
         """Nothing to free."""
 
 
-class _Opener:
-    """Opens UNet and decoder as _FunctionModel and remembers the UNet."""
+class _Recorder:
+    """A backend of functions that remembers its UNet."""
 
+    name = version = "parity"
+    device = None
     unet: _FunctionModel
 
     def __init__(self, open_function: Callable[[Path, Signature, tuple[str, ...]], Any]) -> None:
         self._open = open_function
 
-    def __call__(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> _FunctionModel:
+    def open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> _FunctionModel:
+        """See engine.backends.base.Backend."""
         model = _FunctionModel(self._open(path, inputs, outputs))
         if outputs == ("eps",):
             self.unet = model
         return model
 
 
-def _torch_opener(merged: MergedModel) -> _Opener:
+def _torch_recorder(merged: MergedModel) -> _Recorder:
     modules = {"eps": UNetGraph(merged.unet), "images": DecoderGraph(merged.vae)}
 
     def open_function(path: Path, inputs: Signature, outputs: tuple[str, ...]) -> Any:
@@ -94,20 +96,11 @@ def _torch_opener(merged: MergedModel) -> _Opener:
 
         return run
 
-    return _Opener(open_function)
+    return _Recorder(open_function)
 
 
-def _openvino_opener() -> _Opener:
-    backend = OpenVINOBackend(precision="f32")
-    return _Opener(lambda path, inputs, outputs: backend(path, inputs, outputs).run)
-
-
-def _onnxruntime_opener() -> _Opener:
-    def open_function(path: Path, inputs: Signature, outputs: tuple[str, ...]) -> Any:
-        session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-        return lambda arrays: dict(zip(outputs, session.run(list(outputs), dict(arrays)), strict=True))
-
-    return _Opener(open_function)
+def _recorder_of(backend: Backend) -> _Recorder:
+    return _Recorder(lambda path, inputs, outputs: backend.open(path, inputs, outputs).run)
 
 
 def compare(bundle: Bundle, merged_folder: Path, *, pictures: int = 2) -> list[ParityRow]:
@@ -122,22 +115,28 @@ def compare(bundle: Bundle, merged_folder: Path, *, pictures: int = 2) -> list[P
             expected=f"one of {', '.join(bundle.manifest.classes)}",
             mend="export it first with `python -m exporter onnx`",
         )
-    bundle.verify_class(class_name)
-    request = make_request(bundle.manifest, class_names=[class_name], n=pictures, batch_size=pictures, precision="f32")
+    bundle.verify_for([class_name])
+    request = make_request(
+        bundle.manifest, class_names=[class_name], n=pictures, batch_size=pictures, backend="openvino", precision="f32"
+    )
     seeds = list(range(pictures))
 
-    def trajectory(opener: _Opener) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        with Pipeline(bundle, class_name, request, opener) as pipeline:
+    def trajectory(recorder: _Recorder) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        with Pipeline(bundle, class_name, request, recorder) as pipeline:
             latents = pipeline.generate_latents(seeds)
-            return latents, pipeline.decode(latents, seeds)
+            return latents, pipeline.decode(latents)[0]
 
-    reference = _torch_opener(merged)
+    reference = _torch_recorder(merged)
     latents, images = trajectory(reference)
     calls = list(reference.unet.calls)
     rows = []
-    for runtime, opener in (("OpenVINO f32", _openvino_opener()), ("ONNX Runtime", _onnxruntime_opener())):
-        found_latents, found_images = trajectory(opener)
-        errors = [(opener.unet.run(inputs)["eps"], outputs["eps"]) for inputs, outputs in calls]
+    runtimes = {
+        "OpenVINO f32": _recorder_of(open_backend(bundle, request)),
+        "ONNX Runtime": _recorder_of(open_backend(bundle, replace(request, backend="onnxruntime"))),
+    }
+    for runtime, recorder in runtimes.items():
+        found_latents, found_images = trajectory(recorder)
+        errors = [(recorder.unet.run(inputs)["eps"], outputs["eps"]) for inputs, outputs in calls]
         mse = np.mean((found_images.astype(float) - images.astype(float)) ** 2)
         rows.append(
             ParityRow(

@@ -31,6 +31,8 @@ def command() -> Command:
 @pytest.fixture(scope="session")
 def whole_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole path in small; the folder of every stage's output, and `log.txt` with what each command printed."""
+    if prepared := os.environ.get("CYTOSYNTH_TEST_PATH"):
+        return Path(prepared)
     folder = tmp_path_factory.mktemp("path")
     base, prepared = folder / "base", folder / "prepared"
     classes = ["--class", "cyt_mast", "--class", "cyt_nep_mast"]

@@ -1,8 +1,8 @@
-"""What the pipeline needs of a runtime: open a graph at fixed shapes, run it, close it."""
+"""What the engine needs of a runtime: open a graph at fixed shapes, run it, close it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.errors import CytosynthError
 
-__all__ = ["Arrays", "Model", "OpenModel", "Signature", "check_signature"]
+__all__ = ["Arrays", "Backend", "Buffer", "Context", "Device", "Model", "Signature", "check_signature"]
 
 Arrays = Mapping[str, NDArray[Any]]
 Signature = Mapping[str, tuple[int, ...]]
@@ -18,7 +18,7 @@ Signature = Mapping[str, tuple[int, ...]]
 
 
 class Model(Protocol):
-    """A graph that was opened at fixed input shapes."""
+    """A graph that was opened at fixed input shapes, fed from the host's memory."""
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run once. inputs: arrays of the shapes given at opening, by name. Returns fresh arrays by output name."""
@@ -29,10 +29,63 @@ class Model(Protocol):
         ...
 
 
-class OpenModel(Protocol):
-    """Opens the graph at `path` for inputs of exactly these shapes, and checks its names against the contract."""
+class Buffer(Protocol):
+    """Memory of a device, float32."""
 
-    def __call__(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> Model: ...
+    pointer: int
+    """Its address there."""
+
+    def write(self, values: NDArray[Any]) -> None:
+        """Copy from the host."""
+        ...
+
+    def read(self) -> NDArray[Any]:
+        """Copy to the host, after everything that was started before."""
+        ...
+
+
+class Context(Protocol):
+    """A graph that was opened at fixed shapes and works on a device's memory."""
+
+    def run(self, pointers: Mapping[str, int]) -> None:
+        """Start one execution; pointers: the address of every input and output, by name."""
+        ...
+
+    def close(self) -> None:
+        """Free what the runtime holds."""
+        ...
+
+
+class Device(Protocol):
+    """A runtime whose graphs hand their results to each other on the device."""
+
+    def allocate(self, shape: tuple[int, ...]) -> Buffer:
+        """Zeroed memory for float32 values of this shape."""
+        ...
+
+    def open_context(self, path: Path, inputs: Signature, outputs: Signature) -> Context:
+        """Open a graph for exactly these shapes, all float32, and check its names against the contract."""
+        ...
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:
+        """Record what `work` starts, without running it, for replays at the same addresses; None where none can."""
+        ...
+
+
+class Backend(Protocol):
+    """A runtime. `version` says which, for records."""
+
+    name: str
+    version: str
+
+    @property
+    def device(self) -> Device | None:
+        """None where graphs work on the host's memory."""
+        ...
+
+    def open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> Model:
+        """Open the graph at `path` for inputs of exactly these shapes, and check its names against the contract."""
+        ...
 
 
 def check_signature(path: Path, what: str, found: set[str], expected: set[str]) -> None:

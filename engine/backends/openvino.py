@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from engine.backends.base import Arrays, Signature, check_signature
+from engine.cache import cache_folder
 
 __all__ = ["OpenVINOBackend", "OpenVINOModel"]
 
@@ -17,10 +19,11 @@ __all__ = ["OpenVINOBackend", "OpenVINOModel"]
 class OpenVINOBackend:
     """Opens graphs on the CPU. `precision` "f32" is exact; "auto" lets OpenVINO take bf16 where the processor has it.
 
-    threads: 0 lets OpenVINO choose.
+    threads: 0 lets OpenVINO choose. Compiled graphs are kept in the user's cache folder.
     """
 
     name = "openvino"
+    device = None
 
     def __init__(self, *, precision: str = "auto", threads: int = 0) -> None:
         self._core = ov.Core()
@@ -29,14 +32,17 @@ class OpenVINOBackend:
             self._config["INFERENCE_PRECISION_HINT"] = "f32"
         if threads:
             self._config["INFERENCE_NUM_THREADS"] = threads
+        self.version = f"openvino {ov.get_version().split('-')[0]}"
+        # OpenVINO's own key has the graph and its weights in it, but not the precision: a graph that was compiled for
+        # f32 is taken for bf16 too, and computes nonsense. A home folder may also be shared by unlike machines.
+        about = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
+        machine = [str(self._core.get_property("CPU", name)) for name in about]
+        key = hashlib.sha256(repr([ov.get_version(), machine, sorted(self._config.items())]).encode()).hexdigest()
+        if folder := cache_folder(f"openvino/{key[:16]}"):
+            self._config["CACHE_DIR"] = str(folder)
 
-    @property
-    def version(self) -> str:
-        """The runtime and its version."""
-        return f"openvino {ov.get_version().split('-')[0]}"
-
-    def __call__(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> OpenVINOModel:
-        """Open a graph; see engine.backends.base.OpenModel."""
+    def open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> OpenVINOModel:
+        """See engine.backends.base.Backend."""
         model = self._core.read_model(path)
         check_signature(path, "inputs", {port.get_any_name() for port in model.inputs}, set(inputs))
         check_signature(path, "outputs", {port.get_any_name() for port in model.outputs}, set(outputs))

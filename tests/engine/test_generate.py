@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 import hashlib
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from engine import rescue, run
+from engine.backends.openvino import OpenVINOBackend
+from engine.bundle import open_bundle
+from engine.errors import CytosynthError
+from engine.formats import FORMATS, Output
+from engine.request import make_request
+
+ROOT = Path(__file__).parents[2]
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -83,28 +97,276 @@ def test_a_picture_is_its_class_and_seed(finished, command, tiny_bundle, tmp_pat
         np.testing.assert_array_equal(np.asarray(one), np.asarray(two))
 
 
-def test_a_killed_run_is_continued_to_the_same_bytes(command, tiny_bundle, tmp_path):
-    def arguments(out: Path) -> list[str]:
-        wanted = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--n", 60, "--batch-size", 2, "--out", out]
-        return ["engine", "generate", *map(str, wanted)]
+def long_run(bundle: Path, out: Path) -> list[str]:
+    wanted = ["--bundle", bundle, "--class", "all", "--n", 30, "--batch-size", 2, "--out", out]
+    return ["engine", "generate", *map(str, wanted)]
 
-    killed = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-m", *arguments(killed)], stdout=subprocess.DEVNULL)
+
+@pytest.fixture(scope="module")
+def whole_run(command, tiny_bundle, tmp_path_factory):
+    """A long run that nothing disturbed."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert command(*long_run(tiny_bundle, out)).returncode == 0
+    return out
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+
+
+def wait_for_pictures(out: Path, count: int) -> None:
     deadline = time.monotonic() + 60
-    while len(list(killed.glob("*/*.png"))) < 4 and time.monotonic() < deadline:
+    while len(list(out.glob("*/*.png"))) < count and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.kill()
-    process.wait()
-    # A line that the kill tore in two must not count.
-    with (killed / "metadata.jsonl").open("a") as file:
-        file.write('{"file_name": "cyt_')
-    stood = len(pictures(killed))
-    assert 4 <= stood < 60
-    assert command(*arguments(killed)).returncode == 0
-    whole = tmp_path / "whole"
-    assert command(*arguments(whole)).returncode == 0
-    assert pictures(killed) == pictures(whole)
-    assert (killed / "metadata.jsonl").read_bytes() == (whole / "metadata.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_a_run_killed_at_twenty_random_moments_ends_with_the_same_bytes(
+    file_format, command, tiny_bundle, tmp_path, whole_run
+):
+    moments = np.random.default_rng(0 if file_format == "imagefolder" else 1).uniform(0.2, 2.2, 20)
+    extra = ["--format", file_format, *(["--shard-pictures", "9"] if file_format == "webdataset" else [])]
+    arguments = [*long_run(tiny_bundle, tmp_path / "out"), *extra]
+    for moment in moments:
+        process = start(arguments)
+        time.sleep(moment)
+        process.kill()
+        process.communicate()
+        if (tmp_path / "out/metadata.jsonl").exists():
+            # A line that a kill tore in two must not count.
+            with (tmp_path / "out/metadata.jsonl").open("a") as file:
+                file.write('{"file_name": "cyt_')
+    assert command(*arguments).returncode == 0
+    whole = whole_run
+    if file_format == "webdataset":
+        whole = tmp_path / "whole"
+        assert command(*long_run(tiny_bundle, whole), *extra).returncode == 0
+    left, right = (
+        {name: digest for name, digest in contents(out).items() if name != "run.json"}
+        for out in (tmp_path / "out", whole)
+    )
+    assert left == right
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_with_whole_files_and_says_how_to_go_on(
+    number, command, tiny_bundle, tmp_path, whole_run
+):
+    out = tmp_path / "out"
+    process = start(long_run(tiny_bundle, out))
+    wait_for_pictures(out, 5)
+    process.send_signal(number)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 1, errors
+    assert "The same command continues the run" in printed
+    assert "Traceback" not in errors
+    stood = pictures(out)
+    assert 5 <= len(stood) < 60
+    assert not list(out.rglob("*.part"))
+    assert len((out / "metadata.jsonl").read_text().splitlines()) == len(stood)
+    assert command(*long_run(tiny_bundle, out)).returncode == 0
+    assert pictures(out) == pictures(whole_run)
+
+
+class Poisoned:
+    """OpenVINO whose decoder spoils pictures: `spoil(images, finite, call)` changes both in place."""
+
+    name, version, device = "openvino", "poisoned", None
+
+    def __init__(self, spoil):
+        self._inner, self._spoil, self._calls = OpenVINOBackend(precision="f32"), spoil, 0
+
+    def open(self, path, inputs, outputs):
+        model = self._inner.open(path, inputs, outputs)
+        if "finite" in outputs:
+            run = model.run
+
+            def spoilt(arrays):
+                result = run(arrays)
+                self._spoil(result["images"], result["finite"], self._calls)
+                self._calls += 1
+                return result
+
+            model.run = spoilt
+        return model
+
+
+def spoil_two(images, finite, call):
+    """In the second chunk, the first picture is not finite and the third is blank."""
+    if call == 1:
+        finite[0] = False
+        images[2] = 7
+
+
+def poisoned_run(bundle_folder, out, **options):
+    bundle = open_bundle(str(bundle_folder))
+    request = make_request(
+        bundle.manifest, class_names=["cyt_mast"], n=11, batch_size=4, backend="openvino", precision="auto", **options
+    )
+    return run.generate(bundle, request, Output(out), backend=Poisoned(spoil_two))
+
+
+def test_bad_pictures_are_made_again_in_float32_and_say_so(tiny_bundle, tmp_path):
+    result = poisoned_run(tiny_bundle, tmp_path / "out")
+    assert (result.made, result.failed, result.stopped) == (11, 0, False)
+    rows = [json.loads(line) for line in (tmp_path / "out/metadata.jsonl").read_text().splitlines()]
+    rescued = {row["seed"]: row["rescued"] for row in rows if "rescued" in row}
+    assert rescued == {4: "openvino f32, was not finite", 6: "openvino f32, was blank"}
+    with Image.open(tmp_path / "out/cyt_mast/000006.png") as picture:
+        assert np.ptp(np.asarray(picture)) > 3
+        assert json.loads(picture.text["cytosynth"])["rescued"] == rescued[6]
+
+
+def test_a_seed_that_stays_bad_is_recorded_and_the_run_goes_on(tiny_bundle, tmp_path, monkeypatch):
+    def spoil_first(images, finite, call):
+        finite[0] = False
+
+    stubborn = functools.partial(rescue.Rescue, open_cpu=lambda bundle, request: Poisoned(spoil_first))
+    monkeypatch.setattr(run, "Rescue", stubborn)
+    out = tmp_path / "out"
+    result = poisoned_run(tiny_bundle, out)
+    assert (result.made, result.total, result.failed) == (10, 10, 1)
+    failed = json.loads((out / "failed.jsonl").read_text())
+    assert failed == {"chunk": 1, "class": "cyt_mast", "seed": 4, "reason": "not finite"}
+    assert not (out / "cyt_mast/000004.png").exists()
+    assert json.loads((out / "run.json").read_text())["failed"] == 1
+    before = contents(out)
+    again = poisoned_run(tiny_bundle, out)
+    assert (again.made, again.failed) == (0, 1)
+    after = contents(out)
+    assert {name for name in before if before[name] != after[name]} <= {"run.json"}
+
+
+def test_a_full_disk_leaves_whole_files_and_a_run_that_goes_on(tiny_bundle, tmp_path, monkeypatch, whole_run):
+    bundle = open_bundle(str(tiny_bundle))
+    request = make_request(bundle.manifest, class_names=["all"], n=30, batch_size=2, backend="openvino")
+    write = Path.write_bytes
+
+    def full(path, content):
+        if "000017" in path.name:
+            write(path, content[:100])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(CytosynthError, match="No space left") as caught:
+        run.generate(bundle, request, Output(tmp_path / "out"))
+    assert "the same command goes on" in str(caught.value)
+    assert not list((tmp_path / "out").rglob("*.part"))
+    monkeypatch.undo()
+    run.generate(bundle, request, Output(tmp_path / "out"))
+    assert pictures(tmp_path / "out") == pictures(whole_run)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 256 KB, where this user may mount one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_really_full_disk(command, tiny_bundle, small_disk):
+    out = small_disk / "out"
+    done = command(*long_run(tiny_bundle, out))
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(out.rglob("*.png.part"))
+    for path in out.glob("*/*.png"):
+        with Image.open(path) as picture:
+            picture.load()
+
+
+def test_one_run_in_two_halves_is_one_run(tiny_bundle, tmp_path, whole_run):
+    """A run that stops after its first chunks and one that makes the rest equal one run."""
+    bundle = open_bundle(str(tiny_bundle))
+    request = make_request(bundle.manifest, class_names=["all"], n=30, batch_size=2, backend="openvino")
+    stop = threading.Event()
+    first = run.generate(
+        bundle,
+        request,
+        Output(tmp_path / "out"),
+        stop=stop,
+        progress=lambda done, total, name: stop.set() if done >= 20 else None,
+    )
+    assert first.stopped
+    assert 20 <= first.total < 60
+    second = run.generate(bundle, request, Output(tmp_path / "out"))
+    assert (second.made, second.total, second.stopped) == (60 - first.made, 60, False)
+    assert pictures(tmp_path / "out") == pictures(whole_run)
+
+
+def test_a_drawn_seed_and_a_measured_batch_size_are_recorded_and_kept(command, tiny_bundle, tmp_path):
+    arguments = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--n", 3, "--steps", 2, "--out", tmp_path / "out"]
+    arguments += ["--seed", -1, "--batch-size", "auto", "--json"]
+    first = command("engine", "generate", *arguments)
+    assert first.returncode == 0, first.stderr
+    assert "Batch size:" in first.stderr
+    again = command("engine", "generate", *arguments)
+    assert again.returncode == 0, again.stderr
+    one, two = json.loads(first.stdout), json.loads(again.stdout)
+    assert (two["seed"], two["batch_size"], two["made"]) == (one["seed"], one["batch_size"], 0)
+    assert one["batch_size"] in (2, 4, 8)
+    identity = json.loads((tmp_path / "out/run.json").read_text())["identity"]
+    assert (identity["seed"], identity["batch_size"]) == (one["seed"], one["batch_size"])
+
+
+def test_a_folder_that_cannot_be_made_is_refused(command, tiny_bundle, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    arguments = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--n", 1, "--out", tmp_path / "file/out"]
+    done = command("engine", "generate", *arguments)
+    assert done.returncode == 2
+    assert "not writable" in done.stderr
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_free_prompt_changes_the_picture_and_the_classs_own_does_not(command, tiny_bundle, tmp_path):
+    arguments = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--n", 1, "--precision", "f32"]
+    found = {}
+    for name, extra in {"own": [], "same": ["--prompt", "cyt mast"], "other": ["--prompt", "cyt nep mast"]}.items():
+        done = command("engine", "generate", *arguments, *extra, "--guidance-scale", 8, "--out", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+        with Image.open(tmp_path / name / "cyt_mast/000000.png") as picture:
+            found[name] = np.asarray(picture).astype(int)
+    # The class's own prompt was encoded by torch in float32, the free one by the bundle's float16 graph.
+    assert np.abs(found["own"] - found["same"]).max() <= 2
+    assert np.abs(found["own"] - found["other"]).max() > 2
+
+
+def test_doctor_names_every_backend(command):
+    done = command("engine", "doctor", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    states = {status["name"]: status for status in found["backends"]}
+    assert states.keys() == {"openvino", "onnxruntime", "tensorrt"}
+    assert states["openvino"]["usable"]
+    assert all(status["detail"] and "pip install" in status["install"] for status in states.values())
+    assert found["auto"] == "openvino"
+    assert "cytosynth[cuda]" in command("engine", "doctor").stdout.replace("\n", "")
+
+
+def test_bench_measures_each_backend_and_batch_size(command, tiny_bundle, tmp_path):
+    arguments = ["--batch-size", "1,2", "--rounds", 2, "--steps", 2, "--record", tmp_path / "record.json", "--json"]
+    done = command("engine", "bench", tiny_bundle, *arguments)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found == json.loads((tmp_path / "record.json").read_text())
+    rows = {(row["backend"], row["precision"], row["batch_size"]) for row in found["measured"]}
+    assert rows == {
+        (backend, precision, size)
+        for backend, precision in (("openvino", "auto"), ("openvino", "f32"), ("onnxruntime", "auto"))
+        for size in (1, 2)
+    }
+    for row in found["measured"]:
+        assert len(row["denoise_ms"]) == 2
+        assert 0 < row["host_share"] < 1
 
 
 def test_guidance_changes_the_picture_and_scale_one_needs_no_second_half(command, tiny_bundle, tmp_path):
@@ -115,6 +377,17 @@ def test_guidance_changes_the_picture_and_scale_one_needs_no_second_half(command
 
 
 WRONG = {
+    "unknown schedule": (["--schedule", "linear"], ["--schedule", "karras"]),
+    "unknown rng": (["--rng", "cpu"], ["--rng", "numpy, nv"]),
+    "unknown backend": (["--backend", "cudnn"], ["--backend", "auto, openvino"]),
+    "no GPU": (["--backend", "tensorrt"], ["The backend tensorrt", "pip install"]),
+    "f32 on float16": (["--backend", "onnxruntime", "--precision", "f32"], ["--precision f32", "openvino"]),
+    "width": (["--width", "33"], ["--width", "a multiple of 8"]),
+    "interval": (["--guidance-interval", "3", "2"], ["--guidance-interval"]),
+    "langevin's option": (["--langevin-step-size", "0.1"], ["--sampler langevin"]),
+    "langevin too large": (["--sampler", "langevin", "--langevin-step-size", "1"], ["--langevin-step-size"]),
+    "batch of words": (["--batch-size", "many"], ["--batch-size", "or auto"]),
+    "format": (["--format", "zip"], ["--format", "webdataset"]),
     "unknown class": (["--class", "cyt_mist"], ["The class cyt_mist", "cyt_mast, cyt_nep_mast"]),
     "n of zero": (["--n", "0"], ["--n", "found:    0", "expected: 1 to"]),
     "n below zero": (["--n", "-3"], ["--n", "found:    -3"]),

@@ -175,9 +175,7 @@ def test_every_sampler_draws_the_gaussian_on_every_schedule(name, schedule):
     """Mean and deviation of many samples; the tolerance is the discretisation's at these steps."""
     steps = 40
     settings = Langevin(step_size=0.25 * SCHEDULES[schedule](NOISE, steps)[-1] ** 2, steps_per_level=40)
-    plan = plan_steps(
-        NOISE, sampler=name, schedule=schedule, num_inference_steps=steps, langevin_settings=settings
-    )
+    plan = plan_steps(NOISE, sampler=name, schedule=schedule, num_inference_steps=steps, langevin_settings=settings)
     rng = np.random.default_rng(0)
     noise = rng.standard_normal((len(plan.rows) + 1, 4000))
     found = apply_plan(plan, noise)

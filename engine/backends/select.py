@@ -1,0 +1,161 @@
+"""Which runtimes are usable on this machine, and the choice among them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engine.backends.base import Backend
+from engine.bundle import Bundle
+from engine.errors import RequestError
+from engine.plans import read_plans
+from engine.request import GenerateRequest
+
+__all__ = ["AUTO", "BACKENDS", "Status", "choose_backend", "open_backend", "probe"]
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Status:
+    """Whether a backend can be used here."""
+
+    name: str
+    usable: bool
+    detail: str
+    """What it is, or exactly why it is not usable."""
+    install: str
+    """How to get it."""
+    rank: int
+    """The higher the faster, among the usable ones; as measured in docs/benchmarks."""
+
+
+def _installed(module: str) -> str | None:
+    """Import a module; why it cannot be imported, or None."""
+    try:
+        if importlib.util.find_spec(module) is None:
+            return f"the package {module} is not installed"
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        return f"the package {error.name} is not installed, for {module}"
+    except Exception as error:
+        return f"importing {module} failed: {error}"
+    return None
+
+
+def _probe_openvino() -> Status:
+    install = "pip install openvino"
+    if problem := _installed("openvino"):
+        return Status("openvino", False, problem, install, 0)
+    import openvino as ov
+
+    core = ov.Core()
+    if "CPU" not in core.available_devices:
+        return Status("openvino", False, "it finds no CPU plugin", install, 0)
+    name = core.get_property("CPU", "FULL_DEVICE_NAME")
+    bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    detail = f"{ov.get_version().split('-')[0]} on {name}, {'bf16' if bf16 else 'f32'} by default"
+    return Status("openvino", True, detail, install, 2)
+
+
+def _probe_onnxruntime() -> Status:
+    install = "pip install 'cytosynth[onnxruntime]', or 'cytosynth[cuda]' for an NVIDIA GPU"
+    if problem := _installed("onnxruntime"):
+        return Status("onnxruntime", False, problem, install, 0)
+    import onnxruntime as ort
+
+    ort.disable_telemetry_events()
+    cuda = "CUDAExecutionProvider" in ort.get_available_providers()
+    return Status(
+        "onnxruntime", True, f"{ort.__version__} on {'CUDA' if cuda else 'the CPU'}", install, 3 if cuda else 1
+    )
+
+
+def _probe_tensorrt() -> Status:
+    """Usable where a flavour's libraries and a GPU are; a bundle's plans are looked at when it is opened."""
+    install = "pip install 'cytosynth[rtx]' or 'cytosynth[tensorrt]', then `python -m exporter tensorrt BUNDLE`"
+    problems = []
+    for module in ("tensorrt", "tensorrt_rtx", "cuda.bindings.runtime"):
+        if problem := _installed(module):
+            problems.append(problem)
+    if len(problems) < 2 and not any("cuda" in problem for problem in problems):
+        from engine.backends.tensorrt import MODULES, load_api
+
+        for flavour, module in MODULES.items():
+            if any(module in problem.split() for problem in problems):
+                continue
+            api = load_api(flavour)
+            error, count = api.cudart.cudaGetDeviceCount()
+            if int(error) == 0 and count:
+                gpu = api.compute_capability()
+                return Status("tensorrt", True, f"{module} {api.version} on compute capability {gpu}", install, 4)
+            problems.append(f"{module} {api.version} finds no GPU (cudaError {int(error)})")
+    return Status("tensorrt", False, "; ".join(problems), install, 0)
+
+
+PROBES: dict[str, Callable[[], Status]] = {
+    "openvino": _probe_openvino,
+    "onnxruntime": _probe_onnxruntime,
+    "tensorrt": _probe_tensorrt,
+}
+BACKENDS = tuple(PROBES)
+
+
+def probe() -> list[Status]:
+    """The state of every backend on this machine."""
+    return [look() for look in PROBES.values()]
+
+
+def choose_backend(name: str, precision: str = "auto", bundle: Bundle | None = None) -> tuple[str, str]:
+    """The backend to use and why: a name is taken if it is usable, "auto" is the fastest that is and, for TensorRT,
+    that the bundle has plans for.
+
+    Raises RequestError where there is none, or where it cannot compute in the precision that is asked.
+    """
+    if precision == "f32":
+        if name not in (AUTO, "openvino"):
+            raise RequestError(
+                f"--precision f32 with --backend {name}",
+                found="a backend that computes in the graphs' own float16",
+                expected="openvino",
+                mend="leave out one of the two",
+            )
+        name = "openvino"
+    if name != AUTO:
+        if name not in BACKENDS:
+            raise RequestError(
+                "--backend", found=name, expected=f"one of {', '.join((AUTO, *BACKENDS))}", mend="choose one of these"
+            )
+        status = PROBES[name]()
+        if not status.usable:
+            raise RequestError(f"The backend {name}", found=status.detail, expected="usable", mend=status.install)
+        return name, f"{name} {status.detail}, as asked"
+    found = [status for status in probe() if status.name != "tensorrt" or (bundle and read_plans(bundle))]
+    usable = sorted((status for status in found if status.usable), key=lambda status: -status.rank)
+    if not usable:
+        reasons = "; ".join(f"{status.name}: {status.detail}" for status in found)
+        raise RequestError("--backend auto", found=reasons, expected="a usable backend", mend=found[0].install)
+    best, *others = usable
+    than = f", the fastest of {', '.join(status.name for status in usable)}" if others else ", the only one usable"
+    return best.name, f"{best.name} {best.detail}{than}"
+
+
+def open_backend(bundle: Bundle, request: GenerateRequest) -> Backend:
+    """Open the backend that a request names. Only OpenVINO computes otherwise than in the graphs' own precision."""
+    name, precision, threads = request.backend, request.precision, request.threads
+    if name == "openvino":
+        from engine.backends.openvino import OpenVINOBackend
+
+        return OpenVINOBackend(precision=precision, threads=threads)
+    if name == "tensorrt":
+        from engine.backends.tensorrt import MODULES, TensorRTBackend, load_api
+
+        here = [flavour for flavour, module in MODULES.items() if _installed(module) is None]
+        built = {folder.flavour for folder in read_plans(bundle)}
+        flavour = next((flavour for flavour in here if flavour in built), here[0])
+        return TensorRTBackend(bundle, request.class_names, load_api(flavour))
+    from engine.backends.onnxruntime import ORTBackend
+
+    return ORTBackend(threads=threads)

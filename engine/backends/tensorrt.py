@@ -1,0 +1,260 @@
+"""TensorRT and TensorRT for RTX on an NVIDIA GPU: one runner for both, for plans that were built before."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends.base import Arrays, Signature, check_signature
+from engine.bundle import Bundle
+from engine.cache import cache_folder
+from engine.errors import CytosynthError
+from engine.plans import PlanFolder, choose_plans
+
+__all__ = ["MODULES", "TensorRTApi", "TensorRTBackend", "load_api"]
+
+MODULES = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
+"""The Python module of each flavour, in the order of preference."""
+
+
+@dataclass(frozen=True)
+class TensorRTApi:
+    """The two libraries: TensorRT of either flavour, and CUDA's runtime."""
+
+    trt: Any
+    cudart: Any
+    flavour: str
+
+    @property
+    def version(self) -> str:
+        """TensorRT's."""
+        return str(self.trt.__version__)
+
+    def cuda(self, name: str, *arguments: Any) -> Any:
+        """Call a function of CUDA's runtime; its result, or a tuple of them. Raises CytosynthError."""
+        error, *results = getattr(self.cudart, name)(*arguments)
+        if int(error) != 0:
+            raise CytosynthError(
+                f"CUDA's {name}",
+                found=f"error {int(error)} ({getattr(error, 'name', '')})",
+                expected="success",
+                mend="see `engine doctor`; a smaller --batch-size needs less memory",
+            )
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def compute_capability(self) -> str:
+        """The first GPU's, such as "8.6"."""
+        properties = self.cuda("cudaGetDeviceProperties", 0)
+        return f"{properties.major}.{properties.minor}"
+
+
+def load_api(flavour: str) -> TensorRTApi:
+    """Import the libraries of a flavour; raises ImportError."""
+    cudart = importlib.import_module("cuda.bindings.runtime")
+    return TensorRTApi(importlib.import_module(MODULES[flavour]), cudart, flavour)
+
+
+class TensorRTBackend:
+    """Runs the plans of a bundle. Raises RequestError where none fits this GPU and version."""
+
+    name = "tensorrt"
+
+    def __init__(self, bundle: Bundle, class_names: tuple[str, ...], api: TensorRTApi) -> None:
+        manifest = bundle.manifest
+        graphs: dict[str, tuple[str, ...]] = {manifest.decoder[0]: manifest.decoder, manifest.step: (manifest.step,)}
+        for name in class_names:
+            entry = manifest.classes[name]
+            graphs[entry.unet] = (entry.unet, *entry.weights)
+        self._plans = choose_plans(
+            bundle,
+            flavour=api.flavour,
+            version=api.version,
+            compute_capability=api.compute_capability(),
+            graphs=graphs,
+        )
+        self.version = f"{MODULES[api.flavour]} {api.version} on compute capability {api.compute_capability()}"
+        self.device = TensorRTDevice(api, self._plans)
+
+    def open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> TensorRTModel:
+        """See engine.backends.base.Backend."""
+        return TensorRTModel(self.device.open_context(path, inputs, dict.fromkeys(outputs)), self.device)
+
+
+class TensorRTDevice:
+    """A GPU's memory and one stream."""
+
+    def __init__(self, api: TensorRTApi, plans: PlanFolder) -> None:
+        self._api, self._plans = api, plans
+        self.stream = api.cuda("cudaStreamCreate")
+        self._logger = api.trt.Logger(api.trt.Logger.WARNING)
+        self._runtime = api.trt.Runtime(self._logger)
+
+    def allocate(self, shape: tuple[int, ...], dtype: Any = np.float32) -> CudaBuffer:
+        """See engine.backends.base.Device."""
+        return CudaBuffer(self._api, self.stream, shape, np.dtype(dtype))
+
+    def open_context(self, path: Path, inputs: Signature, outputs: Mapping[str, Any]) -> TensorRTContext:
+        """See engine.backends.base.Device."""
+        plan = self._plans.open(path.name)
+        engine = self._runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            raise CytosynthError(
+                f"The plan of {path.name} in {self._plans.folder}",
+                found="TensorRT cannot read it",
+                expected=f"a plan of {self._api.version}",
+                mend="build it again with `python -m exporter tensorrt`",
+            )
+        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        is_input = {name: engine.get_tensor_mode(name) == self._api.trt.TensorIOMode.INPUT for name in names}
+        check_signature(path, "inputs", {name for name in names if is_input[name]}, set(inputs))
+        check_signature(path, "outputs", {name for name in names if not is_input[name]}, set(outputs))
+        return TensorRTContext(self, self._api, engine, path.name, inputs, cache_folder("tensorrt-rtx"))
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+        """A CUDA graph of everything that `work` starts on the stream."""
+        api = self._api
+        mode = api.cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        api.cuda("cudaStreamBeginCapture", self.stream, mode)
+        try:
+            work()
+        finally:
+            graph = api.cuda("cudaStreamEndCapture", self.stream)
+        executable = api.cuda("cudaGraphInstantiate", graph, 0)
+
+        def replay() -> None:
+            api.cuda("cudaGraphLaunch", executable, self.stream)
+
+        return replay
+
+
+class CudaBuffer:
+    """Zeroed memory of the GPU."""
+
+    def __init__(self, api: TensorRTApi, stream: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._api, self._stream, self._shape, self._dtype = api, stream, shape, dtype
+        self._bytes = int(np.prod(shape)) * dtype.itemsize
+        self.pointer = 0
+        self.pointer = int(api.cuda("cudaMalloc", self._bytes))
+        api.cuda("cudaMemsetAsync", self.pointer, 0, self._bytes, stream)
+
+    def write(self, values: NDArray[Any]) -> None:
+        """See engine.backends.base.Buffer."""
+        host = np.ascontiguousarray(values, self._dtype)
+        assert host.nbytes == self._bytes, "a buffer is written whole"
+        kind = self._api.cudart.cudaMemcpyKind.cudaMemcpyHostToDevice
+        self._api.cuda("cudaMemcpyAsync", self.pointer, host.ctypes.data, self._bytes, kind, self._stream)
+        # The host's array may be gone before an asynchronous copy of it.
+        self._api.cuda("cudaStreamSynchronize", self._stream)
+
+    def read(self) -> NDArray[Any]:
+        """See engine.backends.base.Buffer."""
+        host = np.empty(self._shape, self._dtype)
+        kind = self._api.cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        self._api.cuda("cudaMemcpyAsync", host.ctypes.data, self.pointer, self._bytes, kind, self._stream)
+        self._api.cuda("cudaStreamSynchronize", self._stream)
+        return host
+
+    def free(self) -> None:
+        """Give the memory back."""
+        if self.pointer:
+            self._api.cuda("cudaFree", self.pointer)
+            self.pointer = 0
+
+    def __del__(self) -> None:
+        self.free()
+
+
+class TensorRTContext:
+    """An execution context at fixed shapes. TensorRT for RTX compiles kernels at the first run; they are kept."""
+
+    def __init__(
+        self,
+        device: TensorRTDevice,
+        api: TensorRTApi,
+        engine: Any,
+        name: str,
+        inputs: Signature,
+        cache: Path | None,
+    ) -> None:
+        self._device, self._api, self.engine = device, api, engine
+        self._kernels: Any = None
+        self._kernels_file: Path | None = None
+        if api.flavour == "rtx" and cache is not None:
+            config = engine.create_runtime_config()
+            self._kernels = config.create_runtime_cache()
+            self._kernels_file = cache / f"{api.version}-{api.compute_capability()}-{name}.cache"
+            if self._kernels_file.exists():
+                self._kernels.deserialize(self._kernels_file.read_bytes())
+            config.set_runtime_cache(self._kernels)
+            self._context = engine.create_execution_context(config)
+        else:
+            self._context = engine.create_execution_context()
+        for tensor, shape in inputs.items():
+            if not self._context.set_input_shape(tensor, shape):
+                low, _, high = engine.get_tensor_profile_shape(tensor, 0)
+                raise CytosynthError(
+                    f"The plan of {name}, input {tensor}",
+                    found=f"the shape {tuple(shape)}",
+                    expected=f"between {tuple(low)} and {tuple(high)}",
+                    mend="use a --batch-size and size that the plan was built for, or build another",
+                )
+
+    def output_shape(self, name: str) -> tuple[int, ...]:
+        """The shape of an output at the input shapes."""
+        return tuple(self._context.get_tensor_shape(name))
+
+    def output_dtype(self, name: str) -> Any:
+        """NumPy's dtype of an output."""
+        return self._api.trt.nptype(self.engine.get_tensor_dtype(name))
+
+    def run(self, pointers: Mapping[str, int]) -> None:
+        """See engine.backends.base.Context."""
+        for name, pointer in pointers.items():
+            self._context.set_tensor_address(name, pointer)
+        if not self._context.execute_async_v3(self._device.stream):
+            raise CytosynthError(
+                "TensorRT's execution", found="a refusal", expected="success", mend="see TensorRT's message above"
+            )
+
+    def close(self) -> None:
+        """Free the context; keep the kernels that were compiled."""
+        if self._kernels is not None and self._kernels_file is not None:
+            part = self._kernels_file.with_suffix(".part")
+            part.write_bytes(bytes(self._kernels.serialize()))
+            part.replace(self._kernels_file)
+        del self._context, self.engine
+
+
+class TensorRTModel:
+    """A context fed from the host."""
+
+    def __init__(self, context: TensorRTContext, device: TensorRTDevice) -> None:
+        self._context, self._device = context, device
+        self._buffers: dict[str, CudaBuffer] = {}
+        self._outputs: tuple[str, ...] = ()
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Run once; see engine.backends.base.Model."""
+        if not self._buffers:
+            self._buffers = {name: self._device.allocate(value.shape, value.dtype) for name, value in inputs.items()}
+            names = [self._context.engine.get_tensor_name(i) for i in range(self._context.engine.num_io_tensors)]
+            self._outputs = tuple(name for name in names if name not in inputs)
+            for name in self._outputs:
+                shape, dtype = self._context.output_shape(name), self._context.output_dtype(name)
+                self._buffers[name] = self._device.allocate(shape, dtype)
+        for name, value in inputs.items():
+            self._buffers[name].write(value)
+        self._context.run({name: buffer.pointer for name, buffer in self._buffers.items()})
+        return {name: self._buffers[name].read() for name in self._outputs}
+
+    def close(self) -> None:
+        """Free the context and its buffers."""
+        self._context.close()
+        for buffer in self._buffers.values():
+            buffer.free()

@@ -1,0 +1,110 @@
+"""Synthetic cells as a map-style data set, for torch's DataLoader and anything else that indexes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends.select import AUTO
+from engine.errors import RequestError
+from engine.library import ChunkMaker, Engine
+
+__all__ = ["ChunkShuffle", "SyntheticCells"]
+
+
+class SyntheticCells:
+    """`n` pictures of each class, made when they are asked for: `data[i]` is (picture, label).
+
+    A picture is (H, W, 3) uint8 RGB, or what `transform` makes of it; a label is the class's place in `classes`.
+    Picture i of a class has seed `seed` + i and is the one that `engine generate` writes. Pictures come in chunks of
+    the bundle's batch size; the last `cache_chunks` are kept, so read in order, or in that of ChunkShuffle.
+    options: those of engine.request.make_request. Raises RequestError.
+    """
+
+    def __init__(
+        self,
+        class_names: str | Sequence[str] = "all",
+        n: int = 1000,
+        *,
+        seed: int = 0,
+        bundle: str = "cells",
+        backend: str = AUTO,
+        precision: str = "auto",
+        threads: int = 0,
+        transform: Callable[[NDArray[np.uint8]], Any] | None = None,
+        cache_chunks: int = 4,
+        **options: Any,
+    ) -> None:
+        if cache_chunks < 1:
+            raise RequestError("cache_chunks", found=str(cache_chunks), expected="at least 1", mend="change the value")
+        engine = Engine.open(bundle, backend=backend, precision=precision, threads=threads)
+        names = [class_names] if isinstance(class_names, str) else list(class_names)
+        self.classes = list(engine.class_names) if "all" in names else list(dict.fromkeys(names))
+        self._bundle = engine.bundle
+        self._requests = [engine.request(name, n, seed=seed, **options) for name in self.classes]
+        self._bundle.verify_for(self.classes)
+        self.n, self.transform, self.cache_chunks = n, transform, cache_chunks
+        self.chunk_size = self._requests[0].batch_size
+        self._makers: dict[int, ChunkMaker] = {}
+        self._chunks: OrderedDict[tuple[int, int], NDArray[np.uint8]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.classes) * self.n
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{index} of {len(self)} pictures")
+        label, place = divmod(index % len(self), self.n)
+        chunk, offset = divmod(place, self.chunk_size)
+        picture = self._chunk(label, chunk)[offset].copy()
+        return (picture if self.transform is None else self.transform(picture)), label
+
+    def _chunk(self, label: int, chunk: int) -> NDArray[np.uint8]:
+        key = (label, chunk)
+        if key not in self._chunks:
+            if label not in self._makers:
+                self._makers[label] = ChunkMaker(self._bundle, self._requests[label])
+            self._chunks[key] = self._makers[label].make(chunk).images
+            while len(self._chunks) > self.cache_chunks:
+                self._chunks.popitem(last=False)
+        self._chunks.move_to_end(key)
+        return self._chunks[key]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker process opens its own models.
+        return {**self.__dict__, "_makers": {}, "_chunks": OrderedDict()}
+
+
+class ChunkShuffle:
+    """Indices of a SyntheticCells in random order, for `DataLoader(data, sampler=ChunkShuffle(data))`.
+
+    Chunks are taken at random, as many at a time as the data set keeps, and mixed among themselves: an epoch makes
+    every chunk once. The order is a function of seed and epoch; set_epoch moves on, as torch's DistributedSampler does.
+    """
+
+    def __init__(self, data: SyntheticCells, seed: int = 0) -> None:
+        self._data, self._seed, self._epoch = data, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[int]:
+        data, rng = self._data, np.random.default_rng([self._seed, self._epoch])
+        starts = np.array(
+            [(label, start) for label in range(len(data.classes)) for start in range(0, data.n, data.chunk_size)]
+        )
+        for window in np.array_split(rng.permutation(starts), range(data.cache_chunks, len(starts), data.cache_chunks)):
+            indices = [
+                label * data.n + place
+                for label, start in window.tolist()
+                for place in range(start, min(start + data.chunk_size, data.n))
+            ]
+            yield from rng.permutation(indices).tolist()

@@ -1,0 +1,106 @@
+"""The engine as a library: `Engine.open("cells").generate("cyt_mast", n=10_000)`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends.select import AUTO, choose_backend, open_backend
+from engine.bundle import Bundle, open_bundle
+from engine.errors import CytosynthError
+from engine.line import ahead
+from engine.pipeline import Pipeline
+from engine.request import GenerateRequest, make_request
+from engine.rescue import Rescue
+
+__all__ = ["Batch", "ChunkMaker", "Engine"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some pictures of one class: images (B, H, W, 3) uint8 RGB, and the seed of each."""
+
+    images: NDArray[np.uint8]
+    seeds: tuple[int, ...]
+    class_name: str
+
+
+class Engine:
+    """A bundle and a backend. Nothing is opened before pictures are asked for."""
+
+    def __init__(self, bundle: Bundle, *, backend: str = AUTO, precision: str = "auto", threads: int = 0) -> None:
+        self.bundle = bundle
+        self._settings: dict[str, Any] = {
+            "backend": choose_backend(backend, precision, bundle)[0],
+            "precision": precision,
+            "threads": threads,
+        }
+
+    @classmethod
+    def open(cls, bundle: str = "cells", *, backend: str = AUTO, precision: str = "auto", threads: int = 0) -> Self:
+        """Open an embedded bundle by its name, or one by its folder. Raises RequestError."""
+        return cls(open_bundle(bundle), backend=backend, precision=precision, threads=threads)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes of the bundle."""
+        return tuple(self.bundle.manifest.classes)
+
+    def request(self, class_name: str, n: int, **options: Any) -> GenerateRequest:
+        """A checked request. options: those of engine.request.make_request. Raises RequestError."""
+        return make_request(self.bundle.manifest, class_names=[class_name], n=n, **self._settings, **options)
+
+    def generate(self, class_name: str, n: int, *, seed: int = 0, **options: Any) -> Iterator[Batch]:
+        """Pictures of seeds seed .. seed + n - 1, batch by batch as they are asked for; the same pictures, byte for
+        byte, as `engine generate` writes. options: those of engine.request.make_request.
+
+        The request and the bundle's hashes are checked at once. Raises RequestError, and while iterating
+        CytosynthError for a picture that stays blank or non-finite.
+        """
+        request = self.request(class_name, n, seed=seed, **options)
+        self.bundle.verify_for(request.class_names)
+        return self._batches(request)
+
+    def _batches(self, request: GenerateRequest) -> Iterator[Batch]:
+        with ExitStack() as opened:
+            maker = opened.enter_context(closing(ChunkMaker(self.bundle, request)))
+            chunks = range(-(-request.n // request.batch_size))
+            yield from opened.enter_context(closing(ahead(maker.make(chunk) for chunk in chunks)))
+
+
+class ChunkMaker:
+    """Makes any chunk of a request for one class, at any time."""
+
+    def __init__(self, bundle: Bundle, request: GenerateRequest) -> None:
+        self._request = request
+        self._class_name = request.class_names[0]
+        backend = open_backend(bundle, request)
+        self._pipeline = Pipeline(bundle, self._class_name, request, backend)
+        self._rescue = Rescue(bundle, self._class_name, request)
+
+    def make(self, chunk: int) -> Batch:
+        """The chunk's pictures; the last of a request may be short. Raises CytosynthError for a bad picture."""
+        start = chunk * self._request.batch_size
+        size = min(self._request.batch_size, self._request.n - start)
+        seeds = [self._request.seed + start + i for i in range(self._request.batch_size)]
+        images, finite = self._pipeline.decode(self._pipeline.generate_latents(seeds))
+        checked = self._rescue.check(seeds, images[:size], finite[:size])
+        for seed, trouble in zip(seeds, checked.troubles, strict=False):
+            if trouble:
+                raise CytosynthError(
+                    f"The picture of {self._class_name}, seed {seed}",
+                    found=trouble,
+                    expected="a picture, at least in float32",
+                    mend="use a smaller guidance_scale, or leave this seed out",
+                )
+        return Batch(checked.images, tuple(seeds[:size]), self._class_name)
+
+    def close(self) -> None:
+        """Close the models."""
+        self._pipeline.close()
+        self._rescue.close()

@@ -1,0 +1,62 @@
+"""A production line: stages that are iterators, each running ahead of the next in a thread of its own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Generator, Iterable
+from typing import TypeVar
+
+__all__ = ["ahead"]
+
+Item = TypeVar("Item")
+PATIENCE_S = 0.1
+"""How soon a stage notices that its reader is gone."""
+
+
+class _End:
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+
+def ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item]:
+    """Yield the items of an iterable that runs in another thread, at most `depth` finished items before its reader.
+
+    An exception there is raised here in its turn. When this generator is closed, the iterable is closed in its thread.
+    """
+    finished: queue.Queue[Item | _End] = queue.Queue(depth)
+    gone = threading.Event()
+
+    def put(value: Item | _End) -> bool:
+        while not gone.is_set():
+            try:
+                finished.put(value, timeout=PATIENCE_S)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
+        error: BaseException | None = None
+        source = iter(items)
+        try:
+            for item in source:
+                if not put(item):
+                    break
+        except BaseException as caught:  # handed on, whatever it is
+            error = caught
+        finally:
+            if isinstance(source, Generator):
+                source.close()
+            put(_End(error))
+
+    thread = threading.Thread(target=work, name="cytosynth stage", daemon=True)
+    thread.start()
+    try:
+        while not isinstance(value := finished.get(), _End):
+            yield value
+        if value.error is not None:
+            raise value.error
+    finally:
+        gone.set()
+        thread.join()

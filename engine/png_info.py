@@ -1,0 +1,81 @@
+"""Reading back what a picture says of itself, from a file that may be anyone's."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from engine.errors import RequestError
+from engine.provenance import PARAMETERS_KEY, PNG_KEY
+
+__all__ = ["PngDescription", "read_png"]
+
+FLAGS = {
+    "class": "--class",
+    "seed": "--seed",
+    "rng": "--rng",
+    "sampler": "--sampler",
+    "schedule": "--schedule",
+    "steps": "--steps",
+    "langevin_step_size": "--langevin-step-size",
+    "langevin_steps_per_level": "--langevin-steps-per-level",
+    "guidance_scale": "--guidance-scale",
+    "width": "--width",
+    "height": "--height",
+    "batch_size": "--batch-size",
+    "backend": "--backend",
+    "precision": "--precision",
+    "threads": "--threads",
+    "bundle": "--bundle",
+}
+"""The options of `engine generate` that make a picture again, by the description's field."""
+
+
+@dataclass(frozen=True)
+class PngDescription:
+    """The two texts of a picture."""
+
+    parameters: str
+    description: dict[str, Any]
+
+    @property
+    def command(self) -> str:
+        """The command line that makes this picture again, quoted for a shell, for the bundle that it names."""
+        words = ["engine", "generate", "--n", "1"]
+        for field, flag in FLAGS.items():
+            if field in self.description:
+                words += [flag, str(self.description[field])]
+        interval = self.description.get("guidance_interval")
+        if isinstance(interval, list) and len(interval) == 2:
+            words += ["--guidance-interval", *map(str, interval)]
+        if self.description.get("negative_prompt"):
+            words += ["--negative-prompt", str(self.description["negative_prompt"])]
+        if self.description.get("prompt_given") is True:
+            words += ["--prompt", str(self.description.get("prompt", ""))]
+        return shlex.join(words)
+
+
+def read_png(path: Path) -> PngDescription:
+    """Read both texts. Raises RequestError for a file that is no picture of this engine."""
+    expected = "a PNG that `engine generate` wrote"
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            picture.load()
+            texts = dict(getattr(picture, "text", {}))
+        description = json.loads(texts[PNG_KEY])
+        if not isinstance(description, dict):
+            raise TypeError("its description is no JSON object")
+    except KeyError:
+        raise RequestError(
+            f"The picture {path}", found=f"no {PNG_KEY} text", expected=expected, mend="name another file"
+        ) from None
+    except (OSError, SyntaxError, ValueError, TypeError, RecursionError, Image.DecompressionBombError) as error:
+        raise RequestError(
+            f"The picture {path}", found=f"unreadable ({error})", expected=expected, mend="name another file"
+        ) from error
+    return PngDescription(texts.get(PARAMETERS_KEY, ""), description)

@@ -1,0 +1,75 @@
+"""Prompt embeddings: a class's own as the bundle stores them, or those of a free prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from engine.backends.base import Backend
+from engine.bundle import Bundle
+from engine.errors import CytosynthError, RequestError
+from engine.request import GenerateRequest
+
+__all__ = ["check_tokenizers", "read_embeddings"]
+
+
+def read_embeddings(bundle: Bundle, class_name: str, request: GenerateRequest, backend: Backend) -> NDArray[np.float32]:
+    """The prompt's embeddings and the negative prompt's, (2, T, D) float32."""
+    path = bundle.path(bundle.manifest.classes[class_name].context)
+    tensors = load_file(path)
+    stored = []
+    for name in ("cond", "uncond"):
+        found = tensors.get(name)
+        if found is None or found.shape != bundle.manifest.context_shape or found.dtype != np.float32:
+            raise CytosynthError(
+                f"The prompt embeddings {path}, tensor {name}",
+                found="none" if found is None else f"{found.dtype} {found.shape}",
+                expected=f"float32 {bundle.manifest.context_shape}",
+                mend="export the bundle again",
+            )
+        stored.append(found)
+    asked = [request.prompt, request.negative_prompt]
+    if asked == [None, None]:
+        return np.stack(stored)
+    encoded = iter(_encode(bundle, [prompt for prompt in asked if prompt is not None], backend))
+    return np.stack([own if prompt is None else next(encoded) for prompt, own in zip(asked, stored, strict=True)])
+
+
+def check_tokenizers() -> Any:
+    """The class tokenizers.Tokenizer. Raises RequestError where the library is not installed."""
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        raise RequestError(
+            "--prompt and --negative-prompt",
+            found="no library tokenizers",
+            expected="it turns words into tokens",
+            mend="pip install 'cytosynth[prompts]'",
+        ) from None
+    return Tokenizer
+
+
+def _encode(bundle: Bundle, prompts: list[str], backend: Backend) -> NDArray[np.float32]:
+    """Prompts -> (len(prompts), T, D) float32."""
+    files = bundle.manifest.text_encoder
+    assert files is not None, "make_request refuses a prompt where there is no text encoder"
+    length, _ = bundle.manifest.context_shape
+    path: Path = bundle.path(files.tokenizer)
+    tokenizer = check_tokenizers().from_file(str(path))
+    tokens = [tokenizer.encode(prompt).ids for prompt in prompts]
+    if any(len(row) != length for row in tokens):
+        raise CytosynthError(
+            f"The tokenizer {path}",
+            found=f"prompts of {sorted({len(row) for row in tokens})} tokens",
+            expected=f"{length}, by padding and truncation",
+            mend="export the bundle again",
+        )
+    model = backend.open(bundle.path(files.graph), {"input_ids": (len(prompts), length)}, ("hidden_states",))
+    try:
+        return np.asarray(model.run({"input_ids": np.array(tokens, np.int64)})["hidden_states"], np.float32)
+    finally:
+        model.close()

@@ -1,0 +1,112 @@
+"""The engine as a library: the same pictures as the command line's, lazily, at any index, in any process."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader
+
+from engine import ChunkShuffle, Engine, SyntheticCells
+from engine.errors import RequestError
+
+
+@pytest.fixture(scope="module")
+def pictures(tiny_bundle):
+    """Seven pictures of cyt_mast from seed 5."""
+    batches = list(Engine.open(str(tiny_bundle)).generate("cyt_mast", 7, seed=5, num_inference_steps=3))
+    assert [batch.seeds for batch in batches] == [(5, 6, 7, 8), (9, 10, 11)]
+    assert all(batch.class_name == "cyt_mast" for batch in batches)
+    return np.concatenate([batch.images for batch in batches])
+
+
+def test_batches_are_what_the_command_line_writes(pictures, command, tiny_bundle, tmp_path):
+    from PIL import Image
+
+    arguments = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--n", 7, "--seed", 5, "--steps", 3]
+    assert command("engine", "generate", *arguments, "--out", tmp_path / "out").returncode == 0
+    for i, wanted in enumerate(pictures):
+        with Image.open(tmp_path / f"out/cyt_mast/{i:06d}.png") as picture:
+            np.testing.assert_array_equal(np.asarray(picture), wanted)
+
+
+def test_generate_is_lazy_and_checks_at_once(tiny_bundle):
+    engine = Engine.open(str(tiny_bundle))
+    assert engine.class_names == ("cyt_mast", "cyt_nep_mast")
+    with pytest.raises(RequestError, match="--n"):
+        engine.generate("cyt_mast", 0)
+    endless = engine.generate("cyt_mast", 10**9, num_inference_steps=1)
+    assert next(iter(endless)).images.shape == (4, 32, 32, 3)
+
+
+def data_of(bundle, **options):
+    return SyntheticCells(n=7, seed=5, bundle=str(bundle), num_inference_steps=3, **options)
+
+
+def test_any_index_at_any_time(pictures, tiny_bundle):
+    data = data_of(tiny_bundle, cache_chunks=1)
+    assert len(data) == 14
+    assert data.classes == ["cyt_mast", "cyt_nep_mast"]
+    for index in (6, 0, 13, 3, -14):
+        picture, label = data[index]
+        assert label == (1 if index == 13 else 0)
+        if label == 0:
+            np.testing.assert_array_equal(picture, pictures[index % 14])
+    for index in (14, -15):
+        with pytest.raises(IndexError):
+            data[index]
+
+
+def test_a_cached_picture_cannot_be_spoilt(tiny_bundle):
+    data = data_of(tiny_bundle, class_names="cyt_mast")
+    first = data[0][0]
+    first[:] = 0
+    assert data[0][0].any()
+
+
+def test_a_chunk_aware_shuffle_makes_each_chunk_once(tiny_bundle, monkeypatch):
+    data = data_of(tiny_bundle, cache_chunks=2)
+    made = []
+    order = ChunkShuffle(data, seed=1)
+    from engine import library
+
+    make = library.ChunkMaker.make
+    monkeypatch.setattr(library.ChunkMaker, "make", lambda self, chunk: made.append(chunk) or make(self, chunk))
+    indices = list(order)
+    assert sorted(indices) == list(range(14)) != indices
+    for index in indices:
+        data[index]
+    assert len(made) == 4
+    assert list(order) == indices
+    order.set_epoch(1)
+    assert list(order) != indices
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_torchs_loader_takes_it(workers, pictures, tiny_bundle):
+    data = (
+        data_of(tiny_bundle, transform=lambda picture: picture.astype(np.float32) / 255)
+        if not workers
+        else data_of(tiny_bundle)
+    )
+    context = "spawn" if workers else None
+    loader = DataLoader(
+        data, batch_size=5, sampler=ChunkShuffle(data), num_workers=workers, multiprocessing_context=context
+    )
+    images, labels = zip(*loader, strict=True)
+    assert sum(len(batch) for batch in images) == 14
+    assert sum(int(batch.sum()) for batch in labels) == 7
+
+
+def test_it_travels_to_a_worker_without_its_models(pictures, tiny_bundle):
+    data = data_of(tiny_bundle)
+    data[0]
+    again = pickle.loads(pickle.dumps(data))  # noqa: S301 - our own
+    np.testing.assert_array_equal(again[2][0], pictures[2])
+
+
+def test_wrong_requests_are_refused(tiny_bundle):
+    for options in ({"class_names": ["nobody"]}, {"cache_chunks": 0}, {"sampler": "heun"}):
+        with pytest.raises(RequestError):
+            SyntheticCells(bundle=str(tiny_bundle), **options)

@@ -1,0 +1,169 @@
+"""The TensorRT runner, with ONNX Runtime executing the same graphs in TensorRT's place: what is bound, in which order,
+with which batch, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from engine.backends.onnxruntime import ORTBackend
+from engine.backends.tensorrt import TensorRTBackend
+from engine.bundle import open_bundle
+from engine.errors import CytosynthError, RequestError
+from engine.pipeline import Pipeline, plan_of
+from engine.plans import graph_digest
+from engine.request import make_request
+from tests.engine.fake_tensorrt import make_api
+
+SEEDS = [1, 2]
+
+
+def write_plans(folder, **changes):
+    """A plan folder as the exporter writes it, its plans naming their graphs; `changes` go into plan.json."""
+    bundle = open_bundle(str(folder))
+    manifest = bundle.manifest
+    graphs = {manifest.decoder[0]: manifest.decoder, manifest.step: (manifest.step,)}
+    graphs |= {entry.unet: (entry.unet, *entry.weights) for entry in manifest.classes.values()}
+    target = folder / "plans/sm86-rtx-1.7.1-b8"
+    target.mkdir(parents=True)
+    plans = {}
+    for graph, files in graphs.items():
+        content = str(folder / graph).encode()
+        name = f"{graph}.plan"
+        (target / name).write_bytes(content)
+        plans[graph] = {
+            "file": name,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "bytes": len(content),
+            "graph_sha256": graph_digest(bundle, files),
+        }
+    record = {
+        "format_version": 1,
+        "flavour": "rtx",
+        "version": "1.7.1",
+        "compute_capability": "8.6",
+        "batch_sizes": [1, 8],
+        "plans": plans,
+    }
+    (target / "plan.json").write_text(json.dumps({**record, **changes}))
+    return target
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def request_of(bundle, **options):
+    options = {"batch_size": 2, "num_inference_steps": 5, **options}
+    return make_request(bundle.manifest, class_names=["cyt_mast"], n=2, backend="tensorrt", **options)
+
+
+@pytest.mark.parametrize("flavour", ["rtx", "tensorrt"])
+@pytest.mark.parametrize("options", [{}, {"guidance_interval": (0.3, 8.0)}, {"sampler": "euler_a"}])
+def test_the_runner_makes_the_pictures_of_the_other_backends(flavour, options, bundle_copy):
+    write_plans(bundle_copy, flavour=flavour)
+    bundle = open_bundle(str(bundle_copy))
+    request = request_of(bundle, **options)
+    api = make_api(flavour)
+    with Pipeline(bundle, "cyt_mast", request, ORTBackend()) as pipeline:
+        wanted = pipeline.generate_latents(SEEDS)
+        pictures, _ = pipeline.decode(wanted)
+    with Pipeline(bundle, "cyt_mast", request, TensorRTBackend(bundle, ("cyt_mast",), api)) as pipeline:
+        # The first run is plain, the later ones replay a graph where no noise comes from the host.
+        for _ in range(3):
+            np.testing.assert_allclose(pipeline.generate_latents(SEEDS), wanted, rtol=0, atol=1e-5)
+        other = pipeline.generate_latents([8, 9])
+        found, finite = pipeline.decode(wanted)
+    assert np.abs(other - wanted).max() > 0.1
+    np.testing.assert_array_equal(found, pictures)
+    assert finite.all()
+    assert api.cudart.replays == (0 if options.get("sampler") == "euler_a" else 3)
+    assert not api.cudart.memory or all(len(memory) for memory in api.cudart.memory.values())
+
+
+def test_steps_outside_the_interval_run_half_the_batch_and_fill_one_half(bundle_copy):
+    write_plans(bundle_copy)
+    bundle = open_bundle(str(bundle_copy))
+    request = request_of(bundle, guidance_interval=(0.3, 8.0))
+    api = make_api()
+    with Pipeline(bundle, "cyt_mast", request, TensorRTBackend(bundle, ("cyt_mast",), api)) as pipeline:
+        pipeline.generate_latents(SEEDS)
+    _, scales = plan_of(bundle, request)
+    assert {1.0, 2.0} == set(scales)
+    expected = []
+    for i, scale in enumerate(scales):
+        expected.append(("unet.cyt_mast.onnx", 2 if scale == 1 else 4))
+        halves = 2 if i + 1 < len(scales) and scales[i + 1] != 1 else 1
+        expected += [("step.onnx", 2)] * halves
+    assert api.cudart.log == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"version": "1.6.0"}, "version 1.6.0, here 1.7.1"),
+        ({"compute_capability": "8.9"}, "compute_capability 8.9, here 8.6"),
+        ({"flavour": "tensorrt"}, "flavour tensorrt, here rtx"),
+        ({"plans": {}}, "no plan of unet.cyt_mast.onnx"),
+    ],
+)
+def test_a_plan_with_another_key_is_refused_with_the_command_that_builds_it(changes, word, bundle_copy):
+    write_plans(bundle_copy, **changes)
+    with pytest.raises(RequestError, match=r"exporter tensorrt .* --gpu sm86 --flavour rtx") as caught:
+        TensorRTBackend(open_bundle(str(bundle_copy)), ("cyt_mast",), make_api())
+    assert word in str(caught.value)
+
+
+def test_plans_of_a_class_that_was_exported_again_are_refused(bundle_copy):
+    write_plans(bundle_copy)
+    manifest = json.loads((bundle_copy / "manifest.json").read_text())
+    manifest["files"]["unet.cyt_mast.bin"]["sha256"] = "0" * 64
+    (bundle_copy / "manifest.json").write_text(json.dumps(manifest))
+    bundle = open_bundle(str(bundle_copy))
+    with pytest.raises(RequestError, match=r"unet\.cyt_mast\.onnx has changed since"):
+        TensorRTBackend(bundle, ("cyt_mast",), make_api())
+    TensorRTBackend(bundle, ("cyt_nep_mast",), make_api())
+
+
+def test_no_plans_at_all_say_how_to_build_them(tiny_bundle):
+    with pytest.raises(RequestError, match="found:    none"):
+        TensorRTBackend(open_bundle(str(tiny_bundle)), ("cyt_mast",), make_api())
+
+
+def test_a_damaged_plan_is_refused_before_tensorrt_reads_it(bundle_copy):
+    target = write_plans(bundle_copy)
+    (target / "unet.cyt_mast.onnx.plan").write_bytes(b"garbage")
+    bundle = open_bundle(str(bundle_copy))
+    with pytest.raises(RequestError, match="SHA-256"):
+        Pipeline(bundle, "cyt_mast", request_of(bundle), TensorRTBackend(bundle, ("cyt_mast",), make_api()))
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"plans": {"a": {"file": "../x", "sha256": "0", "bytes": 1, "graph_sha256": "0"}}}', "{}"]
+)
+def test_a_plan_json_that_is_none_is_refused(text, bundle_copy):
+    (write_plans(bundle_copy) / "plan.json").write_text(text)
+    with pytest.raises(RequestError, match=r"plan\.json"):
+        TensorRTBackend(open_bundle(str(bundle_copy)), ("cyt_mast",), make_api())
+
+
+def test_a_batch_that_the_plan_was_not_built_for_is_refused(bundle_copy):
+    write_plans(bundle_copy)
+    bundle = open_bundle(str(bundle_copy))
+    request = replace(request_of(bundle), batch_size=9)
+    with pytest.raises(CytosynthError, match="--batch-size"):
+        Pipeline(bundle, "cyt_mast", request, TensorRTBackend(bundle, ("cyt_mast",), make_api()))
+
+
+def test_a_cuda_error_is_named(bundle_copy):
+    write_plans(bundle_copy)
+    api = make_api()
+    api.cudart.cudaMalloc = lambda size: (2, None)
+    bundle = open_bundle(str(bundle_copy))
+    with pytest.raises(CytosynthError, match="cudaMalloc"):
+        Pipeline(bundle, "cyt_mast", request_of(bundle), TensorRTBackend(bundle, ("cyt_mast",), api))
