@@ -1,0 +1,234 @@
+"""What a run survives: kills, signals, bad pictures, full disks."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine import rescue, run
+from engine.backends.openvino import OpenVINOBackend
+from engine.bundle import open_bundle
+from engine.errors import CytosynthError
+from engine.formats import FORMATS, Output
+from engine.request import make_request
+from tests.engine.folders import contents, pictures
+
+ROOT = Path(__file__).parents[2]
+
+
+def long_run(bundle: Path, out: Path) -> list[str]:
+    wanted = ["--bundle", bundle, "--class", "all", "--n", 30, "--batch-size", 2, "--out", out]
+    return ["engine", "generate", *map(str, wanted)]
+
+
+@pytest.fixture(scope="module")
+def whole_run(command, tiny_bundle, tmp_path_factory):
+    """A long run that nothing disturbed."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert command(*long_run(tiny_bundle, out)).returncode == 0
+    return out
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+
+
+def wait_for_pictures(out: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(list(out.glob("*/*.png"))) < count and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_a_run_killed_at_twenty_random_moments_ends_with_the_same_bytes(
+    file_format, command, tiny_bundle, tmp_path, whole_run
+):
+    moments = np.random.default_rng(0 if file_format == "imagefolder" else 1).uniform(0.2, 2.2, 20)
+    extra = ["--format", file_format, *(["--shard-pictures", "9"] if file_format == "webdataset" else [])]
+    arguments = [*long_run(tiny_bundle, tmp_path / "out"), *extra]
+    for moment in moments:
+        process = start(arguments)
+        time.sleep(moment)
+        process.kill()
+        process.communicate()
+        if (tmp_path / "out/metadata.jsonl").exists():
+            # A line that a kill tore in two must not count.
+            with (tmp_path / "out/metadata.jsonl").open("a") as file:
+                file.write('{"file_name": "cyt_')
+    assert command(*arguments).returncode == 0
+    whole = whole_run
+    if file_format == "webdataset":
+        whole = tmp_path / "whole"
+        assert command(*long_run(tiny_bundle, whole), *extra).returncode == 0
+    left, right = (
+        {name: digest for name, digest in contents(out).items() if name != "run.json"}
+        for out in (tmp_path / "out", whole)
+    )
+    assert left == right
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_with_whole_files_and_says_how_to_go_on(
+    number, command, tiny_bundle, tmp_path, whole_run
+):
+    out = tmp_path / "out"
+    process = start(long_run(tiny_bundle, out))
+    wait_for_pictures(out, 5)
+    process.send_signal(number)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 1, errors
+    assert "The same command continues the run" in printed
+    assert "Traceback" not in errors
+    stood = pictures(out)
+    assert 5 <= len(stood) < 60
+    assert not list(out.rglob("*.part"))
+    assert len((out / "metadata.jsonl").read_text().splitlines()) == len(stood)
+    assert command(*long_run(tiny_bundle, out)).returncode == 0
+    assert pictures(out) == pictures(whole_run)
+
+
+class Poisoned:
+    """OpenVINO whose decoder spoils pictures: `spoil(images, finite, call)` changes both in place."""
+
+    name, version, device = "openvino", "poisoned", None
+
+    def __init__(self, spoil):
+        self._inner, self._spoil, self._calls = OpenVINOBackend(precision="f32"), spoil, 0
+
+    def open(self, path, inputs, outputs):
+        model = self._inner.open(path, inputs, outputs)
+        if "finite" in outputs:
+            run = model.run
+
+            def spoilt(arrays):
+                result = run(arrays)
+                self._spoil(result["images"], result["finite"], self._calls)
+                self._calls += 1
+                return result
+
+            model.run = spoilt
+        return model
+
+
+def spoil_two(images, finite, call):
+    """In the second chunk, the first picture is not finite and the third is blank."""
+    if call == 1:
+        finite[0] = False
+        images[2] = 7
+
+
+def poisoned_run(bundle_folder, out, **options):
+    bundle = open_bundle(str(bundle_folder))
+    request = make_request(
+        bundle.manifest, class_names=["cyt_mast"], n=11, batch_size=4, backend="openvino", precision="auto", **options
+    )
+    return run.generate(bundle, request, Output(out), backend=Poisoned(spoil_two))
+
+
+def test_bad_pictures_are_made_again_in_float32_and_say_so(tiny_bundle, tmp_path):
+    result = poisoned_run(tiny_bundle, tmp_path / "out")
+    assert (result.made, result.failed, result.stopped) == (11, 0, False)
+    rows = [json.loads(line) for line in (tmp_path / "out/metadata.jsonl").read_text().splitlines()]
+    rescued = {row["seed"]: row["rescued"] for row in rows if "rescued" in row}
+    assert rescued == {4: "openvino f32, was not finite", 6: "openvino f32, was blank"}
+    with Image.open(tmp_path / "out/cyt_mast/000006.png") as picture:
+        assert np.ptp(np.asarray(picture)) > 3
+        assert json.loads(picture.text["cytosynth"])["rescued"] == rescued[6]
+
+
+def test_a_seed_that_stays_bad_is_recorded_and_the_run_goes_on(tiny_bundle, tmp_path, monkeypatch):
+    def spoil_first(images, finite, call):
+        finite[0] = False
+
+    stubborn = functools.partial(rescue.Rescue, open_cpu=lambda bundle, request: Poisoned(spoil_first))
+    monkeypatch.setattr(run, "Rescue", stubborn)
+    out = tmp_path / "out"
+    result = poisoned_run(tiny_bundle, out)
+    assert (result.made, result.total, result.failed) == (10, 10, 1)
+    failed = json.loads((out / "failed.jsonl").read_text())
+    assert failed == {"chunk": 1, "class": "cyt_mast", "seed": 4, "reason": "not finite"}
+    assert not (out / "cyt_mast/000004.png").exists()
+    assert json.loads((out / "run.json").read_text())["failed"] == 1
+    before = contents(out)
+    again = poisoned_run(tiny_bundle, out)
+    assert (again.made, again.failed) == (0, 1)
+    after = contents(out)
+    assert {name for name in before if before[name] != after[name]} <= {"run.json"}
+
+
+def test_a_full_disk_leaves_whole_files_and_a_run_that_goes_on(tiny_bundle, tmp_path, monkeypatch, whole_run):
+    bundle = open_bundle(str(tiny_bundle))
+    request = make_request(bundle.manifest, class_names=["all"], n=30, batch_size=2, backend="openvino")
+    write = Path.write_bytes
+
+    def full(path, content):
+        if "000017" in path.name:
+            write(path, content[:100])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(CytosynthError, match="No space left") as caught:
+        run.generate(bundle, request, Output(tmp_path / "out"))
+    assert "the same command goes on" in str(caught.value)
+    assert not list((tmp_path / "out").rglob("*.part"))
+    monkeypatch.undo()
+    run.generate(bundle, request, Output(tmp_path / "out"))
+    assert pictures(tmp_path / "out") == pictures(whole_run)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 256 KB, where this user may mount one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_really_full_disk(command, tiny_bundle, small_disk):
+    out = small_disk / "out"
+    done = command(*long_run(tiny_bundle, out))
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(out.rglob("*.png.part"))
+    for path in out.glob("*/*.png"):
+        with Image.open(path) as picture:
+            picture.load()
+
+
+def test_one_run_in_two_halves_is_one_run(tiny_bundle, tmp_path, whole_run):
+    """A run that stops after its first chunks and one that makes the rest equal one run."""
+    bundle = open_bundle(str(tiny_bundle))
+    request = make_request(bundle.manifest, class_names=["all"], n=30, batch_size=2, backend="openvino")
+    stop = threading.Event()
+    first = run.generate(
+        bundle,
+        request,
+        Output(tmp_path / "out"),
+        stop=stop,
+        progress=lambda done, total, name: stop.set() if done >= 20 else None,
+    )
+    assert first.stopped
+    assert 20 <= first.total < 60
+    second = run.generate(bundle, request, Output(tmp_path / "out"))
+    assert (second.made, second.total, second.stopped) == (60 - first.made, 60, False)
+    assert pictures(tmp_path / "out") == pictures(whole_run)
