@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,14 @@ from numpy.typing import NDArray
 from engine.backends.base import Arrays, Signature, check_signature
 from engine.cache import cache_folder
 
-__all__ = ["OpenVINOBackend", "OpenVINOModel"]
+__all__ = ["OpenVINOBackend", "OpenVINOModel", "the_core"]
+
+
+@cache
+def the_core() -> ov.Core:
+    """The process's one core, which is never destroyed: OpenVINO's CPU plugin gives the thread that makes it a signal
+    stack and unmaps that wherever it dies, after which a signal to that thread would end the process."""
+    return ov.Core()
 
 
 class OpenVINOBackend:
@@ -26,7 +34,7 @@ class OpenVINOBackend:
     device = None
 
     def __init__(self, *, precision: str = "auto", threads: int = 0) -> None:
-        self._core = ov.Core()
+        self._core = the_core()
         self._config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if precision == "f32":
             self._config["INFERENCE_PRECISION_HINT"] = "f32"

@@ -51,7 +51,9 @@ def _probe_openvino() -> Status:
         return Status("openvino", False, problem, install, 0)
     import openvino as ov
 
-    core = ov.Core()
+    from engine.backends.openvino import the_core
+
+    core = the_core()
     if "CPU" not in core.available_devices:
         return Status("openvino", False, "it finds no CPU plugin", install, 0)
     name = core.get_property("CPU", "FULL_DEVICE_NAME")

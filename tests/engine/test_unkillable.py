@@ -232,3 +232,26 @@ def test_one_run_in_two_halves_is_one_run(tiny_bundle, tmp_path, whole_run):
     second = run.generate(bundle, request, Output(tmp_path / "out"))
     assert (second.made, second.total, second.stopped) == (60 - first.made, 60, False)
     assert pictures(tmp_path / "out") == pictures(whole_run)
+
+
+def test_a_signal_after_models_were_closed_in_another_thread_is_survived(tiny_bundle):
+    """OpenVINO's plugin, where it is destroyed by another thread, leaves this one without its signal stack."""
+    script = f"""
+import os, signal, threading
+from engine import Engine
+engine = Engine.open({str(tiny_bundle)!r}, backend="openvino")
+heard, held = [], []
+signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
+def finish():
+    held.pop().close()
+for _ in range(3):
+    held.append(engine.generate("cyt_mast", 9, num_inference_steps=1))
+    next(held[0])
+    thread = threading.Thread(target=finish)
+    thread.start()
+    thread.join()
+    os.kill(os.getpid(), signal.SIGUSR1)
+print("heard", len(heard))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, "heard 3\n"), done.stderr
