@@ -1,4 +1,4 @@
-"""The command line `python -m exporter`: onnx, verify."""
+"""The command line `python -m exporter`: onnx, verify, bench."""
 
 from __future__ import annotations
 
@@ -73,6 +73,36 @@ def verify(
         Console().print(table)
     if not all(row.passed for row in rows):
         sys.exit(1)
+
+
+@app.command()
+def bench(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="An embedded bundle's name, or a folder.")],
+    merged: Annotated[Path, typer.Option(help="The merged folder of one of its classes.")],
+    batch_size: Annotated[int, typer.Option(help="Pictures at a time.")] = 8,
+    guidance_scale: Annotated[float, typer.Option(help="For all alike.")] = 7.0,
+    steps: Annotated[int, typer.Option(help="DPM++ 2M steps on Karras sigmas.")] = 20,
+    rounds: Annotated[int, typer.Option(help="Rounds, interleaved.")] = 5,
+    record: Annotated[Path | None, typer.Option(help="Write the record with the raw seconds to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")] = False,
+) -> None:
+    """Compare the engine's speed with diffusers', on the same merged weights."""
+    from exporter.peers import compare_speed
+
+    found = compare_speed(
+        open_bundle(bundle), merged, batch_size=batch_size, guidance_scale=guidance_scale, steps=steps, rounds=rounds
+    )
+    if record is not None:
+        record.write_text(json.dumps(found, indent=1) + "\n")
+    if as_json:
+        print(json.dumps(found))
+        return
+    table = Table("", "pictures/s", "times the best of diffusers", "PSNR dB against engine f32")
+    for name, rate in found["pictures_per_second"].items():
+        ratio, psnr = (found[key].get(name) for key in ("times_the_best_of_diffusers", "psnr_db_against_engine_f32"))
+        shown = [f"{rate:.2f}", "" if ratio is None else f"{ratio:.2f}", "" if psnr is None else f"{psnr:.1f}"]
+        table.add_row(name, *shown)
+    Console().print(table)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from engine.errors import RequestError
@@ -71,3 +72,71 @@ def test_a_link_in_place_of_a_file_is_refused(bundle_copy, command):
     done = command("engine", "verify", bundle_copy)
     assert done.returncode == 2
     assert "a link" in done.stderr
+
+
+def test_a_randomly_damaged_manifest_is_read_or_refused(tiny_bundle, tmp_path):
+    """Any JSON in any field: a manifest that keeps every rule, or a RequestError; never another exception."""
+    whole = json.loads((tiny_bundle / "manifest.json").read_text())
+    rng = np.random.default_rng(0)
+    strange = [
+        None,
+        True,
+        -1,
+        0,
+        1e308,
+        float("nan"),
+        2**70,
+        "",
+        "../x",
+        "a" * 5000,
+        "\x00",
+        [],
+        [[]],
+        {},
+        {"": {}},
+        "cells",
+    ]
+    path = tmp_path / "manifest.json"
+
+    def places(value, place=()):
+        yield place
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for key, inner in items:
+            yield from places(inner, (*place, key))
+
+    everywhere = list(places(whole))
+    read = refused = 0
+    for _ in range(600):
+        damaged = json.loads(json.dumps(whole))
+        for _ in range(rng.integers(1, 4)):
+            place = everywhere[rng.integers(len(everywhere))]
+            try:
+                parent = damaged
+                for key in place[:-1]:
+                    parent = parent[key]
+                if place and rng.random() < 0.2:
+                    del parent[place[-1]]
+                elif place:
+                    parent[place[-1]] = strange[rng.integers(len(strange))]
+                else:
+                    damaged = strange[rng.integers(len(strange))]
+            except (KeyError, IndexError, TypeError):
+                continue
+        path.write_text(json.dumps(damaged))
+        try:
+            manifest = read_manifest(path)
+        except RequestError:
+            refused += 1
+            continue
+        read += 1
+        for name in manifest.files:
+            assert (tmp_path / name).resolve().parent == tmp_path.resolve()
+    assert refused > 300
+    assert read > 0
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\x00", "{}", "null", '{"format_version": 1e400}'])
+def test_what_is_no_manifest_is_refused(text, tmp_path):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(RequestError, match=r"manifest\.json"):
+        read_manifest(tmp_path / "manifest.json")
