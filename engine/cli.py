@@ -71,13 +71,12 @@ def generate(
 ) -> None:
     """Make n pictures of each class. The same command again continues a run that was cut off."""
     opened = open_bundle(bundle)
-    backend_name, why = choose_backend(backend, precision, opened)
     previous = None if overwrite else previous_identity(out)
     request = make_request(
         opened.manifest,
         class_names=class_name,
         n=n,
-        backend=backend_name,
+        backend=backend,
         seed=seed,
         rng=rng,
         sampler=sampler,
@@ -97,8 +96,10 @@ def generate(
         previous=previous,
     )
     output = make_output(out, file_format, request.width, request.height, shard_pictures, overwrite=overwrite)
-    print(f"Backend: {why}.", file=sys.stderr)
     # Runtimes are imported from here on, so that a wrong request costs nothing and needs none.
+    chosen_backend, why = choose_backend(backend, precision, opened)
+    request = replace(request, backend=chosen_backend)
+    print(f"Backend: {why}.", file=sys.stderr)
     from engine import run
 
     if batch_size == AUTO and not previous:
