@@ -24,6 +24,7 @@ format: .venv/everything
 
 # Trains the embedded bundle anew from folders of pictures; hours on two cores. See docs/embedded-bundle.md.
 bundle: .venv/everything
+	@test -n "$(PICTURES)" || { echo "name the folder of pictures: make bundle PICTURES=..."; exit 2; }
 	PYTHON=$(BIN)/python trainer/recipes/cells.sh $(PICTURES) build/cells
 
 wheel: .venv/everything

@@ -23,7 +23,7 @@ def measure_batch_size(bundle: Bundle, request: GenerateRequest) -> tuple[int, s
     backend = open_backend(bundle, request)
     rates: dict[int, float] = {}
     for size in sorted({max(1, round(factor * request.batch_size)) for factor in FACTORS}):
-        short = replace(request, batch_size=size, num_inference_steps=STEPS)
+        short = replace(request, batch_size=size, num_inference_steps=min(STEPS, request.num_inference_steps))
         with Pipeline(bundle, request.class_names[0], short, backend) as pipeline:
             seeds = list(range(size))
             pipeline.decode(pipeline.generate_latents(seeds))

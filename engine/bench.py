@@ -44,8 +44,11 @@ class Measured:
         return float(np.median([sum(stages) for stages in rounds])) / self.batch_size
 
     @property
-    def host_share(self) -> float:
-        """The part of the time that is not spent inside the graphs."""
+    def host_share(self) -> float | None:
+        """The part of the time that is not spent inside the graphs; None for TensorRT, whose graphs run beside the
+        host's clock."""
+        if self.backend == "tensorrt":
+            return None
         total = sum(self.denoise_ms) + sum(self.decode_ms) + sum(self.png_ms)
         return 1 - sum(self.graphs_ms) / total
 
@@ -70,10 +73,11 @@ class _Timed:
 
 
 class _TimedDevice:
-    """A device whose contexts are timed. Where graphs run asynchronously, their time is counted when they are read."""
+    """A device whose contexts are timed."""
 
     def __init__(self, inner: Device, clock: list[float]) -> None:
         self._inner, self._clock = inner, clock
+        self.alignment_bytes = inner.alignment_bytes
 
     def allocate(self, shape: tuple[int, ...]) -> Buffer:
         """See Device."""

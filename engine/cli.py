@@ -17,9 +17,9 @@ from rich.table import Table
 from engine.backends.select import AUTO, BACKENDS, choose_backend, probe
 from engine.bundle import Bundle, open_bundle
 from engine.errors import CytosynthError, RequestError
-from engine.files import write_json
+from engine.files import expect_folder_of, write_json
 from engine.formats import FORMATS, make_output
-from engine.journal import previous_identity
+from engine.journal import Chunks, Journal, previous_identity
 from engine.request import PRECISIONS, GenerateRequest, make_request
 from engine.samplers import SAMPLERS
 from engine.schedules import SCHEDULES
@@ -103,6 +103,8 @@ def generate(
     from engine import run
 
     if batch_size == AUTO and not previous:
+        # Nothing is measured for a folder that will be refused.
+        Journal(out, {}, Chunks(1, 1, 1), overwrite=overwrite)
         from engine.batch_size import measure_batch_size
 
         chosen, words = measure_batch_size(opened, request)
@@ -128,6 +130,7 @@ def info(bundle: BundleArgument = "cells", as_json: JsonOption = False) -> None:
             "pictures": entry.pictures,
             "licence": entry.licence,
             "attribution": entry.attribution,
+            "base": manifest.base,
         }
         for name, entry in manifest.classes.items()
     }
@@ -144,7 +147,8 @@ def info(bundle: BundleArgument = "cells", as_json: JsonOption = False) -> None:
     )
     table = Table("class", "trained on", "licence", "attribution")
     for name, entry in manifest.classes.items():
-        table.add_row(name, f"{entry.pictures} {_origin_words(entry.origin)}", entry.licence, entry.attribution)
+        words = (name, f"{entry.pictures} {_origin_words(entry.origin)}", entry.licence, entry.attribution)
+        table.add_row(*map(escape, words))
     Console().print(table)
 
 
@@ -172,14 +176,16 @@ def sheet(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder t
 def doctor(as_json: JsonOption = False) -> None:
     """Say which runtimes are usable here, why the others are not, and how to install them."""
     found = probe()
+    usable = any(status.usable for status in found)
     if as_json:
-        print(json.dumps({"backends": [asdict(status) for status in found], "auto": choose_backend(AUTO)[0]}))
+        auto = choose_backend(AUTO)[0] if usable else None
+        print(json.dumps({"backends": [asdict(status) for status in found], "auto": auto}))
         return
     table = Table("backend", "usable", "what, or why not", "how to install it")
     for status in found:
         table.add_row(status.name, "yes" if status.usable else "no", escape(status.detail), escape(status.install))
     Console().print(table)
-    print(f"--backend auto takes {choose_backend(AUTO)[1]}.")
+    print(f"--backend auto takes {choose_backend(AUTO)[1]}." if usable else "No backend is usable.")
 
 
 @app.command()
@@ -202,6 +208,8 @@ def bench(
     backends = backend or [status.name for status in probe() if status.usable and status.name != "tensorrt"]
     if rounds < 1:
         raise RequestError("--rounds", found=str(rounds), expected="at least 1", mend="change the value")
+    if record is not None:
+        expect_folder_of(record)
     requests = [
         make_request(
             opened.manifest,
@@ -231,7 +239,8 @@ def bench(
     for row in found["measured"]:
         stages = [median(row[name]) / row["batch_size"] for name in ("denoise_ms", "decode_ms", "png_ms")]
         figures = [f"{row['picture_ms']:.1f}", f"{1000 / row['picture_ms']:.2f}", *(f"{stage:.1f}" for stage in stages)]
-        table.add_row(row["backend"], row["precision"], str(row["batch_size"]), *figures, f"{row['host_share']:.1%}")
+        share = "" if row["host_share"] is None else f"{row['host_share']:.1%}"
+        table.add_row(row["backend"], row["precision"], str(row["batch_size"]), *figures, share)
     Console().print(table)
 
 
@@ -274,7 +283,7 @@ def _batch_size(asked: str | None, previous: dict[str, Any] | None) -> int | Non
     if asked == AUTO:
         kept = (previous or {}).get("batch_size")
         return kept if isinstance(kept, int) else None
-    if not asked.isdigit():
+    if not (asked.isascii() and asked.isdecimal()):
         raise RequestError("--batch-size", found=asked, expected="a number above 0, or auto", mend="change the value")
     return int(asked)
 

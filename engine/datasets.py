@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -43,12 +44,15 @@ class SyntheticCells:
             raise RequestError("cache_chunks", found=str(cache_chunks), expected="at least 1", mend="change the value")
         engine = Engine.open(bundle, backend=backend, precision=precision, threads=threads)
         names = [class_names] if isinstance(class_names, str) else list(class_names)
+        if not names:
+            raise RequestError("class_names", found="none", expected="a class, several, or all", mend="name one")
         self.classes = list(engine.class_names) if "all" in names else list(dict.fromkeys(names))
         self._bundle = engine.bundle
         self._requests = [engine.request(name, n, seed=seed, **options) for name in self.classes]
         self._bundle.verify_for(self.classes)
         self.n, self.transform, self.cache_chunks = n, transform, cache_chunks
         self.chunk_size = self._requests[0].batch_size
+        self._process = os.getpid()
         self._makers: dict[int, ChunkMaker] = {}
         self._chunks: OrderedDict[tuple[int, int], NDArray[np.uint8]] = OrderedDict()
 
@@ -64,6 +68,9 @@ class SyntheticCells:
         return (picture if self.transform is None else self.transform(picture)), label
 
     def _chunk(self, label: int, chunk: int) -> NDArray[np.uint8]:
+        if self._process != os.getpid():
+            # A forked worker has its parent's models in its memory, but none of their threads.
+            self._forget()
         key = (label, chunk)
         if key not in self._chunks:
             if label not in self._makers:
@@ -74,16 +81,30 @@ class SyntheticCells:
         self._chunks.move_to_end(key)
         return self._chunks[key]
 
+    def _forget(self) -> None:
+        self._process, self._makers, self._chunks = os.getpid(), {}, OrderedDict()
+
+    def close(self) -> None:
+        """Close the models and drop the kept pictures; both come back when they are needed."""
+        for maker in self._makers.values():
+            maker.close()
+        self._forget()
+
     def __getstate__(self) -> dict[str, Any]:
         # A worker process opens its own models.
         return {**self.__dict__, "_makers": {}, "_chunks": OrderedDict()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._process = os.getpid()
 
 
 class ChunkShuffle:
     """Indices of a SyntheticCells in random order, for `DataLoader(data, sampler=ChunkShuffle(data))`.
 
-    Chunks are taken at random, as many at a time as the data set keeps, and mixed among themselves: an epoch makes
-    every chunk once. The order is a function of seed and epoch; set_epoch moves on, as torch's DistributedSampler does.
+    Chunks are taken at random, as many at a time as the data set keeps, and mixed among themselves: one process makes
+    every chunk once an epoch. Several workers share out batches, not chunks, so each makes most of them. The order is
+    a function of seed and epoch; set_epoch moves on, as torch's DistributedSampler does.
     """
 
     def __init__(self, data: SyntheticCells, seed: int = 0) -> None:

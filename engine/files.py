@@ -9,7 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["replace_file", "write_json", "write_text"]
+from engine.errors import RequestError
+
+__all__ = ["expect_folder_of", "replace_file", "write_json", "write_text"]
+
+
+def expect_folder_of(path: Path) -> None:
+    """Raise RequestError unless the folder of a file that will be written is there."""
+    if not path.parent.is_dir():
+        raise RequestError(
+            f"The file {path}", found=f"no folder {path.parent}", expected="a folder that is there", mend="make it"
+        )
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import tarfile
 from collections import Counter
 from collections.abc import Mapping
@@ -151,14 +152,18 @@ class WebDataset:
         self._tar: tarfile.TarFile | None = None
         self._file: BinaryIO | None = None
         self._shard = -1
-        for path in folder.glob(f"{name}-*.tar*"):
-            number = path.name.removesuffix(".part").removesuffix(".tar").rsplit("-", 1)[-1]
-            if number.isdigit() and int(number) * self.per_shard >= max(done, 1):
+        current = done // per_shard
+        for path in list(folder.iterdir()):
+            match = re.fullmatch(rf"{re.escape(name)}-(\d{{6}})\.tar(\.part)?", path.name)
+            shard = int(match[1]) if match else current
+            if match and (shard > current or not self._counts.get(shard)):
                 path.unlink()
-        last = (done - 1) // self.per_shard
-        # A shard that is full is closed when the next one begins, which a killed run may not have come to.
-        if done and (done % self.per_shard or self._part(last).exists()):
-            self._reopen(last)
+            elif match and match[2] and shard < current:
+                # A shard that is full is closed when the next one begins, which a killed run may not have come to.
+                self._reopen(shard)
+                self._close()
+        if done % per_shard and self._counts.get(current):
+            self._reopen(current)
 
     def _path(self, shard: int) -> Path:
         return self._folder / f"{self._name}-{shard:06d}.tar"

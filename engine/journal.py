@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.errors import RequestError
+from engine.errors import CytosynthError, RequestError
 from engine.files import write_json, write_text
+from engine.names import is_class_name
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such lock.
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["Chunks", "Journal", "previous_identity"]
 
@@ -63,16 +70,18 @@ class Journal:
         another run, or anything that is no run of ours."""
         self.folder, self.identity, self.chunks = folder, identity, chunks
         self.resumed = False
-        self._replaces = False
+        self._lock_file: int | None = None
+        self._replaced: Mapping[str, Any] | None = None
         if folder.exists() and not folder.is_dir():
             raise RequestError(
                 f"The output folder {folder}", found="a file", expected="a folder", mend="name another with --out"
             )
-        if not folder.exists() or not any(folder.iterdir()):
+        if not folder.exists() or not any(path.suffix != ".part" for path in folder.iterdir()):
+            # A run that was killed before its first file was whole left nothing but parts.
             return
         previous = self._expect_a_run()
         if overwrite:
-            self._replaces = True
+            self._replaced = previous
             return
         differs = [
             f"{key} {previous.get(key)!r} there, {identity.get(key)!r} asked"
@@ -104,13 +113,17 @@ class Journal:
         """Make the folder this run's own; returns how many chunks are done. Raises RequestError where it cannot."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if self._replaces:
-                self._remove_pictures()
-            if not self.resumed:
-                write_text(self.folder / METADATA, "")
-                (self.folder / FAILED).unlink(missing_ok=True)
-                self.write_run(complete=False)
-                return 0
+            self._lock()
+            if self.resumed:
+                return self._resume()
+            doomed = [] if self._replaced is None else self._files_of(self._replaced)
+            # From here on the folder is the new run's, so that no kill leaves the old one looking whole.
+            self.write_run(complete=False)
+            write_text(self.folder / METADATA, "")
+            (self.folder / FAILED).unlink(missing_ok=True)
+            for path in doomed:
+                path.unlink()
+            return 0
         except OSError as error:
             raise RequestError(
                 f"The output folder {self.folder}",
@@ -118,14 +131,47 @@ class Journal:
                 expected="a folder that can be made and written",
                 mend="name another with --out, or change its permissions",
             ) from error
-        return self._resume()
 
-    def _remove_pictures(self) -> None:
-        """Remove the numbered pictures and shards of the run that stands here, and nothing else."""
-        for path in (*self.folder.glob("*/*.png"), *self.folder.glob("*.tar"), *self.folder.glob("*.tar.part")):
-            number = path.name.removesuffix(".part").rsplit(".", 1)[0].rsplit("-", 1)[-1]
-            if number.isdigit() and len(number) >= 6:
-                path.unlink()
+    def _lock(self) -> None:
+        """Keep other processes out of the folder for as long as this one lives."""
+        if fcntl is None:
+            return
+        self._lock_file = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RequestError(
+                f"The output folder {self.folder}",
+                found="another process that is writing into it",
+                expected="one at a time",
+                mend="wait for it, or name another folder with --out",
+            ) from None
+
+    def close(self) -> None:
+        """Let others in."""
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+    def _files_of(self, identity: Mapping[str, Any]) -> list[Path]:
+        """The pictures of the run that stands here and nothing else: a class folder's files that are named by their
+        index alone, and the shards that metadata.jsonl speaks of, the unfinished one included."""
+        found: list[Path] = []
+        names = identity.get("class_names")
+        for name in names if isinstance(names, list) else []:
+            if isinstance(name, str) and is_class_name(name):
+                pictures = (self.folder / name).glob("*.png*")
+                found += [path for path in pictures if re.fullmatch(r"\d{6,}\.png(\.part)?", path.name)]
+        stems = set()
+        if (self.folder / METADATA).exists():
+            with (self.folder / METADATA).open(encoding="utf-8", errors="replace") as file:
+                matches = (re.search(r'"file_name": "([A-Za-z0-9_-]+)-\d{6}\.tar/', line) for line in file)
+                stems = {match[1] for match in matches if match}
+        for path in self.folder.iterdir():
+            shard = re.fullmatch(r"(.+)-\d{6}\.tar(\.part)?", path.name)
+            if shard and shard[1] in stems:
+                found.append(path)
+        return found
 
     def _resume(self) -> int:
         """Count the whole chunks and cut both files back to them."""
@@ -144,7 +190,8 @@ class Journal:
             os.truncate(path, offset)
         else:
             write_text(path, "")
-        if any(chunk >= done for chunk, _ in failed):
+        if (self.folder / FAILED).exists():
+            # Without the lines of undone chunks, and without one that a kill tore.
             write_text(self.folder / FAILED, "".join(line for chunk, line in failed if chunk < done))
         return done
 
@@ -154,7 +201,16 @@ class Journal:
         if not path.exists():
             return []
         text = path.read_text(encoding="utf-8")
-        return [(int(json.loads(line)["chunk"]), line + "\n") for line in text[: text.rfind("\n") + 1].splitlines()]
+        lines = text[: text.rfind("\n") + 1].splitlines()
+        try:
+            return [(int(json.loads(line)["chunk"]), line + "\n") for line in lines]
+        except (ValueError, KeyError, TypeError) as error:
+            raise CytosynthError(
+                f"The record {path}",
+                found=f"a line that is none ({error})",
+                expected="the lines of this run",
+                mend="start anew with --overwrite",
+            ) from error
 
     def failed_count(self) -> int:
         """How many seeds of the run gave no picture."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends.base import Backend, Buffer, Context, Device, Model
+from engine.errors import RequestError
 from engine.guidance import guide
 from engine.noise import NoiseSource
 from engine.samplers import SamplerPlan, StepRow
@@ -150,6 +151,13 @@ class DeviceLoop:
         self._spec, self._device = spec, device
         shape = (spec.batch_size, *spec.latent_shape)
         self._half_bytes = 4 * int(np.prod(shape))
+        if self._half_bytes % device.alignment_bytes:
+            raise RequestError(
+                "The latents' second half on this device",
+                found=f"an offset of {self._half_bytes} bytes",
+                expected=f"a multiple of {device.alignment_bytes}",
+                mend="use another --batch-size, or another size",
+            )
         eps = {rows: {"eps": (rows, *spec.latent_shape)} for rows in spec.unet_rows()}
         self._unets: dict[int, Context] = {
             rows: device.open_context(spec.unet, spec.unet_inputs(rows), eps[rows]) for rows in spec.unet_rows()

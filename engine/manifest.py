@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from engine.errors import RequestError
+from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.samplers import SAMPLERS
 from engine.schedules import SCHEDULES, NoiseSchedule
 
@@ -168,7 +168,8 @@ class _Reader:
 
     def number(self, low: float, high: float) -> float:
         is_number = isinstance(self.value, int | float) and not isinstance(self.value, bool)
-        if not is_number or not math.isfinite(self.value) or not low <= self.value <= high:
+        # The comparison comes first: a whole number of many digits is no float.
+        if not is_number or not low <= self.value <= high:
             raise self.fail(f"a number in [{low:g}, {high:g}]")
         return float(self.value)
 
@@ -195,7 +196,7 @@ def _manifest(top: _Reader) -> Manifest:
     frequencies = top["time_features"]["frequencies"].elements()
     beta_end = schedule["beta_end"].number(1e-6, 0.5)
     return Manifest(
-        name=top["name"].text(),
+        name=_bundle_name(top["name"]),
         base=top["base"].text(),
         latent_shape=(
             latents["channels"].whole(1, 256),
@@ -224,6 +225,14 @@ def _manifest(top: _Reader) -> Manifest:
     )
 
 
+def _bundle_name(entry: _Reader) -> str:
+    """It becomes part of shards' names."""
+    name = entry.text()
+    if not is_class_name(name):
+        raise entry.fail(CLASS_NAME_RULE)
+    return name
+
+
 def _text_encoder(entry: _Reader, files: dict[str, FileEntry]) -> TextEncoder:
     return TextEncoder(
         graph=entry["graph"].file_name(files),
@@ -233,8 +242,8 @@ def _text_encoder(entry: _Reader, files: dict[str, FileEntry]) -> TextEncoder:
 
 
 def _class_entry(entry: _Reader, name: str, files: dict[str, FileEntry]) -> ClassEntry:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
-        raise entry.fail("a class name of letters, digits, _ and -, at most 64")
+    if not is_class_name(name):
+        raise entry.fail(f"a class name of {CLASS_NAME_RULE}")
     return ClassEntry(
         unet=entry["unet"].file_name(files),
         weights=tuple(weight.file_name(files) for weight in entry["weights"].elements()),
@@ -250,5 +259,12 @@ def _class_entry(entry: _Reader, name: str, files: dict[str, FileEntry]) -> Clas
 def _check_file_name(entry: _Reader, name: str) -> None:
     """Only plain names inside the bundle: a manifest must not reach other folders."""
     parts = PurePosixPath(name).parts
-    if not name.isprintable() or "\\" in name or ":" in name or len(parts) != 1 or parts[0] in (".", "..", "/"):
+    if (
+        not name.isprintable()
+        or len(name.encode()) > 200
+        or "\\" in name
+        or ":" in name
+        or len(parts) != 1
+        or parts[0] in (".", "..", "/")
+    ):
         raise entry.fail("a plain file name, without folders")

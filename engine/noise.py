@@ -52,10 +52,11 @@ class _NvGenerator:
         counter[0], counter[2] = self._calls, np.arange(n)
         self._calls += 1
         words = philox_4x32_10(counter, np.repeat(self._key, n, axis=1))
-        # CUDA's own constant, 2^-32 in float32; half of it keeps the logarithm's argument above 0.
+        # CUDA's own constants, 2^-32 and 2 pi 2^-32 in float32; half of one keeps the logarithm's argument above 0.
         unit = float(np.float32(2.3283064e-10))
+        unit_angle = float(np.float32(2.3283064e-10 * 6.2831855))
         radius = np.sqrt(-2 * np.log(words[0] * unit + unit / 2))
-        angle = words[1] * (unit * 2 * np.pi) + unit * np.pi
+        angle = words[1] * unit_angle + unit_angle / 2
         return np.asarray(radius * np.sin(angle)).reshape(size)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from engine.errors import RequestError
 
@@ -20,14 +20,19 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def read_picture(path: Path) -> Image.Image:
-    """Decode a whole picture as RGB. Raises RequestError for a truncated or foreign file."""
+    """Decode a whole picture as RGB, turned as its camera says; transparency is dropped.
+
+    Raises RequestError for a truncated or foreign file, and for one of more than 8 bits a channel in greyscale.
+    """
     try:
         with Image.open(path) as picture:
-            return picture.convert("RGB")
+            if picture.mode[0] in "IF":
+                raise ValueError(f"its {picture.mode} pixels have no defined white")
+            return ImageOps.exif_transpose(picture).convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise RequestError(
             f"The picture {path}",
             found=f"unreadable ({error})",
-            expected="a whole picture file",
-            mend="replace it or take it out of the folder",
+            expected="a whole picture file of 8 bits a channel",
+            mend="replace or convert it, or take it out of the folder",
         ) from error

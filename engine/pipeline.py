@@ -53,7 +53,7 @@ class Pipeline:
             plan=plan,
             scales=scales,
             frequencies=np.array(manifest.frequencies),
-            context=read_embeddings(bundle, class_name, request, backend),
+            context=read_embeddings(bundle, class_name, request),
             latent_shape=self._latent_shape,
             batch_size=request.batch_size,
         )

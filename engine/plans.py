@@ -43,11 +43,16 @@ class PlanFolder:
     version: str
     compute_capability: str
     batch_sizes: tuple[int, ...]
+    """Pictures; the plan takes every size between the least and the largest, guided or not."""
+    picture_size: tuple[int, int]
+    """Width and height in pixels."""
     plans: dict[str, Plan]
     """By the name of the ONNX graph."""
 
     def open(self, graph: str) -> bytes:
         """The bytes of a graph's plan, checked. Raises RequestError."""
+        if graph not in self.plans:
+            raise _damaged(self.folder / "plan.json", f"no plan of {graph}", "one of every graph that is opened")
         plan = self.plans[graph]
         path = self.folder / plan.file
         try:
@@ -86,9 +91,14 @@ def _read(path: Path) -> PlanFolder:
         }
         if raw["format_version"] != FORMAT_VERSION or raw["flavour"] not in FLAVOURS:
             raise ValueError(f"format {raw['format_version']}, flavour {raw['flavour']}")
-        batch_sizes = tuple(int(size) for size in raw["batch_sizes"])
         return PlanFolder(
-            path.parent, raw["flavour"], str(raw["version"]), str(raw["compute_capability"]), batch_sizes, plans
+            folder=path.parent,
+            flavour=raw["flavour"],
+            version=str(raw["version"]),
+            compute_capability=str(raw["compute_capability"]),
+            batch_sizes=tuple(int(size) for size in raw["batch_sizes"]),
+            picture_size=(int(raw["width"]), int(raw["height"])),
+            plans=plans,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(path, f"unreadable ({error!r})", "what `python -m exporter tensorrt` writes") from error
@@ -107,9 +117,16 @@ def _sha256(value: Any) -> str:
 
 
 def choose_plans(
-    bundle: Bundle, *, flavour: str, version: str, compute_capability: str, graphs: dict[str, tuple[str, ...]]
+    bundle: Bundle,
+    *,
+    flavour: str,
+    version: str,
+    compute_capability: str,
+    graphs: dict[str, tuple[str, ...]],
+    batch_size: int | None = None,
+    picture_size: tuple[int, int] | None = None,
 ) -> PlanFolder:
-    """The plans that fit this runtime and GPU. graphs: each graph's name, and the files that it is made of.
+    """The plans that fit this runtime, GPU and request. graphs: each graph's name, and the files that it is made of.
 
     Raises RequestError that says what differs, and the command that builds what is missing.
     """
@@ -121,6 +138,10 @@ def choose_plans(
             for name, value in wanted.items()
             if getattr(folder, name) != value
         ]
+        if batch_size is not None and not min(folder.batch_sizes) <= batch_size <= max(folder.batch_sizes):
+            differs.append(f"batch sizes {', '.join(map(str, folder.batch_sizes))}, asked {batch_size}")
+        if picture_size is not None and picture_size != folder.picture_size:
+            differs.append(f"{folder.picture_size} pixels, asked {picture_size}")
         for graph, files in graphs.items():
             if graph not in folder.plans:
                 differs.append(f"no plan of {graph}")
@@ -134,5 +155,6 @@ def choose_plans(
         f"TensorRT plans of the bundle {bundle.manifest.name}",
         found="; ".join(reasons) or "none",
         expected=f"plans of {flavour} {version} for {gpu}",
-        mend=f"python -m exporter tensorrt {bundle.folder} --gpu {gpu} --flavour {flavour}",
+        mend=f"python -m exporter tensorrt {bundle.folder} --gpu {gpu} --flavour {flavour}"
+        + (f" --batch {batch_size}" if batch_size else ""),
     )

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from engine.backends.base import Backend
 from engine.bundle import Bundle
 from engine.errors import CytosynthError, RequestError
 from engine.request import GenerateRequest
@@ -17,8 +16,9 @@ from engine.request import GenerateRequest
 __all__ = ["check_tokenizers", "read_embeddings"]
 
 
-def read_embeddings(bundle: Bundle, class_name: str, request: GenerateRequest, backend: Backend) -> NDArray[np.float32]:
-    """The prompt's embeddings and the negative prompt's, (2, T, D) float32."""
+def read_embeddings(bundle: Bundle, class_name: str, request: GenerateRequest) -> NDArray[np.float32]:
+    """The prompt's embeddings and the negative prompt's, (2, T, D) float32. A free prompt is encoded on the CPU in
+    float32, whatever the backend: once a class, and alike for all."""
     path = bundle.path(bundle.manifest.classes[class_name].context)
     tensors = load_file(path)
     stored = []
@@ -35,7 +35,7 @@ def read_embeddings(bundle: Bundle, class_name: str, request: GenerateRequest, b
     asked = [request.prompt, request.negative_prompt]
     if asked == [None, None]:
         return np.stack(stored)
-    encoded = iter(_encode(bundle, [prompt for prompt in asked if prompt is not None], backend))
+    encoded = iter(_encode(bundle, [prompt for prompt in asked if prompt is not None]))
     return np.stack([own if prompt is None else next(encoded) for prompt, own in zip(asked, stored, strict=True)])
 
 
@@ -53,8 +53,10 @@ def check_tokenizers() -> Any:
     return Tokenizer
 
 
-def _encode(bundle: Bundle, prompts: list[str], backend: Backend) -> NDArray[np.float32]:
+def _encode(bundle: Bundle, prompts: list[str]) -> NDArray[np.float32]:
     """Prompts -> (len(prompts), T, D) float32."""
+    from engine.backends.openvino import OpenVINOBackend
+
     files = bundle.manifest.text_encoder
     assert files is not None, "make_request refuses a prompt where there is no text encoder"
     length, _ = bundle.manifest.context_shape
@@ -68,7 +70,9 @@ def _encode(bundle: Bundle, prompts: list[str], backend: Backend) -> NDArray[np.
             expected=f"{length}, by padding and truncation",
             mend="export the bundle again",
         )
-    model = backend.open(bundle.path(files.graph), {"input_ids": (len(prompts), length)}, ("hidden_states",))
+    model = OpenVINOBackend(precision="f32").open(
+        bundle.path(files.graph), {"input_ids": (len(prompts), length)}, ("hidden_states",)
+    )
     try:
         return np.asarray(model.run({"input_ids": np.array(tokens, np.int64)})["hidden_states"], np.float32)
     finally:

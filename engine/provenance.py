@@ -67,6 +67,7 @@ def describe(bundle: Bundle, request: GenerateRequest, class_name: str, plan_sha
         "threads": request.threads,
         "bundle": bundle.manifest.name,
         "bundle_sha256": bundle.sha256,
+        "base": bundle.manifest.base,
         "trained_on": entry.origin,
         "training_pictures": entry.pictures,
         "licence": entry.licence,

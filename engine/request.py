@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
 
 from engine.errors import RequestError
 from engine.manifest import Manifest
@@ -18,6 +22,8 @@ __all__ = ["PRECISIONS", "GenerateRequest", "make_request"]
 PRECISIONS = ("auto", "f32")
 MAX_PICTURES = 10**9
 MAX_SIDE = 4096
+MAX_ROWS = 100_000
+"""Evaluations a picture."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,7 @@ def make_request(
         batch_size=defaults.batch_size if batch_size is None else batch_size,
         backend=backend,
         precision=_choice("--precision", precision, PRECISIONS),
-        threads=threads,
+        threads=threads or _threads(previous),
     )
     _check_numbers(request, manifest)
     if (prompt is not None or negative_prompt is not None) and manifest.text_encoder is None:
@@ -151,6 +157,14 @@ def _drawn_seed(previous: Mapping[str, Any] | None) -> int:
     return seed if isinstance(seed, int) else secrets.randbelow(2**32)
 
 
+def _threads(previous: Mapping[str, Any] | None) -> int:
+    """As many as there are cores for this process; a run that is continued keeps what it had."""
+    threads = (previous or {}).get("threads")
+    if isinstance(threads, int):
+        return threads
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _check_numbers(request: GenerateRequest, manifest: Manifest) -> None:
     _within("--n", request.n, 1, MAX_PICTURES)
     _within("--seed", request.seed, 0, MAX_SEED - request.n)
@@ -161,13 +175,25 @@ def _check_numbers(request: GenerateRequest, manifest: Manifest) -> None:
     if request.langevin:
         # Above four times the smallest variance the iteration of the smallest level diverges.
         _within("--langevin-step-size", request.langevin.step_size, 1e-12, 4 * float(manifest.noise.sigmas[0]) ** 2)
-        _within("--langevin-steps-per-level", request.langevin.steps_per_level, 1, 100_000)
+        most = MAX_ROWS // request.num_inference_steps
+        _within("--langevin-steps-per-level", request.langevin.steps_per_level, 1, most)
     if request.guidance_interval is not None:
         low, high = request.guidance_interval
-        if not 0 <= low <= high:
+        if not 0 <= low <= high < math.inf:
             raise RequestError(
-                "--guidance-interval", found=f"{low:g} {high:g}", expected="0 <= LO <= HI, in sigma", mend="change them"
+                "--guidance-interval",
+                found=f"{low:g} {high:g}",
+                expected="0 <= LO <= HI, finite, in sigma",
+                mend="change them",
             )
+    levels = SCHEDULES[request.schedule](manifest.noise, request.num_inference_steps)
+    if not (np.diff(levels) < 0).all():
+        raise RequestError(
+            f"--steps with --schedule {request.schedule}",
+            found=str(request.num_inference_steps),
+            expected="fewer, so that no two steps share a noise level",
+            mend="lower --steps",
+        )
     multiple = manifest.latent_multiple * manifest.pixels_per_latent
     for flag, side in (("--width", request.width), ("--height", request.height)):
         _within(flag, side, multiple, MAX_SIDE)
@@ -189,4 +215,6 @@ def _choice(flag: str, value: str, allowed: Sequence[str] | Mapping[str, Any]) -
 
 def _within(flag: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise RequestError(flag, found=f"{value:g}", expected=f"{low:g} to {high:g}", mend="change the value")
+        found = str(value)
+        shown = found if len(found) <= 40 else f"{found[:37]}..."
+        raise RequestError(flag, found=shown, expected=f"{low} to {high}", mend="change the value")

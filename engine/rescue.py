@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -56,8 +57,17 @@ class Rescue:
         self._open_cpu = open_cpu
         self._pipeline: Pipeline | None = None
 
-    def check(self, seeds: Sequence[int], images: NDArray[np.uint8], finite: NDArray[np.bool_]) -> Checked:
-        """Check pictures of a chunk, and mend what can be. seeds: of the whole chunk, padding included."""
+    def check(
+        self,
+        seeds: Sequence[int],
+        images: NDArray[np.uint8],
+        finite: NDArray[np.bool_],
+        stop: threading.Event | None = None,
+    ) -> Checked:
+        """Check pictures of a chunk, and mend what can be. seeds: of the whole chunk, padding included.
+
+        Raises Stopped when `stop` is set.
+        """
         troubles, rescued = troubles_of(images, finite), [""] * len(images)
         exact = (self._request.backend, self._request.precision) == (CPU_BACKEND, "f32")
         if exact or not any(troubles):
@@ -66,7 +76,7 @@ class Rescue:
             request = replace(self._request, backend=CPU_BACKEND, precision="f32")
             backend = self._open_cpu(self._bundle, request)
             self._pipeline = Pipeline(self._bundle, self._class_name, request, backend)
-        again, finite_again = self._pipeline.decode(self._pipeline.generate_latents(seeds))
+        again, finite_again = self._pipeline.decode(self._pipeline.generate_latents(seeds, stop))
         remaining = troubles_of(again[: len(images)], finite_again[: len(images)])
         images = images.copy()
         for i, trouble in enumerate(troubles):

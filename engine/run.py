@@ -6,7 +6,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,13 @@ def generate(
     ends. Raises RequestError for a wrong request, CytosynthError for a failure while running.
     """
     stop = stop or threading.Event()
-    identity = {"bundle_sha256": bundle.sha256, **request.as_json(), "format": output.format}
+    runtime = backend or open_backend(bundle, request)
+    identity = {
+        "bundle_sha256": bundle.sha256,
+        **request.as_json(),
+        "runtime": runtime.version,
+        "format": output.format,
+    }
     if output.format == "webdataset":
         identity["shard_pictures"] = output.shard_pictures
     chunks = Chunks(len(request.class_names), request.n, request.batch_size)
@@ -75,7 +81,6 @@ def generate(
     began = time.monotonic()
     done = journal.start()
     total, made = chunks.count_pictures(), 0
-    runtime = backend or open_backend(bundle, request)
     progress(chunks.pictures_before(done), total, request.class_names[0])
     try:
         with _open_writer(bundle, output, chunks.pictures_before(done)) as writer:
@@ -84,15 +89,26 @@ def generate(
                 last = min(chunks.count, (position + 1) * chunks.per_class)
                 worker = _ClassWorker(bundle, request, position, chunks, runtime, stop)
                 with closing(worker.produce(range(done, last))) as produced:
-                    for chunk, pictures in produced:
-                        rows, failures = worker.write(chunk, pictures, writer)
+                    for finished in produced:
+                        rows = worker.write(finished, writer)
                         writer.flush()
-                        journal.append(rows, failures)
-                        done, made = chunk + 1, made + len(rows)
+                        journal.append(rows, finished.failures)
+                        done, made = finished.chunk + 1, made + len(rows)
                         progress(chunks.pictures_before(done), total, request.class_names[position])
             complete = done == chunks.count
             if complete:
                 writer.finish()
+        failed = journal.failed_count()
+        total_now = chunks.pictures_before(done) - failed
+        seconds = time.monotonic() - began
+        journal.write_run(
+            complete=complete,
+            seconds=round(seconds, 3),
+            pictures_in_this_call=made,
+            failed=failed,
+            versions={"cytosynth": own_version(), "runtime": runtime.version, "python": platform.python_version()},
+        )
+        sheet = write_sheet(output.folder) if complete and total_now else None
     except OSError as error:
         raise CytosynthError(
             f"Writing into {output.folder}",
@@ -100,17 +116,8 @@ def generate(
             expected="room and permission to write; every file that is there is whole",
             mend="make room, then the same command goes on",
         ) from error
-    failed = journal.failed_count()
-    total_now = chunks.pictures_before(done) - failed
-    sheet = write_sheet(output.folder) if complete and total_now else None
-    seconds = time.monotonic() - began
-    journal.write_run(
-        complete=complete,
-        seconds=round(seconds, 3),
-        pictures_in_this_call=made,
-        failed=failed,
-        versions={"cytosynth": own_version(), "runtime": runtime.version, "python": platform.python_version()},
-    )
+    finally:
+        journal.close()
     return RunResult(output.folder, sheet, made, total_now, failed, not complete, seconds)
 
 
@@ -122,8 +129,17 @@ def _open_writer(bundle: Bundle, output: Output, done: int) -> PictureWriter:
     return WebDataset(output.folder, bundle.manifest.name, per_shard=output.shard_pictures, done=done, written=written)
 
 
+@dataclass(frozen=True)
+class _Finished:
+    """A chunk that is ready to be written: PNG bytes and description by place, and the seeds that gave no picture."""
+
+    chunk: int
+    pictures: list[tuple[int, bytes, dict[str, Any]]]
+    failures: list[dict[str, Any]]
+
+
 class _ClassWorker:
-    """The production line of one class."""
+    """The production line of one class: denoising, decoding and encoding, each ahead of the next."""
 
     def __init__(
         self,
@@ -140,49 +156,59 @@ class _ClassWorker:
         plan, scales = plan_of(bundle, request)
         self._description = describe(bundle, request, self._class_name, plan.sha256(scales))
 
-    def produce(self, chunks: range) -> Generator[tuple[int, Checked]]:
-        """Denoise, decode and check, each ahead of the next."""
+    def produce(self, chunks: range) -> Generator[_Finished]:
+        """Finished chunks in their order. It ends early when it is asked to stop; when it is closed early, what runs
+        ahead is told to stop too."""
         with ExitStack() as opened:
             pipeline = opened.enter_context(Pipeline(self._bundle, self._class_name, self._request, self._backend))
             rescue = opened.enter_context(closing(Rescue(self._bundle, self._class_name, self._request)))
             denoised = opened.enter_context(closing(ahead(self._denoise(pipeline, chunks))))
             checked = opened.enter_context(closing(ahead(self._decode(pipeline, rescue, denoised))))
-            yield from checked
+            encoded = opened.enter_context(closing(ahead(self._encode(checked))))
+            try:
+                yield from encoded
+            except BaseException:
+                self._stop.set()
+                raise
 
     def _seeds(self, chunk: int) -> list[int]:
         first = self._request.seed + self._chunks.start(chunk)
         return [first + i for i in range(self._request.batch_size)]
 
     def _denoise(self, pipeline: Pipeline, chunks: range) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        try:
+        with suppress(Stopped):
             for chunk in chunks:
                 yield chunk, pipeline.generate_latents(self._seeds(chunk), self._stop)
-        except Stopped:
-            return
 
     def _decode(
         self, pipeline: Pipeline, rescue: Rescue, denoised: Iterator[tuple[int, NDArray[np.float32]]]
     ) -> Iterator[tuple[int, Checked]]:
-        for chunk, latents in denoised:
-            size = self._chunks.size(chunk)
-            images, finite = pipeline.decode(latents)
-            yield chunk, rescue.check(self._seeds(chunk), images[:size], finite[:size])
+        with suppress(Stopped):
+            for chunk, latents in denoised:
+                size = self._chunks.size(chunk)
+                images, finite = pipeline.decode(latents)
+                yield chunk, rescue.check(self._seeds(chunk), images[:size], finite[:size], self._stop)
 
-    def write(
-        self, chunk: int, checked: Checked, writer: PictureWriter
-    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Write a chunk's pictures; returns their metadata lines, and those of the seeds that gave none."""
-        start, rows, failures = self._chunks.start(chunk), [], []
-        for i, (seed, image, trouble, rescued) in enumerate(
-            zip(self._seeds(chunk), checked.images, checked.troubles, checked.rescued, strict=False)
-        ):
-            if trouble:
-                failures.append({"chunk": chunk, "class": self._class_name, "seed": seed, "reason": trouble})
-                continue
-            description = {**self._description, "seed": seed}
-            if rescued:
-                description["rescued"] = rescued
-            ordinal = self._position * self._request.n + start + i
-            name = writer.write(ordinal, start + i, self._position, encode_png(image, description), description)
+    def _encode(self, checked: Iterator[tuple[int, Checked]]) -> Iterator[_Finished]:
+        for chunk, found in checked:
+            finished = _Finished(chunk, [], [])
+            for place, (seed, image, trouble, rescued) in enumerate(
+                zip(self._seeds(chunk), found.images, found.troubles, found.rescued, strict=False)
+            ):
+                if trouble:
+                    failure = {"chunk": chunk, "class": self._class_name, "seed": seed, "reason": trouble}
+                    finished.failures.append(failure)
+                    continue
+                description = {**self._description, "seed": seed, **({"rescued": rescued} if rescued else {})}
+                finished.pictures.append((place, encode_png(image, description), description))
+            yield finished
+
+    def write(self, finished: _Finished, writer: PictureWriter) -> list[dict[str, Any]]:
+        """Write a chunk's pictures; returns their metadata lines."""
+        start, rows = self._chunks.start(finished.chunk), []
+        for place, png, description in finished.pictures:
+            index = start + place
+            ordinal = self._position * self._request.n + index
+            name = writer.write(ordinal, index, self._position, png, description)
             rows.append({"file_name": name, **description})
-        return rows, failures
+        return rows

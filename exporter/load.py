@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from engine.errors import RequestError
+from engine.names import CLASS_NAME_RULE, is_class_name
 
 __all__ = ["MergedModel", "load_merged"]
 
@@ -30,6 +33,17 @@ class MergedModel:
     tokenizer: CLIPTokenizer
     scheduler: dict[str, Any]
     record: dict[str, Any]
+
+    def base_sha256(self) -> str:
+        """A hash of all that a bundle stores once for every class, but for the UNet: autoencoder, text encoder,
+        tokenizer, schedule."""
+        digest = hashlib.sha256()
+        for module in (self.vae, self.text_encoder):
+            for name, tensor in sorted(module.state_dict().items()):
+                digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+        schedule = {name: value for name, value in self.scheduler.items() if not name.startswith("_")}
+        digest.update(self.tokenizer_json().encode() + json.dumps(schedule, sort_keys=True).encode())
+        return digest.hexdigest()
 
     @torch.no_grad()
     def embed_prompts(self, prompts: list[str]) -> torch.Tensor:
@@ -59,25 +73,57 @@ def load_merged(folder: Path) -> MergedModel:
                 expected="a diffusers folder with a class.json",
                 mend="make it with `python -m trainer merge`",
             )
-    record = json.loads((folder / "class.json").read_text())
-    if missing := [field for field in CLASS_FIELDS if field not in record]:
+    try:
+        record = json.loads((folder / "class.json").read_text())
+        missing = [field for field in CLASS_FIELDS if field not in record]
+        if missing or not is_class_name(str(record["class_name"])):
+            raise ValueError(f"no {', '.join(missing)}" if missing else f"the class name {record['class_name']!r}")
+    except (OSError, ValueError, TypeError) as error:
         raise RequestError(
             f"The class record {folder / 'class.json'}",
-            found=f"no {', '.join(missing)}",
-            expected=f"the fields {', '.join(CLASS_FIELDS)}",
+            found=str(error),
+            expected=f"the fields {', '.join(CLASS_FIELDS)}; a class name is {CLASS_NAME_RULE}",
             mend="merge the hypernetwork again",
-        )
-    scheduler = dict(DDIMScheduler.load_config(folder / "scheduler", local_files_only=True))
-    for field, expected in (("prediction_type", "epsilon"), ("beta_schedule", "scaled_linear")):
-        if scheduler.get(field) != expected:
+        ) from error
+    try:
+        parts = _load_parts(folder)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise RequestError(
+            f"The merged folder {folder}",
+            found=f"a part that cannot be read ({error})",
+            expected="whole parts with weights as safetensors",
+            mend="make it again with `python -m trainer merge`",
+        ) from error
+    model = MergedModel(folder, *parts, record)
+    side = model.unet.config.sample_size * 2 ** (len(model.vae.config.block_out_channels) - 1)
+    multiple = 2 ** (len(model.unet.config.block_out_channels) + len(model.vae.config.block_out_channels) - 2)
+    rules = {
+        "the scheduler's prediction_type": (model.scheduler.get("prediction_type"), "epsilon"),
+        "the scheduler's beta_schedule": (model.scheduler.get("beta_schedule"), "scaled_linear"),
+        "the UNet's flip_sin_to_cos": (model.unet.config.flip_sin_to_cos, True),
+        f"its {side} pixels' rest by {multiple}": (side % multiple, 0),
+    }
+    for what, (found, expected) in rules.items():
+        if found != expected:
             raise RequestError(
-                f"The scheduler of {folder}, {field}",
-                found=str(scheduler.get(field)),
-                expected=expected,
+                f"The merged folder {folder}, {what}",
+                found=str(found),
+                expected=str(expected),
                 mend="use an eps-prediction base with Stable Diffusion 1.5's kind of schedule",
             )
-    unet = UNet2DConditionModel.from_pretrained(folder / "unet", use_safetensors=True, local_files_only=True)
-    vae = AutoencoderKL.from_pretrained(folder / "vae", use_safetensors=True, local_files_only=True)
-    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", use_safetensors=True, local_files_only=True)
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    return MergedModel(folder, unet.eval(), vae.eval(), text_encoder.eval(), tokenizer, scheduler, record)
+    return model
+
+
+def _load_parts(
+    folder: Path,
+) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel, CLIPTokenizer, dict[str, Any]]:
+    def load(kind: Any, name: str) -> Any:
+        return kind.from_pretrained(folder / name, use_safetensors=True, local_files_only=True).eval()
+
+    return (
+        load(UNet2DConditionModel, "unet"),
+        load(AutoencoderKL, "vae"),
+        load(CLIPTextModel, "text_encoder"),
+        CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+        dict(DDIMScheduler.load_config(folder / "scheduler", local_files_only=True)),
+    )

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from safetensors.torch import save
 
 from engine.errors import RequestError
 from engine.manifest import FORMAT_VERSION, Defaults, read_manifest
+from engine.names import CLASS_NAME_RULE, is_class_name
 from exporter.graphs import export_decoder, export_step, export_text_encoder, export_unet, frequencies
 from exporter.load import MergedModel, load_merged
 from exporter.weights import mergeable_digests, move_weights
@@ -23,6 +24,8 @@ from exporter.weights import mergeable_digests, move_weights
 __all__ = ["write_bundle"]
 
 UNET_WEIGHTS, DECODER, DECODER_WEIGHTS, STEP = "unet.bin", "vae_decoder.onnx", "vae_decoder.bin", "step.onnx"
+THESIS = {"num_inference_steps": 20, "guidance_scale": 7.0, "batch_size": 8}
+"""Defaults of a bundle that states none; the thesis made one picture at a time."""
 TEXT_ENCODER, TEXT_WEIGHTS, TOKENIZER = "text_encoder.onnx", "text_encoder.bin", "tokenizer.json"
 
 
@@ -30,91 +33,109 @@ def write_bundle(
     merged_folders: list[Path],
     out: Path,
     *,
-    name: str,
-    base: str,
-    defaults: Defaults,
+    name: str | None = None,
+    base: str | None = None,
+    defaults: Mapping[str, int | float | None] | None = None,
     progress: Callable[[str], None] = lambda what: None,
 ) -> None:
     """Write each merged folder as a class of the bundle `out`, adding to it where it exists.
 
-    All files are made and checked in a temporary folder beside `out`; then they are moved in, the manifest last.
-    A class that is there already is replaced; the other classes' files are not touched.
-    Raises RequestError where a class comes from another base than the bundle's.
+    name, base, defaults (`num_inference_steps`, `guidance_scale`, `batch_size`): of a new bundle; what is left out is
+    the folder's name, "not stated", and Defaults of the thesis. A bundle that exists keeps its own, and another value
+    is refused. All classes are made and checked in a temporary folder beside `out`; then they are moved in, the
+    manifest last. A class that is there already is replaced; the other classes' files are not touched.
+    Raises RequestError before anything is written where a folder is none, two hold one class, or the base differs.
     """
-    if out.exists() and any(out.iterdir()):
-        read_manifest(out / "manifest.json")
+    if out.exists() and not out.is_dir():
+        raise RequestError(f"The bundle {out}", found="a file", expected="a folder", mend="name another")
+    existing = _existing_manifest(out)
+    asked = {name: value for name, value in (defaults or {}).items() if value is not None}
+    manifest = existing or _new_manifest(name or out.resolve().name, base or "not stated", {**THESIS, **asked})
+    wanted = {"name": name, "base": base, **{f"defaults.{key}": value for key, value in asked.items()}}
+    for field, value in wanted.items():
+        found = manifest["defaults"][field[9:]] if field.startswith("defaults.") else manifest[field]
+        if value is not None and found != value:
+            raise RequestError(
+                f"The bundle {out}, {field}", found=str(found), expected=str(value), mend="leave the option out"
+            )
     models = [load_merged(folder) for folder in merged_folders]
-    out.mkdir(parents=True, exist_ok=True)
+    _check_models(models, manifest, out)
+    out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
         staging = Path(temporary)
         for model in models:
-            _add_class(model, out, staging, name=name, base=base, defaults=defaults, progress=progress)
+            _add_class(model, manifest, staging, out, progress)
+        (staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+        read_manifest(staging / "manifest.json")
+        out.mkdir(exist_ok=True)
+        for path in sorted(staging.iterdir(), key=lambda path: path.name == "manifest.json"):
+            target = out / path.name
+            if not target.exists() or target.read_bytes() != path.read_bytes():
+                os.replace(path, target)
+    progress(f"{out}: written")
+
+
+def _existing_manifest(out: Path) -> dict[str, Any] | None:
+    if not out.exists() or not any(out.iterdir()):
+        return None
+    read_manifest(out / "manifest.json")
+    return dict(json.loads((out / "manifest.json").read_text()))
+
+
+def _check_models(models: list[MergedModel], manifest: dict[str, Any], out: Path) -> None:
+    """Every class once, all of the bundle's base; the first model is a new bundle's base."""
+    names = [model.record["class_name"] for model in models]
+    for model, name in zip(models, names, strict=True):
+        if names.count(name) > 1:
+            raise RequestError(
+                f"The class {name}", found="two merged folders of it", expected="one", mend="leave one out"
+            )
+        found = model.base_sha256()
+        if manifest.setdefault("base_sha256", found) != found:
+            raise RequestError(
+                f"The class {name} for the bundle {out}",
+                found=f"a base of SHA-256 {found}",
+                expected=f"{manifest['base_sha256']}, the bundle's",
+                mend="export classes of another base into another bundle",
+            )
 
 
 def _add_class(
-    model: MergedModel,
-    out: Path,
-    staging: Path,
-    *,
-    name: str,
-    base: str,
-    defaults: Defaults,
-    progress: Callable[[str], None],
+    model: MergedModel, manifest: dict[str, Any], staging: Path, out: Path, progress: Callable[[str], None]
 ) -> None:
     record = model.record
     class_name = record["class_name"]
-    manifest_path = out / "manifest.json"
     embeddings = model.embed_prompts([record["prompt"], ""])
     context_shape = (embeddings.shape[1], embeddings.shape[2])
-    graph_name, own_name, context_name = (
-        f"unet.{class_name}.onnx",
-        f"unet.{class_name}.bin",
-        f"context.{class_name}.safetensors",
-    )
+    graph_name, own_name = f"unet.{class_name}.onnx", f"unet.{class_name}.bin"
+    context_name = f"context.{class_name}.safetensors"
     progress(f"{class_name}: UNet")
     unet = export_unet(model.unet, context_shape)
     weights = move_weights(unet, UNET_WEIGHTS, own_name, mergeable_digests(model.unet))
     files = {graph_name: unet.SerializeToString(deterministic=True), **weights}
-    if manifest_path.exists():
-        manifest = json.loads(manifest_path.read_text())
-        _check_same_base(manifest, files[UNET_WEIGHTS], out, class_name)
+    if UNET_WEIGHTS in manifest["files"]:
+        _check_same_unet(manifest, files[UNET_WEIGHTS], out, class_name)
     else:
         progress("decoder, step and text encoder")
-        manifest = _new_manifest(model, name=name, base=base, defaults=defaults, context_shape=context_shape)
-        decoder = export_decoder(model.vae, model.unet.config.sample_size)
-        files |= move_weights(decoder, DECODER_WEIGHTS, DECODER_WEIGHTS, set())
-        files[DECODER] = decoder.SerializeToString(deterministic=True)
-        files[STEP] = export_step(model.unet.config.in_channels).SerializeToString(deterministic=True)
-        text_encoder = export_text_encoder(model.text_encoder, context_shape[0])
-        files |= move_weights(text_encoder, TEXT_WEIGHTS, TEXT_WEIGHTS, set())
-        files[TEXT_ENCODER] = text_encoder.SerializeToString(deterministic=True)
-        files[TOKENIZER] = model.tokenizer_json().encode()
+        files |= _shared_files(model, context_shape[0])
+        manifest |= _facts_of_the_base(model, context_shape)
     cond, uncond = (embedding.clone() for embedding in embeddings)
     files[context_name] = save({"cond": cond, "uncond": uncond})
     for file_name, content in files.items():
         (staging / file_name).write_bytes(content)
-    for graph in staging.glob("*.onnx"):
-        onnx.checker.check_model(graph, full_check=True)
+        manifest["files"][file_name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    for file_name in files:
+        if file_name.endswith(".onnx"):
+            onnx.checker.check_model(staging / file_name, full_check=True)
     manifest["classes"][class_name] = {
         "unet": graph_name,
         "weights": [UNET_WEIGHTS, own_name],
         "context": context_name,
         **{key: record[key] for key in ("prompt", "origin", "pictures", "licence", "attribution")},
     }
-    for path in sorted(staging.iterdir()):
-        manifest["files"][path.name] = _file_entry(path)
-    (staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-    read_manifest(staging / "manifest.json")
-    for path in sorted(staging.iterdir(), key=lambda path: path.name == "manifest.json"):
-        target = out / path.name
-        if target.exists() and target.read_bytes() == path.read_bytes():
-            path.unlink()
-        else:
-            os.replace(path, target)
-    progress(f"{class_name}: written")
 
 
-def _check_same_base(manifest: dict[str, Any], shared: bytes, out: Path, class_name: str) -> None:
+def _check_same_unet(manifest: dict[str, Any], shared: bytes, out: Path, class_name: str) -> None:
     expected = manifest["files"][UNET_WEIGHTS]["sha256"]
     found = hashlib.sha256(shared).hexdigest()
     if found != expected:
@@ -126,15 +147,49 @@ def _check_same_base(manifest: dict[str, Any], shared: bytes, out: Path, class_n
         )
 
 
-def _new_manifest(
-    model: MergedModel, *, name: str, base: str, defaults: Defaults, context_shape: tuple[int, int]
-) -> dict[str, Any]:
-    side = model.unet.config.sample_size
-    schedule = {key: model.scheduler[key] for key in ("beta_start", "beta_end", "num_train_timesteps")}
+def _shared_files(model: MergedModel, tokens: int) -> dict[str, bytes]:
+    """What every class of a bundle shares beside the UNet's weights."""
+    decoder = export_decoder(model.vae, model.unet.config.sample_size)
+    files = move_weights(decoder, DECODER_WEIGHTS, DECODER_WEIGHTS, set())
+    files[DECODER] = decoder.SerializeToString(deterministic=True)
+    files[STEP] = export_step(model.unet.config.in_channels).SerializeToString(deterministic=True)
+    text_encoder = export_text_encoder(model.text_encoder, tokens)
+    files |= move_weights(text_encoder, TEXT_WEIGHTS, TEXT_WEIGHTS, set())
+    files[TEXT_ENCODER] = text_encoder.SerializeToString(deterministic=True)
+    files[TOKENIZER] = model.tokenizer_json().encode()
+    return files
+
+
+def _new_manifest(name: str, base: str, defaults: Mapping[str, int | float]) -> dict[str, Any]:
+    """What a bundle says before its first class. Raises RequestError for what no engine takes."""
+    if not is_class_name(name):
+        raise RequestError("The bundle's name", found=name, expected=CLASS_NAME_RULE, mend="give one with --name")
+    steps, batch_size = int(defaults["num_inference_steps"]), int(defaults["batch_size"])
+    guidance_scale = float(defaults["guidance_scale"])
+    if not (1 <= steps <= 1000 and 1 <= batch_size <= 4096 and 0 <= guidance_scale <= 100):
+        raise RequestError(
+            "The bundle's defaults",
+            found=f"{steps} steps, batch {batch_size}, guidance {guidance_scale:g}",
+            expected="1 to 1000 steps, batch 1 to 4096, guidance 0 to 100",
+            mend="change these",
+        )
     return {
         "format_version": FORMAT_VERSION,
         "name": name,
         "base": base,
+        "decoder": [DECODER, DECODER_WEIGHTS],
+        "step": STEP,
+        "text_encoder": {"graph": TEXT_ENCODER, "weights": [TEXT_WEIGHTS], "tokenizer": TOKENIZER},
+        "defaults": asdict(Defaults("dpmpp_2m", "karras", steps, guidance_scale, batch_size)),
+        "classes": {},
+        "files": {},
+    }
+
+
+def _facts_of_the_base(model: MergedModel, context_shape: tuple[int, int]) -> dict[str, Any]:
+    side = model.unet.config.sample_size
+    schedule = {key: model.scheduler[key] for key in ("beta_start", "beta_end", "num_train_timesteps")}
+    return {
         "latents": {
             "channels": model.unet.config.in_channels,
             "height": side,
@@ -145,15 +200,4 @@ def _new_manifest(
         "context": {"tokens": context_shape[0], "width": context_shape[1]},
         "time_features": {"order": "cos_sin", "frequencies": frequencies(model.unet)},
         "schedule": {"kind": "scaled_linear", "prediction_type": "epsilon", **schedule},
-        "defaults": asdict(defaults),
-        "decoder": [DECODER, DECODER_WEIGHTS],
-        "step": STEP,
-        "text_encoder": {"graph": TEXT_ENCODER, "weights": [TEXT_WEIGHTS], "tokenizer": TOKENIZER},
-        "classes": {},
-        "files": {},
     }
-
-
-def _file_entry(path: Path) -> dict[str, Any]:
-    content = path.read_bytes()
-    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}

@@ -124,7 +124,7 @@ def _diffusers(
     folder: Path, manifest: Manifest, prompt: str, request: GenerateRequest, dtype: torch.dtype, compiled: bool
 ) -> Run:
     pipeline = StableDiffusionPipeline.from_pretrained(
-        folder, torch_dtype=dtype, safety_checker=None, local_files_only=True
+        folder, torch_dtype=dtype, safety_checker=None, use_safetensors=True, local_files_only=True
     )
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(
         pipeline.scheduler.config, use_karras_sigmas=True, euler_at_final=False, timestep_spacing="linspace"

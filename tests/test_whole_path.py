@@ -9,6 +9,10 @@ from PIL import Image
 
 def test_the_whole_path_in_small(command, whole_path, tmp_path):
     """Everything before `generate` is the fixture's: phantom, prepare, pretrain, fit, merge, onnx."""
+    base = json.loads((whole_path / "base/record.json").read_text())
+    for part in ("vae", "unet"):
+        assert base[part]["loss_last"] < 0.8 * base[part]["loss_first"]
+    assert base["vae"]["training_psnr_db"] > 10
     out = tmp_path / "out"
     request = ["--bundle", whole_path / "bundle", "--class", "cyt_mast", "--n", 24, "--out", out, "--json"]
     generated = command("engine", "generate", *request)

@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from trainer.dataset import PictureSet, to_model_range, turn
-from trainer.loop import LoopSettings, run_loop
+from trainer.loop import LoopSettings, digest_parts, run_loop
 
 __all__ = ["encode_set", "normalise_latents", "reconstruction_psnr_db", "train_autoencoder"]
 
@@ -42,7 +42,8 @@ def train_autoencoder(
         kl = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
         return error.abs().mean() + 4 * (error**2).mean() + 0.5 * edges + KL_WEIGHT * kl
 
-    return run_loop("vae", vae, loss_of, settings, folder, progress=progress)
+    subject = digest_parts(data.pictures, sorted(vae.config.items()))
+    return run_loop("vae", vae, loss_of, settings, folder, subject=subject, progress=progress)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,12 +10,14 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from safetensors import SafetensorError
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from engine.errors import RequestError
 
-__all__ = ["PRESETS", "Base", "BasePreset", "encode_prompts", "open_base", "prompt_of"]
+__all__ = ["PRESETS", "Base", "BasePreset", "digest_of", "encode_prompts", "open_base", "prompt_of"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,12 @@ class BasePreset:
     text_width: int
     text_layers: int
     prompt_tokens: int = 16
+
+    @property
+    def size_multiple(self) -> int:
+        """Pictures must be multiples of this: the autoencoder and the UNet each halve them once less than they have
+        levels."""
+        return int(2 ** (len(self.vae_channels) - 1 + len(self.unet_channels) - 1))
 
 
 PRESETS = {
@@ -125,17 +134,34 @@ def open_base(folder: Path) -> Base:
                 expected="a Stable Diffusion folder in the diffusers layout",
                 mend="name the folder that `python -m trainer pretrain` or `save_pretrained` wrote",
             )
-    loaded = {
-        name: kind.from_pretrained(
-            folder / name, use_safetensors=True, torch_dtype=torch.float32, local_files_only=True
+    try:
+        loaded = {
+            name: kind.from_pretrained(
+                folder / name, use_safetensors=True, torch_dtype=torch.float32, local_files_only=True
+            )
+            for name, kind in parts.items()
+        }
+        return Base(
+            **loaded,
+            tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+            scheduler=DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
         )
-        for name, kind in parts.items()
-    }
-    return Base(
-        **loaded,
-        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
-        scheduler=DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
-    )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise RequestError(
+            f"The base {folder}",
+            found=f"a part that cannot be read ({error})",
+            expected="whole parts with weights as safetensors",
+            mend="copy or make the base again",
+        ) from error
+
+
+def digest_of(module: nn.Module) -> str:
+    """SHA-256 of a module's tensors, in the order of their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def prompt_of(class_name: str) -> str:

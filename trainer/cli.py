@@ -55,7 +55,7 @@ def phantom(
 def prepare(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Pictures, or a folder of them for each class.")],
     out: Out,
-    size: Annotated[int, typer.Option(help="Side in pixels, a multiple of 8.")] = 128,
+    size: Annotated[int, typer.Option(help="Side in pixels, a multiple of 8 (of 32 for the preset small).")] = 128,
     crop: Annotated[float, typer.Option(help="Share of the centre square that is kept.")] = 1.0,
     n: Annotated[int | None, typer.Option("--n", help="Pictures of each class, by augmentation.")] = None,
     seed: Seed = 0,
@@ -78,7 +78,7 @@ def prepare(
 
 @app.command()
 def pretrain(
-    data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Prepared folders, then OUT.")],
+    data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Prepared folders.")],
     out: Annotated[Path, typer.Option("--out", help="The base's folder; a cut-off run goes on there.")],
     preset: Annotated[str, typer.Option(help="small, or tiny for trials.")] = "small",
     vae_steps: Annotated[int, typer.Option(help="Steps of the autoencoder.")] = 3600,
@@ -122,7 +122,9 @@ def fit(
     class_name: Annotated[str | None, typer.Option("--class", help="By default the folder's name.")] = None,
     prompt: Annotated[str | None, typer.Option(help="By default the class's name.")] = None,
     origin: Annotated[str, typer.Option(help="photographs or phantom.")] = "photographs",
-    pictures: Annotated[int, typer.Option(help="Source pictures before augmentation; 0 counts DATA.")] = 0,
+    pictures: Annotated[
+        int | None, typer.Option(help="Source pictures before augmentation; by default what prepare recorded.")
+    ] = None,
     licence: Annotated[str, typer.Option(help="Licence of the pictures.")] = "not stated",
     attribution: Annotated[str, typer.Option(help="Whom to name.")] = "not stated",
     steps: Annotated[int, typer.Option(help="Training steps.")] = 400,
@@ -136,12 +138,17 @@ def fit(
     from trainer.bases import prompt_of
     from trainer.hypernet import ORIGINS, ClassRecord, parse_structure
     from trainer.loop import LoopSettings
+    from trainer.pictures import find_pictures
+    from trainer.prepare import count_sources
 
     name = class_name or data.resolve().name
     if origin not in ORIGINS:
         raise RequestError(
             "--origin", found=origin, expected=f"one of {', '.join(ORIGINS)}", mend="choose one of these"
         )
+    if pictures is None:
+        find_pictures(data)
+        pictures = count_sources(data.resolve())
     record = ClassRecord(name, prompt or prompt_of(name), origin, pictures, licence, attribution)
     with _bar() as progress:
         room.fit(

@@ -18,7 +18,7 @@ from torch import nn
 from torch.export import Dim
 
 from trainer.dataset import PictureSet, read_set, turn
-from trainer.loop import LoopSettings, run_loop
+from trainer.loop import LoopSettings, digest_parts, run_loop
 
 __all__ = ["Encoder", "train_encoder"]
 
@@ -90,7 +90,8 @@ def train_encoder(
         return nn.functional.cross_entropy(logits, labels[chosen], label_smoothing=0.05)
 
     settings = LoopSettings(steps, batch_size, 2e-3, weight_decay=0.02, seed=seed)
-    run = run_loop("encoder", encoder, loss_of, settings, work, progress=progress)
+    subject = digest_parts(pictures, labels, data.class_names)
+    run = run_loop("encoder", encoder, loss_of, settings, work, subject=subject, progress=progress)
     accuracy = _accuracy(encoder, data, kept)
     _export(encoder, out, data.size)
     record = {

@@ -10,10 +10,10 @@ import torch
 
 from engine.errors import RequestError
 from trainer.autoencoder import encode_set
-from trainer.bases import encode_prompts, open_base
+from trainer.bases import digest_of, encode_prompts, open_base
 from trainer.dataset import read_set, turn
 from trainer.hypernet import ClassRecord, Hypernetwork, attached, attention_layers, save_hypernetwork
-from trainer.loop import LoopSettings, run_loop
+from trainer.loop import LoopSettings, digest_parts, run_loop
 from trainer.objective import denoising_loss
 from trainer.record import write_record
 
@@ -35,7 +35,7 @@ def fit(
     """Train on prepared pictures of one class (in their eight symmetries) and write
     `out/<class>.safetensors` and `out/<class>.json`; a cut-off run goes on when the same command is given.
 
-    record.pictures of 0 means as many as there are. Raises RequestError where the data set holds several classes.
+    Raises RequestError where the data set holds several classes, or pictures of another size than the base's.
     """
     data = read_set([data_folder])
     if len(data.class_names) != 1:
@@ -45,9 +45,15 @@ def fit(
             expected="pictures of one class",
             mend=f"name one of its sub-folders, such as {data_folder / data.class_names[0]}",
         )
-    if record.pictures == 0:
-        record = ClassRecord(**{**asdict(record), "pictures": len(data.pictures)})
     base = open_base(base_folder)
+    side = base.unet.config.sample_size * 2 ** (len(base.vae.config.block_out_channels) - 1)
+    if data.size != side:
+        raise RequestError(
+            f"The pictures of {data_folder}",
+            found=f"{data.size} x {data.size} pixels",
+            expected=f"{side} x {side}, the base's size",
+            mend=f"prepare them with --size {side}",
+        )
     base.unet.requires_grad_(False)
     with torch.no_grad():
         context = encode_prompts(base, [record.prompt])
@@ -61,9 +67,13 @@ def fit(
         conditions = context.expand(settings.batch_size, -1, -1)
         return denoising_loss(base.unet, base.scheduler, batch, conditions, generator, snr_gamma=5.0)
 
+    base_sha256 = digest_of(base.unet)
+    subject = digest_parts(data.pictures, asdict(record), layer_structure, base_sha256)
     with attached(base.unet, hypernetwork):
-        run = run_loop(record.class_name, hypernetwork, loss_of, settings, out / "checkpoints", progress=progress)
-    save_hypernetwork(out / f"{record.class_name}.safetensors", hypernetwork, record)
+        run = run_loop(
+            record.class_name, hypernetwork, loss_of, settings, out / "checkpoints", subject=subject, progress=progress
+        )
+    save_hypernetwork(out / f"{record.class_name}.safetensors", hypernetwork, record, base_sha256)
     parameters = sum(parameter.numel() for parameter in hypernetwork.parameters())
     write_record(
         out / f"{record.class_name}.json",

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from engine.errors import RequestError
+from engine.names import CLASS_NAME_RULE, is_class_name
 
 __all__ = [
     "ORIGINS",
@@ -49,6 +50,19 @@ class ClassRecord:
     pictures: int
     licence: str
     attribution: str
+
+    def __post_init__(self) -> None:
+        rules = {
+            "class_name": (is_class_name(self.class_name), CLASS_NAME_RULE),
+            "origin": (self.origin in ORIGINS, f"one of {', '.join(ORIGINS)}"),
+            "pictures": (self.pictures >= 1, "at least 1"),
+            **{name: (bool(getattr(self, name).strip()), "some text") for name in ("licence", "attribution")},
+        }
+        for name, (kept, expected) in rules.items():
+            if not kept:
+                raise RequestError(
+                    f"The class record's {name}", found=repr(getattr(self, name)), expected=expected, mend="change it"
+                )
 
 
 class ResidualStack(nn.Module):
@@ -135,16 +149,24 @@ def attached(unet: UNet2DConditionModel, hypernetwork: Hypernetwork) -> Iterator
             hook.remove()
 
 
-def save_hypernetwork(path: Path, hypernetwork: Hypernetwork, record: ClassRecord) -> None:
-    """Write the weights, the structure and the class's record as safetensors."""
+def save_hypernetwork(path: Path, hypernetwork: Hypernetwork, record: ClassRecord, base_sha256: str) -> None:
+    """Write the weights, the structure, the class's record and the hash of the base's UNet as safetensors."""
     path.parent.mkdir(parents=True, exist_ok=True)
     header = {"dimensions": hypernetwork.dimensions, "layer_structure": hypernetwork.layer_structure}
-    metadata = {"format": FORMAT, "hypernetwork": json.dumps(header), "record": json.dumps(asdict(record))}
+    metadata = {
+        "format": FORMAT,
+        "hypernetwork": json.dumps(header),
+        "record": json.dumps(asdict(record)),
+        "base_sha256": base_sha256,
+    }
     save_file({name: tensor.contiguous() for name, tensor in hypernetwork.state_dict().items()}, path, metadata)
 
 
-def load_hypernetwork(path: Path) -> tuple[Hypernetwork, ClassRecord]:
-    """Read what save_hypernetwork wrote. Raises RequestError for anything else."""
+def load_hypernetwork(path: Path) -> tuple[Hypernetwork, ClassRecord, str]:
+    """Read what save_hypernetwork wrote: with the class's record and the hash of the base's UNet.
+
+    Raises RequestError for anything else.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -154,7 +176,7 @@ def load_hypernetwork(path: Path) -> tuple[Hypernetwork, ClassRecord]:
             hypernetwork = Hypernetwork(list(header["dimensions"]), tuple(header["layer_structure"]))
             names = file.keys()
             hypernetwork.load_state_dict({name: file.get_tensor(name) for name in names})
-            return hypernetwork, ClassRecord(**json.loads(metadata["record"]))
+            return hypernetwork, ClassRecord(**json.loads(metadata["record"])), metadata["base_sha256"]
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise RequestError(
             f"The hypernetwork {path}",

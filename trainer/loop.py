@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import math
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -13,9 +15,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.errors import RequestError
+from engine.errors import CytosynthError, RequestError
 
-__all__ = ["LoopSettings", "run_loop"]
+__all__ = ["LoopSettings", "digest_parts", "run_loop"]
 
 LossFunction = Callable[[int, torch.Generator], torch.Tensor]
 
@@ -36,9 +38,12 @@ class LoopSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1 or self.learning_rate <= 0:
-            found = f"{self.steps} steps, batch {self.batch_size}, learning rate {self.learning_rate}"
-            raise RequestError("The training", found=found, expected="each above 0", mend="change these")
+        if self.steps < 1 or self.batch_size < 1 or self.learning_rate <= 0 or not 0 <= self.seed < 2**63:
+            values = f"{self.steps} steps, batch {self.batch_size}, learning rate {self.learning_rate}"
+            expected = "each above 0, the seed at least 0"
+            raise RequestError(
+                "The training", found=f"{values}, seed {self.seed}", expected=expected, mend="change these"
+            )
 
     def rate(self, step: int) -> float:
         """Share of the learning rate at a step (0-based)."""
@@ -48,6 +53,37 @@ class LoopSettings:
         return self.final_share + (1 - self.final_share) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def digest_parts(*parts: object) -> str:
+    """SHA-256 of tensors by their bytes and of anything else by its words, for `run_loop`'s subject."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, torch.Tensor):
+            digest.update(part.contiguous().numpy().tobytes())
+        digest.update(f"{type(part).__name__} {part.shape if isinstance(part, torch.Tensor) else part}\n".encode())
+    return digest.hexdigest()
+
+
+def _read_checkpoint(path: Path, settings: LoopSettings, subject: str) -> dict[str, Any]:
+    """Raises RequestError unless the checkpoint is whole and of the same run."""
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+        found = {"settings": state["settings"], "data, base and model": state.get("subject")}
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise RequestError(
+            f"The checkpoint {path}", found=f"unreadable ({error})", expected="a checkpoint", mend="remove it"
+        ) from error
+    expected = {"settings": asdict(settings), "data, base and model": subject}
+    for what, value in expected.items():
+        if found[what] != value:
+            raise RequestError(
+                f"The checkpoint {path}, its {what}",
+                found=str(found[what]),
+                expected=str(value),
+                mend="ask for the same training, or train into another folder",
+            )
+    return state
+
+
 def run_loop(
     name: str,
     model: nn.Module,
@@ -55,13 +91,15 @@ def run_loop(
     settings: LoopSettings,
     folder: Path,
     *,
+    subject: str,
     progress: Callable[[str, int, int, float], None] = lambda name, step, steps, loss: None,
     checkpoint_every_s: float = 180.0,
 ) -> dict[str, Any]:
     """Train the parameters of `model` that require gradients.
 
     `loss_of(step, generator)` returns a scalar; all randomness comes from `generator`, so a run that was cut off and
-    goes on from `folder/<name>.pt` continues where its last checkpoint was. Losses go to `folder/<name>.csv`.
+    goes on from `folder/<name>.pt` continues where its last checkpoint was. `subject` is a hash of all that the run
+    depends on beside its settings; a checkpoint of another one is refused. Losses go to `folder/<name>.csv`.
     Returns the record: settings, seconds, the mean loss of the first and the last 5 % of the steps.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,14 +111,7 @@ def run_loop(
     losses: list[float] = []
     seconds_before = 0.0
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        if state["settings"] != asdict(settings):
-            raise RequestError(
-                f"The checkpoint {checkpoint}",
-                found=f"settings {state['settings']}",
-                expected=f"{asdict(settings)}",
-                mend="ask for the same settings, or train into another folder",
-            )
+        state = _read_checkpoint(checkpoint, settings, subject)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         generator.set_state(state["generator"])
@@ -90,6 +121,7 @@ def run_loop(
     def save() -> None:
         state = {
             "settings": asdict(settings),
+            "subject": subject,
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
             "generator": generator.get_state(),
@@ -106,7 +138,7 @@ def run_loop(
             group["lr"] = settings.learning_rate * settings.rate(step)
         loss = loss_of(step, generator)
         if not torch.isfinite(loss):
-            raise RequestError(
+            raise CytosynthError(
                 f"Training {name} at step {step}",
                 found=f"a loss of {loss.item()}",
                 expected="a finite loss",

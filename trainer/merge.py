@@ -10,7 +10,8 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from engine.errors import RequestError
-from trainer.bases import open_base
+from trainer.bases import digest_of, open_base
+from trainer.folders import expect_new_folder
 from trainer.hypernet import Hypernetwork, attention_layers, load_hypernetwork
 
 __all__ = ["CLASS_FILE", "merge", "merge_into"]
@@ -21,10 +22,16 @@ CLASS_FILE = "class.json"
 
 def merge(base_folder: Path, hypernetwork_file: Path, out: Path) -> None:
     """Write the base with the merged UNet as a diffusers folder, the class's record beside it."""
-    if out.exists() and any(out.iterdir()):
-        raise RequestError(f"The folder {out}", found="something in it", expected="a new folder", mend="name another")
-    hypernetwork, record = load_hypernetwork(hypernetwork_file)
+    expect_new_folder(out)
+    hypernetwork, record, base_sha256 = load_hypernetwork(hypernetwork_file)
     base = open_base(base_folder)
+    if (found := digest_of(base.unet)) != base_sha256:
+        raise RequestError(
+            f"The base {base_folder}",
+            found=f"a UNet of SHA-256 {found}",
+            expected=f"{base_sha256}, that {hypernetwork_file.name} was trained on",
+            mend="name that base, or fit the class on this one",
+        )
     merge_into(base.unet, hypernetwork)
     base.save(out)
     (out / CLASS_FILE).write_text(json.dumps(asdict(record), indent=2) + "\n")

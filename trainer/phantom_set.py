@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from engine.errors import RequestError
+from trainer.folders import expect_new_folder
 from trainer.phantom import GENERAL, MASK_LABELS, RECIPES, draw
 
 __all__ = ["draw_set"]
@@ -32,14 +33,14 @@ def draw_set(
     Raises RequestError for an unknown class, n < 1, or an `out` that holds something.
     """
     known = [*RECIPES, GENERAL]
+    class_names = list(dict.fromkeys(class_names))
     for name in class_names:
         if name not in known:
             raise RequestError("--class", found=name, expected=f"one of {', '.join(known)}", mend="choose one of these")
     if n < 1 or size < 32 or seed < 0:
         found = f"n {n}, size {size}, seed {seed}"
         raise RequestError("The request", found=found, expected="n >= 1, size >= 32, seed >= 0", mend="change it")
-    if out.exists() and any(out.iterdir()):
-        raise RequestError(f"The folder {out}", found="something in it", expected="a new folder", mend="name another")
+    expect_new_folder(out)
     for name in class_names:
         (out / "pictures" / name).mkdir(parents=True)
         (out / "masks" / name).mkdir(parents=True)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.errors import RequestError
+from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.pictures import SUFFIXES, pictures_in
 
 __all__ = ["centre_square", "find_pictures"]
@@ -24,8 +25,32 @@ def find_pictures(root: Path) -> dict[str, list[Path]]:
             mend="check the path",
         )
     folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    loose = pictures_in(root)
     classes = {folder.name: pictures_in(folder) for folder in folders}
-    classes = {name: files for name, files in classes.items() if files} or {root.resolve().name: pictures_in(root)}
+    if not any(classes.values()):
+        classes = {root.resolve().name: loose}
+    elif loose:
+        raise RequestError(
+            f"The picture folder {root}",
+            found=f"{loose[0].name} beside folders of pictures",
+            expected="either pictures, or a sub-folder for each class",
+            mend="move the pictures into a class's folder, or out",
+        )
+    for name, files in classes.items():
+        if files and not is_class_name(name):
+            raise RequestError(
+                f"The picture folder {root}, class {name}",
+                found="a name that cannot stand in file names everywhere",
+                expected=CLASS_NAME_RULE,
+                mend="rename the folder",
+            )
+        if not files and len(classes) > 1:
+            raise RequestError(
+                f"The picture folder {root / name}",
+                found="no picture in it",
+                expected=f"files that end in {', '.join(SUFFIXES)}",
+                mend="put the class's pictures there, or remove the folder",
+            )
     if not any(classes.values()):
         raise RequestError(
             f"The picture folder {root}",

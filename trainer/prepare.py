@@ -10,11 +10,14 @@ import numpy as np
 from PIL import Image
 
 from engine.errors import RequestError
-from engine.pictures import read_picture
+from engine.pictures import pictures_in, read_picture
 from trainer.augment import augment
+from trainer.folders import expect_new_folder
 from trainer.pictures import centre_square, find_pictures
 
-__all__ = ["prepare"]
+__all__ = ["count_sources", "prepare"]
+
+SOURCES = "sources.jsonl"
 
 
 def prepare(
@@ -27,14 +30,14 @@ def prepare(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, int]:
-    """Write `out/<class>/<stem>_<k>.png` and `out/sources.jsonl`; return the number of pictures of each class.
+    """Write `out/<class>/<file>_<k>.png` and `out/sources.jsonl`; return the number of pictures of each class.
 
     The first len(pictures) of a class are the pictures themselves; from there to `n` they are augmented, each
     source in turn, variant k of a source having its own generator seeded by (seed, name, k). Without `n` nothing
     is augmented. Every source is decoded before anything is written.
     Raises RequestError for an empty folder, an unreadable picture, wrong numbers, or an `out` that holds something.
     """
-    _check(out, size, crop, n)
+    _check(out, size, crop, n, seed)
     classes = find_pictures(source)
     originals = {
         name: {path: centre_square(read_picture(path), size, crop) for path in paths} for name, paths in classes.items()
@@ -42,7 +45,7 @@ def prepare(
     counts = {name: len(pictures) if n is None else n for name, pictures in originals.items()}
     done = 0
     out.mkdir(parents=True, exist_ok=True)
-    with (out / "sources.jsonl").open("w") as records:
+    with (out / SOURCES).open("w") as records:
         for name, pictures in originals.items():
             (out / name).mkdir()
             paths = list(pictures)
@@ -52,7 +55,7 @@ def prepare(
                 if variant:
                     rng = np.random.default_rng([seed, variant, *path.name.encode()])
                     picture = augment(picture, rng)
-                file_name = f"{name}/{path.stem}_{variant}.png"
+                file_name = f"{name}/{path.name.replace('.', '_')}_{variant}.png"
                 Image.fromarray(picture).save(out / file_name)
                 row = {"file_name": file_name, "class": name, "source": path.name, "variant": variant}
                 records.write(json.dumps(row) + "\n")
@@ -61,14 +64,23 @@ def prepare(
     return counts
 
 
-def _check(out: Path, size: int, crop: float, n: int | None) -> None:
+def count_sources(folder: Path) -> int:
+    """How many pictures those of a folder were made of: what `prepare` recorded beside it, else the pictures there."""
+    pictures = {path.name for path in pictures_in(folder)}
+    record = folder.parent / SOURCES
+    if not record.is_file():
+        return len(pictures)
+    rows = [json.loads(line) for line in record.read_text().splitlines()]
+    return len({row["source"] for row in rows if row["file_name"] in {f"{folder.name}/{name}" for name in pictures}})
+
+
+def _check(out: Path, size: int, crop: float, n: int | None, seed: int) -> None:
     if size < 8 or size % 8:
         raise RequestError("--size", found=str(size), expected="a multiple of 8 pixels", mend="round it to one")
     if not 0 < crop <= 1:
         raise RequestError("--crop", found=str(crop), expected="a share in (0, 1]", mend="use 1 for the whole square")
     if n is not None and n < 1:
         raise RequestError("--n", found=str(n), expected="at least 1 picture a class", mend="raise it or leave it out")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RequestError(
-            f"The output folder {out}", found="something in it", expected="a new or empty folder", mend="name another"
-        )
+    if seed < 0:
+        raise RequestError("--seed", found=str(seed), expected="at least 0", mend="change it")
+    expect_new_folder(out)

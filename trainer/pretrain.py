@@ -10,9 +10,10 @@ from torch import nn
 
 from engine.errors import RequestError
 from trainer.autoencoder import encode_set, normalise_latents, reconstruction_psnr_db, train_autoencoder
-from trainer.bases import PRESETS, Base, encode_prompts, prompt_of
+from trainer.bases import PRESETS, Base, digest_of, encode_prompts, prompt_of
 from trainer.dataset import read_set, turn
-from trainer.loop import LoopSettings, run_loop
+from trainer.folders import expect_new_folder
+from trainer.loop import LoopSettings, digest_parts, run_loop
 from trainer.objective import denoising_loss
 from trainer.record import write_record
 
@@ -37,15 +38,21 @@ def pretrain(
     guidance has an unconditional model. The weights written are moving averages (the UNet's and text encoder's).
     A cut-off run goes on from `out/checkpoints` when the same command is given.
     """
-    if (out / "model_index.json").exists():
-        raise RequestError(
-            f"The folder {out}", found="a trained base", expected="a new folder", mend="name another or remove it"
-        )
+    if not out.is_dir() or {path.name for path in out.iterdir()} != {"checkpoints"}:
+        expect_new_folder(out)
     if preset not in PRESETS:
         raise RequestError(
             "--preset", found=preset, expected=f"one of {', '.join(PRESETS)}", mend="choose one of these"
         )
     data = read_set(folders)
+    multiple = PRESETS[preset].size_multiple
+    if data.size % multiple:
+        raise RequestError(
+            "The prepared pictures",
+            found=f"{data.size} x {data.size} pixels",
+            expected=f"a multiple of {multiple} for the preset {preset}",
+            mend=f"prepare them with --size {max(1, round(data.size / multiple)) * multiple}",
+        )
     captions = [prompt_of(name) for name in data.class_names]
     torch.manual_seed(unet_settings.seed)
     base = Base.new(PRESETS[preset], captions, data.size)
@@ -71,7 +78,8 @@ def pretrain(
         return denoising_loss(base.unet, base.scheduler, batch, context, generator, snr_gamma=5.0)
 
     model = nn.ModuleDict({"unet": base.unet, "text_encoder": base.text_encoder})
-    unet_record = run_loop("unet", model, loss_of, unet_settings, checkpoints, progress=progress)
+    subject = digest_parts(data.pictures, data.labels, data.class_names, preset, digest_of(base.vae))
+    unet_record = run_loop("unet", model, loss_of, unet_settings, checkpoints, subject=subject, progress=progress)
     base.save(out)
     counts = {name: len(members[label]) for label, name in enumerate(data.class_names)}
     write_record(out / "record.json", preset=preset, size=data.size, pictures=counts, vae=vae_record, unet=unet_record)

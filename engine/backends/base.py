@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.errors import CytosynthError
 
-__all__ = ["Arrays", "Backend", "Buffer", "Context", "Device", "Model", "Signature", "check_signature"]
+__all__ = ["Arrays", "Backend", "Buffer", "Context", "Device", "Model", "Signature", "check_signature", "runtime_error"]
 
 Arrays = Mapping[str, NDArray[Any]]
 Signature = Mapping[str, tuple[int, ...]]
@@ -59,6 +59,9 @@ class Context(Protocol):
 class Device(Protocol):
     """A runtime whose graphs hand their results to each other on the device."""
 
+    alignment_bytes: int
+    """What addresses of tensors must be multiples of."""
+
     def allocate(self, shape: tuple[int, ...]) -> Buffer:
         """Zeroed memory for float32 values of this shape."""
         ...
@@ -86,6 +89,16 @@ class Backend(Protocol):
     def open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> Model:
         """Open the graph at `path` for inputs of exactly these shapes, and check its names against the contract."""
         ...
+
+
+def runtime_error(runtime: str, path: Path | None, error: Exception) -> CytosynthError:
+    """A runtime's own exception, in this project's words."""
+    return CytosynthError(
+        f"{runtime}" + (f" with the graph {path}" if path else ""),
+        found=str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__,
+        expected="the graph to run",
+        mend="take a smaller --batch-size if memory is short; `engine verify` checks the bundle",
+    )
 
 
 def check_signature(path: Path, what: str, found: set[str], expected: set[str]) -> None:

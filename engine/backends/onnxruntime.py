@@ -10,9 +10,25 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from engine.backends.base import Arrays, Signature, check_signature
+from engine.backends.base import Arrays, Signature, check_signature, runtime_error
+from engine.errors import CytosynthError
 
-__all__ = ["ORTBackend", "ORTDevice"]
+__all__ = ["ORTBackend", "ORTDevice", "cuda_problem"]
+
+
+# Algorithms by heuristics and no TF32: a search by timing may end otherwise in the next process.
+CUDA = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"})
+
+
+def cuda_problem() -> str | None:
+    """Why this build of ONNX Runtime computes on no GPU here, or None where it does."""
+    if CUDA[0] not in ort.get_available_providers():
+        return "this build has no CUDA"
+    try:
+        ort.OrtValue.ortvalue_from_numpy(np.zeros(1, np.float32), "cuda", 0)
+    except Exception as error:
+        return str(error).splitlines()[0]
+    return None
 
 
 class ORTBackend:
@@ -25,15 +41,25 @@ class ORTBackend:
 
     def __init__(self, *, threads: int = 0) -> None:
         ort.disable_telemetry_events()
-        cuda = "CUDAExecutionProvider" in ort.get_available_providers()
-        self._providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
+        cuda = cuda_problem() is None
+        self._providers: list[Any] = [*([CUDA] if cuda else []), "CPUExecutionProvider"]
         self._options = ort.SessionOptions()
         self._options.intra_op_num_threads = threads
         self.version = f"onnxruntime {ort.__version__} {'CUDA' if cuda else 'CPU'}"
         self.device = ORTDevice(self._session, "cuda" if cuda else "cpu")
 
     def _session(self, path: Path, inputs: Signature, outputs: set[str]) -> ort.InferenceSession:
-        session = ort.InferenceSession(path, self._options, providers=self._providers)
+        try:
+            session = ort.InferenceSession(path, self._options, providers=self._providers)
+        except Exception as error:  # its exceptions share no base of their own
+            raise runtime_error(self.version, path, error) from error
+        if len(session.get_providers()) < len(self._providers):
+            raise CytosynthError(
+                f"The graph {path} on CUDA",
+                found=f"ONNX Runtime took {', '.join(session.get_providers())}",
+                expected="the CUDA provider",
+                mend="install the CUDA and cuDNN that this onnxruntime-gpu names, or use --backend openvino",
+            )
         check_signature(path, "inputs", {value.name for value in session.get_inputs()}, set(inputs))
         check_signature(path, "outputs", {value.name for value in session.get_outputs()}, outputs)
         return session
@@ -51,7 +77,11 @@ class ORTModel:
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run once; see engine.backends.base.Model."""
-        values = self._session.run(list(self._outputs), {name: np.asarray(value) for name, value in inputs.items()})
+        arrays = {name: np.asarray(value) for name, value in inputs.items()}
+        try:
+            values = self._session.run(list(self._outputs), arrays)
+        except Exception as error:
+            raise runtime_error("onnxruntime", None, error) from error
         return dict(zip(self._outputs, values, strict=True))
 
     def close(self) -> None:
@@ -61,6 +91,8 @@ class ORTModel:
 
 class ORTDevice:
     """Memory of ONNX Runtime's device; graphs work on it through IO binding."""
+
+    alignment_bytes = 4
 
     def __init__(self, open_session: Callable[[Path, Signature, set[str]], ort.InferenceSession], kind: str) -> None:
         self._open_session, self._kind = open_session, kind
@@ -106,7 +138,10 @@ class ORTContext:
             binding.bind_input(name, self._kind, 0, np.float32, shape, pointers[name])
         for name, shape in self._outputs.items():
             binding.bind_output(name, self._kind, 0, np.float32, shape, pointers[name])
-        self._session.run_with_iobinding(binding)
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception as error:
+            raise runtime_error("onnxruntime", None, error) from error
 
     def close(self) -> None:
         """Drop the session."""

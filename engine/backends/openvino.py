@@ -11,7 +11,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from engine.backends.base import Arrays, Signature, check_signature
+from engine.backends.base import Arrays, Signature, check_signature, runtime_error
 from engine.cache import cache_folder
 
 __all__ = ["OpenVINOBackend", "OpenVINOModel", "the_core"]
@@ -40,7 +40,9 @@ class OpenVINOBackend:
             self._config["INFERENCE_PRECISION_HINT"] = "f32"
         if threads:
             self._config["INFERENCE_NUM_THREADS"] = threads
-        self.version = f"openvino {ov.get_version().split('-')[0]}"
+        capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        computes_in = "bf16" if precision != "f32" and "BF16" in capabilities else "f32"
+        self.version = f"openvino {ov.get_version().split('-')[0]} {computes_in}"
         # OpenVINO's own key has the graph and its weights in it, but not the precision: a graph that was compiled for
         # f32 is taken for bf16 too, and computes nonsense. A home folder may also be shared by unlike machines.
         about = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
@@ -51,6 +53,12 @@ class OpenVINOBackend:
 
     def open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> OpenVINOModel:
         """See engine.backends.base.Backend."""
+        try:
+            return self._open(path, inputs, outputs)
+        except RuntimeError as error:
+            raise runtime_error(self.version, path, error) from error
+
+    def _open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> OpenVINOModel:
         model = self._core.read_model(path)
         check_signature(path, "inputs", {port.get_any_name() for port in model.inputs}, set(inputs))
         check_signature(path, "outputs", {port.get_any_name() for port in model.outputs}, set(outputs))
@@ -67,7 +75,10 @@ class OpenVINOModel:
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run once; see engine.backends.base.Model."""
-        self._request.infer({name: np.ascontiguousarray(value) for name, value in inputs.items()})
+        try:
+            self._request.infer({name: np.ascontiguousarray(value) for name, value in inputs.items()})
+        except RuntimeError as error:
+            raise runtime_error("openvino", None, error) from error
         return {name: self._request.get_tensor(name).data.copy() for name in self._outputs}
 
     def close(self) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.backends.base import Backend
 from engine.bundle import Bundle
-from engine.errors import RequestError
-from engine.plans import read_plans
+from engine.errors import CytosynthError, RequestError
+from engine.plans import choose_plans
 from engine.request import GenerateRequest
 
 __all__ = ["AUTO", "BACKENDS", "Status", "choose_backend", "open_backend", "probe"]
@@ -29,7 +29,7 @@ class Status:
     install: str
     """How to get it."""
     rank: int
-    """The higher the faster, among the usable ones; as measured in docs/benchmarks."""
+    """The higher the faster, among the usable ones."""
 
 
 def _installed(module: str) -> str | None:
@@ -69,10 +69,11 @@ def _probe_onnxruntime() -> Status:
     import onnxruntime as ort
 
     ort.disable_telemetry_events()
-    cuda = "CUDAExecutionProvider" in ort.get_available_providers()
-    return Status(
-        "onnxruntime", True, f"{ort.__version__} on {'CUDA' if cuda else 'the CPU'}", install, 3 if cuda else 1
-    )
+    from engine.backends.onnxruntime import cuda_problem
+
+    no_cuda = cuda_problem()
+    detail = f"{ort.__version__} on " + ("CUDA" if no_cuda is None else f"the CPU ({no_cuda})")
+    return Status("onnxruntime", True, detail, install, 3 if no_cuda is None else 1)
 
 
 def _probe_tensorrt() -> Status:
@@ -134,7 +135,7 @@ def choose_backend(name: str, precision: str = "auto", bundle: Bundle | None = N
         if not status.usable:
             raise RequestError(f"The backend {name}", found=status.detail, expected="usable", mend=status.install)
         return name, f"{name} {status.detail}, as asked"
-    found = [status for status in probe() if status.name != "tensorrt" or (bundle and read_plans(bundle))]
+    found = [_with_plans(status, bundle) for status in probe()]
     usable = sorted((status for status in found if status.usable), key=lambda status: -status.rank)
     if not usable:
         reasons = "; ".join(f"{status.name}: {status.detail}" for status in found)
@@ -142,6 +143,29 @@ def choose_backend(name: str, precision: str = "auto", bundle: Bundle | None = N
     best, *others = usable
     than = f", the fastest of {', '.join(status.name for status in usable)}" if others else ", the only one usable"
     return best.name, f"{best.name} {best.detail}{than}"
+
+
+def _with_plans(status: Status, bundle: Bundle | None) -> Status:
+    """TensorRT is no choice where the bundle has no plans that fit; the reason is kept."""
+    if status.name != "tensorrt" or not status.usable:
+        return status
+    if bundle is None:
+        return replace(status, usable=False, detail=f"{status.detail}; plans are a bundle's own")
+    from engine.backends.tensorrt import installed_api
+
+    try:
+        api = installed_api(bundle)
+        graphs = {bundle.manifest.decoder[0]: bundle.manifest.decoder}
+        choose_plans(
+            bundle,
+            flavour=api.flavour,
+            version=api.version,
+            compute_capability=api.compute_capability(),
+            graphs=graphs,
+        )
+    except CytosynthError as error:
+        return replace(status, usable=False, detail=f"{status.detail}; plans: {error.found}")
+    return status
 
 
 def open_backend(bundle: Bundle, request: GenerateRequest) -> Backend:
@@ -152,12 +176,9 @@ def open_backend(bundle: Bundle, request: GenerateRequest) -> Backend:
 
         return OpenVINOBackend(precision=precision, threads=threads)
     if name == "tensorrt":
-        from engine.backends.tensorrt import MODULES, TensorRTBackend, load_api
+        from engine.backends.tensorrt import TensorRTBackend, installed_api
 
-        here = [flavour for flavour, module in MODULES.items() if _installed(module) is None]
-        built = {folder.flavour for folder in read_plans(bundle)}
-        flavour = next((flavour for flavour in here if flavour in built), here[0])
-        return TensorRTBackend(bundle, request.class_names, load_api(flavour))
+        return TensorRTBackend(bundle, request, installed_api(bundle))
     from engine.backends.onnxruntime import ORTBackend
 
     return ORTBackend(threads=threads)

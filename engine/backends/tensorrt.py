@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,10 @@ from engine.backends.base import Arrays, Signature, check_signature
 from engine.bundle import Bundle
 from engine.cache import cache_folder
 from engine.errors import CytosynthError
-from engine.plans import PlanFolder, choose_plans
+from engine.plans import PlanFolder, choose_plans, read_plans
+from engine.request import GenerateRequest
 
-__all__ = ["MODULES", "TensorRTApi", "TensorRTBackend", "load_api"]
+__all__ = ["MODULES", "TensorRTApi", "TensorRTBackend", "installed_api", "load_api"]
 
 MODULES = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
 """The Python module of each flavour, in the order of preference."""
@@ -60,15 +64,22 @@ def load_api(flavour: str) -> TensorRTApi:
     return TensorRTApi(importlib.import_module(MODULES[flavour]), cudart, flavour)
 
 
+def installed_api(bundle: Bundle) -> TensorRTApi:
+    """The libraries that are installed; where both flavours are, those that the bundle has plans of."""
+    here = [flavour for flavour, module in MODULES.items() if importlib.util.find_spec(module) is not None]
+    built = {folder.flavour for folder in read_plans(bundle)}
+    return load_api(next((flavour for flavour in here if flavour in built), here[0]))
+
+
 class TensorRTBackend:
-    """Runs the plans of a bundle. Raises RequestError where none fits this GPU and version."""
+    """Runs the plans of a bundle. Raises RequestError where none fits the request, this GPU and version."""
 
     name = "tensorrt"
 
-    def __init__(self, bundle: Bundle, class_names: tuple[str, ...], api: TensorRTApi) -> None:
+    def __init__(self, bundle: Bundle, request: GenerateRequest, api: TensorRTApi) -> None:
         manifest = bundle.manifest
         graphs: dict[str, tuple[str, ...]] = {manifest.decoder[0]: manifest.decoder, manifest.step: (manifest.step,)}
-        for name in class_names:
+        for name in request.class_names:
             entry = manifest.classes[name]
             graphs[entry.unet] = (entry.unet, *entry.weights)
         self._plans = choose_plans(
@@ -77,17 +88,23 @@ class TensorRTBackend:
             version=api.version,
             compute_capability=api.compute_capability(),
             graphs=graphs,
+            batch_size=request.batch_size,
+            picture_size=(request.width, request.height),
         )
         self.version = f"{MODULES[api.flavour]} {api.version} on compute capability {api.compute_capability()}"
         self.device = TensorRTDevice(api, self._plans)
+        # Decoding has a stream of its own, so that it runs beside the next trajectory and never into its capture.
+        self._beside = TensorRTDevice(api, self._plans)
 
     def open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> TensorRTModel:
         """See engine.backends.base.Backend."""
-        return TensorRTModel(self.device.open_context(path, inputs, dict.fromkeys(outputs)), self.device)
+        return TensorRTModel(self._beside.open_context(path, inputs, dict.fromkeys(outputs)), self._beside)
 
 
 class TensorRTDevice:
     """A GPU's memory and one stream."""
+
+    alignment_bytes = 256
 
     def __init__(self, api: TensorRTApi, plans: PlanFolder) -> None:
         self._api, self._plans = api, plans
@@ -225,9 +242,9 @@ class TensorRTContext:
     def close(self) -> None:
         """Free the context; keep the kernels that were compiled."""
         if self._kernels is not None and self._kernels_file is not None:
-            part = self._kernels_file.with_suffix(".part")
-            part.write_bytes(bytes(self._kernels.serialize()))
-            part.replace(self._kernels_file)
+            with suppress(OSError), tempfile.NamedTemporaryFile(dir=self._kernels_file.parent, delete=False) as file:
+                file.write(bytes(self._kernels.serialize()))
+                Path(file.name).replace(self._kernels_file)
         del self._context, self.engine
 
 

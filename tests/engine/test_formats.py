@@ -78,7 +78,7 @@ def make_shards(folder, done, stop):
 
 
 @pytest.mark.parametrize(
-    ("stop", "known"), [(2, 2), (3, 2), (6, 3), (6, 4), (6, 6), (8, 8), (9, 4), (11, 10), (11, 11)]
+    ("stop", "known"), [(2, 2), (3, 2), (6, 3), (6, 4), (6, 6), (8, 8), (9, 4), (9, 8), (11, 10), (11, 11)]
 )
 def test_a_shard_that_was_cut_off_ends_as_a_whole_one(stop, known, tmp_path):
     """`stop` pictures were written, metadata knows of `known` of them."""

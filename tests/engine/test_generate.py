@@ -146,6 +146,8 @@ def test_guidance_changes_the_picture_and_scale_one_needs_no_second_half(command
 
 WRONG = {
     "unknown schedule": (["--schedule", "linear"], ["--schedule", "karras"]),
+    "too many steps of a coarse grid": (["--sampler", "ddim", "--steps", "1000"], ["--steps", "noise level"]),
+    "a seed of many digits": (["--seed", "9" * 400], ["--seed"]),
     "unknown rng": (["--rng", "cpu"], ["--rng", "numpy, nv"]),
     "unknown backend": (["--backend", "cudnn"], ["--backend", "auto, openvino"]),
     "no GPU": (["--backend", "tensorrt"], ["The backend tensorrt", "pip install"]),

@@ -30,6 +30,7 @@ def entry(manifest):
 
 
 EDITS = {
+    "name": lambda m: m.update(name="../evil"),
     "format_version": lambda m: m.update(format_version=99),
     "files.../../etc/passwd": lambda m: m["files"].update({"../../etc/passwd": entry(m)}),
     "files./etc/passwd": lambda m: m["files"].update({"/etc/passwd": entry(m)}),

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,6 +46,8 @@ def write_plans(folder, **changes):
         "version": "1.7.1",
         "compute_capability": "8.6",
         "batch_sizes": [1, 8],
+        "width": 32,
+        "height": 32,
         "plans": plans,
     }
     (target / "plan.json").write_text(json.dumps({**record, **changes}))
@@ -63,6 +64,12 @@ def request_of(bundle, **options):
     return make_request(bundle.manifest, class_names=["cyt_mast"], n=2, backend="tensorrt", **options)
 
 
+def open_backend(folder, class_name="cyt_mast"):
+    bundle = open_bundle(str(folder))
+    request = make_request(bundle.manifest, class_names=[class_name], n=2, batch_size=2, backend="tensorrt")
+    return TensorRTBackend(bundle, request, make_api())
+
+
 @pytest.mark.parametrize("flavour", ["rtx", "tensorrt"])
 @pytest.mark.parametrize("options", [{}, {"guidance_interval": (0.3, 8.0)}, {"sampler": "euler_a"}])
 def test_the_runner_makes_the_pictures_of_the_other_backends(flavour, options, bundle_copy):
@@ -73,7 +80,7 @@ def test_the_runner_makes_the_pictures_of_the_other_backends(flavour, options, b
     with Pipeline(bundle, "cyt_mast", request, ORTBackend()) as pipeline:
         wanted = pipeline.generate_latents(SEEDS)
         pictures, _ = pipeline.decode(wanted)
-    with Pipeline(bundle, "cyt_mast", request, TensorRTBackend(bundle, ("cyt_mast",), api)) as pipeline:
+    with Pipeline(bundle, "cyt_mast", request, TensorRTBackend(bundle, request, api)) as pipeline:
         # The first run is plain, the later ones replay a graph where no noise comes from the host.
         for _ in range(3):
             np.testing.assert_allclose(pipeline.generate_latents(SEEDS), wanted, rtol=0, atol=1e-5)
@@ -83,7 +90,6 @@ def test_the_runner_makes_the_pictures_of_the_other_backends(flavour, options, b
     np.testing.assert_array_equal(found, pictures)
     assert finite.all()
     assert api.cudart.replays == (0 if options.get("sampler") == "euler_a" else 3)
-    assert not api.cudart.memory or all(len(memory) for memory in api.cudart.memory.values())
 
 
 def test_steps_outside_the_interval_run_half_the_batch_and_fill_one_half(bundle_copy):
@@ -91,7 +97,7 @@ def test_steps_outside_the_interval_run_half_the_batch_and_fill_one_half(bundle_
     bundle = open_bundle(str(bundle_copy))
     request = request_of(bundle, guidance_interval=(0.3, 8.0))
     api = make_api()
-    with Pipeline(bundle, "cyt_mast", request, TensorRTBackend(bundle, ("cyt_mast",), api)) as pipeline:
+    with Pipeline(bundle, "cyt_mast", request, TensorRTBackend(bundle, request, api)) as pipeline:
         pipeline.generate_latents(SEEDS)
     _, scales = plan_of(bundle, request)
     assert {1.0, 2.0} == set(scales)
@@ -115,7 +121,7 @@ def test_steps_outside_the_interval_run_half_the_batch_and_fill_one_half(bundle_
 def test_a_plan_with_another_key_is_refused_with_the_command_that_builds_it(changes, word, bundle_copy):
     write_plans(bundle_copy, **changes)
     with pytest.raises(RequestError, match=r"exporter tensorrt .* --gpu sm86 --flavour rtx") as caught:
-        TensorRTBackend(open_bundle(str(bundle_copy)), ("cyt_mast",), make_api())
+        open_backend(bundle_copy)
     assert word in str(caught.value)
 
 
@@ -124,15 +130,14 @@ def test_plans_of_a_class_that_was_exported_again_are_refused(bundle_copy):
     manifest = json.loads((bundle_copy / "manifest.json").read_text())
     manifest["files"]["unet.cyt_mast.bin"]["sha256"] = "0" * 64
     (bundle_copy / "manifest.json").write_text(json.dumps(manifest))
-    bundle = open_bundle(str(bundle_copy))
     with pytest.raises(RequestError, match=r"unet\.cyt_mast\.onnx has changed since"):
-        TensorRTBackend(bundle, ("cyt_mast",), make_api())
-    TensorRTBackend(bundle, ("cyt_nep_mast",), make_api())
+        open_backend(bundle_copy)
+    open_backend(bundle_copy, "cyt_nep_mast")
 
 
 def test_no_plans_at_all_say_how_to_build_them(tiny_bundle):
     with pytest.raises(RequestError, match="found:    none"):
-        TensorRTBackend(open_bundle(str(tiny_bundle)), ("cyt_mast",), make_api())
+        open_backend(tiny_bundle)
 
 
 def test_a_damaged_plan_is_refused_before_tensorrt_reads_it(bundle_copy):
@@ -140,7 +145,7 @@ def test_a_damaged_plan_is_refused_before_tensorrt_reads_it(bundle_copy):
     (target / "unet.cyt_mast.onnx.plan").write_bytes(b"garbage")
     bundle = open_bundle(str(bundle_copy))
     with pytest.raises(RequestError, match="SHA-256"):
-        Pipeline(bundle, "cyt_mast", request_of(bundle), TensorRTBackend(bundle, ("cyt_mast",), make_api()))
+        Pipeline(bundle, "cyt_mast", request_of(bundle), open_backend(bundle_copy))
 
 
 @pytest.mark.parametrize(
@@ -149,15 +154,35 @@ def test_a_damaged_plan_is_refused_before_tensorrt_reads_it(bundle_copy):
 def test_a_plan_json_that_is_none_is_refused(text, bundle_copy):
     (write_plans(bundle_copy) / "plan.json").write_text(text)
     with pytest.raises(RequestError, match=r"plan\.json"):
-        TensorRTBackend(open_bundle(str(bundle_copy)), ("cyt_mast",), make_api())
+        open_backend(bundle_copy)
 
 
-def test_a_batch_that_the_plan_was_not_built_for_is_refused(bundle_copy):
+@pytest.mark.parametrize(
+    ("options", "word"), [({"batch_size": 9}, "batch sizes 1, 8, asked 9"), ({"width": 64}, "asked (64, 32)")]
+)
+def test_a_batch_or_size_that_the_plan_was_not_built_for_is_refused(options, word, bundle_copy):
     write_plans(bundle_copy)
     bundle = open_bundle(str(bundle_copy))
-    request = replace(request_of(bundle), batch_size=9)
+    with pytest.raises(RequestError, match="--batch") as caught:
+        TensorRTBackend(bundle, request_of(bundle, **options), make_api())
+    assert word in str(caught.value)
+
+
+def test_a_shape_that_the_plan_itself_refuses_is_an_error(bundle_copy):
+    """Where plan.json promises more than the plan holds."""
+    write_plans(bundle_copy, batch_sizes=[1, 64])
+    bundle = open_bundle(str(bundle_copy))
+    request = request_of(bundle, batch_size=9)
     with pytest.raises(CytosynthError, match="--batch-size"):
-        Pipeline(bundle, "cyt_mast", request, TensorRTBackend(bundle, ("cyt_mast",), make_api()))
+        Pipeline(bundle, "cyt_mast", request, TensorRTBackend(bundle, request, make_api()))
+
+
+def test_a_free_prompt_needs_no_plan(bundle_copy):
+    write_plans(bundle_copy)
+    bundle = open_bundle(str(bundle_copy))
+    request = request_of(bundle, prompt="cyt nep mast")
+    with Pipeline(bundle, "cyt_mast", request, TensorRTBackend(bundle, request, make_api())) as pipeline:
+        assert np.isfinite(pipeline.generate_latents(SEEDS)).all()
 
 
 def test_a_cuda_error_is_named(bundle_copy):
@@ -165,5 +190,6 @@ def test_a_cuda_error_is_named(bundle_copy):
     api = make_api()
     api.cudart.cudaMalloc = lambda size: (2, None)
     bundle = open_bundle(str(bundle_copy))
+    request = request_of(bundle)
     with pytest.raises(CytosynthError, match="cudaMalloc"):
-        Pipeline(bundle, "cyt_mast", request_of(bundle), TensorRTBackend(bundle, ("cyt_mast",), api))
+        Pipeline(bundle, "cyt_mast", request, TensorRTBackend(bundle, request, api))

@@ -255,3 +255,61 @@ print("heard", len(heard))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stdout) == (0, "heard 3\n"), done.stderr
+
+
+def test_overwrite_leaves_numbered_files_that_are_not_the_runs(command, tiny_bundle, tmp_path):
+    out = tmp_path / "out"
+    arguments = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--n", 2, "--steps", 1, "--out", out]
+    shards = ["--format", "webdataset"]
+    assert command("engine", "generate", *arguments, *shards).returncode == 0
+    foreign = ["holiday/IMG-20240101.png", "real/20240101.png", "backup-20240101.tar"]
+    for name in foreign:
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text("mine")
+    assert command("engine", "generate", *arguments, "--overwrite").returncode == 0
+    assert {name for name in foreign if (out / name).read_text() == "mine"} == set(foreign)
+    assert not (out / "bundle-000000.tar").exists()
+    assert len(list((out / "cyt_mast").glob("*.png"))) == 2
+
+
+def test_a_second_process_is_kept_out_of_the_folder(command, tiny_bundle, tmp_path):
+    first = start(long_run(tiny_bundle, tmp_path / "out"))
+    wait_for_pictures(tmp_path / "out", 1)
+    second = command(*long_run(tiny_bundle, tmp_path / "out"))
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == 0, errors
+    assert second.returncode == 2
+    assert "another process" in second.stderr
+
+
+@pytest.mark.parametrize("left", [["run.json.part"], ["run.json.part", "metadata.jsonl.part"]])
+def test_a_folder_of_a_run_killed_at_its_start_is_free(left, command, tiny_bundle, tmp_path):
+    for name in left:
+        (tmp_path / name).write_text("{")
+    arguments = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--n", 1, "--steps", 1, "--out", tmp_path]
+    assert command("engine", "generate", *arguments).returncode == 0
+
+
+def test_a_torn_record_of_failures_is_mended(tiny_bundle, tmp_path, monkeypatch):
+    def spoil_first(images, finite, call):
+        finite[0] = False
+
+    stubborn = functools.partial(rescue.Rescue, open_cpu=lambda bundle, request: Poisoned(spoil_first))
+    monkeypatch.setattr(run, "Rescue", stubborn)
+    out = tmp_path / "out"
+    poisoned_run(tiny_bundle, out)
+    whole = (out / "failed.jsonl").read_text()
+    (out / "failed.jsonl").write_text(whole + '{"chunk": 2, "cl')
+    assert poisoned_run(tiny_bundle, out).failed == 1
+    assert (out / "failed.jsonl").read_text() == whole
+    (out / "failed.jsonl").write_text("nonsense\n")
+    with pytest.raises(CytosynthError, match="failed"):
+        poisoned_run(tiny_bundle, out)
+
+
+def test_a_picture_that_was_taken_away_does_not_fail_a_finished_run(command, tiny_bundle, tmp_path):
+    arguments = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--n", 3, "--steps", 1, "--out", tmp_path / "out"]
+    assert command("engine", "generate", *arguments).returncode == 0
+    (tmp_path / "out/cyt_mast/000001.png").unlink()
+    assert command("engine", "generate", *arguments).returncode == 0
+    assert (tmp_path / "out/sheet.png").exists()

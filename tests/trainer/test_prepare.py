@@ -100,3 +100,48 @@ def test_a_folder_that_holds_something_is_left_alone(command, photographs, tmp_p
     (tmp_path / "out/mine.txt").write_text("mine")
     assert command("trainer", "prepare", photographs, tmp_path / "out").returncode == 2
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def test_pictures_that_differ_only_in_their_suffix_are_both_kept(command, photographs, tmp_path):
+    with Image.open(photographs / "cyt_mast/picture0.png") as picture:
+        picture.save(photographs / "cyt_mast/picture0.jpg")
+    assert command("trainer", "prepare", photographs / "cyt_mast", tmp_path / "out", "--size", 32).returncode == 0
+    assert len(list((tmp_path / "out/cyt_mast").iterdir())) == 4
+
+
+def empty_class(folder):
+    (folder / "cyt_empty").mkdir()
+
+
+def loose_picture(folder):
+    (folder / "cyt_mast/picture0.png").rename(folder / "picture0.png")
+
+
+def strange_name(folder):
+    (folder / "cyt_mast").rename(folder / "my cells")
+
+
+def deep_greyscale(folder):
+    Image.fromarray(np.full((64, 64), 40_000, np.uint16)).save(folder / "cyt_mast/deep.png")
+
+
+@pytest.mark.parametrize("damage", [empty_class, loose_picture, strange_name, deep_greyscale])
+def test_what_would_be_dropped_or_distorted_is_refused(damage, command, photographs, tmp_path):
+    damage(photographs)
+    done = command("trainer", "prepare", photographs, tmp_path / "out", "--size", 32)
+    assert done.returncode == 2, done.stderr
+    assert "mend:" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_is_turned_as_its_camera_says(command, tmp_path):
+    (tmp_path / "in/c").mkdir(parents=True)
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[:32] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(pixels).save(tmp_path / "in/c/a.png", exif=exif)
+    assert command("trainer", "prepare", tmp_path / "in", tmp_path / "out", "--size", 32).returncode == 0
+    with Image.open(tmp_path / "out/c/a_png_0.png") as picture:
+        turned = np.asarray(picture)
+    assert turned[:8].max() < 10 < 245 < turned[-8:].min()

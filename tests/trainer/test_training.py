@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -70,9 +71,9 @@ def test_layer_structures():
 
 def test_a_saved_hypernetwork_comes_back(tmp_path):
     saved = strong_hypernetwork()
-    save_hypernetwork(tmp_path / "h.safetensors", saved, RECORD)
-    found, record = load_hypernetwork(tmp_path / "h.safetensors")
-    assert record == RECORD
+    save_hypernetwork(tmp_path / "h.safetensors", saved, RECORD, "a" * 64)
+    found, record, base_sha256 = load_hypernetwork(tmp_path / "h.safetensors")
+    assert (record, base_sha256) == (RECORD, "a" * 64)
     assert found.state_dict().keys() == saved.state_dict().keys()
     for name, tensor in saved.state_dict().items():
         torch.testing.assert_close(found.state_dict()[name], tensor, rtol=0, atol=0)
@@ -108,7 +109,7 @@ def test_a_run_that_was_cut_off_ends_where_the_whole_run_ends(tmp_path):
             x = torch.randn(settings.batch_size, 3, generator=generator)
             return (model(x) - x.sum(1, keepdim=True)).pow(2).mean()
 
-        record = run_loop("line", model, loss_of, settings, folder, checkpoint_every_s=0)
+        record = run_loop("line", model, loss_of, settings, folder, subject="x", checkpoint_every_s=0)
         return model.state_dict(), record
 
     whole, record = train(tmp_path / "whole")
@@ -119,8 +120,12 @@ def test_a_run_that_was_cut_off_ends_where_the_whole_run_ends(tmp_path):
         torch.testing.assert_close(continued[name], tensor, rtol=0, atol=0)
     assert (tmp_path / "cut/line.csv").read_text() == (tmp_path / "whole/line.csv").read_text()
     assert record["loss_last"] < record["loss_first"]
-    with pytest.raises(RequestError, match="checkpoint"):
-        run_loop("line", torch.nn.Linear(3, 1), lambda *_: None, LoopSettings(9, 4, 0.01), tmp_path / "whole")
+    for other, subject in ((LoopSettings(9, 4, 0.01), "x"), (settings, "y")):
+        with pytest.raises(RequestError, match="checkpoint"):
+            run_loop("line", torch.nn.Linear(3, 1), lambda *_: None, other, tmp_path / "whole", subject=subject)
+    (tmp_path / "whole/line.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(RequestError, match="unreadable"):
+        run_loop("line", torch.nn.Linear(3, 1), lambda *_: None, settings, tmp_path / "whole", subject="x")
 
 
 def test_class_names_are_single_tokens_and_any_text_is_tokenised(base):
@@ -145,6 +150,15 @@ WRONG = {
     "no base": (["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/prepared"], "no model_index.json"),
     "no pictures": (["trainer", "fit", "{path}/hypernetworks/checkpoints", "--base", "{path}/base"], "no picture"),
     "no steps": (["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--steps", "0"], "0 steps"),
+    "class": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--class", "../x"],
+        "letters, digits",
+    ),
+    "licence": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--licence", " "],
+        "class record's licence",
+    ),
+    "size": (["trainer", "fit", "{path}/other_size", "--base", "{path}/base"], "48 x 48 pixels"),
     "origin": (["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--origin", "x"], "--origin"),
 }
 
@@ -152,8 +166,70 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_requests_to_fit_exit_2(case, command, whole_path, tmp_path):
     arguments, word = WRONG[case]
+    if case == "size":
+        source = whole_path / "phantom/pictures/cyt_mast"
+        assert command("trainer", "prepare", source, tmp_path / "other", "--size", 48).returncode == 0
+        arguments = ["trainer", "fit", f"{tmp_path}/other/cyt_mast", "--base", "{path}/base"]
     done = command(*(argument.format(path=whole_path) for argument in arguments), "--out", tmp_path / "out")
     assert done.returncode == 2, done.stderr
     assert word in done.stderr
     assert "mend:" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_fit_on_other_data_does_not_take_the_old_checkpoint(command, whole_path, tmp_path):
+    fit = ["trainer", "fit", "--base", whole_path / "base", "--out", tmp_path, "--class", "x", "--steps", 1]
+    fit += ["--batch-size", 2]
+    assert command(*fit, whole_path / "prepared/cyt_mast").returncode == 0
+    before = (tmp_path / "x.safetensors").read_bytes()
+    assert json.loads((tmp_path / "x.json").read_text())["record"]["pictures"] == 24
+    for other in ([whole_path / "prepared/cyt_nep_mast"], [whole_path / "prepared/cyt_mast", "--attribution", "A. B."]):
+        done = command(*fit, *other)
+        assert done.returncode == 2
+        assert "checkpoint" in done.stderr
+    assert (tmp_path / "x.safetensors").read_bytes() == before
+
+
+def test_a_merge_into_another_base_is_refused(command, whole_path, tmp_path):
+    other = shutil.copytree(whole_path / "merged/cyt_nep_mast", tmp_path / "other")
+    file = whole_path / "hypernetworks/cyt_mast.safetensors"
+    done = command("trainer", "merge", file, tmp_path / "out", "--base", other)
+    assert done.returncode == 2
+    assert "SHA-256" in done.stderr
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "file").write_text("mine")
+    done = command("trainer", "merge", file, tmp_path / "file", "--base", whole_path / "base")
+    assert done.returncode == 2
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("extra", [["--preset", "small"], ["--preset", "huge"], ["--seed", "-1"]])
+def test_wrong_requests_to_pretrain_exit_2(extra, command, whole_path, tmp_path):
+    """32 pixels divide by 32, so the first case is made wrong by the size of its pictures."""
+    data = whole_path / "prepared"
+    if extra == ["--preset", "small"]:
+        source = whole_path / "phantom/pictures/cyt_mast"
+        assert command("trainer", "prepare", source, tmp_path / "other", "--size", 48).returncode == 0
+        data = tmp_path / "other"
+    done = command("trainer", "pretrain", data, "--out", tmp_path / "base", *extra)
+    assert done.returncode == 2, done.stderr
+    assert "mend:" in done.stderr
+    assert not (tmp_path / "base").exists()
+
+
+def test_pretrain_leaves_a_foreign_folder_alone(command, whole_path, tmp_path):
+    (tmp_path / "record.json").write_text("mine")
+    done = command("trainer", "pretrain", whole_path / "prepared", "--out", tmp_path, "--preset", "tiny")
+    assert done.returncode == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_damaged_base_is_refused(command, whole_path, tmp_path):
+    base = shutil.copytree(whole_path / "base", tmp_path / "base")
+    weights = base / "unet/diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    done = command(
+        "trainer", "fit", whole_path / "prepared/cyt_mast", "--base", base, "--out", tmp_path / "out", "--steps", 1
+    )
+    assert done.returncode == 2, done.stderr
+    assert "cannot be read" in done.stderr

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # The recipe of the embedded bundle engine/bundles/cells, through the public command lines alone.
 #
-#   trainer/recipes/cells.sh PICTURES WORK        (or: make bundle PICTURES=... )
+#   trainer/recipes/cells.sh PICTURES WORK        (or: make bundle PICTURES=...)
 #
-# PICTURES holds pretrain/<class>/*.jpg and fewshot/<class>/*.jpg of the blood cells of Acevedo et al. (2020).
-# WORK keeps every stage; a stage whose folder stands is not done again, and trainings continue where they were.
+# PICTURES holds pretrain/<class>/*.jpg of the blood cells of Acevedo et al. (2020). WORK keeps every stage: one whose
+# last file stands is not done again, and trainings continue where they were. WORK/cells is the bundle with its record;
+# it goes to engine/bundles/cells by hand, when it is better than what is there.
 set -euo pipefail
 pictures=$1 work=$2
 python=${PYTHON:-python}
@@ -12,36 +13,45 @@ mkdir -p "$work"
 
 attribution='Acevedo, Merino, Alférez, Molina, Boldú, Rodellar (2020), A dataset of microscopic peripheral blood cell images for development of automatic recognition systems, Data in Brief 30:105474; pictures were cropped and resized'
 
-once() { # once FOLDER COMMAND...: run the command unless its folder stands
-    [ -e "$1" ] || "${@:2}"
+once() { # once FILE FOLDER COMMAND...: run the command unless the last file that it writes stands; FOLDER is its own
+    [ -e "$2/$1" ] || { rm -rf "$2"; "${@:3}"; }
+}
+
+phantoms() { # phantoms CLASS COUNT SEED
+    once phantom.json "$work/phantom-$1" \
+        "$python" -m trainer phantom "$work/phantom-$1" --class "$1" --n "$2" --seed "$3"
+}
+
+prepared() { # prepared IN OUT [OPTION...]: sources.jsonl is written along, so a copy under its last name says "done"
+    [ -e "$2.done" ] || { rm -rf "$2"; "$python" -m trainer prepare "$1" "$2" --size 128 "${@:3}"; touch "$2.done"; }
 }
 
 # The base sees six classes of photographs and phantoms of a general kind, never the classes' own phantom settings.
-once "$work/phantom-general" "$python" -m trainer phantom "$work/phantom-general" --class cytology --n 600 --seed 100000
-once "$work/real" "$python" -m trainer prepare "$pictures/pretrain" "$work/real" --size 128 --crop 0.7
-once "$work/general" "$python" -m trainer prepare "$work/phantom-general/pictures" "$work/general" --size 128
-once "$work/base/model_index.json" "$python" -m trainer pretrain "$work/real" "$work/general" --out "$work/base" \
-    --vae-steps 3600 --unet-steps 5500
+phantoms cytology 600 100000
+prepared "$pictures/pretrain" "$work/real" --crop 0.7
+prepared "$work/phantom-cytology/pictures" "$work/general"
+[ -e "$work/base/record.json" ] ||
+    "$python" -m trainer pretrain "$work/real" "$work/general" --out "$work/base" --vae-steps 3600 --unet-steps 5500
 
-fit() { # fit CLASS PREPARED SOURCES ORIGIN LICENCE ATTRIBUTION [OPTION...]
-    once "$work/hypernetworks/$1.safetensors" "$python" -m trainer fit "$2" --class "$1" --base "$work/base" \
-        --out "$work/hypernetworks" --pictures "$3" --origin "$4" --licence "$5" --attribution "$6" "${@:7}"
-    once "$work/merged/$1" "$python" -m trainer merge "$work/hypernetworks/$1.safetensors" "$work/merged/$1" \
-        --base "$work/base"
+fit() { # fit CLASS PREPARED ORIGIN LICENCE ATTRIBUTION [OPTION...]
+    [ -e "$work/hypernetworks/$1.json" ] ||
+        "$python" -m trainer fit "$2" --class "$1" --base "$work/base" --out "$work/hypernetworks" \
+            --origin "$3" --licence "$4" --attribution "$5" "${@:6}"
+    once class.json "$work/merged/$1" \
+        "$python" -m trainer merge "$work/hypernetworks/$1.safetensors" "$work/merged/$1" --base "$work/base"
     merged+=("$work/merged/$1")
 }
 
 merged=()
 for class in lymphocyte neutrophil; do
-    fit "$class" "$work/real/$class" 600 photographs 'CC BY 4.0' "$attribution" --steps 300
+    fit "$class" "$work/real/$class" photographs 'CC BY 4.0' "$attribution" --steps 300
 done
 
 # The thesis's four classes are not public; their stand-ins have its numbers of pictures, 100 each after augmentation.
 while read -r class count; do
-    once "$work/phantom-$class" "$python" -m trainer phantom "$work/phantom-$class" --class "$class" --n "$count"
-    once "$work/prepared-$class" "$python" -m trainer prepare "$work/phantom-$class/pictures" "$work/prepared-$class" \
-        --size 128 --n 100
-    fit "$class" "$work/prepared-$class/$class" "$count" phantom 'Apache-2.0' 'drawn by the phantom of cytosynth' \
+    phantoms "$class" "$count" 0
+    prepared "$work/phantom-$class/pictures" "$work/prepared-$class" --n 100
+    fit "$class" "$work/prepared-$class/$class" phantom 'Apache-2.0' 'drawn by the phantom of cytosynth' \
         --prompt cytology --steps 400
 done <<'CLASSES'
 cyt_kist_mast 12
@@ -50,6 +60,16 @@ cyt_nep_fib_mast 31
 cyt_nep_mast 14
 CLASSES
 
+rm -rf "$work/cells"
 "$python" -m exporter onnx "${merged[@]}" --out "$work/cells" --name cells --steps 20 --guidance-scale 2 --batch-size 8 \
-    --base "a small latent-diffusion base of cytosynth, trained on 3,600 blood cells ($attribution; CC BY 4.0) and 600 phantoms"
+    --base "a small latent-diffusion base of cytosynth, trained on 3,600 photographs of blood cells ($attribution; CC BY 4.0) and 600 phantoms"
 "$python" -m engine verify "$work/cells"
+"$python" -c '
+import json, pathlib, sys
+work = pathlib.Path(sys.argv[1])
+read = lambda path: json.loads(path.read_text())
+record = {"recipe": "trainer/recipes/cells.sh", "base": read(work / "base/record.json")}
+record["hypernetworks"] = {path.stem: read(path) for path in sorted((work / "hypernetworks").glob("*.json"))}
+(work / "cells/record.json").write_text(json.dumps(record, indent=1) + "\n")
+' "$work"
+echo "The bundle and its record are in $work/cells."
