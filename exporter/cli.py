@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 import warnings
@@ -119,8 +118,6 @@ def main() -> None:
     """Run the command line; wrong requests exit 2, failures exit 1."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    # torch's exporter warns of operators of packages that are not needed here.
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     warnings.simplefilter("ignore", FutureWarning)
     warnings.simplefilter("ignore", UserWarning)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import logging
 from contextlib import redirect_stdout
 from typing import Any, TypeVar
 
@@ -183,6 +184,8 @@ def _export(
     input_names: list[str],
     output_names: list[str],
 ) -> onnx.ModelProto:
+    # It warns of operators of packages that are not needed here; importing torch sets this level anew.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     # The exporter prints its progress to stdout, which belongs to our own output.
     with torch.no_grad(), redirect_stdout(io.StringIO()):
         program = torch.onnx.export(

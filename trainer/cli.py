@@ -138,7 +138,6 @@ def fit(
     from trainer.bases import prompt_of
     from trainer.hypernet import ORIGINS, ClassRecord, parse_structure
     from trainer.loop import LoopSettings
-    from trainer.pictures import find_pictures
     from trainer.prepare import count_sources
 
     name = class_name or data.resolve().name
@@ -146,10 +145,8 @@ def fit(
         raise RequestError(
             "--origin", found=origin, expected=f"one of {', '.join(ORIGINS)}", mend="choose one of these"
         )
-    if pictures is None:
-        find_pictures(data)
-        pictures = count_sources(data.resolve())
-    record = ClassRecord(name, prompt or prompt_of(name), origin, pictures, licence, attribution)
+    count = count_sources(data) if pictures is None else pictures
+    record = ClassRecord(name, prompt or prompt_of(name), origin, count, licence, attribution)
     with _bar() as progress:
         room.fit(
             base,

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from engine.errors import RequestError
-from engine.pictures import pictures_in, read_picture
+from engine.pictures import read_picture
 from trainer.augment import augment
 from trainer.folders import expect_new_folder
 from trainer.pictures import centre_square, find_pictures
@@ -65,13 +65,18 @@ def prepare(
 
 
 def count_sources(folder: Path) -> int:
-    """How many pictures those of a folder were made of: what `prepare` recorded beside it, else the pictures there."""
-    pictures = {path.name for path in pictures_in(folder)}
-    record = folder.parent / SOURCES
-    if not record.is_file():
-        return len(pictures)
-    rows = [json.loads(line) for line in record.read_text().splitlines()]
-    return len({row["source"] for row in rows if row["file_name"] in {f"{folder.name}/{name}" for name in pictures}})
+    """How many pictures those of a folder were made of: what `prepare` recorded beside them, else the pictures there.
+
+    Raises RequestError where there is none.
+    """
+    total = 0
+    for paths in find_pictures(folder).values():
+        here = paths[0].resolve().parent
+        record = here.parent / SOURCES
+        names = {f"{here.name}/{path.name}" for path in paths}
+        rows = [json.loads(line) for line in record.read_text().splitlines()] if record.is_file() else []
+        total += len({row["source"] for row in rows if row["file_name"] in names}) or len(paths)
+    return total
 
 
 def _check(out: Path, size: int, crop: float, n: int | None, seed: int) -> None:
