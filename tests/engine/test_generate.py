@@ -245,6 +245,7 @@ def test_info_verify_and_sheet(finished, command, tiny_bundle):
         "pictures": 24,
         "licence": "CC0",
         "attribution": "drawn by cytosynth",
+        "base": "not stated",
     }
     assert "no patient data" in command("engine", "info", tiny_bundle).stdout
     assert json.loads(command("engine", "verify", tiny_bundle, "--json").stdout)["ok"] is True
