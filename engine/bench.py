@@ -20,7 +20,7 @@ from engine.pipeline import Pipeline, plan_of
 from engine.provenance import describe, own_version
 from engine.request import GenerateRequest
 
-__all__ = ["Measured", "bench"]
+__all__ = ["Measured", "bench", "processor_name"]
 
 
 @dataclass
@@ -128,7 +128,7 @@ def bench(bundle: Bundle, requests: Sequence[GenerateRequest], *, rounds: int = 
         for pipeline, _, _ in opened:
             pipeline.close()
     return {
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.platform()},
+        "machine": {"processor": processor_name(), "cores": os.cpu_count(), "system": platform.platform()},
         "versions": {"cytosynth": own_version(), **{timed.name: timed.version for _, timed, _ in opened}},
         "bundle_sha256": bundle.sha256,
         "request": replace(requests[0], backend="", precision="", batch_size=0).as_json(),
@@ -168,11 +168,14 @@ def _round(
         result.graphs_ms.append(round(backend.clock[0] * 1000, 3))
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """The processor, its family and model."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    facts: Mapping[str, str] = dict(line.split("\t: ", 1) for line in lines if "\t: " in line)
+    facts: Mapping[str, str] = {
+        name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }
     name = facts.get("model name", platform.machine())
-    return f"{name}, family {facts.get('cpu family', '?')}, model {facts.get('model', '?')}".replace("\t", "")
+    return f"{name}, family {facts.get('cpu family', '?')}, model {facts.get('model', '?')}"

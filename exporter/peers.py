@@ -15,6 +15,7 @@ from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from numpy.typing import NDArray
 
 from engine.backends.select import open_backend
+from engine.bench import processor_name
 from engine.bundle import Bundle
 from engine.errors import CytosynthError
 from engine.formats import encode_png
@@ -91,6 +92,7 @@ def compare_speed(
                 seconds[name].append(round(time.perf_counter() - began, 4))
     best = min(float(np.median(seconds[name])) for name in peers)
     return {
+        "machine": processor_name(),
         "class": class_name,
         "batch_size": batch_size,
         "steps": steps,
