@@ -31,7 +31,11 @@ def measure_batch_size(bundle: Bundle, request: GenerateRequest) -> tuple[int, s
             latents = pipeline.generate_latents(seeds)
             denoised = time.perf_counter()
             pipeline.decode(latents)
-            seconds = (denoised - began) / STEPS * request.num_inference_steps + time.perf_counter() - denoised
+            seconds = (
+                (denoised - began) / short.num_inference_steps * request.num_inference_steps
+                + time.perf_counter()
+                - denoised
+            )
         rates[size] = size / seconds
     best = max(rates, key=lambda size: rates[size])
     measured = ", ".join(f"{size}: {rate:.2f}" for size, rate in rates.items())

@@ -150,12 +150,19 @@ def test_bad_pictures_are_made_again_in_float32_and_say_so(tiny_bundle, tmp_path
         assert json.loads(picture.text["cytosynth"])["rescued"] == rescued[6]
 
 
-def test_a_seed_that_stays_bad_is_recorded_and_the_run_goes_on(tiny_bundle, tmp_path, monkeypatch):
+@pytest.fixture
+def stubborn_rescue(monkeypatch):
+    """A rescue whose first picture of every chunk stays bad."""
+
     def spoil_first(images, finite, call):
         finite[0] = False
 
     stubborn = functools.partial(rescue.Rescue, open_cpu=lambda bundle, request: Poisoned(spoil_first))
     monkeypatch.setattr(run, "Rescue", stubborn)
+
+
+@pytest.mark.usefixtures("stubborn_rescue")
+def test_a_seed_that_stays_bad_is_recorded_and_the_run_goes_on(tiny_bundle, tmp_path):
     out = tmp_path / "out"
     result = poisoned_run(tiny_bundle, out)
     assert (result.made, result.total, result.failed) == (10, 10, 1)
@@ -290,12 +297,8 @@ def test_a_folder_of_a_run_killed_at_its_start_is_free(left, command, tiny_bundl
     assert command("engine", "generate", *arguments).returncode == 0
 
 
-def test_a_torn_record_of_failures_is_mended(tiny_bundle, tmp_path, monkeypatch):
-    def spoil_first(images, finite, call):
-        finite[0] = False
-
-    stubborn = functools.partial(rescue.Rescue, open_cpu=lambda bundle, request: Poisoned(spoil_first))
-    monkeypatch.setattr(run, "Rescue", stubborn)
+@pytest.mark.usefixtures("stubborn_rescue")
+def test_a_torn_record_of_failures_is_mended(tiny_bundle, tmp_path):
     out = tmp_path / "out"
     poisoned_run(tiny_bundle, out)
     whole = (out / "failed.jsonl").read_text()
