@@ -260,7 +260,9 @@ def png_info(
     print(printable(found.parameters), end="\n\n")
     for name, value in found.description.items():
         print(printable(f"{name}: {value}"))
-    print(f"\nThis command makes it again:\n{printable(found.command)}")
+    bundle_hash = found.description.get("bundle_sha256", "unknown")
+    print(printable(f"\nThis command makes it again, --bundle naming the one of SHA-256 {bundle_hash}:"))
+    print(printable(found.command))
 
 
 def main() -> None:

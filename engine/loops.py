@@ -243,5 +243,6 @@ class DeviceLoop:
 
     def close(self) -> None:
         """See Loop."""
+        self._replay = None
         for context in (*self._unets.values(), self._step):
             context.close()

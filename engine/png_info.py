@@ -53,7 +53,7 @@ class PngDescription:
         interval = self.description.get("guidance_interval")
         if isinstance(interval, list) and len(interval) == 2:
             words += ["--guidance-interval", *map(str, interval)]
-        if self.description.get("negative_prompt"):
+        if self.description.get("negative_prompt") is not None:
             words += ["--negative-prompt", str(self.description["negative_prompt"])]
         if self.description.get("prompt_given") is True:
             words += ["--prompt", str(self.description.get("prompt", ""))]

@@ -52,7 +52,7 @@ def describe(bundle: Bundle, request: GenerateRequest, class_name: str, plan_sha
         "class": class_name,
         "prompt": entry.prompt if request.prompt is None else request.prompt,
         "prompt_given": request.prompt is not None,
-        "negative_prompt": request.negative_prompt or "",
+        "negative_prompt": request.negative_prompt,
         "sampler": request.sampler,
         "schedule": request.schedule,
         "steps": request.num_inference_steps,

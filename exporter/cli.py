@@ -87,6 +87,7 @@ def bench(
     guidance_scale: Annotated[float, typer.Option(help="For all alike.")] = 7.0,
     steps: Annotated[int, typer.Option(help="DPM++ 2M steps on Karras sigmas.")] = 20,
     rounds: Annotated[int, typer.Option(help="Rounds, interleaved.")] = 5,
+    compiled: Annotated[bool, typer.Option(help="Also diffusers under torch.compile; needs a C++ compiler.")] = True,
     record: Annotated[Path | None, typer.Option(help="Write the record with the raw seconds to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")] = False,
 ) -> None:
@@ -99,7 +100,13 @@ def bench(
     if record is not None:
         expect_folder_of(record)
     found = compare_speed(
-        open_bundle(bundle), merged, batch_size=batch_size, guidance_scale=guidance_scale, steps=steps, rounds=rounds
+        open_bundle(bundle),
+        merged,
+        batch_size=batch_size,
+        guidance_scale=guidance_scale,
+        steps=steps,
+        rounds=rounds,
+        compiled=compiled,
     )
     if record is not None:
         record.write_text(json.dumps(found, indent=1) + "\n")

@@ -34,10 +34,18 @@ Run = Callable[[list[int], Path], NDArray[np.uint8]]
 
 
 def compare_speed(
-    bundle: Bundle, merged_folder: Path, *, batch_size: int, guidance_scale: float, steps: int, rounds: int
+    bundle: Bundle,
+    merged_folder: Path,
+    *,
+    batch_size: int,
+    guidance_scale: float,
+    steps: int,
+    rounds: int,
+    compiled: bool = True,
 ) -> dict[str, Any]:
-    """Pictures a second, decoding and PNG files included, of the engine and of diffusers in float32, bfloat16 and
-    compiled. The order of every round is turned by one, after a warm-up round that also compares the pictures.
+    """Pictures a second, decoding and PNG files included, of the engine and of diffusers in float32 and bfloat16,
+    eager and, unless `compiled` is False, compiled. The order of every round is turned by one, after a warm-up round
+    that also compares the pictures.
 
     Returns a record with the raw seconds. Raises CytosynthError where a peer's pictures differ too much.
     """
@@ -62,13 +70,11 @@ def compare_speed(
         "engine auto": _engine(bundle, request("auto")),
     }
     peers = {
-        f"diffusers {name}": _diffusers(merged_folder, bundle.manifest, prompt, request("f32"), dtype, compiled)
-        for name, dtype, compiled in (
-            ("float32", torch.float32, False),
-            ("bfloat16", torch.bfloat16, False),
-            ("float32 compiled", torch.float32, True),
-            ("bfloat16 compiled", torch.bfloat16, True),
+        f"diffusers {name}{' compiled' if mode else ''}": _diffusers(
+            merged_folder, bundle.manifest, prompt, request("f32"), dtype, mode
         )
+        for mode in ((False, True) if compiled else (False,))
+        for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
     }
     runs: dict[str, Run] = {**engines, **peers}
     seeds = list(range(batch_size))

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +112,8 @@ class TensorRTDevice:
         self.stream = api.cuda("cudaStreamCreate")
         self._logger = api.trt.Logger(api.trt.Logger.WARNING)
         self._runtime = api.trt.Runtime(self._logger)
+        # An engine holds its weights on the GPU: one for all contexts of a graph, and gone with the last of them.
+        self._engines: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
     def allocate(self, shape: tuple[int, ...], dtype: Any = np.float32) -> CudaBuffer:
         """See engine.backends.base.Device."""
@@ -118,22 +121,28 @@ class TensorRTDevice:
 
     def open_context(self, path: Path, inputs: Signature, outputs: Mapping[str, Any]) -> TensorRTContext:
         """See engine.backends.base.Device."""
-        plan = self._plans.open(path.name)
-        engine = self._runtime.deserialize_cuda_engine(plan)
-        if engine is None:
-            raise CytosynthError(
-                f"The plan of {path.name} in {self._plans.folder}",
-                found="TensorRT cannot read it",
-                expected=f"a plan of {self._api.version}",
-                mend="build it again with `python -m exporter tensorrt`",
-            )
+        engine = self._engine(path)
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         is_input = {name: engine.get_tensor_mode(name) == self._api.trt.TensorIOMode.INPUT for name in names}
         check_signature(path, "inputs", {name for name in names if is_input[name]}, set(inputs))
         check_signature(path, "outputs", {name for name in names if not is_input[name]}, set(outputs))
         return TensorRTContext(self, self._api, engine, path.name, inputs, cache_folder("tensorrt-rtx"))
 
-    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+    def _engine(self, path: Path) -> Any:
+        engine = self._engines.get(path.name)
+        if engine is None:
+            engine = self._runtime.deserialize_cuda_engine(self._plans.open(path.name))
+            if engine is None:
+                raise CytosynthError(
+                    f"The plan of {path.name} in {self._plans.folder}",
+                    found="TensorRT cannot read it",
+                    expected=f"a plan of {self._api.version}",
+                    mend="build it again with `python -m exporter tensorrt`",
+                )
+            self._engines[path.name] = engine
+        return engine
+
+    def capture(self, work: Callable[[], None]) -> CudaGraph:
         """A CUDA graph of everything that `work` starts on the stream."""
         api = self._api
         mode = api.cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
@@ -142,12 +151,25 @@ class TensorRTDevice:
             work()
         finally:
             graph = api.cuda("cudaStreamEndCapture", self.stream)
-        executable = api.cuda("cudaGraphInstantiate", graph, 0)
+        return CudaGraph(api, self.stream, graph)
 
-        def replay() -> None:
-            api.cuda("cudaGraphLaunch", executable, self.stream)
+    def __del__(self) -> None:
+        self._api.cuda("cudaStreamDestroy", self.stream)
 
-        return replay
+
+class CudaGraph:
+    """What a stream was given while it was captured, to be launched as one."""
+
+    def __init__(self, api: TensorRTApi, stream: Any, graph: Any) -> None:
+        self._api, self._stream, self._graph = api, stream, graph
+        self._executable = api.cuda("cudaGraphInstantiate", graph, 0)
+
+    def __call__(self) -> None:
+        self._api.cuda("cudaGraphLaunch", self._executable, self._stream)
+
+    def __del__(self) -> None:
+        self._api.cuda("cudaGraphExecDestroy", self._executable)
+        self._api.cuda("cudaGraphDestroy", self._graph)
 
 
 class CudaBuffer:

@@ -26,7 +26,7 @@ class Cuda:
     cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)  # noqa: N815
 
     def __init__(self):
-        self.memory, self.log, self.captured, self.replays = {}, [], None, 0
+        self.memory, self.log, self.captured, self.replays, self.live = {}, [], None, 0, 0
 
     def submit(self, work):
         """Work on the stream: recorded while a graph is captured, done otherwise."""
@@ -39,7 +39,12 @@ class Cuda:
         return 0, SimpleNamespace(major=8, minor=6)
 
     def cudaStreamCreate(self):  # noqa: N802
+        self.live += 1
         return 0, 7
+
+    def cudaStreamDestroy(self, stream):  # noqa: N802
+        self.live -= 1
+        return (0,)
 
     def cudaMalloc(self, size):  # noqa: N802
         # NumPy aligns to 16 bytes only; the runner promises 256.
@@ -75,7 +80,16 @@ class Cuda:
         return 0, graph
 
     def cudaGraphInstantiate(self, graph, flags):  # noqa: N802
+        self.live += 2
         return 0, graph
+
+    def cudaGraphExecDestroy(self, executable):  # noqa: N802
+        self.live -= 1
+        return (0,)
+
+    def cudaGraphDestroy(self, graph):  # noqa: N802
+        self.live -= 1
+        return (0,)
 
     def cudaGraphLaunch(self, graph, stream):  # noqa: N802
         self.replays += 1

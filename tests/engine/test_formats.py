@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 import string
+import subprocess
+import sys
 import tarfile
 
 import numpy as np
@@ -60,6 +63,28 @@ def test_shards_hold_the_pictures_of_the_folders(command, tiny_bundle, tmp_path)
     assert info["shard_lengths"] == [5, 5, 4]
     assert info["num_samples"] == 14
     assert (tmp_path / "shards/sheet.png").read_bytes() == (tmp_path / "folders/sheet.png").read_bytes()
+
+
+WEBDATASET_READER = """
+import hashlib, sys, webdataset
+shards = webdataset.WebDataset(sys.argv[1:], shardshuffle=False).decode("rgb8")
+for pixels, number, description in shards.to_tuple("png", "cls", "json"):
+    print(hashlib.sha256(pixels.tobytes()).hexdigest(), pixels.shape, number, description)
+"""
+
+
+def test_webdatasets_own_reader_takes_the_shards(command, tiny_bundle, tmp_path):
+    run(command, tiny_bundle, tmp_path, "--format", "webdataset", "--shard-pictures", 5)
+    # In a process of its own: the reader leaves files open.
+    reader = [sys.executable, "-c", WEBDATASET_READER, *sorted(tmp_path.glob("*.tar"))]
+    done = subprocess.run(reader, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    wanted = [
+        f"{hashlib.sha256(pixels.tobytes()).hexdigest()} {pixels.shape} {number} {description}"
+        for _, pixels, number, description in samples(tmp_path)
+    ]
+    assert len(wanted) == 14
+    assert done.stdout.splitlines() == wanted
 
 
 def make_shards(folder, done, stop):

@@ -3,8 +3,11 @@ with which batch, and what is refused."""
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -107,6 +110,26 @@ def test_steps_outside_the_interval_run_half_the_batch_and_fill_one_half(bundle_
         halves = 2 if i + 1 < len(scales) and scales[i + 1] != 1 else 1
         expected += [("step.onnx", 2)] * halves
     assert api.cudart.log == expected
+
+
+def test_nothing_stays_on_the_device_and_a_plan_is_read_once(bundle_copy):
+    write_plans(bundle_copy)
+    bundle = open_bundle(str(bundle_copy))
+    request = request_of(bundle, guidance_interval=(0.3, 8.0))
+    api = make_api()
+    read, deserialize = [], api.trt.Runtime(None).deserialize_cuda_engine
+    api.trt.Runtime = lambda logger: SimpleNamespace(
+        deserialize_cuda_engine=lambda plan: read.append(plan) or deserialize(plan)
+    )
+    with Pipeline(bundle, "cyt_mast", request, TensorRTBackend(bundle, request, api)) as pipeline:
+        for _ in range(2):
+            pipeline.decode(pipeline.generate_latents(SEEDS))
+        assert api.cudart.replays == 1
+    del pipeline
+    gc.collect()
+    assert (len(api.cudart.memory), api.cudart.live) == (0, 0)
+    # Guided and unguided steps are two contexts of one engine.
+    assert sorted(Path(plan.decode()).name for plan in read) == ["step.onnx", "unet.cyt_mast.onnx", "vae_decoder.onnx"]
 
 
 @pytest.mark.parametrize(

@@ -222,6 +222,23 @@ def test_a_really_full_disk(command, tiny_bundle, small_disk):
             picture.load()
 
 
+def test_a_read_only_folder_is_refused_and_left_as_it_is(command, tiny_bundle, small_disk):
+    out = small_disk / "out"
+    options = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--steps", 1, "--n", 3]
+    assert command("engine", "generate", *options, "--out", out).returncode == 0
+    (out / "cyt_mast/000002.png").unlink()
+    lines = (out / "metadata.jsonl").read_text().splitlines(keepends=True)
+    (out / "metadata.jsonl").write_text("".join(lines[:2]))
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    for folder in (out, small_disk / "new"):
+        done = command("engine", "generate", *options, "--out", folder)
+        assert done.returncode == 2, done.stderr
+        assert "not writable" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
 def test_one_run_in_two_halves_is_one_run(tiny_bundle, tmp_path, whole_run):
     """A run that stops after its first chunks and one that makes the rest equal one run."""
     bundle = open_bundle(str(tiny_bundle))
