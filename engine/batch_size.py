@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from engine.backends.select import open_backend
 from engine.bundle import Bundle
+from engine.errors import RequestError
 from engine.pipeline import Pipeline
 from engine.request import GenerateRequest
 
@@ -20,10 +21,15 @@ STEPS = 3
 def measure_batch_size(bundle: Bundle, request: GenerateRequest) -> tuple[int, str]:
     """The size with the most pictures a second over a few steps and a decode, and the figures in words."""
     bundle.verify_for(request.class_names)
-    backend = open_backend(bundle, request)
     rates: dict[int, float] = {}
+    refused: RequestError | None = None
     for size in sorted({max(1, round(factor * request.batch_size)) for factor in FACTORS}):
         short = replace(request, batch_size=size, num_inference_steps=min(STEPS, request.num_inference_steps))
+        try:
+            backend = open_backend(bundle, short)
+        except RequestError as error:  # TensorRT's plans may be built for smaller ones
+            refused = error
+            continue
         with Pipeline(bundle, request.class_names[0], short, backend) as pipeline:
             seeds = list(range(size))
             pipeline.decode(pipeline.generate_latents(seeds))
@@ -37,6 +43,9 @@ def measure_batch_size(bundle: Bundle, request: GenerateRequest) -> tuple[int, s
                 - denoised
             )
         rates[size] = size / seconds
+    if not rates:
+        assert refused is not None
+        raise refused
     best = max(rates, key=lambda size: rates[size])
     measured = ", ".join(f"{size}: {rate:.2f}" for size, rate in rates.items())
     return best, f"{best}, the fastest of {measured} pictures a second"

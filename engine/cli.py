@@ -61,7 +61,9 @@ def generate(
     ] = None,
     backend: Annotated[str, typer.Option(help=f"auto, {', '.join(BACKENDS)}.")] = AUTO,
     threads: Annotated[int, typer.Option(help="Processor threads; 0 lets the runtime choose.")] = 0,
-    precision: Annotated[str, typer.Option(help=f"One of {', '.join(PRECISIONS)}; f32 is exact.")] = "auto",
+    precision: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(PRECISIONS)}; f32 is exact; a continued run keeps its own.")
+    ] = None,
     file_format: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")] = FORMATS[0],
     shard_pictures: Annotated[
         int | None, typer.Option(help="Pictures of a webdataset shard; by default about 1 GB.")
@@ -97,7 +99,7 @@ def generate(
     )
     output = make_output(out, file_format, request.width, request.height, shard_pictures, overwrite=overwrite)
     # Runtimes are imported from here on, so that a wrong request costs nothing and needs none.
-    chosen_backend, why = choose_backend(backend, precision, opened)
+    chosen_backend, why = choose_backend(backend, request.precision, opened, request)
     request = replace(request, backend=chosen_backend)
     print(f"Backend: {why}.", file=sys.stderr)
     from engine import run
@@ -192,7 +194,10 @@ def doctor(as_json: JsonOption = False) -> None:
 def bench(
     bundle: BundleArgument = "cells",
     class_name: Annotated[str | None, typer.Option("--class", help="By default the first of the bundle.")] = None,
-    backend: Annotated[list[str] | None, typer.Option(help="By default every usable one; may be repeated.")] = None,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(help="By default every usable one but TensorRT, whose plans limit sizes; may be repeated."),
+    ] = None,
     precision: Annotated[list[str] | None, typer.Option(help="Of openvino; by default all; may be repeated.")] = None,
     batch_size: Annotated[str, typer.Option(help="Sizes, separated by commas.")] = "1,4,8",
     steps: Annotated[int | None, typer.Option(help="Sampling steps; by default the bundle's.")] = None,
@@ -205,7 +210,8 @@ def bench(
     """Measure what a picture costs here, stage by stage, on each backend and batch size."""
     opened = open_bundle(bundle)
     sizes = [_batch_size(size.strip(), None) for size in batch_size.split(",")]
-    backends = backend or [status.name for status in probe() if status.usable and status.name != "tensorrt"]
+    asked = backend or [status.name for status in probe() if status.usable and status.name != "tensorrt"]
+    backends = [choose_backend(name)[0] for name in asked]
     if rounds < 1:
         raise RequestError("--rounds", found=str(rounds), expected="at least 1", mend="change the value")
     if record is not None:
@@ -215,7 +221,7 @@ def bench(
             opened.manifest,
             class_names=[class_name or next(iter(opened.manifest.classes))],
             n=1,
-            backend=choose_backend(name, "auto", opened)[0],
+            backend=name,
             num_inference_steps=steps,
             guidance_scale=guidance_scale,
             batch_size=size,
@@ -315,6 +321,6 @@ def _report(bundle: Bundle, request: GenerateRequest, result: RunResult, as_json
         print(f"{result.failed} seeds gave no picture: see {result.folder / 'failed.jsonl'}.")
     print(f"Folder:        {result.folder}")
     if result.stopped:
-        print("Stopped before the end; every file is whole. The same command continues the run.")
+        print("Stopped before the end; every picture and shard is whole. The same command continues the run.")
     else:
         print(f"Contact sheet: {result.sheet}")

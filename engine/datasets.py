@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends.select import AUTO
-from engine.errors import RequestError
-from engine.library import ChunkMaker, Engine
+from engine.errors import CytosynthError, RequestError
+from engine.library import Batch, ChunkMaker, Engine, picture_failed
 
 __all__ = ["ChunkShuffle", "SyntheticCells"]
 
@@ -23,7 +23,8 @@ class SyntheticCells:
     A picture is (H, W, 3) uint8 RGB, or what `transform` makes of it; a label is the class's place in `classes`.
     Picture i of a class has seed `seed` + i and is the one that `engine generate` writes. Pictures come in chunks of
     the bundle's batch size; the last `cache_chunks` are kept, so read in order, or in that of ChunkShuffle.
-    options: those of engine.request.make_request. Raises RequestError.
+    options: those of engine.request.make_request. Raises RequestError; `data[i]` raises CytosynthError for a picture
+    that stays blank or non-finite.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class SyntheticCells:
         self.chunk_size = self._requests[0].batch_size
         self._process = os.getpid()
         self._makers: dict[int, ChunkMaker] = {}
-        self._chunks: OrderedDict[tuple[int, int], NDArray[np.uint8]] = OrderedDict()
+        self._chunks: OrderedDict[tuple[int, int], Batch] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self.classes) * self.n
@@ -64,18 +65,25 @@ class SyntheticCells:
             raise IndexError(f"{index} of {len(self)} pictures")
         label, place = divmod(index % len(self), self.n)
         chunk, offset = divmod(place, self.chunk_size)
-        picture = self._chunk(label, chunk)[offset].copy()
+        batch = self._chunk(label, chunk)
+        if offset in batch.failures:
+            raise picture_failed(batch, offset)
+        picture = batch.images[offset].copy()
         return (picture if self.transform is None else self.transform(picture)), label
 
-    def _chunk(self, label: int, chunk: int) -> NDArray[np.uint8]:
+    def _chunk(self, label: int, chunk: int) -> Batch:
         if self._process != os.getpid():
-            # A forked worker has its parent's models in its memory, but none of their threads.
-            self._forget()
+            raise CytosynthError(
+                "SyntheticCells in a worker process",
+                found="a process that was forked: it has its parent's runtime in its memory, but none of its threads",
+                expected="one that was spawned, which opens its own",
+                mend='DataLoader(..., multiprocessing_context="spawn")',
+            )
         key = (label, chunk)
         if key not in self._chunks:
             if label not in self._makers:
                 self._makers[label] = ChunkMaker(self._bundle, self._requests[label])
-            self._chunks[key] = self._makers[label].make(chunk).images
+            self._chunks[key] = self._makers[label].make(chunk)
             while len(self._chunks) > self.cache_chunks:
                 self._chunks.popitem(last=False)
         self._chunks.move_to_end(key)

@@ -6,6 +6,7 @@ A chunk's lines are written after its pictures, so a killed run goes on after th
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -53,13 +54,18 @@ class Chunks:
         return self.count // self.per_class * self.n
 
 
-def previous_identity(folder: Path) -> dict[str, Any] | None:
-    """The identity of the run in this folder, if there is one."""
+def _read_run(folder: Path) -> dict[str, Any] | None:
     try:
-        identity = json.loads((folder / RUN).read_text(encoding="utf-8"))["identity"]
+        run = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        return run if isinstance(run["identity"], dict) else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return identity if isinstance(identity, dict) else None
+
+
+def previous_identity(folder: Path) -> dict[str, Any] | None:
+    """The identity of the run in this folder, if there is one."""
+    run = _read_run(folder)
+    return None if run is None else run["identity"]
 
 
 class Journal:
@@ -69,8 +75,14 @@ class Journal:
         """identity: what must be equal for a run to be continued. Raises RequestError where the folder holds
         another run, or anything that is no run of ours."""
         self.folder, self.identity, self.chunks = folder, identity, chunks
-        self.resumed = False
+        self._overwrite = overwrite
         self._lock_file: int | None = None
+        self._check()
+
+    def _check(self) -> None:
+        """Whose the folder is, and whether its run is continued or replaced. Raises RequestError."""
+        folder, identity = self.folder, self.identity
+        self.resumed = False
         self._replaced: Mapping[str, Any] | None = None
         if folder.exists() and not folder.is_dir():
             raise RequestError(
@@ -79,8 +91,9 @@ class Journal:
         if not folder.exists() or not any(path.suffix != ".part" for path in folder.iterdir()):
             # A run that was killed before its first file was whole left nothing but parts.
             return
-        previous = self._expect_a_run()
-        if overwrite:
+        run = self._expect_a_run()
+        previous = run["identity"]
+        if self._overwrite:
             self._replaced = previous
             return
         differs = [
@@ -95,11 +108,13 @@ class Journal:
                 expected="a new folder, or the same request to continue it",
                 mend="name another with --out, or replace that run with --overwrite",
             )
+        # A kill while an older run's files were being removed leaves that to this one.
+        self._replaced = run.get("replaces") if isinstance(run.get("replaces"), dict) else None
         self.resumed = True
 
     def _expect_a_run(self) -> dict[str, Any]:
-        identity = previous_identity(self.folder)
-        if identity is None:
+        run = _read_run(self.folder)
+        if run is None:
             there = (self.folder / RUN).exists()
             raise RequestError(
                 f"The output folder {self.folder}",
@@ -107,24 +122,42 @@ class Journal:
                 expected="a new or empty folder, or a run of this engine",
                 mend="name another with --out",
             )
-        return identity
+        return run
 
     def start(self) -> int:
         """Make the folder this run's own; returns how many chunks are done. Raises RequestError where it cannot."""
         try:
+            return self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> int:
+        try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock()
-            if self.resumed:
+            # Another process may have changed it since it was looked at.
+            self._check()
+            if self._replaced is not None:
+                # From here on the folder is the new run's, so that no kill leaves the old one looking whole; and as
+                # long as this stands in run.json, whoever continues removes the rest.
+                self.write_run(complete=False, replaces=dict(self._replaced))
+                for path in self._files_of(self._replaced):
+                    path.unlink()
+            elif self.resumed:
                 return self._resume()
-            doomed = [] if self._replaced is None else self._files_of(self._replaced)
-            # From here on the folder is the new run's, so that no kill leaves the old one looking whole.
-            self.write_run(complete=False)
             write_text(self.folder / METADATA, "")
             (self.folder / FAILED).unlink(missing_ok=True)
-            for path in doomed:
-                path.unlink()
+            self.write_run(complete=False)
             return 0
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise CytosynthError(
+                    f"The output folder {self.folder}",
+                    found=str(error.strerror),
+                    expected="room for the pictures",
+                    mend="make room, then the same command goes on",
+                ) from error
             raise RequestError(
                 f"The output folder {self.folder}",
                 found=f"not writable ({error.strerror})",
@@ -154,9 +187,10 @@ class Journal:
             self._lock_file = None
 
     def _files_of(self, identity: Mapping[str, Any]) -> list[Path]:
-        """The pictures of the run that stands here and nothing else: a class folder's files that are named by their
-        index alone, and the shards that metadata.jsonl speaks of, the unfinished one included."""
-        found: list[Path] = []
+        """The files of the run that stands here and nothing else: its sheet and shard list, a class folder's files
+        that are named by their index alone, and the shards that metadata.jsonl speaks of, the unfinished one
+        included."""
+        found = [path for name in ("sheet.png", "_info.json") if (path := self.folder / name).is_file()]
         names = identity.get("class_names")
         for name in names if isinstance(names, list) else []:
             if isinstance(name, str) and is_class_name(name):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +19,7 @@ from engine.pipeline import Pipeline
 from engine.request import GenerateRequest, make_request
 from engine.rescue import Rescue
 
-__all__ = ["Batch", "ChunkMaker", "Engine"]
+__all__ = ["Batch", "ChunkMaker", "Engine", "picture_failed"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Batch:
     images: NDArray[np.uint8]
     seeds: tuple[int, ...]
     class_name: str
+    failures: Mapping[int, str] = field(default_factory=dict)
+    """Why a picture is none (blank, or not finite even in float32), by its place in the batch."""
 
 
 class Engine:
@@ -59,8 +62,8 @@ class Engine:
         """Pictures of seeds seed .. seed + n - 1, batch by batch as they are asked for; the same pictures, byte for
         byte, as `engine generate` writes. options: those of engine.request.make_request.
 
-        The request and the bundle's hashes are checked at once. Raises RequestError, and while iterating
-        CytosynthError for a picture that stays blank or non-finite.
+        The request and the bundle's hashes are checked at once. A picture that stays blank or non-finite is left out
+        of its batch, with a warning. Raises RequestError.
         """
         request = self.request(class_name, n, seed=seed, **options)
         self.bundle.verify_for(request.class_names)
@@ -70,7 +73,27 @@ class Engine:
         with ExitStack() as opened:
             maker = opened.enter_context(closing(ChunkMaker(self.bundle, request)))
             chunks = range(-(-request.n // request.batch_size))
-            yield from opened.enter_context(closing(ahead(maker.make(chunk) for chunk in chunks)))
+            for batch in opened.enter_context(closing(ahead(maker.make(chunk) for chunk in chunks))):
+                yield _without_failures(batch)
+
+
+def picture_failed(batch: Batch, place: int) -> CytosynthError:
+    """The error of a picture that is none."""
+    return CytosynthError(
+        f"The picture of {batch.class_name}, seed {batch.seeds[place]}",
+        found=batch.failures[place],
+        expected="a picture, at least in float32",
+        mend="use a smaller guidance_scale, or leave this seed out",
+    )
+
+
+def _without_failures(batch: Batch) -> Batch:
+    if not batch.failures:
+        return batch
+    for place in batch.failures:
+        warnings.warn(str(picture_failed(batch, place)), RuntimeWarning, stacklevel=3)
+    kept = [i for i in range(len(batch.seeds)) if i not in batch.failures]
+    return Batch(batch.images[kept], tuple(batch.seeds[i] for i in kept), batch.class_name)
 
 
 class ChunkMaker:
@@ -84,21 +107,14 @@ class ChunkMaker:
         self._rescue = Rescue(bundle, self._class_name, request)
 
     def make(self, chunk: int) -> Batch:
-        """The chunk's pictures; the last of a request may be short. Raises CytosynthError for a bad picture."""
+        """The chunk's pictures; the last of a request may be short."""
         start = chunk * self._request.batch_size
         size = min(self._request.batch_size, self._request.n - start)
         seeds = [self._request.seed + start + i for i in range(self._request.batch_size)]
         images, finite = self._pipeline.decode(self._pipeline.generate_latents(seeds))
         checked = self._rescue.check(seeds, images[:size], finite[:size])
-        for seed, trouble in zip(seeds, checked.troubles, strict=False):
-            if trouble:
-                raise CytosynthError(
-                    f"The picture of {self._class_name}, seed {seed}",
-                    found=trouble,
-                    expected="a picture, at least in float32",
-                    mend="use a smaller guidance_scale, or leave this seed out",
-                )
-        return Batch(checked.images, tuple(seeds[:size]), self._class_name)
+        failures = {i: trouble for i, trouble in enumerate(checked.troubles) if trouble}
+        return Batch(checked.images, tuple(seeds[:size]), self._class_name, failures)
 
     def close(self) -> None:
         """Close the models."""

@@ -18,7 +18,7 @@ from engine.noise import NoiseSource
 from engine.samplers import SamplerPlan, StepRow
 from engine.schedules import Floats, time_features
 
-__all__ = ["Loop", "LoopSpec", "Stopped", "open_loop"]
+__all__ = ["Loop", "LoopSpec", "Stopped", "half_bytes", "open_loop"]
 
 Latents = NDArray[np.float32]
 
@@ -136,6 +136,19 @@ def scaled_rows(plan: SamplerPlan) -> tuple[StepRow, ...]:
     )
 
 
+def half_bytes(spec: LoopSpec, device: Device) -> int:
+    """Where the second half of a pair of latents begins. Raises RequestError where the device cannot begin there."""
+    offset = 4 * spec.batch_size * int(np.prod(spec.latent_shape))
+    if offset % device.alignment_bytes:
+        raise RequestError(
+            "The latents' second half on this device",
+            found=f"an offset of {offset} bytes",
+            expected=f"a multiple of {device.alignment_bytes}",
+            mend="use another --batch-size, or another size",
+        )
+    return offset
+
+
 ALIGNMENT = 64
 """Float32 values: TensorRT wants addresses of tensors to be multiples of 256 bytes."""
 
@@ -150,14 +163,7 @@ class DeviceLoop:
     def __init__(self, spec: LoopSpec, device: Device) -> None:
         self._spec, self._device = spec, device
         shape = (spec.batch_size, *spec.latent_shape)
-        self._half_bytes = 4 * int(np.prod(shape))
-        if self._half_bytes % device.alignment_bytes:
-            raise RequestError(
-                "The latents' second half on this device",
-                found=f"an offset of {self._half_bytes} bytes",
-                expected=f"a multiple of {device.alignment_bytes}",
-                mend="use another --batch-size, or another size",
-            )
+        self._half_bytes = half_bytes(spec, device)
         eps = {rows: {"eps": (rows, *spec.latent_shape)} for rows in spec.unet_rows()}
         self._unets: dict[int, Context] = {
             rows: device.open_context(spec.unet, spec.unet_inputs(rows), eps[rows]) for rows in spec.unet_rows()

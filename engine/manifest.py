@@ -125,7 +125,10 @@ class _Reader:
         self.path, self.field, self.value = path, field, value
 
     def fail(self, expected: str) -> RequestError:
-        shown = json.dumps(self.value)
+        try:
+            shown = json.dumps(self.value)
+        except RecursionError:
+            shown = "a value that is nested too deep"
         found = shown if len(shown) <= 80 else shown[:77] + "..."
         subject = f"The manifest {self.path}, field {self.field or '(top)'}"
         return RequestError(subject, found=found, expected=expected, mend="export the bundle again")

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from engine.backends.base import Backend
 from engine.bundle import Bundle
 from engine.guidance import guidance_table
-from engine.loops import LoopSpec, open_loop
+from engine.loops import LoopSpec, half_bytes, open_loop
 from engine.noise import NoiseSource
 from engine.prompts import read_embeddings
 from engine.request import GenerateRequest
 from engine.samplers import Langevin, SamplerPlan, plan_steps
 
-__all__ = ["Pipeline", "plan_of"]
+__all__ = ["Pipeline", "check_opening", "plan_of"]
 
 DECODE_PIXELS = 2**19
 """The decoder's batch keeps to so many pixels: its activations are what most memory goes to."""
@@ -38,25 +38,37 @@ def plan_of(bundle: Bundle, request: GenerateRequest) -> tuple[SamplerPlan, tupl
     return plan, guidance_table(sigmas, request.guidance_scale, request.guidance_interval)
 
 
+def _loop_spec(bundle: Bundle, class_name: str, request: GenerateRequest) -> LoopSpec:
+    manifest = bundle.manifest
+    plan, scales = plan_of(bundle, request)
+    pixels = manifest.pixels_per_latent
+    return LoopSpec(
+        unet=bundle.path(manifest.classes[class_name].unet),
+        step=bundle.path(manifest.step),
+        plan=plan,
+        scales=scales,
+        frequencies=np.array(manifest.frequencies),
+        context=read_embeddings(bundle, class_name, request),
+        latent_shape=(manifest.latent_shape[0], request.height // pixels, request.width // pixels),
+        batch_size=request.batch_size,
+    )
+
+
+def check_opening(bundle: Bundle, request: GenerateRequest, backend: Backend) -> None:
+    """Raise RequestError for what would only be found when a class's pipeline opens: embeddings, prompts, alignment."""
+    for class_name in request.class_names:
+        spec = _loop_spec(bundle, class_name, request)
+        if backend.device is not None:
+            half_bytes(spec, backend.device)
+
+
 class Pipeline:
     """Denoising and decoding, each with its own batch size. Use as a context manager."""
 
     def __init__(self, bundle: Bundle, class_name: str, request: GenerateRequest, backend: Backend) -> None:
         manifest = bundle.manifest
-        plan, scales = plan_of(bundle, request)
-        pixels = manifest.pixels_per_latent
-        self._latent_shape = (manifest.latent_shape[0], request.height // pixels, request.width // pixels)
-        self._rng = request.rng
-        spec = LoopSpec(
-            unet=bundle.path(manifest.classes[class_name].unet),
-            step=bundle.path(manifest.step),
-            plan=plan,
-            scales=scales,
-            frequencies=np.array(manifest.frequencies),
-            context=read_embeddings(bundle, class_name, request),
-            latent_shape=self._latent_shape,
-            batch_size=request.batch_size,
-        )
+        spec = _loop_spec(bundle, class_name, request)
+        self._latent_shape, self._rng = spec.latent_shape, request.rng
         self._loop = open_loop(spec, backend)
         self._decode_batch = max(1, min(request.batch_size, DECODE_PIXELS // (request.width * request.height)))
         shapes = {"latents": (self._decode_batch, *self._latent_shape)}

@@ -51,8 +51,6 @@ class PlanFolder:
 
     def open(self, graph: str) -> bytes:
         """The bytes of a graph's plan, checked. Raises RequestError."""
-        if graph not in self.plans:
-            raise _damaged(self.folder / "plan.json", f"no plan of {graph}", "one of every graph that is opened")
         plan = self.plans[graph]
         path = self.folder / plan.file
         try:
@@ -66,7 +64,9 @@ class PlanFolder:
 
 
 def _damaged(path: Path, found: str, expected: str) -> RequestError:
-    return RequestError(f"The plan {path}", found=found, expected=expected, mend="build it again")
+    bundle = path.parent.parent.parent
+    mend = f"build it again: python -m exporter tensorrt {bundle}, with the --gpu and --flavour that its folder names"
+    return RequestError(f"The plan {path}", found=found, expected=expected, mend=mend)
 
 
 def graph_digest(bundle: Bundle, files: Iterable[str]) -> str:
@@ -85,7 +85,7 @@ def _read(path: Path) -> PlanFolder:
         raw: Any = json.loads(path.read_text(encoding="utf-8"))
         plans = {
             str(graph): Plan(
-                _plain_name(plan["file"]), _sha256(plan["sha256"]), int(plan["bytes"]), _sha256(plan["graph_sha256"])
+                _plain_name(plan["file"]), _sha256(plan["sha256"]), _whole(plan["bytes"]), _sha256(plan["graph_sha256"])
             )
             for graph, plan in raw["plans"].items()
         }
@@ -96,8 +96,8 @@ def _read(path: Path) -> PlanFolder:
             flavour=raw["flavour"],
             version=str(raw["version"]),
             compute_capability=str(raw["compute_capability"]),
-            batch_sizes=tuple(int(size) for size in raw["batch_sizes"]),
-            picture_size=(int(raw["width"]), int(raw["height"])),
+            batch_sizes=tuple(_whole(size) for size in raw["batch_sizes"]) or (_whole(None),),
+            picture_size=(_whole(raw["width"]), _whole(raw["height"])),
             plans=plans,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -108,6 +108,12 @@ def _plain_name(name: Any) -> str:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ValueError(f"the file name {name!r}")
     return name
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 2**48:
+        raise ValueError(f"{value!r} in place of a number above 0")
+    return value
 
 
 def _sha256(value: Any) -> str:

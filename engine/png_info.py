@@ -57,6 +57,8 @@ class PngDescription:
             words += ["--negative-prompt", str(self.description["negative_prompt"])]
         if self.description.get("prompt_given") is True:
             words += ["--prompt", str(self.description.get("prompt", ""))]
+        # Another folder than the default, which may hold a run.
+        words += ["--out", f"again-{self.description.get('class')}-{self.description.get('seed')}"]
         return shlex.join(words)
 
 
@@ -67,15 +69,15 @@ def read_png(path: Path) -> PngDescription:
         with Image.open(path, formats=["PNG"]) as picture:
             picture.load()
             texts = dict(getattr(picture, "text", {}))
-        description = json.loads(texts[PNG_KEY])
-        if not isinstance(description, dict):
+        found = json.loads(texts[PNG_KEY]) if PNG_KEY in texts else None
+        if found is not None and not isinstance(found, dict):
             raise TypeError("its description is no JSON object")
-    except KeyError:
-        raise RequestError(
-            f"The picture {path}", found=f"no {PNG_KEY} text", expected=expected, mend="name another file"
-        ) from None
-    except (OSError, SyntaxError, ValueError, TypeError, RecursionError, Image.DecompressionBombError) as error:
+    except Exception as error:  # a decoder may raise anything on anyone's bytes
         raise RequestError(
             f"The picture {path}", found=f"unreadable ({error})", expected=expected, mend="name another file"
         ) from error
-    return PngDescription(texts.get(PARAMETERS_KEY, ""), description)
+    if found is None:
+        raise RequestError(
+            f"The picture {path}", found=f"no {PNG_KEY} text", expected=expected, mend="name another file"
+        )
+    return PngDescription(texts.get(PARAMETERS_KEY, ""), found)

@@ -7,20 +7,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from engine.bundle import Bundle
 from engine.errors import CytosynthError, RequestError
 from engine.request import GenerateRequest
 
-__all__ = ["check_tokenizers", "read_embeddings"]
+__all__ = ["read_embeddings"]
 
 
 def read_embeddings(bundle: Bundle, class_name: str, request: GenerateRequest) -> NDArray[np.float32]:
     """The prompt's embeddings and the negative prompt's, (2, T, D) float32. A free prompt is encoded on the CPU in
     float32, whatever the backend: once a class, and alike for all."""
     path = bundle.path(bundle.manifest.classes[class_name].context)
-    tensors = load_file(path)
+    try:
+        tensors = load_file(path)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _unreadable(path, error) from error
     stored = []
     for name in ("cond", "uncond"):
         found = tensors.get(name)
@@ -39,7 +43,16 @@ def read_embeddings(bundle: Bundle, class_name: str, request: GenerateRequest) -
     return np.stack([own if prompt is None else next(encoded) for prompt, own in zip(asked, stored, strict=True)])
 
 
-def check_tokenizers() -> Any:
+def _unreadable(path: Path, error: Exception) -> RequestError:
+    return RequestError(
+        f"The bundle's file {path}",
+        found=f"unreadable ({error})",
+        expected="what an export writes",
+        mend="export again",
+    )
+
+
+def _tokenizer_class() -> Any:
     """The class tokenizers.Tokenizer. Raises RequestError where the library is not installed."""
     try:
         from tokenizers import Tokenizer
@@ -61,7 +74,12 @@ def _encode(bundle: Bundle, prompts: list[str]) -> NDArray[np.float32]:
     assert files is not None, "make_request refuses a prompt where there is no text encoder"
     length, _ = bundle.manifest.context_shape
     path: Path = bundle.path(files.tokenizer)
-    tokenizer = check_tokenizers().from_file(str(path))
+    try:
+        tokenizer = _tokenizer_class().from_file(str(path))
+    except Exception as error:  # the library's own has no narrower base
+        if isinstance(error, RequestError):
+            raise
+        raise _unreadable(path, error) from error
     tokens = [tokenizer.encode(prompt).ids for prompt in prompts]
     if any(len(row) != length for row in tokens):
         raise CytosynthError(

@@ -79,13 +79,14 @@ def make_request(
     width: int | None = None,
     height: int | None = None,
     batch_size: int | None = None,
-    precision: str = "auto",
+    precision: str | None = None,
     threads: int = 0,
     previous: Mapping[str, Any] | None = None,
 ) -> GenerateRequest:
     """Fill in the manifest's defaults and check everything; "all" stands for every class.
 
-    A seed of -1 is drawn, or taken from `previous`, the identity of the run that is to be continued.
+    `previous` is the identity of the run that is to be continued: a seed of -1, threads of 0 and no precision are
+    taken from it. Without it the seed is drawn, the threads are those of this process and the precision is "auto".
     Raises RequestError for the first thing that is wrong.
     """
     chosen = _classes(manifest, class_names)
@@ -122,7 +123,7 @@ def make_request(
         height=manifest.picture_size[1] if height is None else height,
         batch_size=defaults.batch_size if batch_size is None else batch_size,
         backend=backend,
-        precision=_choice("--precision", precision, PRECISIONS),
+        precision=_choice("--precision", precision or _precision(previous), PRECISIONS),
         threads=threads or _threads(previous),
     )
     _check_numbers(request, manifest)
@@ -155,6 +156,11 @@ def _classes(manifest: Manifest, class_names: Sequence[str]) -> tuple[str, ...]:
 def _drawn_seed(previous: Mapping[str, Any] | None) -> int:
     seed = (previous or {}).get("seed")
     return seed if isinstance(seed, int) else secrets.randbelow(2**32)
+
+
+def _precision(previous: Mapping[str, Any] | None) -> str:
+    precision = (previous or {}).get("precision")
+    return precision if precision in PRECISIONS else PRECISIONS[0]
 
 
 def _threads(previous: Mapping[str, Any] | None) -> int:

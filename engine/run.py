@@ -22,8 +22,7 @@ from engine.formats import ImageFolder, Output, PictureWriter, WebDataset, encod
 from engine.journal import METADATA, Chunks, Journal
 from engine.line import ahead
 from engine.loops import Stopped
-from engine.pipeline import Pipeline, plan_of
-from engine.prompts import check_tokenizers
+from engine.pipeline import Pipeline, check_opening, plan_of
 from engine.provenance import describe, own_version
 from engine.request import GenerateRequest
 from engine.rescue import Checked, Rescue
@@ -75,9 +74,8 @@ def generate(
         identity["shard_pictures"] = output.shard_pictures
     chunks = Chunks(len(request.class_names), request.n, request.batch_size)
     journal = Journal(output.folder, identity, chunks, overwrite=output.overwrite)
-    if request.prompt is not None or request.negative_prompt is not None:
-        check_tokenizers()
     bundle.verify_for(request.class_names)
+    check_opening(bundle, request, runtime)
     began = time.monotonic()
     done = journal.start()
     total, made = chunks.count_pictures(), 0
@@ -113,7 +111,7 @@ def generate(
         raise CytosynthError(
             f"Writing into {output.folder}",
             found=error.strerror or str(error),
-            expected="room and permission to write; every file that is there is whole",
+            expected="room and permission to write; every picture and shard that is there is whole",
             mend="make room, then the same command goes on",
         ) from error
     finally:

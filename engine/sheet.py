@@ -43,12 +43,11 @@ def write_sheet(folder: Path) -> Path:
 
 def _first_rows(folder: Path) -> list[tuple[str, list[Image.Image]]]:
     """Caption and pictures of each class, in the order of the run; a picture that is gone is left out."""
-    problem = RequestError(
-        f"The folder {folder}",
-        found="no metadata.jsonl with pictures in it",
-        expected="a folder that `engine generate` wrote",
-        mend="check the path",
-    )
+
+    def problem(found: str = "no metadata.jsonl with pictures in it") -> RequestError:
+        expected = "a folder that `engine generate` wrote"
+        return RequestError(f"The folder {folder}", found=found, expected=expected, mend="check the path")
+
     names: dict[str, list[str]] = {}
     captions: dict[str, str] = {}
     try:
@@ -60,10 +59,12 @@ def _first_rows(folder: Path) -> list[tuple[str, list[Image.Image]]]:
                     class_names.append(str(row["file_name"]))
                     captions[str(row["class"])] = f"{row['class']} - synthetic, trained on {row['trained_on']}"
         pictures = _read_pictures(folder, [name for class_names in names.values() for name in class_names])
-    except (OSError, ValueError, KeyError, TypeError, tarfile.TarError) as error:
-        raise problem from error
+    except FileNotFoundError as error:
+        raise problem() from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, tarfile.TarError) as error:
+        raise problem(f"{type(error).__name__}: {error}") from error
     if not pictures:
-        raise problem
+        raise problem()
     shown = {name: [pictures[file] for file in files if file in pictures] for name, files in names.items()}
     return [(captions[name], found) for name, found in shown.items() if found]
 
@@ -96,5 +97,8 @@ def _read_pictures(folder: Path, names: list[str]) -> dict[str, Image.Image]:
 
 
 def _decode(file: Path | io.BytesIO) -> Image.Image:
-    with Image.open(file, formats=["PNG"]) as picture:
-        return picture.convert("RGB")
+    try:
+        with Image.open(file, formats=["PNG"]) as picture:
+            return picture.convert("RGB")
+    except Exception as error:  # a decoder may raise anything on anyone's bytes
+        raise ValueError(f"a picture that cannot be read ({error})") from error

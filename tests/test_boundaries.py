@@ -11,10 +11,10 @@ import engine
 HEAVY = ("torch", "diffusers", "transformers", "onnx", "scipy", "skimage", "trainer", "exporter", "evaluate")
 
 
-def loaded_by(statement: str) -> set[str]:
+def loaded_by(statement: str, whole: bool = False) -> set[str]:
     code = f"{statement}\nimport sys\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return {name.split(".")[0] for name in done.stdout.split()}
+    return set(done.stdout.split()) if whole else {name.split(".")[0] for name in done.stdout.split()}
 
 
 def test_the_whole_engine_loads_no_training_framework():
@@ -22,6 +22,14 @@ def test_the_whole_engine_loads_no_training_framework():
     assert "engine.backends.tensorrt" in names
     names.remove("engine.__main__")
     assert loaded_by(f"import {', '.join(names)}").isdisjoint(HEAVY)
+
+
+def test_no_telemetry_is_imported():
+    """OpenVINO's package would report its import to Google Analytics, and ONNX Runtime has events of its own."""
+    openings = "from engine.backends.select import probe\nprobe()\nimport evaluate.features, evaluate.score"
+    loaded = loaded_by(openings, whole=True)
+    assert {"openvino", "onnxruntime"} <= loaded
+    assert not {name for name in loaded if name.startswith("openvino_telemetry.")}
 
 
 def test_the_command_line_loads_no_runtime_before_the_request_is_checked():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -101,12 +101,18 @@ def runtime_error(runtime: str, path: Path | None, error: Exception) -> Cytosynt
     )
 
 
-def check_signature(path: Path, what: str, found: set[str], expected: set[str]) -> None:
-    """Raise CytosynthError unless the graph's tensor names are the contract's."""
-    if found != expected:
+DTYPES = {"images": "uint8", "finite": "bool", "input_ids": "int64"}
+"""NumPy's names for what is not float32 in the contract."""
+
+
+def check_signature(path: Path, what: str, found: Mapping[str, str], expected: Iterable[str]) -> None:
+    """Raise CytosynthError unless the graph's tensors have the contract's names and types. found: type by name."""
+    wanted = {name: DTYPES.get(name, "float32") for name in expected}
+    if found != wanted:
+        shown = [", ".join(f"{name} {kind}" for name, kind in sorted(side.items())) for side in (found, wanted)]
         raise CytosynthError(
             f"The graph {path}, its {what}",
-            found=", ".join(sorted(found)) or "none",
-            expected=", ".join(sorted(expected)),
+            found=shown[0] or "none",
+            expected=shown[1],
             mend="export the bundle again with the exporter of this version",
         )

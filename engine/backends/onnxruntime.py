@@ -20,6 +20,10 @@ __all__ = ["ORTBackend", "ORTDevice", "cuda_problem"]
 CUDA = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"})
 
 
+TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(bool)": "bool", "tensor(int64)": "int64"}
+"""NumPy's names for the runtime's."""
+
+
 def cuda_problem() -> str | None:
     """Why this build of ONNX Runtime computes on no GPU here, or None where it does."""
     if CUDA[0] not in ort.get_available_providers():
@@ -60,8 +64,11 @@ class ORTBackend:
                 expected="the CUDA provider",
                 mend="install the CUDA and cuDNN that this onnxruntime-gpu names, or use --backend openvino",
             )
-        check_signature(path, "inputs", {value.name for value in session.get_inputs()}, set(inputs))
-        check_signature(path, "outputs", {value.name for value in session.get_outputs()}, outputs)
+        for what, values, names in (
+            ("inputs", session.get_inputs(), inputs),
+            ("outputs", session.get_outputs(), outputs),
+        ):
+            check_signature(path, what, {value.name: TYPES.get(value.type, value.type) for value in values}, names)
         return session
 
     def open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> ORTModel:

@@ -66,8 +66,9 @@ class OpenVINOBackend:
 
     def _open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> OpenVINOModel:
         model = self._core.read_model(path)
-        check_signature(path, "inputs", {port.get_any_name() for port in model.inputs}, set(inputs))
-        check_signature(path, "outputs", {port.get_any_name() for port in model.outputs}, set(outputs))
+        for what, ports, names in (("inputs", model.inputs, inputs), ("outputs", model.outputs, outputs)):
+            found = {port.get_any_name(): port.get_element_type().to_dtype().name for port in ports}
+            check_signature(path, what, found, names)
         parts = _parts({shape[0] for shape in inputs.values()}, self._threads)
         model.reshape({name: [shape[0] // parts, *shape[1:]] for name, shape in inputs.items()})
         config = {**self._config, "NUM_STREAMS": parts} if parts > 1 else self._config

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from engine.backends.base import Backend
 from engine.bundle import Bundle
 from engine.errors import CytosynthError, RequestError
-from engine.plans import choose_plans
 from engine.request import GenerateRequest
 
 __all__ = ["AUTO", "BACKENDS", "Status", "choose_backend", "open_backend", "probe"]
@@ -111,9 +110,11 @@ def probe() -> list[Status]:
     return [look() for look in PROBES.values()]
 
 
-def choose_backend(name: str, precision: str = "auto", bundle: Bundle | None = None) -> tuple[str, str]:
+def choose_backend(
+    name: str, precision: str = "auto", bundle: Bundle | None = None, request: GenerateRequest | None = None
+) -> tuple[str, str]:
     """The backend to use and why: a name is taken if it is usable, "auto" is the fastest that is and, for TensorRT,
-    that the bundle has plans for.
+    that the bundle has plans for that fit the request.
 
     Raises RequestError where there is none, or where it cannot compute in the precision that is asked.
     """
@@ -135,7 +136,7 @@ def choose_backend(name: str, precision: str = "auto", bundle: Bundle | None = N
         if not status.usable:
             raise RequestError(f"The backend {name}", found=status.detail, expected="usable", mend=status.install)
         return name, f"{name} {status.detail}, as asked"
-    found = [_with_plans(status, bundle) for status in probe()]
+    found = [_with_plans(status, bundle, request) for status in probe()]
     usable = sorted((status for status in found if status.usable), key=lambda status: -status.rank)
     if not usable:
         reasons = "; ".join(f"{status.name}: {status.detail}" for status in found)
@@ -145,24 +146,16 @@ def choose_backend(name: str, precision: str = "auto", bundle: Bundle | None = N
     return best.name, f"{best.name} {best.detail}{than}"
 
 
-def _with_plans(status: Status, bundle: Bundle | None) -> Status:
+def _with_plans(status: Status, bundle: Bundle | None, request: GenerateRequest | None) -> Status:
     """TensorRT is no choice where the bundle has no plans that fit; the reason is kept."""
     if status.name != "tensorrt" or not status.usable:
         return status
-    if bundle is None:
+    if bundle is None or request is None:
         return replace(status, usable=False, detail=f"{status.detail}; plans are a bundle's own")
-    from engine.backends.tensorrt import installed_api
+    from engine.backends.tensorrt import choose_for, installed_api
 
     try:
-        api = installed_api(bundle)
-        graphs = {bundle.manifest.decoder[0]: bundle.manifest.decoder}
-        choose_plans(
-            bundle,
-            flavour=api.flavour,
-            version=api.version,
-            compute_capability=api.compute_capability(),
-            graphs=graphs,
-        )
+        choose_for(bundle, installed_api(bundle), request)
     except CytosynthError as error:
         return replace(status, usable=False, detail=f"{status.detail}; plans: {error.found}")
     return status

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +16,12 @@ from numpy.typing import NDArray
 from engine.backends.base import Arrays, Signature, check_signature
 from engine.bundle import Bundle
 from engine.cache import cache_folder
-from engine.errors import CytosynthError
+from engine.errors import CytosynthError, RequestError
+from engine.files import replace_file
 from engine.plans import PlanFolder, choose_plans, read_plans
 from engine.request import GenerateRequest
 
-__all__ = ["MODULES", "TensorRTApi", "TensorRTBackend", "installed_api", "load_api"]
+__all__ = ["MODULES", "TensorRTApi", "TensorRTBackend", "choose_for", "installed_api", "load_api"]
 
 MODULES = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
 """The Python module of each flavour, in the order of preference."""
@@ -67,9 +66,42 @@ def load_api(flavour: str) -> TensorRTApi:
 
 def installed_api(bundle: Bundle) -> TensorRTApi:
     """The libraries that are installed; where both flavours are, those that the bundle has plans of."""
-    here = [flavour for flavour, module in MODULES.items() if importlib.util.find_spec(module) is not None]
     built = {folder.flavour for folder in read_plans(bundle)}
-    return load_api(next((flavour for flavour in here if flavour in built), here[0]))
+    problems = []
+    for flavour in sorted(MODULES, key=lambda flavour: flavour not in built):
+        try:
+            return load_api(flavour)
+        except Exception as error:  # bindings whose libraries are absent fail in many ways
+            problems.append(f"{MODULES[flavour]}: {error}")
+    raise RequestError(
+        "The backend tensorrt",
+        found="; ".join(problems),
+        expected="one of them",
+        mend="see `engine doctor`",
+    )
+
+
+def wanted_graphs(bundle: Bundle, class_names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The graphs that these classes need plans of, each with the files that it is made of."""
+    manifest = bundle.manifest
+    graphs: dict[str, tuple[str, ...]] = {manifest.decoder[0]: manifest.decoder, manifest.step: (manifest.step,)}
+    for name in class_names:
+        entry = manifest.classes[name]
+        graphs[entry.unet] = (entry.unet, *entry.weights)
+    return graphs
+
+
+def choose_for(bundle: Bundle, api: TensorRTApi, request: GenerateRequest) -> PlanFolder:
+    """The plans that fit a request on this GPU. Raises RequestError."""
+    return choose_plans(
+        bundle,
+        flavour=api.flavour,
+        version=api.version,
+        compute_capability=api.compute_capability(),
+        graphs=wanted_graphs(bundle, request.class_names),
+        batch_size=request.batch_size,
+        picture_size=(request.width, request.height),
+    )
 
 
 class TensorRTBackend:
@@ -78,20 +110,10 @@ class TensorRTBackend:
     name = "tensorrt"
 
     def __init__(self, bundle: Bundle, request: GenerateRequest, api: TensorRTApi) -> None:
-        manifest = bundle.manifest
-        graphs: dict[str, tuple[str, ...]] = {manifest.decoder[0]: manifest.decoder, manifest.step: (manifest.step,)}
-        for name in request.class_names:
-            entry = manifest.classes[name]
-            graphs[entry.unet] = (entry.unet, *entry.weights)
-        self._plans = choose_plans(
-            bundle,
-            flavour=api.flavour,
-            version=api.version,
-            compute_capability=api.compute_capability(),
-            graphs=graphs,
-            batch_size=request.batch_size,
-            picture_size=(request.width, request.height),
-        )
+        self._plans = choose_for(bundle, api, request)
+        for graph in wanted_graphs(bundle, request.class_names):
+            # Damage is found before a run's folder is touched, in the last class too.
+            self._plans.open(graph)
         self.version = f"{MODULES[api.flavour]} {api.version} on compute capability {api.compute_capability()}"
         self.device = TensorRTDevice(api, self._plans)
         # Decoding has a stream of its own, so that it runs beside the next trajectory and never into its capture.
@@ -124,8 +146,9 @@ class TensorRTDevice:
         engine = self._engine(path)
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         is_input = {name: engine.get_tensor_mode(name) == self._api.trt.TensorIOMode.INPUT for name in names}
-        check_signature(path, "inputs", {name for name in names if is_input[name]}, set(inputs))
-        check_signature(path, "outputs", {name for name in names if not is_input[name]}, set(outputs))
+        types = {name: np.dtype(self._api.trt.nptype(engine.get_tensor_dtype(name))).name for name in names}
+        check_signature(path, "inputs", {name: types[name] for name in names if is_input[name]}, inputs)
+        check_signature(path, "outputs", {name: types[name] for name in names if not is_input[name]}, outputs)
         return TensorRTContext(self, self._api, engine, path.name, inputs, cache_folder("tensorrt-rtx"))
 
     def _engine(self, path: Path) -> Any:
@@ -227,7 +250,8 @@ class TensorRTContext:
         if api.flavour == "rtx" and cache is not None:
             config = engine.create_runtime_config()
             self._kernels = config.create_runtime_cache()
-            self._kernels_file = cache / f"{api.version}-{api.compute_capability()}-{name}.cache"
+            shapes = "-".join("x".join(map(str, shape)) for shape in inputs.values())
+            self._kernels_file = cache / f"{api.version}-{api.compute_capability()}-{name}-{shapes}.cache"
             if self._kernels_file.exists():
                 self._kernels.deserialize(self._kernels_file.read_bytes())
             config.set_runtime_cache(self._kernels)
@@ -264,9 +288,8 @@ class TensorRTContext:
     def close(self) -> None:
         """Free the context; keep the kernels that were compiled."""
         if self._kernels is not None and self._kernels_file is not None:
-            with suppress(OSError), tempfile.NamedTemporaryFile(dir=self._kernels_file.parent, delete=False) as file:
-                file.write(bytes(self._kernels.serialize()))
-                Path(file.name).replace(self._kernels_file)
+            with suppress(OSError), replace_file(self._kernels_file) as part:
+                part.write_bytes(bytes(self._kernels.serialize()))
         del self._context, self.engine
 
 

@@ -161,7 +161,7 @@ class Engine:
         return self.mode.INPUT if name in self.inputs else self.mode.OUTPUT
 
     def get_tensor_dtype(self, name):
-        return DTYPES[self.outputs[name].type]
+        return DTYPES[{**self.inputs, **self.outputs}[name].type]
 
     def get_tensor_profile_shape(self, name, profile):
         return (2, 4, 8, 8), (2, 4, 8, 8), (2 * MAX_BATCH, 4, 8, 8)

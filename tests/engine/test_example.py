@@ -25,13 +25,16 @@ def draw_folder(root, first_seed, count):
     for name in CLASSES:
         (root / name).mkdir(parents=True)
         for seed in range(first_seed, first_seed + count):
-            Image.fromarray(draw(name, seed, 64)[0]).save(root / name / f"{seed}.png")
+            Image.fromarray(draw(name, seed, 128)[0]).save(root / name / f"{seed}.png")
 
 
-def test_a_classifier_learns_from_real_and_synthetic_folders(tmp_path):
-    """Phantoms stand for all three; those in the place of synthetic pictures need no model to be drawn."""
-    for name, seed, count in (("real", 0, 12), ("synthetic", 100, 12), ("test", 200, 12)):
-        draw_folder(tmp_path / name, seed, count)
+def test_a_classifier_learns_from_real_and_synthetic_folders(command, tmp_path):
+    """Phantoms stand for real pictures, and the embedded bundle draws synthetic ones of the same classes."""
+    for name, seed in (("real", 0), ("test", 200)):
+        draw_folder(tmp_path / name, seed, 12)
+    asked = [word for name in CLASSES for word in ("--class", name)]
+    done = command("engine", "generate", *asked, "--n", 12, "--steps", 10, "--out", tmp_path / "synthetic")
+    assert done.returncode == 0, done.stderr
     done = example(tmp_path / "real", tmp_path / "synthetic", tmp_path / "test")
     assert done.returncode == 0, done.stderr
     assert "24 real and 24 synthetic pictures" in done.stdout

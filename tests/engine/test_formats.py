@@ -18,6 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 from engine.errors import RequestError
 from engine.formats import WebDataset, encode_png, make_output, shard_counts
 from engine.png_info import read_png
+from engine.sheet import write_sheet
 
 
 def run(command, bundle, out, *extra):
@@ -201,6 +202,28 @@ def test_png_info_survives_random_descriptions(tmp_path):
             continue
         words = shlex.split(found.command)
         assert words[:2] == ["engine", "generate"]
+
+
+def test_pictures_of_random_bytes_are_errors_and_nothing_is_written(tmp_path):
+    """Whole PNGs with some bytes changed, read by png-info and by the contact sheet."""
+    rng = np.random.default_rng(1)
+    (tmp_path / "c").mkdir()
+    hostile_png(tmp_path / "c/000000.png", json.dumps({"class": "c", "seed": 1}))
+    whole = np.frombuffer((tmp_path / "c/000000.png").read_bytes(), np.uint8)
+    line = {"file_name": "c/000000.png", "class": "c", "trained_on": "phantom"}
+    (tmp_path / "metadata.jsonl").write_text(json.dumps(line))
+    refused = 0
+    for _ in range(400):
+        mutated = whole.copy()
+        mutated[rng.integers(len(whole), size=rng.integers(1, 6))] = rng.integers(256)
+        (tmp_path / "c/000000.png").write_bytes(mutated.tobytes()[: rng.integers(8, len(whole) + 1)])
+        for read in (lambda: read_png(tmp_path / "c/000000.png"), lambda: write_sheet(tmp_path)):
+            try:
+                read()
+            except RequestError:
+                refused += 1
+        assert {path.name for path in tmp_path.rglob("*")} <= {"c", "000000.png", "metadata.jsonl", "sheet.png"}
+    assert 100 < refused < 800
 
 
 def test_a_picture_survives_its_png():

@@ -86,6 +86,16 @@ def test_a_drawn_seed_and_a_measured_batch_size_are_recorded_and_kept(command, t
     assert (identity["seed"], identity["batch_size"]) == (one["seed"], one["batch_size"])
 
 
+def test_a_continued_run_keeps_its_precision(command, tiny_bundle, tmp_path):
+    arguments = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--n", 2, "--steps", 1, "--out", tmp_path / "out"]
+    assert command("engine", "generate", *arguments, "--precision", "f32").returncode == 0
+    assert command("engine", "generate", *arguments).returncode == 0
+    assert json.loads((tmp_path / "out/run.json").read_text())["identity"]["precision"] == "f32"
+    done = command("engine", "generate", *arguments, "--precision", "auto")
+    assert done.returncode == 2
+    assert "precision 'f32' there, 'auto' asked" in done.stderr
+
+
 def test_a_folder_that_cannot_be_made_is_refused(command, tiny_bundle, tmp_path):
     (tmp_path / "file").write_text("mine")
     arguments = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--n", 1, "--out", tmp_path / "file/out"]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pickle
+import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
 from engine import ChunkShuffle, Engine, SyntheticCells
-from engine.errors import RequestError
+from engine.errors import CytosynthError, RequestError
+from engine.rescue import Rescue
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +107,36 @@ def test_it_travels_to_a_worker_without_its_models(pictures, tiny_bundle):
     data[0]
     again = pickle.loads(pickle.dumps(data))  # noqa: S301 - our own
     np.testing.assert_array_equal(again[2][0], pictures[2])
+
+
+def test_a_forked_worker_says_what_to_do(tiny_bundle):
+    """It would wait forever for threads that it does not have."""
+    data = data_of(tiny_bundle)
+    data[0]
+    loader = DataLoader(data, num_workers=1, multiprocessing_context="fork")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python's own, of forking a process with threads
+        with pytest.raises(RuntimeError, match="multiprocessing_context"):
+            next(iter(loader))
+
+
+def test_a_picture_that_is_none_is_left_out_and_its_neighbours_are_not(pictures, tiny_bundle, monkeypatch):
+    check = Rescue.check
+
+    def spoilt(self, seeds, *values):
+        checked = check(self, seeds, *values)
+        return replace(checked, troubles=["blank" if seed == 6 else "" for seed in seeds[: len(checked.images)]])
+
+    monkeypatch.setattr(Rescue, "check", spoilt)
+    with pytest.warns(RuntimeWarning, match="seed 6"):
+        batches = list(Engine.open(str(tiny_bundle)).generate("cyt_mast", 7, seed=5, num_inference_steps=3))
+    assert [seed for batch in batches for seed in batch.seeds] == [5, 7, 8, 9, 10, 11]
+    found = np.concatenate([batch.images for batch in batches])
+    np.testing.assert_array_equal(found, np.delete(pictures, 1, axis=0))
+    data = data_of(tiny_bundle)
+    np.testing.assert_array_equal(data[2][0], pictures[2])
+    with pytest.raises(CytosynthError, match="blank"):
+        data[1]
 
 
 def test_wrong_requests_are_refused(tiny_bundle):

@@ -93,22 +93,30 @@ def test_a_loop_stops_between_steps(backend, sampler, tiny_bundle):
         assert np.isfinite(pipeline.generate_latents(SEEDS)).all()
 
 
-def test_any_batch_size_gives_the_same_picture(tiny_bundle):
-    """Within 0.1 % of the latents' norm in float32; equal bytes are promised at equal batch sizes only."""
+@pytest.mark.parametrize(("precision", "tolerance"), [("f32", 1e-3), ("auto", 2e-2)])
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_any_batch_size_gives_the_same_picture(precision, tolerance, batch_size, tiny_bundle):
+    """Within 0.1 % of the latents' norm in float32, 2 % in bf16; equal bytes are promised at equal sizes only."""
     bundle = open_bundle(str(tiny_bundle))
-    backend = OpenVINOBackend(precision="f32")
+    backend = OpenVINOBackend(precision=precision)
     request = request_of(bundle)
     with Pipeline(bundle, "cyt_mast", request, backend) as pipeline:
-        together = pipeline.generate_latents(SEEDS)
-    with Pipeline(bundle, "cyt_mast", replace(request, batch_size=1), backend) as pipeline:
-        alone = np.concatenate([pipeline.generate_latents([seed]) for seed in SEEDS])
-    assert np.linalg.norm(together - alone) < 1e-3 * np.linalg.norm(alone)
+        wanted = pipeline.generate_latents(SEEDS)
+    seeds = [*SEEDS, *range(100, 108)][: -(-len(SEEDS) // batch_size) * batch_size]
+    with Pipeline(bundle, "cyt_mast", replace(request, batch_size=batch_size), backend) as pipeline:
+        chunks = [seeds[start : start + batch_size] for start in range(0, len(seeds), batch_size)]
+        found = np.concatenate([pipeline.generate_latents(chunk) for chunk in chunks])[: len(SEEDS)]
+    assert np.linalg.norm(found - wanted) < tolerance * np.linalg.norm(wanted)
 
 
 @pytest.mark.parametrize("precision", ["auto", "f32"])
 def test_no_runtime_rounds_a_fractional_timestep(precision, tiny_bundle, whole_path):
-    """The UNet at every fractional timestep of the default table against torch in float32. A timestep that a bf16
-    graph rounds (961.73 to 960) would turn the fastest features by a radian; bf16 arithmetic alone stays below 3 %."""
+    """The UNet at every fractional timestep of the default table against torch in float32.
+
+    bf16's own error is larger than what rounding a timestep to bf16 (961.73 to 960) does to this small UNet, so beside
+    the limit the error is projected onto that change: about 0 where the timestep is whole, 1 where it was rounded. A
+    second pass on rounded timesteps shows that the test would see it.
+    """
     torch = pytest.importorskip("torch")
     from exporter.load import load_merged
 
@@ -124,11 +132,25 @@ def test_no_runtime_rounds_a_fractional_timestep(precision, tiny_bundle, whole_p
     model = OpenVINOBackend(precision=precision).open(bundle.path("unet.cyt_mast.onnx"), shapes, ("eps",))
     limit = 0.002 if precision == "f32" else 0.03
     assert len({row.timestep % 1 for row in plan.rows}) > 15
+
+    def runtime(timestep):
+        features = time_features(np.full(2, timestep), np.array(bundle.manifest.frequencies))
+        return model.run({"latents": latents, "time_features": features, "encoder_hidden_states": context})["eps"]
+
+    @torch.no_grad()
+    def reference(timestep):
+        return unet(torch.from_numpy(latents), torch.full((2,), timestep), torch.from_numpy(context)).sample.numpy()
+
+    exact, rounded = [], []
     for row in plan.rows:
-        features = time_features(np.full(2, row.timestep), np.array(bundle.manifest.frequencies))
-        found = model.run({"latents": latents, "time_features": features, "encoder_hidden_states": context})["eps"]
-        with torch.no_grad():
-            wanted = unet(
-                torch.from_numpy(latents), torch.full((2,), row.timestep), torch.from_numpy(context)
-            ).sample.numpy()
+        wanted = reference(row.timestep)
+        found = runtime(row.timestep)
         assert np.linalg.norm(found - wanted) < limit * np.linalg.norm(wanted), row.timestep
+        coarse = torch.tensor(row.timestep, dtype=torch.bfloat16).item()
+        change = reference(coarse) - wanted
+        if abs(coarse - row.timestep) > 0.3:
+            exact.append(np.vdot(found - wanted, change) / np.vdot(change, change))
+            rounded.append(np.vdot(runtime(coarse) - wanted, change) / np.vdot(change, change))
+    assert len(exact) > 5
+    assert abs(np.median(exact)) < 0.25
+    assert abs(np.median(rounded) - 1) < 0.25

@@ -6,20 +6,26 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from engine import run
+from engine.backends import tensorrt
 from engine.backends.onnxruntime import ORTBackend
 from engine.backends.tensorrt import TensorRTBackend
+from engine.batch_size import measure_batch_size
 from engine.bundle import open_bundle
 from engine.errors import CytosynthError, RequestError
+from engine.formats import Output
 from engine.pipeline import Pipeline, plan_of
 from engine.plans import graph_digest
 from engine.request import make_request
 from tests.engine.fake_tensorrt import make_api
+from tests.engine.folders import contents
 
 SEEDS = [1, 2]
 
@@ -169,6 +175,68 @@ def test_a_damaged_plan_is_refused_before_tensorrt_reads_it(bundle_copy):
     bundle = open_bundle(str(bundle_copy))
     with pytest.raises(RequestError, match="SHA-256"):
         Pipeline(bundle, "cyt_mast", request_of(bundle), open_backend(bundle_copy))
+
+
+def test_a_damaged_plan_costs_no_picture_of_the_run_that_is_replaced(bundle_copy, tmp_path, monkeypatch):
+    target = write_plans(bundle_copy)
+    bundle = open_bundle(str(bundle_copy))
+    request = request_of(bundle, batch_size=2)
+    run.generate(bundle, request, Output(tmp_path / "out"), backend=TensorRTBackend(bundle, request, make_api()))
+    before = contents(tmp_path / "out")
+    (target / "unet.cyt_mast.onnx.plan").write_bytes(b"garbage")
+    monkeypatch.setattr("engine.backends.tensorrt.installed_api", lambda bundle: make_api())
+    with pytest.raises(RequestError, match="SHA-256"):
+        run.generate(bundle, replace(request, seed=9), Output(tmp_path / "out", overwrite=True))
+    assert contents(tmp_path / "out") == before
+
+
+def test_latents_that_a_gpu_cannot_address_are_refused_before_the_folder_is_touched(bundle_copy, tmp_path):
+    write_plans(bundle_copy)
+    bundle = open_bundle(str(bundle_copy))
+    request = request_of(bundle)
+    backend = TensorRTBackend(bundle, request, make_api())
+    backend.device.alignment_bytes = 4096
+    with pytest.raises(RequestError, match="multiple of 4096"):
+        run.generate(bundle, request, Output(tmp_path / "out"), backend=backend)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_measured_batch_size_is_one_that_the_plans_take(bundle_copy, monkeypatch):
+    write_plans(bundle_copy, batch_sizes=[1, 2])
+    bundle = open_bundle(str(bundle_copy))
+    monkeypatch.setattr("engine.backends.tensorrt.installed_api", lambda bundle: make_api())
+    assert measure_batch_size(bundle, request_of(bundle, num_inference_steps=1))[0] in (1, 2)
+
+
+def test_a_broken_flavour_gives_way_to_the_other(monkeypatch, tiny_bundle):
+    def load(flavour):
+        if flavour == "tensorrt":
+            raise OSError("libnvinfer.so: cannot open shared object file")
+        return make_api(flavour)
+
+    monkeypatch.setattr(tensorrt, "load_api", load)
+    assert tensorrt.installed_api(open_bundle(str(tiny_bundle))).flavour == "rtx"
+    monkeypatch.setattr(tensorrt, "load_api", lambda flavour: load("tensorrt"))
+    with pytest.raises(RequestError, match="libnvinfer"):
+        tensorrt.installed_api(open_bundle(str(tiny_bundle)))
+
+
+def test_a_plan_of_other_types_is_refused(bundle_copy, monkeypatch):
+    """Its buffers would be read as what they are not."""
+    write_plans(bundle_copy)
+    api = make_api()
+    api.trt.nptype = lambda kind: np.float16
+    bundle = open_bundle(str(bundle_copy))
+    request = request_of(bundle)
+    with pytest.raises(CytosynthError, match="float16"):
+        Pipeline(bundle, "cyt_mast", request, TensorRTBackend(bundle, request, api))
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [1e999], [True], ["8"], 3])
+def test_batch_sizes_that_are_none_are_refused(sizes, bundle_copy):
+    write_plans(bundle_copy, batch_sizes=sizes)
+    with pytest.raises(RequestError, match=r"plan\.json"):
+        open_backend(bundle_copy)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import hashlib
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ from PIL import Image
 from engine import rescue, run
 from engine.backends.openvino import OpenVINOBackend
 from engine.bundle import open_bundle
-from engine.errors import CytosynthError
+from engine.errors import CytosynthError, RequestError
 from engine.formats import FORMATS, Output
 from engine.request import make_request
 from tests.engine.folders import contents, pictures
@@ -28,8 +29,8 @@ from tests.engine.folders import contents, pictures
 ROOT = Path(__file__).parents[2]
 
 
-def long_run(bundle: Path, out: Path) -> list[str]:
-    wanted = ["--bundle", bundle, "--class", "all", "--n", 30, "--batch-size", 2, "--out", out]
+def long_run(bundle: Path, out: Path, n: int = 30) -> list[str]:
+    wanted = ["--bundle", bundle, "--class", "all", "--n", n, "--batch-size", 2, "--out", out]
     return ["engine", "generate", *map(str, wanted)]
 
 
@@ -47,6 +48,17 @@ def start(arguments: list[str]) -> subprocess.Popen[str]:
     )
 
 
+def wait_for_work(process: subprocess.Popen[str], out: Path) -> None:
+    """Until this process has opened its models and written the first line or picture of its own."""
+
+    def size() -> int:
+        return sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) if out.exists() else 0
+
+    before, deadline = size(), time.monotonic() + 60
+    while size() <= before and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
 def wait_for_pictures(out: Path, count: int) -> None:
     deadline = time.monotonic() + 60
     while len(list(out.glob("*/*.png"))) < count and time.monotonic() < deadline:
@@ -54,26 +66,33 @@ def wait_for_pictures(out: Path, count: int) -> None:
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_a_run_killed_at_twenty_random_moments_ends_with_the_same_bytes(
-    file_format, command, tiny_bundle, tmp_path, whole_run
-):
-    moments = np.random.default_rng(0 if file_format == "imagefolder" else 1).uniform(0.2, 2.2, 20)
-    extra = ["--format", file_format, *(["--shard-pictures", "9"] if file_format == "webdataset" else [])]
-    arguments = [*long_run(tiny_bundle, tmp_path / "out"), *extra]
+def test_a_run_killed_at_twenty_random_moments_ends_with_the_same_bytes(file_format, command, tiny_bundle, tmp_path):
+    # Random moments of a run's working time: from its first files to what an undisturbed run needs.
+    moments = np.random.default_rng(0 if file_format == "imagefolder" else 1).uniform(0, 0.4, 20)
+    moments[:2] = -1.0
+    progress = []
+    shards = ["--shard-pictures", "50"] if file_format == "webdataset" else []
+    extra = ["--steps", "20", "--format", file_format, *shards]
+    arguments = [*long_run(tiny_bundle, tmp_path / "out", n=160), *extra]
     for moment in moments:
         process = start(arguments)
-        time.sleep(moment)
+        if moment < 0:
+            time.sleep(0.3)  # while it is still importing
+        else:
+            wait_for_work(process, tmp_path / "out")
+            time.sleep(moment)
         process.kill()
         process.communicate()
         if (tmp_path / "out/metadata.jsonl").exists():
+            progress.append(len((tmp_path / "out/metadata.jsonl").read_bytes().splitlines()))
             # A line that a kill tore in two must not count.
             with (tmp_path / "out/metadata.jsonl").open("a") as file:
                 file.write('{"file_name": "cyt_')
+    assert sum(0 < count < 320 for count in progress) >= 10, progress
+    assert len(set(progress)) >= 6, progress
     assert command(*arguments).returncode == 0
-    whole = whole_run
-    if file_format == "webdataset":
-        whole = tmp_path / "whole"
-        assert command(*long_run(tiny_bundle, whole), *extra).returncode == 0
+    whole = tmp_path / "whole"
+    assert command(*long_run(tiny_bundle, whole, n=160), *extra).returncode == 0
     left, right = (
         {name: digest for name, digest in contents(out).items() if name != "run.json"}
         for out in (tmp_path / "out", whole)
@@ -256,6 +275,68 @@ def test_one_run_in_two_halves_is_one_run(tiny_bundle, tmp_path, whole_run):
     second = run.generate(bundle, request, Output(tmp_path / "out"))
     assert (second.made, second.total, second.stopped) == (60 - first.made, 60, False)
     assert pictures(tmp_path / "out") == pictures(whole_run)
+
+
+def test_two_shards_are_one_run(command, tiny_bundle, tmp_path):
+    """Seeds 0..7 and 8..15, made apart, are the files of seeds 0..15."""
+    options = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--steps", 3, "--batch-size", 4]
+    for name, seed, n in (("whole", 0, 16), ("one", 0, 8), ("two", 8, 8)):
+        arguments = [*options, "--seed", seed, "--n", n, "--out", tmp_path / name]
+        assert command("engine", "generate", *arguments).returncode == 0
+    whole, one, two = (list(pictures(tmp_path / name).values()) for name in ("whole", "one", "two"))
+    assert len(set(whole)) == 16
+    assert one + two == whole
+
+
+def test_a_replaced_run_leaves_nothing_even_if_it_is_killed_at_it(tiny_bundle, tmp_path, monkeypatch):
+    bundle = open_bundle(str(tiny_bundle))
+
+    def request(n):
+        return make_request(bundle.manifest, class_names=["all"], n=n, num_inference_steps=1, backend="openvino")
+
+    run.generate(bundle, request(9), Output(tmp_path))
+    unlink, gone = Path.unlink, []
+
+    def killed(path, **options):
+        if len(gone) == 3:
+            raise KeyboardInterrupt
+        gone.append(path)
+        unlink(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run.generate(bundle, request(2), Output(tmp_path, overwrite=True))
+    monkeypatch.undo()
+    run.generate(bundle, request(2), Output(tmp_path))
+    assert len(pictures(tmp_path)) == 4
+    assert "replaces" not in json.loads((tmp_path / "run.json").read_text())
+
+
+def test_a_disk_that_is_full_from_the_start_is_a_failure_that_says_so(tiny_bundle, tmp_path, monkeypatch):
+    bundle = open_bundle(str(tiny_bundle))
+    request = make_request(bundle.manifest, class_names=["all"], n=1, backend="openvino")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(CytosynthError, match="No space left") as caught:
+        run.generate(bundle, request, Output(tmp_path / "out"))
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize("name", ["context.cyt_nep_mast.safetensors", "tokenizer.json"])
+def test_what_only_opening_shows_is_found_before_the_folder_is_touched(name, bundle_copy, tmp_path):
+    """A file whose hash is right and whose content is not, of a class that comes late."""
+    (bundle_copy / name).write_bytes(b"garbage")
+    manifest = json.loads((bundle_copy / "manifest.json").read_text())
+    manifest["files"][name] = {"sha256": hashlib.sha256(b"garbage").hexdigest(), "bytes": 7}
+    (bundle_copy / "manifest.json").write_text(json.dumps(manifest))
+    bundle = open_bundle(str(bundle_copy))
+    request = make_request(bundle.manifest, class_names=["all"], n=1, backend="openvino", prompt="cell")
+    with pytest.raises(RequestError, match="unreadable"):
+        run.generate(bundle, request, Output(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_signal_after_models_were_closed_in_another_thread_is_survived(tiny_bundle):
