@@ -16,6 +16,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from engine.errors import RequestError
 from engine.names import CLASS_NAME_RULE, is_class_name
+from exporter.residuals import RESIDUALS_FILE, attach_residuals
 
 __all__ = ["MergedModel", "load_merged"]
 
@@ -94,6 +95,8 @@ def load_merged(folder: Path) -> MergedModel:
             expected="whole parts with weights as safetensors",
             mend="make it again with `python -m trainer merge`",
         ) from error
+    if (folder / RESIDUALS_FILE).exists():
+        attach_residuals(parts[0], folder / RESIDUALS_FILE)
     model = MergedModel(folder, *parts, record)
     side = model.unet.config.sample_size * 2 ** (len(model.vae.config.block_out_channels) - 1)
     multiple = 2 ** (len(model.unet.config.block_out_channels) + len(model.vae.config.block_out_channels) - 2)

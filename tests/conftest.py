@@ -44,12 +44,14 @@ def whole_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("cyt_mast", "cyt_nep_mast"):
         source = ["--origin", "phantom", "--pictures", 24, "--licence", "CC0", "--attribution", "drawn by cytosynth"]
         fit = ["--base", base, "--out", folder / "hypernetworks", "--steps", 20, "--batch-size", 4]
+        fit += ["--learning-rate", "1e-3"]
         steps += [
             ["trainer", "fit", prepared / name, *fit, *source],
             [
                 "trainer",
                 "merge",
                 folder / f"hypernetworks/{name}.safetensors",
+                "--out",
                 folder / "merged" / name,
                 "--base",
                 base,

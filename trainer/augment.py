@@ -9,23 +9,29 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 __all__ = ["augment"]
 
 
-def augment(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Rotate by any angle, flip, distort elastically, and jitter stain and brightness. No zoom.
+def augment(picture: NDArray[np.uint8], rng: np.random.Generator, *, flip: bool = True) -> NDArray[np.uint8]:
+    """Rotate by any angle, flip where that is allowed, distort elastically, and jitter stain and brightness. No zoom.
 
-    picture and result: (S, S, 3) uint8 RGB. One resampling (cubic, mirrored borders) does all the geometry:
-    the map is a rotation or reflection, of determinant +-1, plus a smooth displacement of 0.6 % of the side
+    picture and result: (S, S, 3) uint8 RGB; a fourth channel keeps its values. One resampling (cubic, mirrored
+    borders) does all the geometry: the map is a rotation or reflection, of determinant +-1, plus a smooth displacement of 0.6 % of the side
     without divergence, so areas are kept to first order.
     """
     size = picture.shape[0]
-    angle, flip = rng.uniform(0, 2 * np.pi), rng.choice([-1.0, 1.0])
+    angle, mirror = rng.uniform(0, 2 * np.pi), rng.choice([-1.0, 1.0])
+    mirror = mirror if flip else 1.0
     centre = (size - 1) / 2
     # Displaced before they are turned: only then is the whole map's determinant that of (I + grad d).
     y, x = np.mgrid[0:size, 0:size] - centre + _displacement(size, rng)
-    rotated_y = np.cos(angle) * y + np.sin(angle) * x * flip
-    rotated_x = -np.sin(angle) * y + np.cos(angle) * x * flip
+    rotated_y = np.cos(angle) * y + np.sin(angle) * x * mirror
+    rotated_x = -np.sin(angle) * y + np.cos(angle) * x * mirror
     source = np.stack([rotated_y, rotated_x]) + centre
-    channels = [map_coordinates(picture[..., c].astype(np.float32), source, order=3, mode="mirror") for c in range(3)]
-    return _jitter_stain(np.clip(np.stack(channels, -1), 0, 255), rng)
+    channels = [
+        map_coordinates(picture[..., c].astype(np.float32), source, order=3, mode="mirror")
+        for c in range(picture.shape[2])
+    ]
+    moved = np.clip(np.stack(channels, -1), 0, 255)
+    stained = _jitter_stain(moved[..., :3], rng)
+    return np.concatenate([stained, np.uint8(moved[..., 3:] + 0.5)], axis=-1)
 
 
 def _displacement(size: int, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from engine.errors import RequestError
+from trainer.stable_diffusion import SCHEDULER, read_single_file
 
 __all__ = ["PRESETS", "Base", "BasePreset", "digest_of", "encode_prompts", "open_base", "prompt_of"]
 
@@ -47,6 +49,10 @@ PRESETS = {
 }
 
 
+PARTS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
+HUB_TOKENIZER = "openai/clip-vit-large-patch14"
+
+
 @dataclass
 class Base:
     """The five parts of a base. Latents: (B, C, h, w) float32, multiplied by vae.config.scaling_factor."""
@@ -56,6 +62,11 @@ class Base:
     text_encoder: CLIPTextModel
     tokenizer: CLIPTokenizer
     scheduler: DDIMScheduler
+
+    @property
+    def picture_side(self) -> int:
+        """Pixels of a picture's side."""
+        return int(self.unet.config.sample_size * 2 ** (len(self.vae.config.block_out_channels) - 1))
 
     @classmethod
     def new(cls, preset: BasePreset, captions: Iterable[str], size: int) -> Base:
@@ -98,16 +109,7 @@ class Base:
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
-        # Stable Diffusion 1.5's schedule; no clipping, for latents are not pictures.
-        scheduler = DDIMScheduler(
-            beta_start=0.00085,
-            beta_end=0.012,
-            beta_schedule="scaled_linear",
-            clip_sample=False,
-            set_alpha_to_one=False,
-            steps_offset=1,
-        )
-        return cls(vae, unet, CLIPTextModel(config), tokenizer, scheduler)
+        return cls(vae, unet, CLIPTextModel(config), tokenizer, DDIMScheduler(**SCHEDULER))
 
     def save(self, folder: Path) -> None:
         """Write a folder that StableDiffusionPipeline.from_pretrained opens."""
@@ -123,10 +125,60 @@ class Base:
         ).save_pretrained(folder)
 
 
-def open_base(folder: Path) -> Base:
-    """Open a diffusers folder on disk, safetensors only. Raises RequestError where it is none."""
-    parts = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
-    for name in ("model_index.json", "tokenizer", "scheduler", *parts):
+def open_base(name: str | Path, tokenizer: Path | None = None) -> Base:
+    """Open a base: a diffusers folder, Stable Diffusion 1.5's single file, or, where there is a network, the name of a
+    model on the Hugging Face hub ("owner/model"). Safetensors only.
+
+    tokenizer: a folder with CLIP's vocabulary for the single file, which has none, or a diffusers folder.
+    Raises RequestError.
+    """
+    path = Path(name)
+    if path.suffix == ".safetensors" or path.is_file():
+        vae, unet, text_encoder, scheduler = read_single_file(path)
+        return Base(vae, unet, text_encoder, _open_tokenizer(path, tokenizer), scheduler)
+    if not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+        path = _download(str(name))
+    return _open_folder(path)
+
+
+def _open_tokenizer(checkpoint: Path, folder: Path | None) -> CLIPTokenizer:
+    """The tokenizer of a folder, or of the hub's CLIP where there is a network. Raises RequestError."""
+    if folder is not None and (folder / "tokenizer").is_dir():
+        folder = folder / "tokenizer"
+    try:
+        if folder is None:
+            return CLIPTokenizer.from_pretrained(HUB_TOKENIZER)
+        if not (folder / "vocab.json").is_file() and not (folder / "tokenizer.json").is_file():
+            raise OSError("no vocab.json and no tokenizer.json in it")
+        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        where = f"of {folder}" if folder else "at hand, and the hub cannot be reached"
+        raise RequestError(
+            f"The tokenizer for {checkpoint}",
+            found=f"none {where} ({str(error).strip().splitlines()[0]})",
+            expected="CLIP's vocabulary: a single file carries none",
+            mend=f"--tokenizer DIR, a folder with vocab.json and merges.txt of {HUB_TOKENIZER}, or a diffusers folder",
+        ) from error
+
+
+def _download(name: str) -> Path:
+    """The folder of a model of the hub, from its cache or the network. Raises RequestError."""
+    try:
+        from huggingface_hub import snapshot_download
+
+        wanted = ["*.json", "*.txt", "*/*.json", "*/*.txt", *(f"{part}/*.safetensors" for part in PARTS)]
+        return Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=["*.fp16.*", "*non_ema*"]))
+    except Exception as error:  # the library raises the errors of several others
+        raise RequestError(
+            f"The base {name}",
+            found=f"no such folder, and not to be had from the hub ({str(error).strip().splitlines()[0]})",
+            expected="a diffusers folder, a single safetensors file, or a model of the hub where there is a network",
+            mend="check the path",
+        ) from error
+
+
+def _open_folder(folder: Path) -> Base:
+    for name in ("model_index.json", "tokenizer", "scheduler", *PARTS):
         if not (folder / name).exists():
             raise RequestError(
                 f"The base {folder}",
@@ -139,7 +191,7 @@ def open_base(folder: Path) -> Base:
             name: kind.from_pretrained(
                 folder / name, use_safetensors=True, torch_dtype=torch.float32, local_files_only=True
             )
-            for name, kind in parts.items()
+            for name, kind in PARTS.items()
         }
         return Base(
             **loaded,

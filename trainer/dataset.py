@@ -22,6 +22,7 @@ class PictureSet:
     pictures: torch.Tensor
     labels: torch.Tensor
     class_names: list[str]
+    paths: list[Path]
 
     @property
     def size(self) -> int:
@@ -34,6 +35,7 @@ def read_set(folders: list[Path]) -> PictureSet:
     pictures: list[np.ndarray] = []
     labels: list[int] = []
     class_names: list[str] = []
+    read: list[Path] = []
     for folder in folders:
         for name, paths in find_pictures(folder).items():
             if name not in class_names:
@@ -50,8 +52,9 @@ def read_set(folders: list[Path]) -> PictureSet:
                     )
                 pictures.append(picture)
                 labels.append(class_names.index(name))
+                read.append(path)
     stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
-    return PictureSet(stacked, torch.tensor(labels), class_names)
+    return PictureSet(stacked, torch.tensor(labels), class_names, read)
 
 
 def to_model_range(pictures: torch.Tensor) -> torch.Tensor:

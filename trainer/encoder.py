@@ -19,6 +19,7 @@ from torch.export import Dim
 
 from trainer.dataset import PictureSet, read_set, turn
 from trainer.loop import LoopSettings, digest_parts, run_loop
+from trainer.schedule import Cosine
 
 __all__ = ["Encoder", "train_encoder"]
 
@@ -89,7 +90,7 @@ def train_encoder(
         _, logits = encoder(_jitter(batch, generator).permute(0, 2, 3, 1))
         return nn.functional.cross_entropy(logits, labels[chosen], label_smoothing=0.05)
 
-    settings = LoopSettings(steps, batch_size, 2e-3, weight_decay=0.02, seed=seed)
+    settings = LoopSettings(steps, batch_size, Cosine(2e-3), weight_decay=0.02, seed=seed)
     subject = digest_parts(pictures, labels, data.class_names)
     run = run_loop("encoder", encoder, loss_of, settings, work, subject=subject, progress=progress)
     accuracy = _accuracy(encoder, data, kept)

@@ -2,85 +2,238 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from engine.errors import RequestError
-from trainer.autoencoder import encode_set
-from trainer.bases import digest_of, encode_prompts, open_base
-from trainer.dataset import read_set, turn
-from trainer.hypernet import ClassRecord, Hypernetwork, attached, attention_layers, save_hypernetwork
-from trainer.loop import LoopSettings, digest_parts, run_loop
+from trainer.bases import Base, digest_of
+from trainer.dataset import PictureSet, read_set
+from trainer.devices import Compute
+from trainer.hypernet import Hypernetwork, attached, attention_dimensions
+from trainer.interchange import HypernetworkFile, read_hypernetwork, read_optimizer, write_hypernetwork, write_webui
+from trainer.latents import LATENT_SAMPLING, LatentSet, encode_posteriors, read_alpha
+from trainer.loop import LoopSettings, Training, digest_parts
 from trainer.objective import denoising_loss
-from trainer.record import write_record
+from trainer.preview import draw_preview
+from trainer.progress import TrainingLog
+from trainer.prompts import Captions, EmbeddingCache, filewords_of
+from trainer.record import ClassRecord, write_record
+from trainer.structure import HypernetworkSettings
 
-__all__ = ["fit"]
+__all__ = ["EpochOrder", "FitOptions", "fit", "prepare_outputs", "read_training_set"]
 
-SYMMETRIES = range(8)
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What changes a training beside its loop's settings. The defaults are the thesis's: none of it."""
+
+    latent_sampling: str = "once"
+    """One of LATENT_SAMPLING."""
+    symmetries: bool = False
+    """Every picture in the eight symmetries of the square."""
+    snr_gamma: float | None = None
+    templates: tuple[str, ...] | None = None
+    """In place of the class's prompt."""
+    shuffle_tags: bool = False
+    tag_dropout: float = 0.0
+    alpha_weight: bool = False
+
+    def __post_init__(self) -> None:
+        rules = {
+            "--latent-sampling": (
+                self.latent_sampling in LATENT_SAMPLING,
+                self.latent_sampling,
+                f"one of {', '.join(LATENT_SAMPLING)}",
+            ),
+            "--snr-gamma": (self.snr_gamma is None or self.snr_gamma > 0, self.snr_gamma, "above 0"),
+            "--tag-dropout": (0 <= self.tag_dropout < 1, self.tag_dropout, "a probability below 1"),
+        }
+        for flag, (kept, found, expected) in rules.items():
+            if not kept:
+                raise RequestError(flag, found=str(found), expected=expected, mend="change it")
+
+
+class EpochOrder:
+    """Rows of a data set in epochs without repetition, each shuffled by (seed, epoch) alone."""
+
+    def __init__(self, rows: int, batch_size: int, seed: int) -> None:
+        self._rows, self._batch_size, self._seed = rows, batch_size, seed
+        self._known: dict[int, torch.Tensor] = {}
+
+    def batch(self, number: int) -> torch.Tensor:
+        """The rows of the 0-based batch, which may reach over the end of an epoch."""
+        places = range(number * self._batch_size, (number + 1) * self._batch_size)
+        return torch.stack([self._epoch(place // self._rows)[place % self._rows] for place in places])
+
+    def _epoch(self, epoch: int) -> torch.Tensor:
+        if epoch not in self._known:
+            # Batches move forward; one epoch back is all that a batch over an end needs.
+            self._known = {known: order for known, order in self._known.items() if known >= epoch - 1}
+            generator = torch.Generator().manual_seed(self._seed * 1_000_003 + epoch)
+            self._known[epoch] = torch.randperm(self._rows, generator=generator)
+        return self._known[epoch]
 
 
 def fit(
-    base_folder: Path,
+    base: Base,
     data_folder: Path,
     out: Path,
     *,
     record: ClassRecord,
     settings: LoopSettings,
-    layer_structure: tuple[float, ...] = (1, 2, 1),
+    structure: HypernetworkSettings | None = None,
+    dimensions: list[int] | None = None,
+    options: FitOptions | None = None,
+    compute: Compute | None = None,
+    log: TrainingLog | None = None,
+    start_from: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    webui: bool = False,
+    stop: threading.Event | None = None,
     progress: Callable[..., None] = lambda *values: None,
-) -> None:
-    """Train on prepared pictures of one class (in their eight symmetries) and write
-    `out/<class>.safetensors` and `out/<class>.json`; a cut-off run goes on when the same command is given.
+) -> dict[str, Any]:
+    """Train on prepared pictures of one class; write `out/<class>.safetensors` and `out/<class>.json`.
 
-    Raises RequestError where the data set holds several classes, or pictures of another size than the base's.
+    dimensions: by default all of the base's. start_from: a hypernetwork to go on from, its optimizer too where the
+    WebUI's lies beside it. webui: also `.pt` and `.pt.optim`. A run that is in `out` is continued with `resume`,
+    replaced with `overwrite`, and otherwise refused. When `stop` is set, what is trained so far is saved.
+
+    Returns the record. Raises RequestError where anything does not fit; nothing is written then.
     """
-    data = read_set([data_folder])
+    options, compute, log = options or FitOptions(), compute or Compute(), log or TrainingLog()
+    data = read_training_set(base, data_folder)
+    target = out / f"{record.class_name}.safetensors"
+    checkpoints = prepare_outputs(out, record.class_name, target, resume=resume, overwrite=overwrite)
+    torch.manual_seed(settings.seed)
+    optimizer_state: dict[str, Any] | None = None
+    if start_from is not None:
+        hypernetwork = read_hypernetwork(start_from).hypernetwork
+        optimizer_state = read_optimizer(start_from)
+    else:
+        hypernetwork = Hypernetwork(dimensions or attention_dimensions(base.unet), structure)
+    symmetries = range(8 if options.symmetries else 1)
+    captions = Captions(
+        record.class_name.replace("_", " "),
+        options.templates or (record.prompt,),
+        tuple(filewords_of(path) for path in data.paths) * len(symmetries),
+        options.shuffle_tags,
+        options.tag_dropout,
+    )
+    weights = read_alpha(data, symmetries, base.unet.config.sample_size) if options.alpha_weight else None
+    base_sha256 = digest_of(base.unet)
+    subject = digest_parts(
+        data.pictures,
+        str(data.paths and captions.filewords),
+        asdict(record),
+        asdict(hypernetwork.settings),
+        hypernetwork.dimensions,
+        asdict(options),
+        base_sha256,
+        compute.precision,
+        "" if weights is None else weights,
+        *hypernetwork.state_dict().values(),
+    )
+    latents = LatentSet(
+        *encode_posteriors(base.vae, data.pictures, symmetries, compute.device),
+        options.latent_sampling,
+        weights,
+        settings.seed,
+    )
+    embeddings = EmbeddingCache(base)
+    order = EpochOrder(len(latents), settings.batch_size, settings.seed)
+    unet = compute.ready(base.unet)
+    hypernetwork.to(compute.device)
+
+    def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
+        rows = order.batch(number)
+        prompts = [captions.draw(int(row), generator) for row in rows]
+        with compute.autocast():
+            return denoising_loss(
+                unet,
+                base.scheduler,
+                latents.draw(rows, generator),
+                embeddings(prompts),
+                generator,
+                snr_gamma=options.snr_gamma,
+                weights=None if latents.weights is None else latents.weights[rows],
+            )
+
+    with attached(base.unet, hypernetwork), log.opened(out, record.class_name):
+        training = Training(record.class_name, hypernetwork, loss_of, settings, checkpoints, subject=subject)
+        if optimizer_state is not None and not training.losses:
+            training.optimizer.load_state_dict(optimizer_state)
+
+        def write(path: Path, step: int) -> None:
+            file = HypernetworkFile(hypernetwork, record.class_name, step, record, base_sha256)
+            write_hypernetwork(path, file)
+            if webui:
+                write_webui(path.with_suffix(".pt"), file, training.optimizer.state_dict())
+
+        def after_step(done: int) -> None:
+            log.add(done, training.losses[-1], settings.learning_rate.at(done - 1, settings.steps))
+            if log.saves(done):
+                with training.averaged():
+                    write(out / "steps" / f"{record.class_name}-{done:06d}.safetensors", done)
+            if log.previews(done):
+                with training.averaged(), compute.autocast():
+                    context = embeddings([captions.templates[0].replace("[name]", captions.name), ""])
+                    draw_preview(base, context, out / "previews" / f"{record.class_name}-{done:06d}.png")
+
+        run = training.run(progress=progress, after_step=after_step, stop=stop)
+        write(target, run["steps_done"])
+    facts = {
+        "record": asdict(record),
+        "hypernetwork": asdict(hypernetwork.settings),
+        "dimensions": hypernetwork.dimensions,
+        "parameters": sum(parameter.numel() for parameter in hypernetwork.parameters()),
+        "prepared_pictures": len(data.pictures),
+        "options": asdict(options),
+        "compute": compute.as_json(),
+        "base_sha256": base_sha256,
+        "training": {**run, **log.costs(run, len(latents), settings)},
+    }
+    write_record(out / f"{record.class_name}.json", **facts)
+    return facts
+
+
+def read_training_set(base: Base, folder: Path) -> PictureSet:
+    """Prepared pictures of one class, of the base's size. Raises RequestError."""
+    data = read_set([folder])
     if len(data.class_names) != 1:
         raise RequestError(
-            f"The picture folder {data_folder}",
+            f"The picture folder {folder}",
             found=f"{len(data.class_names)} classes: {', '.join(data.class_names)}",
             expected="pictures of one class",
-            mend=f"name one of its sub-folders, such as {data_folder / data.class_names[0]}",
+            mend=f"name one of its sub-folders, such as {folder / data.class_names[0]}",
         )
-    base = open_base(base_folder)
-    side = base.unet.config.sample_size * 2 ** (len(base.vae.config.block_out_channels) - 1)
-    if data.size != side:
+    if data.size != base.picture_side:
         raise RequestError(
-            f"The pictures of {data_folder}",
+            f"The pictures of {folder}",
             found=f"{data.size} x {data.size} pixels",
-            expected=f"{side} x {side}, the base's size",
-            mend=f"prepare them with --size {side}",
+            expected=f"{base.picture_side} x {base.picture_side}, the base's size",
+            mend=f"prepare them with --size {base.picture_side}",
         )
-    base.unet.requires_grad_(False)
-    with torch.no_grad():
-        context = encode_prompts(base, [record.prompt])
-    latents = torch.cat([encode_set(base.vae, turn(data.pictures, which)) for which in SYMMETRIES])
-    torch.manual_seed(settings.seed)
-    dimensions = sorted({layer.to_k.in_features for _, layer in attention_layers(base.unet)})
-    hypernetwork = Hypernetwork(dimensions, layer_structure)
+    return data
 
-    def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        batch = latents[torch.randint(len(latents), (settings.batch_size,), generator=generator)]
-        conditions = context.expand(settings.batch_size, -1, -1)
-        return denoising_loss(base.unet, base.scheduler, batch, conditions, generator, snr_gamma=5.0)
 
-    base_sha256 = digest_of(base.unet)
-    subject = digest_parts(data.pictures, asdict(record), layer_structure, base_sha256)
-    with attached(base.unet, hypernetwork):
-        run = run_loop(
-            record.class_name, hypernetwork, loss_of, settings, out / "checkpoints", subject=subject, progress=progress
+def prepare_outputs(out: Path, name: str, target: Path, *, resume: bool, overwrite: bool) -> Path:
+    """The folder of checkpoints. Raises RequestError for a run that stands there, unless it is resumed or replaced."""
+    checkpoints = out / "checkpoints"
+    standing = [path for path in (checkpoints / f"{name}.pt", target) if path.exists()]
+    if standing and overwrite:
+        for path in standing:
+            path.unlink()
+    elif standing and not resume:
+        raise RequestError(
+            f"The folder {out}",
+            found=f"a training of {name}: {standing[0]}",
+            expected="none",
+            mend="continue it with --resume, replace it with --overwrite, or name another --out",
         )
-    save_hypernetwork(out / f"{record.class_name}.safetensors", hypernetwork, record, base_sha256)
-    parameters = sum(parameter.numel() for parameter in hypernetwork.parameters())
-    write_record(
-        out / f"{record.class_name}.json",
-        record=asdict(record),
-        layer_structure=layer_structure,
-        dimensions=dimensions,
-        parameters=parameters,
-        prepared_pictures=len(data.pictures),
-        training=run,
-    )
+    return checkpoints

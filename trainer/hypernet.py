@@ -1,131 +1,118 @@
 """Hypernetworks as AUTOMATIC1111 has them: residual networks in front of the K and V projections of attention.
 
 One (K, V) pair of modules a dimension, shared by every attention layer whose context has that dimension:
-cross-attention has the prompt's, self-attention the block's own. Only linear modules so far, which merge exactly.
+cross-attention has the prompt's, self-attention the block's own. A module is y = x + m Sequential(x).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from itertools import pairwise
-from pathlib import Path
+from typing import Literal, cast
 
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from engine.errors import RequestError
-from engine.names import CLASS_NAME_RULE, is_class_name
+from trainer.structure import ACTIVATIONS, HypernetworkSettings
 
 __all__ = [
-    "ORIGINS",
-    "ClassRecord",
+    "SIDES",
     "Hypernetwork",
+    "ResidualStack",
+    "Stacks",
     "attached",
+    "attention_dimensions",
     "attention_layers",
-    "load_hypernetwork",
-    "parse_structure",
-    "save_hypernetwork",
+    "stacks_attached",
 ]
 
-FORMAT = "cytosynth hypernetwork 1"
-ORIGINS = ("photographs", "phantom")
-"""Where a class's pictures may come from."""
-
-
-@dataclass(frozen=True)
-class ClassRecord:
-    """What a class is, and where its pictures came from; it travels with the weights into the bundle."""
-
-    class_name: str
-    prompt: str
-    origin: str
-    """One of ORIGINS."""
-    pictures: int
-    licence: str
-    attribution: str
-
-    def __post_init__(self) -> None:
-        rules = {
-            "class_name": (is_class_name(self.class_name), CLASS_NAME_RULE),
-            "origin": (self.origin in ORIGINS, f"one of {', '.join(ORIGINS)}"),
-            "pictures": (self.pictures >= 1, "at least 1"),
-            **{name: (bool(getattr(self, name).strip()), "some text") for name in ("licence", "attribution")},
-        }
-        for name, (kept, expected) in rules.items():
-            if not kept:
-                raise RequestError(
-                    f"The class record's {name}", found=repr(getattr(self, name)), expected=expected, mend="change it"
-                )
+SIDES = ("k", "v")
+"""The projections, in the order of the WebUI's files."""
 
 
 class ResidualStack(nn.Module):
-    """y = x + W_n(... W_1 x + b_1 ...) + b_n, widths `layer_structure` times the dimension."""
+    """y = x + multiplier * linear(x). `linear` is a Sequential whose slots are numbered as in the WebUI's files."""
 
-    def __init__(self, dimension: int, layer_structure: tuple[float, ...]) -> None:
+    def __init__(self, dimension: int, settings: HypernetworkSettings) -> None:
         super().__init__()
-        self.dimension = dimension
-        widths = [round(dimension * share) for share in layer_structure]
-        self.layers = [nn.Linear(a, b) for a, b in pairwise(widths)]
-        self.linear = nn.ModuleList(self.layers)
-        for layer in self.layers:
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
+        self.dimension, self.settings = dimension, settings
+        widths = [round(dimension * share) for share in settings.layer_structure]
+        slots: list[nn.Module] = []
+        for i, (wide, narrow) in enumerate(pairwise(widths)):
+            last = i == len(widths) - 2
+            slots.append(nn.Linear(wide, narrow))
+            if settings.activation != "linear" and (settings.activate_output or not last):
+                slots.append(ACTIVATIONS[settings.activation]())
+            if settings.layer_norm:
+                slots.append(nn.LayerNorm(narrow))
+            if (probability := settings.dropout_after(i)) > 0:
+                slots.append(nn.Dropout(p=probability))
+        self.linear = nn.Sequential(*slots)
+        for slot in slots:
+            _initialise(slot, settings.weight_init, settings.activation)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(..., dimension) -> (..., dimension)."""
-        y = x
-        for layer in self.layers:
-            y = layer(y)
-        return x + y
+    def forward(self, x: torch.Tensor, multiplier: float = 1.0) -> torch.Tensor:
+        """(..., dimension) -> (..., dimension), of the dtype of x."""
+        # Its weights are float32. Under autocast the layers choose, and a copy before would be in vain.
+        inside = x if torch.is_autocast_enabled(x.device.type) else x.float()
+        y = self.linear(inside).to(x.dtype)
+        return x + (y if multiplier == 1 else multiplier * y)
 
-    def affine(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The map as x -> A x + b in float64: A (dimension, dimension), b (dimension,)."""
+    def affine(self, multiplier: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+        """The map of a linear module as x -> A x + b in float64: A (dimension, dimension), b (dimension,)."""
         identity = torch.eye(self.dimension, dtype=torch.float64)
         weight, bias = identity, torch.zeros(self.dimension, dtype=torch.float64)
-        for layer in self.layers:
-            weight, bias = layer.weight.double() @ weight, layer.weight.double() @ bias + layer.bias.double()
-        return identity + weight, bias
+        for layer in self.linear:
+            if isinstance(layer, nn.Linear):
+                w = layer.weight.double()
+                weight, bias = w @ weight, w @ bias + layer.bias.double()
+        return identity + multiplier * weight, multiplier * bias
+
+
+def _initialise(module: nn.Module, kind: str, activation: str) -> None:
+    """Weights of linear layers by `kind`, those of LayerNorm from N(0, 0.01^2) always; biases zero."""
+    if isinstance(module, nn.LayerNorm):
+        nn.init.normal_(module.weight, mean=0.0, std=0.01)
+        return
+    if not isinstance(module, nn.Linear):
+        return
+    gain_name: Literal["leaky_relu", "relu"] = "leaky_relu" if activation == "leakyrelu" else "relu"
+    {
+        "normal": lambda weight: nn.init.normal_(weight, mean=0.0, std=0.01),
+        "xavieruniform": nn.init.xavier_uniform_,
+        "xaviernormal": nn.init.xavier_normal_,
+        "kaiminguniform": lambda weight: nn.init.kaiming_uniform_(weight, nonlinearity=gain_name),
+        "kaimingnormal": lambda weight: nn.init.kaiming_normal_(weight, nonlinearity=gain_name),
+    }[kind](module.weight)
+    nn.init.zeros_(module.bias)
 
 
 class Hypernetwork(nn.Module):
-    """The (K, V) pairs by dimension."""
+    """The (K, V) pairs by dimension. Parameters are in the order of the WebUI's optimizer: dimension, K, V, layer."""
 
-    def __init__(self, dimensions: list[int], layer_structure: tuple[float, ...] = (1, 2, 1)) -> None:
+    def __init__(self, dimensions: Sequence[int], settings: HypernetworkSettings | None = None) -> None:
         super().__init__()
-        self.dimensions, self.layer_structure = dimensions, layer_structure
-        self._stacks = {
-            (dimension, side): ResidualStack(dimension, layer_structure)
-            for dimension in dimensions
-            for side in ("k", "v")
-        }
-        self.stacks = nn.ModuleDict({f"{dimension}_{side}": stack for (dimension, side), stack in self._stacks.items()})
+        self.dimensions, self.settings = list(dimensions), settings or HypernetworkSettings()
+        self.stacks = nn.ModuleDict(
+            {
+                f"{dimension}_{side}": ResidualStack(dimension, self.settings)
+                for dimension in self.dimensions
+                for side in SIDES
+            }
+        )
 
     def stack(self, dimension: int, side: str) -> ResidualStack | None:
         """The module in front of to_k ("k") or to_v ("v") of layers with this context dimension, if there is one."""
-        return self._stacks.get((dimension, side))
+        name = f"{dimension}_{side}"
+        return cast(ResidualStack, self.stacks[name]) if name in self.stacks else None
 
 
-def parse_structure(text: str) -> tuple[float, ...]:
-    """Read a layer structure such as "1,2,1". Raises RequestError unless it begins and ends with 1."""
-    try:
-        structure = tuple(float(share) for share in text.split(","))
-    except ValueError:
-        structure = ()
-    if len(structure) < 2 or structure[0] != 1 or structure[-1] != 1 or not all(0 < share <= 64 for share in structure):
-        raise RequestError(
-            "--layer-structure",
-            found=text,
-            expected="at least two widths above 0, separated by commas, the first and the last 1",
-            mend="use 1,2,1",
-        )
-    return structure
+Stacks = dict[tuple[int, str], list[tuple[ResidualStack, float]]]
+"""The modules in front of a projection, with their multipliers, by dimension and side."""
 
 
 def attention_layers(unet: UNet2DConditionModel) -> Iterator[tuple[str, Attention]]:
@@ -133,54 +120,52 @@ def attention_layers(unet: UNet2DConditionModel) -> Iterator[tuple[str, Attentio
     return ((name, module) for name, module in unet.named_modules() if isinstance(module, Attention))
 
 
+def attention_dimensions(unet: UNet2DConditionModel) -> list[int]:
+    """The context dimensions of the UNet's attention layers, sorted."""
+    return sorted({layer.to_k.in_features for _, layer in attention_layers(unet)})
+
+
 @contextmanager
-def attached(unet: UNet2DConditionModel, hypernetwork: Hypernetwork) -> Iterator[None]:
-    """While this is open, every K and V projection sees its context through the hypernetwork."""
+def attached(
+    unet: UNet2DConditionModel, hypernetworks: Hypernetwork | Sequence[tuple[Hypernetwork, float]]
+) -> Iterator[None]:
+    """While this is open, every K and V projection sees its context through the hypernetworks, in their order, each
+    with its multiplier. Raises RequestError where one has a dimension that the UNet lacks."""
+    chain = [(hypernetworks, 1.0)] if isinstance(hypernetworks, Hypernetwork) else list(hypernetworks)
+    found = attention_dimensions(unet)
+    for hypernetwork, _ in chain:
+        if unknown := set(hypernetwork.dimensions) - set(found):
+            raise RequestError(
+                "The hypernetwork's dimensions",
+                found=", ".join(map(str, sorted(unknown))),
+                expected=f"some of this base's: {', '.join(map(str, found))}",
+                mend="use the base that it was trained on",
+            )
+    stacks: Stacks = {
+        (dimension, side): [
+            (stack, multiplier) for hypernetwork, multiplier in chain if (stack := hypernetwork.stack(dimension, side))
+        ]
+        for dimension in found
+        for side in SIDES
+    }
+    with stacks_attached(unet, stacks):
+        yield
+
+
+@contextmanager
+def stacks_attached(unet: UNet2DConditionModel, stacks: Stacks) -> Iterator[None]:
+    """While this is open, every projection sees its context through the modules of its dimension and side."""
     hooks = []
     for _, layer in attention_layers(unet):
         for side, projection in (("k", layer.to_k), ("v", layer.to_v)):
-            stack = hypernetwork.stack(projection.in_features, side)
-            if stack is not None:
-                hooks.append(projection.register_forward_pre_hook(lambda _, inputs, stack=stack: (stack(inputs[0]),)))
+            for stack, multiplier in stacks.get((projection.in_features, side), []):
+                hooks.append(
+                    projection.register_forward_pre_hook(
+                        lambda _, inputs, stack=stack, multiplier=multiplier: (stack(inputs[0], multiplier),)
+                    )
+                )
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def save_hypernetwork(path: Path, hypernetwork: Hypernetwork, record: ClassRecord, base_sha256: str) -> None:
-    """Write the weights, the structure, the class's record and the hash of the base's UNet as safetensors."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    header = {"dimensions": hypernetwork.dimensions, "layer_structure": hypernetwork.layer_structure}
-    metadata = {
-        "format": FORMAT,
-        "hypernetwork": json.dumps(header),
-        "record": json.dumps(asdict(record)),
-        "base_sha256": base_sha256,
-    }
-    save_file({name: tensor.contiguous() for name, tensor in hypernetwork.state_dict().items()}, path, metadata)
-
-
-def load_hypernetwork(path: Path) -> tuple[Hypernetwork, ClassRecord, str]:
-    """Read what save_hypernetwork wrote: with the class's record and the hash of the base's UNet.
-
-    Raises RequestError for anything else.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise ValueError(f"its format is {metadata.get('format')}")
-            header = json.loads(metadata["hypernetwork"])
-            hypernetwork = Hypernetwork(list(header["dimensions"]), tuple(header["layer_structure"]))
-            names = file.keys()
-            hypernetwork.load_state_dict({name: file.get_tensor(name) for name in names})
-            return hypernetwork, ClassRecord(**json.loads(metadata["record"])), metadata["base_sha256"]
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise RequestError(
-            f"The hypernetwork {path}",
-            found=f"unreadable ({error})",
-            expected="a file that `python -m trainer fit` wrote",
-            mend="check the path",
-        ) from error

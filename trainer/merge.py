@@ -1,64 +1,184 @@
-"""`merge`: fold a linear hypernetwork into the UNet's own weights, exactly."""
+"""`merge`: hypernetworks into the UNet, exactly: folded into its weights where they are linear, else kept as modules.
+
+A chain of hypernetworks changes a layer's context one after the other. Its linear end is folded into the projection
+behind it; what stands before that stays in the graph, in `residuals.safetensors` beside the UNet.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
+from safetensors.torch import save_file
 
-from engine.errors import RequestError
-from trainer.bases import digest_of, open_base
+from engine.errors import CytosynthError, RequestError
+from trainer.bases import Base, digest_of, encode_prompts
 from trainer.folders import expect_new_folder
-from trainer.hypernet import Hypernetwork, attention_layers, load_hypernetwork
+from trainer.hypernet import (
+    SIDES,
+    Hypernetwork,
+    Stacks,
+    attached,
+    attention_dimensions,
+    attention_layers,
+    stacks_attached,
+)
+from trainer.interchange import HypernetworkFile
+from trainer.record import ClassRecord
 
-__all__ = ["CLASS_FILE", "merge", "merge_into"]
+__all__ = ["CLASS_FILE", "LARGEST_DIFFERENCE", "RESIDUALS_FILE", "Merged", "Way", "merge", "merge_into"]
 
 CLASS_FILE = "class.json"
 """The class's record in a merged folder."""
+RESIDUALS_FILE = "residuals.safetensors"
+LARGEST_DIFFERENCE = 1e-5
+"""Of the UNet's output, in float32, relative to its largest value where that is above 1."""
+Chain = Sequence[tuple[Hypernetwork, float]]
 
 
-def merge(base_folder: Path, hypernetwork_file: Path, out: Path) -> None:
-    """Write the base with the merged UNet as a diffusers folder, the class's record beside it."""
+@dataclass(frozen=True)
+class Way:
+    """Where a module went."""
+
+    hypernetwork: str
+    dimension: int
+    side: str
+    """"k" or "v"."""
+    folded: bool
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge did."""
+
+    ways: list[Way]
+    largest_difference: float
+    """Of the UNet's output before and after."""
+
+
+def merge(
+    base: Base, files: Sequence[tuple[HypernetworkFile, float]], out: Path, record: ClassRecord | None = None
+) -> Merged:
+    """Write the base with the merged UNet as a diffusers folder, the class's record beside it.
+
+    files: hypernetworks in their order, each with its multiplier; record: by default the last one's. Raises
+    RequestError for another base or an output folder with something in it, CytosynthError where the UNet's output
+    changes by more than LARGEST_DIFFERENCE; nothing is written then.
+    """
     expect_new_folder(out)
-    hypernetwork, record, base_sha256 = load_hypernetwork(hypernetwork_file)
-    base = open_base(base_folder)
-    if (found := digest_of(base.unet)) != base_sha256:
+    record = record or files[-1][0].record
+    if record is None:
         raise RequestError(
-            f"The base {base_folder}",
-            found=f"a UNet of SHA-256 {found}",
-            expected=f"{base_sha256}, that {hypernetwork_file.name} was trained on",
-            mend="name that base, or fit the class on this one",
+            f"The hypernetwork {files[-1][0].name}",
+            found="no record of its class in the file",
+            expected="what the class is, and where its pictures came from",
+            mend="say it with --class, --origin, --pictures, --licence and --attribution",
         )
-    merge_into(base.unet, hypernetwork)
+    found = digest_of(base.unet)
+    for file, _ in files:
+        if file.base_sha256 not in (None, found):
+            raise RequestError(
+                "The base's UNet",
+                found=f"SHA-256 {found}",
+                expected=f"{file.base_sha256}, that {file.name} was trained on",
+                mend="name that base, or fit the class on this one",
+            )
+    chain = [(file.hypernetwork.eval(), multiplier) for file, multiplier in files]
+    context = encode_prompts(base, [record.prompt, ""]).detach()
+    with attached(base.unet, chain):
+        before = _probe(base.unet, context)
+    residuals, folded = merge_into(base.unet, chain)
+    with stacks_attached(base.unet, residuals):
+        after = _probe(base.unet, context)
+    difference = float((after - before).abs().max() / before.abs().max().clamp(min=1))
+    if not difference <= LARGEST_DIFFERENCE:
+        raise CytosynthError(
+            f"The merge of {', '.join(file.name for file, _ in files)}",
+            found=f"the UNet's output changed by {difference:.2g}",
+            expected=f"at most {LARGEST_DIFFERENCE:g} in float32",
+            mend="lower the multiplier, or train with smaller weights: float32 cannot hold this product",
+        )
     base.save(out)
+    if residuals:
+        _save_residuals(out / RESIDUALS_FILE, residuals)
     (out / CLASS_FILE).write_text(json.dumps(asdict(record), indent=2) + "\n")
+    ways = [
+        Way(file.name, dimension, side, (position, dimension, side) in folded)
+        for position, (file, _) in enumerate(files)
+        for dimension in file.hypernetwork.dimensions
+        for side in SIDES
+    ]
+    return Merged(ways, difference)
 
 
 @torch.no_grad()
-def merge_into(unet: UNet2DConditionModel, hypernetwork: Hypernetwork) -> None:
-    """Change the UNet's weights so that it computes what it computed with the hypernetwork attached.
+def merge_into(unet: UNet2DConditionModel, chain: Chain | Hypernetwork) -> tuple[Stacks, set[tuple[int, int, str]]]:
+    """Change the UNet's weights so that, with the returned modules in front of its projections, it computes what it
+    computed with the chain attached. Also returns what was folded: (place in the chain, dimension, side).
 
-    With the module's map x -> A x + b, to_k.weight <- to_k.weight A and to_v.weight <- to_v.weight A. K's b adds the
-    same number to every key's score of a query and cancels in the softmax; V's b passes the softmax, whose rows sum
-    to one, so to_out.0.bias <- to_out.0.bias + to_out.0.weight (to_v.weight b). All products are in float64.
+    With the folded maps' product x -> A x + b, to_k.weight <- to_k.weight A and to_v.weight <- to_v.weight A. K's b
+    adds the same number to every key's score of a query and cancels in the softmax; V's b passes the softmax, whose
+    rows sum to one, so to_out.0.bias <- to_out.0.bias + to_out.0.weight (to_v.weight b). All products are in float64.
     """
-    found = {layer.to_k.in_features for _, layer in attention_layers(unet)}
-    if unknown := set(hypernetwork.dimensions) - found:
-        raise RequestError(
-            "The hypernetwork's dimensions",
-            found=", ".join(map(str, sorted(unknown))),
-            expected=f"some of this base's: {', '.join(map(str, sorted(found)))}",
-            mend="merge it into the base that it was trained on",
-        )
+    chain = [(chain, 1.0)] if isinstance(chain, Hypernetwork) else list(chain)
+    with attached(unet, chain):
+        pass  # refuses dimensions that the UNet lacks
+    residuals: Stacks = {}
+    folded: set[tuple[int, int, str]] = set()
+    maps: dict[tuple[int, str], tuple[torch.Tensor, torch.Tensor]] = {}
+    for dimension in attention_dimensions(unet):
+        for side in SIDES:
+            stacks = [
+                (place, stack, multiplier)
+                for place, (hypernetwork, multiplier) in enumerate(chain)
+                if (stack := hypernetwork.stack(dimension, side)) is not None
+            ]
+            weight, bias = torch.eye(dimension, dtype=torch.float64), torch.zeros(dimension, dtype=torch.float64)
+            while stacks and stacks[-1][1].settings.is_linear:
+                place, stack, multiplier = stacks.pop()
+                a, b = stack.affine(multiplier)
+                weight, bias = weight @ a, weight @ b + bias
+                folded.add((place, dimension, side))
+            maps[dimension, side] = weight, bias
+            if stacks:
+                residuals[dimension, side] = [(stack, multiplier) for _, stack, multiplier in stacks]
+    touched = {(dimension, side) for _, dimension, side in folded}
     for _, layer in attention_layers(unet):
-        if stack := hypernetwork.stack(layer.to_k.in_features, "k"):
-            weight, _ = stack.affine()
-            layer.to_k.weight.copy_(layer.to_k.weight.double() @ weight)
-        if stack := hypernetwork.stack(layer.to_v.in_features, "v"):
-            weight, bias = stack.affine()
+        dimension = layer.to_k.in_features
+        if (dimension, "k") in touched:
+            layer.to_k.weight.copy_(layer.to_k.weight.double() @ maps[dimension, "k"][0])
+        if (dimension, "v") in touched:
+            weight, bias = maps[dimension, "v"]
             constant = layer.to_out[0].weight.double() @ (layer.to_v.weight.double() @ bias)
             layer.to_out[0].bias.add_(constant)
             layer.to_v.weight.copy_(layer.to_v.weight.double() @ weight)
+    return residuals, folded
+
+
+@torch.no_grad()
+def _probe(unet: UNet2DConditionModel, context: torch.Tensor) -> torch.Tensor:
+    """The UNet's output on fixed noise, early and late in a trajectory."""
+    generator = torch.Generator().manual_seed(0)
+    side, channels = unet.config.sample_size, unet.config.in_channels
+    latents = torch.randn(2, channels, side, side, generator=generator)
+    return unet.eval()(latents, torch.tensor([900.0, 100.0]), context).sample
+
+
+def _save_residuals(path: Path, residuals: Stacks) -> None:
+    """The modules that stay: their layers by the names of torch's classes, and the weights of each."""
+    tensors: dict[str, torch.Tensor] = {}
+    modules: list[dict[str, Any]] = []
+    for (dimension, side), stacks in residuals.items():
+        for stack, multiplier in stacks:
+            place = len(modules)
+            layers = [type(layer).__name__ for layer in stack.linear]
+            modules.append({"dimension": dimension, "side": side, "multiplier": multiplier, "layers": layers})
+            tensors |= {
+                f"{place}.{name}": tensor.contiguous().clone() for name, tensor in stack.linear.state_dict().items()
+            }
+    save_file(tensors, path, {"format": "cytosynth residuals 1", "modules": json.dumps(modules)})

@@ -1,4 +1,4 @@
-"""The denoising objective that pretraining and fitting share."""
+"""The denoising objective that pretraining, fitting and embedding share."""
 
 from __future__ import annotations
 
@@ -16,19 +16,24 @@ def denoising_loss(
     generator: torch.Generator,
     *,
     snr_gamma: float | None = None,
+    weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """E || eps - eps_theta(x_t, t) ||^2 (equation 2.14 of the thesis), x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps.
 
-    latents: (B, C, h, w) scaled; context: (B, T, D). With `snr_gamma` each sample weighs min(snr, gamma) / snr,
-    min-SNR weighting for eps prediction (Hang et al. 2023, arXiv:2303.09556).
+    latents: (B, C, h, w) scaled, on the CPU; context: (B, T, D). With `snr_gamma` each sample weighs
+    min(snr, gamma) / snr, min-SNR weighting for eps prediction (Hang et al. 2023, arXiv:2303.09556). weights:
+    (B, 1, h, w), a factor of each latent pixel's error. The network computes in its own dtype, the loss in float32.
     """
     t = torch.randint(scheduler.config.num_train_timesteps, (len(latents),), generator=generator)
     eps = torch.randn(latents.shape, generator=generator)
-    t, eps = t.to(latents.device), eps.to(latents.device)
-    found = unet(scheduler.add_noise(latents, eps, t), t, context).sample
-    error = (found - eps).pow(2).mean((1, 2, 3))
+    abar = scheduler.alphas_cumprod[t]
+    noisy = scheduler.add_noise(latents, eps, t).to(unet.device, unet.dtype)
+    found = unet(noisy, t.to(unet.device), context.to(unet.device, unet.dtype)).sample
+    error = (found.float() - eps.to(found.device)).pow(2)
+    if weights is not None:
+        error = error * weights.to(error.device)
+    error = error.mean((1, 2, 3))
     if snr_gamma is not None:
-        abar = scheduler.alphas_cumprod.to(latents.device)[t]
-        snr = abar / (1 - abar)
+        snr = (abar / (1 - abar)).to(error.device)
         error = error * snr.clamp(max=snr_gamma) / snr
     return error.mean()

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from engine.errors import RequestError
 from engine.names import CLASS_NAME_RULE, is_class_name
-from engine.pictures import SUFFIXES, pictures_in
+from engine.pictures import SUFFIXES, pictures_in, read_picture
 
-__all__ = ["centre_square", "find_pictures"]
+__all__ = ["centre_square", "find_pictures", "open_picture"]
 
 
 def find_pictures(root: Path) -> dict[str, list[Path]]:
@@ -61,11 +61,25 @@ def find_pictures(root: Path) -> dict[str, list[Path]]:
     return classes
 
 
-def centre_square(picture: Image.Image, size: int, crop: float = 1.0) -> NDArray[np.uint8]:
-    """Cut the centre square (`crop` of the shorter side, in (0, 1]) and resize it.
+def open_picture(path: Path) -> Image.Image:
+    """A whole picture as RGB, or RGBA where it has transparency. Raises RequestError, as read_picture does."""
+    picture = read_picture(path)
+    with Image.open(path) as opened:
+        if "A" in opened.getbands():
+            picture.putalpha(ImageOps.exif_transpose(opened).getchannel("A"))
+    return picture
 
-    Returns (size, size, 3) uint8 RGB. Resampling is Lanczos with its support widened when shrinking.
+
+def centre_square(picture: Image.Image, size: int | None, crop: float = 1.0) -> NDArray[np.uint8]:
+    """Cut the centre square (`crop` of the shorter side, in (0, 1]) and resize it; `size` None keeps its pixels.
+
+    Returns (size, size, 3) uint8 RGB, or 4 with transparency. Resampling is Lanczos with its support widened when
+    shrinking.
     """
+    if size is None:
+        whole = max(1, int(crop * min(picture.size)))
+        corner = ((picture.width - whole) // 2, (picture.height - whole) // 2)
+        return np.asarray(picture.crop((*corner, corner[0] + whole, corner[1] + whole)))
     side = crop * min(picture.size)
     left, top = (picture.width - side) / 2, (picture.height - side) / 2
     box = (left, top, left + side, top + side)

@@ -36,9 +36,11 @@ prepared "$work/phantom-cytology/pictures" "$work/general"
 fit() { # fit CLASS PREPARED ORIGIN LICENCE ATTRIBUTION [OPTION...]
     [ -e "$work/hypernetworks/$1.json" ] ||
         "$python" -m trainer fit "$2" --class "$1" --base "$work/base" --out "$work/hypernetworks" \
-            --origin "$3" --licence "$4" --attribution "$5" "${@:6}"
+            --origin "$3" --licence "$4" --attribution "$5" --batch-size 16 --learning-rate 1e-3 --lr-scheduler cosine \
+            --clipping norm --clip-at 1 --weight-decay 0 --ema-decay 0.99 --symmetries --snr-gamma 5 \
+            --latent-sampling deterministic --resume "${@:6}"
     once class.json "$work/merged/$1" \
-        "$python" -m trainer merge "$work/hypernetworks/$1.safetensors" "$work/merged/$1" --base "$work/base"
+        "$python" -m trainer merge "$work/hypernetworks/$1.safetensors" --out "$work/merged/$1" --base "$work/base"
     merged+=("$work/merged/$1")
 }
 

@@ -1,0 +1,149 @@
+"""The commands about files: merge, convert, inspect."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from engine.errors import RequestError
+
+__all__ = ["convert", "inspect", "merge"]
+
+ClassName = Annotated[str | None, typer.Option("--class", help="In place of the record's; a .pt has none.")]
+Prompt = Annotated[str | None, typer.Option(help="In place of the record's.")]
+Origin = Annotated[str | None, typer.Option(help="photographs or phantom.")]
+Pictures = Annotated[int | None, typer.Option(help="Source pictures of the class.")]
+Licence = Annotated[str | None, typer.Option(help="Licence of the pictures.")]
+Attribution = Annotated[str | None, typer.Option(help="Whom to name.")]
+
+
+def merge(
+    hypernetwork: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Hypernetworks, in their order.")],
+    out: Annotated[Path, typer.Option("--out", help="A new folder.")],
+    base: Annotated[str, typer.Option(help="The base that they were trained on.")],
+    tokenizer: Annotated[Path | None, typer.Option(help="CLIP's vocabulary, for a single file.")] = None,
+    multiplier: Annotated[
+        list[float] | None, typer.Option(help="One for each file, in their order; by default 1.")
+    ] = None,
+    embedding: Annotated[list[Path] | None, typer.Option(help="Words that embed trained; may be repeated.")] = None,
+    class_name: ClassName = None,
+    prompt: Prompt = None,
+    origin: Origin = None,
+    pictures: Pictures = None,
+    licence: Licence = None,
+    attribution: Attribution = None,
+) -> None:
+    """Put hypernetworks into the base's UNet, exactly: a diffusers folder. Says which way each module went."""
+    from trainer import merge as room
+    from trainer.bases import open_base
+    from trainer.embeddings import add_words, read_embedding
+    from trainer.interchange import read_hypernetwork
+
+    multipliers = multiplier or [1.0] * len(hypernetwork)
+    if len(multipliers) != len(hypernetwork):
+        raise RequestError(
+            "--multiplier",
+            found=f"{len(multipliers)} for {len(hypernetwork)} files",
+            expected="one for each file, or none",
+            mend="repeat it for every file, in their order",
+        )
+    files = [read_hypernetwork(path) for path in hypernetwork]
+    opened = open_base(base, tokenizer)
+    words = []
+    for path in embedding or ():
+        found = read_embedding(path)
+        add_words(opened, found)
+        words.append(found.prompt)
+    given = {
+        "class_name": class_name,
+        "prompt": prompt or (" ".join(words) if words else None),
+        "origin": origin,
+        "pictures": pictures,
+        "licence": licence,
+        "attribution": attribution,
+    }
+    record = _record(files[-1], given)
+    merged = room.merge(opened, list(zip(files, multipliers, strict=True)), out, record)
+    ways = Counter((way.hypernetwork, way.folded) for way in merged.ways)
+    for (name, folded), count in ways.items():
+        sides = ", ".join(
+            f"{way.dimension} {way.side.upper()}"
+            for way in merged.ways
+            if (way.hypernetwork, way.folded) == (name, folded)
+        )
+        print(f"{name}: {count} modules {'folded into the weights' if folded else 'stay in the graph'} ({sides})")
+    print(f"Largest difference of the UNet's output before and after: {merged.largest_difference:.2g}")
+    if any(not way.folded for way in merged.ways):
+        print(f"Other programs open this folder without the modules in {room.RESIDUALS_FILE}; the exporter has them.")
+    print(f"The merged model is in {out}.")
+
+
+def _record(file: Any, given: dict[str, Any]) -> Any:
+    """The class's record: the file's with what is given in its place, or one of what is given alone."""
+    from trainer.bases import prompt_of
+    from trainer.record import ClassRecord
+
+    given = {name: value for name, value in given.items() if value is not None}
+    if file.record is not None:
+        return replace(file.record, **given)
+    missing = [f"--{name}" for name in ("origin", "pictures") if name not in given]
+    if missing:
+        raise RequestError(
+            f"The hypernetwork {file.name}",
+            found="no record of its class in the file",
+            expected="where its pictures came from, and how many",
+            mend=f"say it with {', '.join(missing)} (and --licence, --attribution)",
+        )
+    name = given.get("class_name", file.name)
+    return ClassRecord(**{"class_name": name, "prompt": prompt_of(name), **given})
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help=".pt of AUTOMATIC1111, or .safetensors.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The other: its ending says which.")],
+    class_name: ClassName = None,
+    prompt: Prompt = None,
+    origin: Origin = None,
+    pictures: Pictures = None,
+    licence: Licence = None,
+    attribution: Attribution = None,
+) -> None:
+    """Turn a hypernetwork's file into the other format."""
+    from engine.files import expect_folder_of
+    from trainer.interchange import read_hypernetwork, write_hypernetwork, write_webui
+
+    if out.suffix not in (".pt", ".safetensors") or out.exists():
+        raise RequestError(
+            f"The file {out}",
+            found="it is there already" if out.exists() else f"the ending {out.suffix or 'of no kind'}",
+            expected="a new file that ends in .pt or .safetensors",
+            mend="name another",
+        )
+    expect_folder_of(out)
+    file = read_hypernetwork(source)
+    if out.suffix == ".pt":
+        write_webui(out, file)
+    else:
+        given = {
+            "class_name": class_name,
+            "prompt": prompt,
+            "origin": origin,
+            "pictures": pictures,
+            "licence": licence,
+            "attribution": attribution,
+        }
+        asked = any(value is not None for value in given.values())
+        write_hypernetwork(out, replace(file, record=_record(file, given)) if asked else file)
+    print(f"{out}: {file.name}, step {file.step}")
+
+
+def inspect(file: Annotated[Path, typer.Argument(metavar="FILE", help="A hypernetwork or an embedding.")]) -> None:
+    """Say what is in a file; nothing in it is run."""
+    from trainer.describe import describe
+
+    for line in describe(file):
+        print(line)

@@ -1,0 +1,148 @@
+"""`embed`: textual inversion (Gal et al. 2022, arXiv:2208.01618): new words for a class, the base frozen."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from engine.errors import RequestError
+from trainer.bases import Base, digest_of, encode_prompts
+from trainer.devices import Compute
+from trainer.embeddings import Embedding, add_words, write_embedding, write_webui_embedding
+from trainer.fit import EpochOrder, FitOptions, prepare_outputs, read_training_set
+from trainer.latents import LatentSet, encode_posteriors
+from trainer.loop import LoopSettings, Training, digest_parts
+from trainer.objective import denoising_loss
+from trainer.progress import TrainingLog
+from trainer.prompts import Captions, filewords_of
+from trainer.record import ClassRecord, write_record
+
+__all__ = ["embed"]
+
+
+class Vectors(nn.Module):
+    """The (V, D) vectors, put in the place of their words' rows while the text encoder reads them."""
+
+    def __init__(self, start: torch.Tensor) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(start.clone())
+
+    def attach(self, table: nn.Module, ids: list[int]) -> Any:
+        """Hook the text encoder's embedding table; returns the hook."""
+
+        def replace(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+            for row, token in zip(self.vectors, ids, strict=True):
+                output = torch.where((inputs[0] == token)[..., None], row.to(output.dtype), output)
+            return output
+
+        return table.register_forward_hook(replace)
+
+
+def embed(
+    base: Base,
+    data_folder: Path,
+    out: Path,
+    *,
+    record: ClassRecord,
+    settings: LoopSettings,
+    vectors: int = 1,
+    initial_text: str = "*",
+    options: FitOptions | None = None,
+    compute: Compute | None = None,
+    log: TrainingLog | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    webui: bool = False,
+    stop: threading.Event | None = None,
+    progress: Callable[..., None] = lambda *values: None,
+) -> dict[str, Any]:
+    """Train `vectors` new tokens for a class; write `out/<class>.safetensors` and `out/<class>.json`.
+
+    They begin as the tokens of `initial_text`, repeated. The rest is as in `fit`; templates say [name] where the new
+    words go. Returns the record. Raises RequestError.
+    """
+    options, compute, log = options or FitOptions(), compute or Compute(), log or TrainingLog()
+    if vectors < 1 or vectors > base.tokenizer.model_max_length - 2:
+        most = base.tokenizer.model_max_length - 2
+        raise RequestError("--vectors", found=str(vectors), expected=f"1 to {most}", mend="change it")
+    data = read_training_set(base, data_folder)
+    target = out / f"{record.class_name}.safetensors"
+    checkpoints = prepare_outputs(out, record.class_name, target, resume=resume, overwrite=overwrite)
+    base_sha256 = digest_of(base.unet)
+    table = base.text_encoder.get_input_embeddings()
+    begin = base.tokenizer(initial_text, add_special_tokens=False).input_ids or [base.tokenizer.eos_token_id]
+    start = table.weight.detach()[[begin[i % len(begin)] for i in range(vectors)]]
+    embedding = Embedding(record.class_name, start)
+    add_words(base, embedding)
+    ids = base.tokenizer.convert_tokens_to_ids(list(embedding.words))
+    model = Vectors(start)
+    symmetries = range(8 if options.symmetries else 1)
+    captions = Captions(
+        embedding.prompt,
+        options.templates or ("[name]",),
+        tuple(filewords_of(path) for path in data.paths) * len(symmetries),
+        options.shuffle_tags,
+        options.tag_dropout,
+    )
+    latents = LatentSet(
+        *encode_posteriors(base.vae, data.pictures, symmetries, compute.device),
+        options.latent_sampling,
+        None,
+        settings.seed,
+    )
+    order = EpochOrder(len(latents), settings.batch_size, settings.seed)
+    unet = compute.ready(base.unet)
+    base.text_encoder.requires_grad_(False).to(compute.device)
+    model.to(compute.device)
+    hook = model.attach(base.text_encoder.get_input_embeddings(), ids)
+
+    def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
+        rows = order.batch(number)
+        prompts = [captions.draw(int(row), generator) for row in rows]
+        context = encode_prompts(base, prompts)
+        with compute.autocast():
+            drawn = latents.draw(rows, generator)
+            return denoising_loss(unet, base.scheduler, drawn, context, generator, snr_gamma=options.snr_gamma)
+
+    subject = digest_parts(
+        data.pictures, str(captions.filewords), asdict(record), asdict(options), base_sha256, compute.precision, start
+    )
+    try:
+        with log.opened(out, record.class_name):
+            training = Training(record.class_name, model, loss_of, settings, checkpoints, subject=subject)
+
+            def write(path: Path, step: int) -> None:
+                found = Embedding(record.class_name, model.vectors.detach(), step, record)
+                write_embedding(path, found)
+                if webui:
+                    write_webui_embedding(path.with_suffix(".pt"), found)
+
+            def after_step(done: int) -> None:
+                log.add(done, training.losses[-1], settings.learning_rate.at(done - 1, settings.steps))
+                if log.saves(done):
+                    with training.averaged():
+                        write(out / "steps" / f"{record.class_name}-{done:06d}.safetensors", done)
+
+            run = training.run(progress=progress, after_step=after_step, stop=stop)
+            write(target, run["steps_done"])
+    finally:
+        hook.remove()
+    facts = {
+        "record": asdict(record),
+        "vectors": vectors,
+        "initial_text": initial_text,
+        "words": embedding.prompt,
+        "prepared_pictures": len(data.pictures),
+        "options": asdict(options),
+        "compute": compute.as_json(),
+        "base_sha256": base_sha256,
+        "training": {**run, **log.costs(run, len(latents), settings)},
+    }
+    write_record(out / f"{record.class_name}.json", **facts)
+    return facts
