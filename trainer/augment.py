@@ -13,8 +13,8 @@ def augment(picture: NDArray[np.uint8], rng: np.random.Generator, *, flip: bool 
     """Rotate by any angle, flip where that is allowed, distort elastically, and jitter stain and brightness. No zoom.
 
     picture and result: (S, S, 3) uint8 RGB; a fourth channel keeps its values. One resampling (cubic, mirrored
-    borders) does all the geometry: the map is a rotation or reflection, of determinant +-1, plus a smooth displacement of 0.6 % of the side
-    without divergence, so areas are kept to first order.
+    borders) does all the geometry: the map is a rotation or reflection, of determinant +-1, plus a smooth displacement
+    of 0.6 % of the side without divergence, so areas are kept to first order.
     """
     size = picture.shape[0]
     angle, mirror = rng.uniform(0, 2 * np.pi), rng.choice([-1.0, 1.0])

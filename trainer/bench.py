@@ -2,7 +2,8 @@
 
 The first runs as AUTOMATIC1111's does: mixed precision by autocast, gradient checkpointing, attention in plain
 operations, the prompt encoded in every step, latents cached. The second runs as diffusers' training scripts do:
-autocast, fused attention, no checkpointing, picture and prompt encoded in every step.
+autocast, fused attention, no checkpointing, picture and prompt encoded in every step. Where autocast does not pay, as
+on many CPUs at batch 1, each peer's loop in float32 is measured too.
 """
 
 from __future__ import annotations
@@ -42,9 +43,11 @@ def compare_loops(
     """
     with ExitStack() as opened:
         loops = {
-            "as AUTOMATIC1111": _webui(open_fresh(), batch_size, device, opened),
-            "as diffusers": _diffusers(open_fresh(), batch_size, device, opened),
+            f"as {name}{'' if autocast else ', f32'}": make(open_fresh(), batch_size, device, opened, autocast)
+            for autocast in (True, False)
+            for name, make in (("AUTOMATIC1111", _webui), ("diffusers", _diffusers))
         }
+        peers = list(loops)
         for precision in ("f32", "bf16"):
             for mode in (False, True) if compiled else (False,):
                 compute = choose_compute(device, precision, gradient_checkpointing=False, compiled=mode)
@@ -69,7 +72,7 @@ def compare_loops(
         "seconds_per_step": seconds,
         "steps_per_second": {name: 1 / value for name, value in median.items()},
         "times_peer": {
-            name: {peer: median[peer] / median[name] for peer in names[:2]} for name in names if name not in names[:2]
+            name: {peer: median[peer] / median[name] for peer in peers} for name in names if name not in peers
         },
     }
 
@@ -96,14 +99,14 @@ def _fit(base: Base, batch_size: int, compute: Compute, opened: ExitStack) -> St
     return step
 
 
-def _webui(base: Base, batch_size: int, device: str, opened: ExitStack) -> Step:
+def _webui(base: Base, batch_size: int, device: str, opened: ExitStack, autocast: bool) -> Step:
     base.unet.set_attn_processor(AttnProcessor())
     base.unet.enable_gradient_checkpointing()
     latents = _latents(base)
-    return _plain(base, batch_size, device, opened, lambda rows: latents[rows])
+    return _plain(base, batch_size, device, opened, autocast, lambda rows: latents[rows])
 
 
-def _diffusers(base: Base, batch_size: int, device: str, opened: ExitStack) -> Step:
+def _diffusers(base: Base, batch_size: int, device: str, opened: ExitStack, autocast: bool) -> Step:
     side = base.picture_side
     pictures = torch.rand(PICTURES, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
     compute = choose_compute(device, "f32", gradient_checkpointing=False, compiled=False)
@@ -113,13 +116,18 @@ def _diffusers(base: Base, batch_size: int, device: str, opened: ExitStack) -> S
     def encode(rows: torch.Tensor) -> torch.Tensor:
         return base.vae.encode(pictures[rows].to(compute.device)).latent_dist.sample() * scale
 
-    return _plain(base, batch_size, device, opened, encode)
+    return _plain(base, batch_size, device, opened, autocast, encode)
 
 
 def _plain(
-    base: Base, batch_size: int, device: str, opened: ExitStack, latents_of: Callable[[torch.Tensor], torch.Tensor]
+    base: Base,
+    batch_size: int,
+    device: str,
+    opened: ExitStack,
+    autocast: bool,
+    latents_of: Callable[[torch.Tensor], torch.Tensor],
 ) -> Step:
-    """Autocast over float32 weights, as both peers do."""
+    """What both peers do: float32 weights, under autocast or not."""
     compute = choose_compute(device, "f32", gradient_checkpointing=False, compiled=False)
     hypernetwork = _hypernetwork(base, opened).to(compute.device)
     base.unet.requires_grad_(False).train().to(compute.device)
@@ -129,7 +137,7 @@ def _plain(
 
     def step() -> None:
         rows = torch.randint(PICTURES, (batch_size,), generator=generator)
-        with torch.autocast(compute.device.type, torch.bfloat16):
+        with torch.autocast(compute.device.type, torch.bfloat16, enabled=autocast):
             context = encode_prompts(base, [PROMPT] * batch_size)
             loss = denoising_loss(base.unet, base.scheduler, latents_of(rows).float().cpu(), context, generator)
         loss.backward()

@@ -102,6 +102,7 @@ def main() -> None:
     """Run the command line; wrong requests exit 2, failures exit 1."""
     # What transformers says while it is imported and reads a folder is no news to this program's users.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:

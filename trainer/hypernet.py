@@ -57,8 +57,9 @@ class ResidualStack(nn.Module):
 
     def forward(self, x: torch.Tensor, multiplier: float = 1.0) -> torch.Tensor:
         """(..., dimension) -> (..., dimension), of the dtype of x."""
-        # Its weights are float32. Under autocast the layers choose, and a copy before would be in vain.
-        inside = x if torch.is_autocast_enabled(x.device.type) else x.float()
+        # Under autocast the layers choose their own precision; a copy to that of the weights before would be in vain.
+        first = cast(nn.Linear, self.linear[0])
+        inside = x if torch.is_autocast_enabled(x.device.type) else x.to(first.weight.dtype)
         y = self.linear(inside).to(x.dtype)
         return x + (y if multiplier == 1 else multiplier * y)
 

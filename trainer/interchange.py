@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -54,7 +55,10 @@ class HypernetworkFile:
 def load_plain(path: Path) -> Any:
     """Read a pickle of torch.save that holds tensors and plain values only. Raises RequestError."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # Of a pickle's protocol: what cannot be read is an error anyway.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         try:
             wanted = ", ".join(torch.serialization.get_unsafe_globals_in_checkpoint(path))

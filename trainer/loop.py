@@ -82,8 +82,9 @@ class Training:
     """A training that can be cut off at any step and goes on bit by bit from `folder/<name>.pt`, on the CPU.
 
     `loss_of(batch, generator)` returns a scalar of the 0-based batch, `accumulation` of which make a step; what it
-    draws comes from `generator`, or from torch's own state as dropout does; both are in the checkpoint. `subject` is a hash of all that the run depends on beside its settings;
-    a checkpoint of another one is refused. Raises RequestError.
+    draws comes from `generator`, or from torch's own state as dropout does; both are in the checkpoint. `subject` is
+    a hash of all that the run depends on beside its settings; a checkpoint of another one is refused. Raises
+    RequestError.
     """
 
     def __init__(
@@ -164,13 +165,16 @@ class Training:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """While this is open, the model has the averaged weights, where there is an average."""
+        """While this is open, the model is as it will be used: without dropout, and with the averaged weights where
+        there is an average."""
         kept = [parameter.detach().clone() for parameter in self._trained] if self._average else []
         self._put(self._average)
+        self.model.eval()
         try:
             yield
         finally:
             self._put(kept)
+            self.model.train()
 
     @torch.no_grad()
     def _put(self, values: list[torch.Tensor]) -> None:

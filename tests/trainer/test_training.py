@@ -1,4 +1,4 @@
-"""The pieces of training: exact merging, exact resuming, exact normalisation, and bases that diffusers opens."""
+"""The pieces of training: exact resuming, exact normalisation, bases that diffusers opens, wrong requests."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ from diffusers import StableDiffusionPipeline
 from engine.errors import RequestError
 from trainer.autoencoder import encode_set, normalise_latents
 from trainer.bases import PRESETS, Base, encode_prompts
-from trainer.hypernet import ClassRecord, Hypernetwork, attached, load_hypernetwork, parse_structure, save_hypernetwork
 from trainer.loop import LoopSettings, run_loop
-from trainer.merge import merge_into
-
-RECORD = ClassRecord("cyt_mast", "cyt mast", "phantom", 24, "CC0", "drawn by cytosynth")
+from trainer.schedule import Cosine
 
 
 @pytest.fixture
@@ -26,60 +23,6 @@ def base():
     made.unet.eval()
     made.vae.eval()
     return made
-
-
-def strong_hypernetwork(dimensions=(16, 32)):
-    """One whose effect is far above rounding."""
-    torch.manual_seed(1)
-    hypernetwork = Hypernetwork(list(dimensions))
-    for parameter in hypernetwork.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    return hypernetwork
-
-
-def evaluate_unet(base):
-    generator = torch.Generator().manual_seed(2)
-    latents = torch.randn(2, 4, 8, 8, generator=generator, dtype=torch.float64)
-    context = torch.randn(2, 8, 16, generator=generator, dtype=torch.float64)
-    with torch.no_grad():
-        return base.unet(latents, torch.tensor([10, 700]), context).sample
-
-
-def test_a_merge_computes_what_the_attached_hypernetwork_computes(base):
-    base.unet.double()
-    hypernetwork = strong_hypernetwork().double()
-    plain = evaluate_unet(base)
-    with attached(base.unet, hypernetwork):
-        wanted = evaluate_unet(base)
-    torch.testing.assert_close(evaluate_unet(base), plain, rtol=0, atol=0)
-    merge_into(base.unet, hypernetwork)
-    torch.testing.assert_close(evaluate_unet(base), wanted, rtol=1e-10, atol=1e-10)
-    assert (wanted - plain).abs().max() > 0.01
-
-
-def test_a_hypernetwork_of_another_base_is_refused(base):
-    with pytest.raises(RequestError, match="dimensions"):
-        merge_into(base.unet, Hypernetwork([768]))
-
-
-def test_layer_structures():
-    assert parse_structure("1, 2,1") == (1, 2, 1)
-    for text in ("1,2", "2,1", "1", "1,x,1", "1,0,1", "1,nan,1", ""):
-        with pytest.raises(RequestError, match="layer-structure"):
-            parse_structure(text)
-
-
-def test_a_saved_hypernetwork_comes_back(tmp_path):
-    saved = strong_hypernetwork()
-    save_hypernetwork(tmp_path / "h.safetensors", saved, RECORD, "a" * 64)
-    found, record, base_sha256 = load_hypernetwork(tmp_path / "h.safetensors")
-    assert (record, base_sha256) == (RECORD, "a" * 64)
-    assert found.state_dict().keys() == saved.state_dict().keys()
-    for name, tensor in saved.state_dict().items():
-        torch.testing.assert_close(found.state_dict()[name], tensor, rtol=0, atol=0)
-    (tmp_path / "other").write_bytes(b"not safetensors")
-    with pytest.raises(RequestError, match="unreadable"):
-        load_hypernetwork(tmp_path / "other")
 
 
 def test_normalised_latents_decode_to_the_same_pictures(base):
@@ -97,7 +40,7 @@ def test_normalised_latents_decode_to_the_same_pictures(base):
 
 
 def test_a_run_that_was_cut_off_ends_where_the_whole_run_ends(tmp_path):
-    settings = LoopSettings(steps=40, batch_size=32, learning_rate=0.03, warmup=2, ema_decay=0.9)
+    settings = LoopSettings(steps=40, batch_size=32, learning_rate=Cosine(0.03, 2), ema_decay=0.9)
 
     def train(folder, stop_at=None):
         torch.manual_seed(0)
@@ -120,7 +63,7 @@ def test_a_run_that_was_cut_off_ends_where_the_whole_run_ends(tmp_path):
         torch.testing.assert_close(continued[name], tensor, rtol=0, atol=0)
     assert (tmp_path / "cut/line.csv").read_text() == (tmp_path / "whole/line.csv").read_text()
     assert record["loss_last"] < record["loss_first"]
-    for other, subject in ((LoopSettings(9, 4, 0.01), "x"), (settings, "y")):
+    for other, subject in ((LoopSettings(9, 4, Cosine(0.01)), "x"), (settings, "y")):
         with pytest.raises(RequestError, match="checkpoint"):
             run_loop("line", torch.nn.Linear(3, 1), lambda *_: None, other, tmp_path / "whole", subject=subject)
     (tmp_path / "whole/line.pt").write_bytes(b"no checkpoint")
@@ -159,76 +102,115 @@ WRONG = {
         "class record's licence",
     ),
     "size": (["trainer", "fit", "{path}/other_size", "--base", "{path}/base"], "48 x 48 pixels"),
-    "origin": (["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--origin", "x"], "--origin"),
+    "rate": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--learning-rate", "0"],
+        "--learning-rate",
+    ),
+    "activation": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--activation", "softmax"],
+        "mixes the pictures",
+    ),
+    "dimension": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--dimensions", "768"],
+        "dimensions",
+    ),
+    "clipping": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--clipping", "x"],
+        "--clipping",
+    ),
+    "device": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--device", "cuda:9"],
+        "--device",
+    ),
+    "template": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--template", "{path}/no.txt"],
+        "no.txt",
+    ),
+    "alpha": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--alpha-weight"],
+        "no alpha channel",
+    ),
+    "start": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--start-from", "{path}/log.txt"],
+        "unreadable",
+    ),
+    "vectors": (
+        ["trainer", "embed", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--vectors", "99"],
+        "--vectors",
+    ),
+    "origin": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--origin", "x"],
+        "class record's origin",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_requests_to_fit_exit_2(case, command, whole_path, tmp_path):
+def test_wrong_requests_to_fit_exit_2(case, in_process, whole_path, tmp_path):
     arguments, word = WRONG[case]
     if case == "size":
         source = whole_path / "phantom/pictures/cyt_mast"
-        assert command("trainer", "prepare", source, tmp_path / "other", "--size", 48).returncode == 0
+        assert in_process("trainer", "prepare", source, tmp_path / "other", "--size", 48).returncode == 0
         arguments = ["trainer", "fit", f"{tmp_path}/other/cyt_mast", "--base", "{path}/base"]
-    done = command(*(argument.format(path=whole_path) for argument in arguments), "--out", tmp_path / "out")
+    done = in_process(*(argument.format(path=whole_path) for argument in arguments), "--out", tmp_path / "out")
     assert done.returncode == 2, done.stderr
     assert word in done.stderr
     assert "mend:" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_a_fit_on_other_data_does_not_take_the_old_checkpoint(command, whole_path, tmp_path):
+def test_a_fit_on_other_data_does_not_take_the_old_checkpoint(in_process, whole_path, tmp_path):
     fit = ["trainer", "fit", "--base", whole_path / "base", "--out", tmp_path, "--class", "x", "--steps", 1]
-    fit += ["--batch-size", 2]
-    assert command(*fit, whole_path / "prepared/cyt_mast").returncode == 0
+    fit += ["--batch-size", 2, "--resume"]
+    assert in_process(*fit, whole_path / "prepared/cyt_mast").returncode == 0
     before = (tmp_path / "x.safetensors").read_bytes()
     assert json.loads((tmp_path / "x.json").read_text())["record"]["pictures"] == 24
     for other in ([whole_path / "prepared/cyt_nep_mast"], [whole_path / "prepared/cyt_mast", "--attribution", "A. B."]):
-        done = command(*fit, *other)
+        done = in_process(*fit, *other)
         assert done.returncode == 2
         assert "checkpoint" in done.stderr
     assert (tmp_path / "x.safetensors").read_bytes() == before
 
 
-def test_a_merge_into_another_base_is_refused(command, whole_path, tmp_path):
+def test_a_merge_into_another_base_is_refused(in_process, whole_path, tmp_path):
     other = shutil.copytree(whole_path / "merged/cyt_nep_mast", tmp_path / "other")
     file = whole_path / "hypernetworks/cyt_mast.safetensors"
-    done = command("trainer", "merge", file, tmp_path / "out", "--base", other)
+    done = in_process("trainer", "merge", file, "--out", tmp_path / "out", "--base", other)
     assert done.returncode == 2
     assert "SHA-256" in done.stderr
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").write_text("mine")
-    done = command("trainer", "merge", file, tmp_path / "file", "--base", whole_path / "base")
+    done = in_process("trainer", "merge", file, "--out", tmp_path / "file", "--base", whole_path / "base")
     assert done.returncode == 2
     assert (tmp_path / "file").read_text() == "mine"
 
 
 @pytest.mark.parametrize("extra", [["--preset", "small"], ["--preset", "huge"], ["--seed", "-1"]])
-def test_wrong_requests_to_pretrain_exit_2(extra, command, whole_path, tmp_path):
+def test_wrong_requests_to_pretrain_exit_2(extra, in_process, whole_path, tmp_path):
     """32 pixels divide by 32, so the first case is made wrong by the size of its pictures."""
     data = whole_path / "prepared"
     if extra == ["--preset", "small"]:
         source = whole_path / "phantom/pictures/cyt_mast"
-        assert command("trainer", "prepare", source, tmp_path / "other", "--size", 48).returncode == 0
+        assert in_process("trainer", "prepare", source, tmp_path / "other", "--size", 48).returncode == 0
         data = tmp_path / "other"
-    done = command("trainer", "pretrain", data, "--out", tmp_path / "base", *extra)
+    done = in_process("trainer", "pretrain", data, "--out", tmp_path / "base", *extra)
     assert done.returncode == 2, done.stderr
     assert "mend:" in done.stderr
     assert not (tmp_path / "base").exists()
 
 
-def test_pretrain_leaves_a_foreign_folder_alone(command, whole_path, tmp_path):
+def test_pretrain_leaves_a_foreign_folder_alone(in_process, whole_path, tmp_path):
     (tmp_path / "record.json").write_text("mine")
-    done = command("trainer", "pretrain", whole_path / "prepared", "--out", tmp_path, "--preset", "tiny")
+    done = in_process("trainer", "pretrain", whole_path / "prepared", "--out", tmp_path, "--preset", "tiny")
     assert done.returncode == 2
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
 
 
-def test_a_damaged_base_is_refused(command, whole_path, tmp_path):
+def test_a_damaged_base_is_refused(in_process, whole_path, tmp_path):
     base = shutil.copytree(whole_path / "base", tmp_path / "base")
     weights = base / "unet/diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    done = command(
+    done = in_process(
         "trainer", "fit", whole_path / "prepared/cyt_mast", "--base", base, "--out", tmp_path / "out", "--steps", 1
     )
     assert done.returncode == 2, done.stderr
