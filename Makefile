@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
-EVERYTHING := trainer,exporter,evaluate,onnxruntime,dev
+EVERYTHING := trainer,exporter,evaluate,onnxruntime,rtx,dev
 
 .PHONY: demo test check format bundle wheel clean
 

@@ -19,10 +19,15 @@ from engine.prompts import read_embeddings
 from engine.request import GenerateRequest
 from engine.samplers import Langevin, SamplerPlan, plan_steps
 
-__all__ = ["Pipeline", "check_opening", "plan_of"]
+__all__ = ["Pipeline", "check_opening", "decode_batch_size", "plan_of"]
 
 DECODE_PIXELS = 2**19
 """The decoder's batch keeps to so many pixels: its activations are what most memory goes to."""
+
+
+def decode_batch_size(batch_size: int, width: int, height: int) -> int:
+    """Pictures that the decoder takes at a time."""
+    return max(1, min(batch_size, DECODE_PIXELS // (width * height)))
 
 
 def plan_of(bundle: Bundle, request: GenerateRequest) -> tuple[SamplerPlan, tuple[float, ...]]:
@@ -70,7 +75,7 @@ class Pipeline:
         spec = _loop_spec(bundle, class_name, request)
         self._latent_shape, self._rng = spec.latent_shape, request.rng
         self._loop = open_loop(spec, backend)
-        self._decode_batch = max(1, min(request.batch_size, DECODE_PIXELS // (request.width * request.height)))
+        self._decode_batch = decode_batch_size(request.batch_size, request.width, request.height)
         shapes = {"latents": (self._decode_batch, *self._latent_shape)}
         self._decoder = backend.open(bundle.path(manifest.decoder[0]), shapes, ("images", "finite"))
 

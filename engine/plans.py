@@ -17,7 +17,16 @@ from typing import Any
 from engine.bundle import Bundle
 from engine.errors import RequestError
 
-__all__ = ["FLAVOURS", "Plan", "PlanFolder", "choose_plans", "graph_digest", "read_plans"]
+__all__ = [
+    "FLAVOURS",
+    "FORMAT_VERSION",
+    "Plan",
+    "PlanFolder",
+    "choose_plans",
+    "graph_digest",
+    "read_plan_folder",
+    "read_plans",
+]
 
 FLAVOURS = ("rtx", "tensorrt")
 FORMAT_VERSION = 1
@@ -77,10 +86,11 @@ def graph_digest(bundle: Bundle, files: Iterable[str]) -> str:
 
 def read_plans(bundle: Bundle) -> list[PlanFolder]:
     """Every readable plan.json of the bundle; one that is damaged raises RequestError that names it."""
-    return [_read(path) for path in sorted(bundle.folder.glob("plans/*/plan.json"))]
+    return [read_plan_folder(path) for path in sorted(bundle.folder.glob("plans/*/plan.json"))]
 
 
-def _read(path: Path) -> PlanFolder:
+def read_plan_folder(path: Path) -> PlanFolder:
+    """Read one plan.json. Raises RequestError."""
     try:
         raw: Any = json.loads(path.read_text(encoding="utf-8"))
         plans = {

@@ -1,4 +1,4 @@
-"""The command line `python -m exporter`: onnx, verify, bench."""
+"""The command line `python -m exporter`: onnx, tensorrt, verify, bench."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def onnx(
     steps: Annotated[int | None, typer.Option(help="The bundle's sampling steps; 20 for a new one.")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="Its guidance scale; 7 for a new one.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Its batch size; 8 for a new one.")] = None,
+    vae_encoder: Annotated[bool, typer.Option(help="The VAE's encoder too, for pictures into latents.")] = False,
 ) -> None:
     """Write merged folders as classes of a bundle of ONNX graphs."""
     from exporter.onnx_bundle import write_bundle
@@ -42,6 +43,7 @@ def onnx(
         name=name,
         base=base,
         defaults={"num_inference_steps": steps, "guidance_scale": guidance_scale, "batch_size": batch_size},
+        vae_encoder=vae_encoder,
         progress=lambda what: print(what, file=sys.stderr),
     )
     bundle = open_bundle(str(out))
@@ -50,12 +52,60 @@ def onnx(
 
 
 @app.command()
+def tensorrt(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="An embedded bundle's name, or a folder.")],
+    class_name: Annotated[list[str] | None, typer.Option("--class", help="By default all; may be repeated.")] = None,
+    gpu: Annotated[str, typer.Option(help="a6000, rtx4090, ..., or smXX.")] = "a6000",
+    flavour: Annotated[str, typer.Option(help="rtx needs no GPU; tensorrt is built on the GPU itself.")] = "rtx",
+    batch: Annotated[str, typer.Option(help="Pictures at a time, separated by commas.")] = "1,8,16",
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels; by default the bundle's.")] = None,
+    refit: Annotated[bool, typer.Option(help="Plans whose weights can be replaced; only on the GPU itself.")] = False,
+) -> None:
+    """Build TensorRT plans of a bundle for a GPU, into BUNDLE/plans."""
+    from engine.plans import FLAVOURS
+    from engine.request import make_request
+    from exporter.gpus import compute_capability
+    from exporter.tensorrt_plans import PlanRequest, build_plans
+
+    opened = open_bundle(bundle)
+    if flavour not in FLAVOURS:
+        raise RequestError("--flavour", found=flavour, expected=f"one of {', '.join(FLAVOURS)}", mend="choose one")
+    words = (size or "x".join(map(str, opened.manifest.picture_size))).lower().split("x")
+    numbers = [*batch.split(","), *words]
+    if len(words) != 2 or not all(word.strip().isascii() and word.strip().isdecimal() for word in numbers):
+        raise RequestError(
+            "--batch and --size",
+            found=f"{batch}, {size}",
+            expected="numbers separated by commas, and WIDTHxHEIGHT",
+            mend="write them as in --batch 1,8 --size 512x512",
+        )
+    width, height = (int(word) for word in words)
+    batch_sizes = tuple(sorted({int(word) for word in batch.split(",")}))
+    for batch_size in batch_sizes:
+        checked = make_request(
+            opened.manifest,
+            class_names=class_name or ["all"],
+            n=1,
+            backend="tensorrt",
+            batch_size=batch_size,
+            width=width,
+            height=height,
+        )
+    request = PlanRequest(compute_capability(gpu), flavour, batch_sizes, width, height, refit)
+    folder = build_plans(opened, checked.class_names, request, progress=lambda what: print(what, file=sys.stderr))
+    total = sum(path.stat().st_size for path in folder.glob("*.plan"))
+    print(f"{folder}: {', '.join(checked.class_names)}; {total / 1e6:.1f} MB")
+
+
+@app.command()
 def verify(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="An embedded bundle's name, or a folder.")],
     merged: Annotated[Path, typer.Option(help="The merged folder of one of its classes, the reference.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")] = False,
 ) -> None:
-    """Compare OpenVINO and ONNX Runtime with torch float32; exits 1 where a limit is broken."""
+    """Compare each runtime with torch float32: the UNet at every sigma of the default table, a trajectory, the
+    picture. Exits 1 where a limit is broken."""
+    from engine.backends.select import PROBES
     from exporter.parity import compare
 
     rows = compare(open_bundle(bundle), merged)
@@ -75,6 +125,9 @@ def verify(
                 "ok" if row.passed else "FAILED",
             )
         Console().print(table)
+        reason = PROBES["tensorrt"]()
+        if not reason.usable:
+            print(f"TensorRT was not compared: {reason.detail}.")
     if not all(row.passed for row in rows):
         sys.exit(1)
 

@@ -17,10 +17,12 @@ from transformers import CLIPTextModel
 
 __all__ = [
     "DecoderGraph",
+    "EncoderGraph",
     "StepGraph",
     "TextGraph",
     "UNetGraph",
     "export_decoder",
+    "export_encoder",
     "export_step",
     "export_text_encoder",
     "export_unet",
@@ -100,6 +102,23 @@ class DecoderGraph(nn.Module):
         return images.permute(0, 2, 3, 1).to(torch.uint8), finite
 
 
+class EncoderGraph(nn.Module):
+    """Pictures -> the latents that the UNet knows.
+
+    images (B, 3, H, W) float32 RGB in [-1, 1] -> latents (B, C, h, w) float32: the posterior's mean, scaled.
+    """
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.encoder, self.quant_conv = vae.encoder, vae.quant_conv
+        self.scaling_factor = vae.config.scaling_factor
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Encode; the computation's dtype is the encoder's."""
+        moments = self.quant_conv(self.encoder(images.to(self.quant_conv.weight.dtype)))
+        return moments.chunk(2, dim=1)[0].float() * self.scaling_factor
+
+
 class TextGraph(nn.Module):
     """The text encoder: input_ids (B, T) int64 -> hidden_states (B, T, D) float32."""
 
@@ -161,6 +180,13 @@ def export_decoder(vae: AutoencoderKL, side: int) -> onnx.ModelProto:
     inputs = (torch.randn(2, vae.config.latent_channels, side, side),)
     shapes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
     return _export(DecoderGraph(to_half(vae)), inputs, shapes, ["latents"], ["images", "finite"])
+
+
+def export_encoder(vae: AutoencoderKL, side: int) -> onnx.ModelProto:
+    """The encoder in float16; `side` is the height of the example pictures."""
+    inputs = (torch.randn(2, 3, side, side),)
+    shapes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
+    return _export(EncoderGraph(to_half(vae)), inputs, shapes, ["images"], ["latents"])
 
 
 def export_text_encoder(text_encoder: CLIPTextModel, tokens: int) -> onnx.ModelProto:

@@ -104,6 +104,7 @@ def load_merged(folder: Path) -> MergedModel:
         "the scheduler's prediction_type": (model.scheduler.get("prediction_type"), "epsilon"),
         "the scheduler's beta_schedule": (model.scheduler.get("beta_schedule"), "scaled_linear"),
         "the UNet's flip_sin_to_cos": (model.unet.config.flip_sin_to_cos, True),
+        "the width of its text encoder": (model.text_encoder.config.hidden_size, model.unet.config.cross_attention_dim),
         f"its {side} pixels' rest by {multiple}": (side % multiple, 0),
     }
     for what, (found, expected) in rules.items():
@@ -121,7 +122,15 @@ def _load_parts(
     folder: Path,
 ) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel, CLIPTokenizer, dict[str, Any]]:
     def load(kind: Any, name: str) -> Any:
-        return kind.from_pretrained(folder / name, use_safetensors=True, local_files_only=True).eval()
+        found, info = kind.from_pretrained(
+            folder / name, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+        for what in ("missing_keys", "unexpected_keys"):
+            if names := sorted(map(str, info[what])):
+                words = what.replace("_keys", " tensors")
+                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+                raise ValueError(f"{name}: {words}, as of modules of a training: {', '.join(names[:3])}{more}")
+        return found.eval()
 
     return (
         load(UNet2DConditionModel, "unet"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -17,8 +18,16 @@ from safetensors.torch import save
 from engine.errors import RequestError
 from engine.manifest import FORMAT_VERSION, Defaults, read_manifest
 from engine.names import CLASS_NAME_RULE, is_class_name
-from exporter.graphs import export_decoder, export_step, export_text_encoder, export_unet, frequencies
+from exporter.graphs import (
+    export_decoder,
+    export_encoder,
+    export_step,
+    export_text_encoder,
+    export_unet,
+    frequencies,
+)
 from exporter.load import MergedModel, load_merged
+from exporter.proof import prove
 from exporter.weights import mergeable_digests, move_weights
 
 __all__ = ["write_bundle"]
@@ -26,6 +35,7 @@ __all__ = ["write_bundle"]
 UNET_WEIGHTS, DECODER, DECODER_WEIGHTS, STEP = "unet.bin", "vae_decoder.onnx", "vae_decoder.bin", "step.onnx"
 THESIS = {"num_inference_steps": 20, "guidance_scale": 7.0, "batch_size": 8}
 """Defaults of a bundle that states none; the thesis made one picture at a time."""
+ENCODER, ENCODER_WEIGHTS = "vae_encoder.onnx", "vae_encoder.bin"
 TEXT_ENCODER, TEXT_WEIGHTS, TOKENIZER = "text_encoder.onnx", "text_encoder.bin", "tokenizer.json"
 
 
@@ -36,14 +46,16 @@ def write_bundle(
     name: str | None = None,
     base: str | None = None,
     defaults: Mapping[str, int | float | None] | None = None,
+    vae_encoder: bool = False,
     progress: Callable[[str], None] = lambda what: None,
 ) -> None:
     """Write each merged folder as a class of the bundle `out`, adding to it where it exists.
 
     name, base, defaults (`num_inference_steps`, `guidance_scale`, `batch_size`): of a new bundle; what is left out is
     the folder's name, "not stated", and Defaults of the thesis. A bundle that exists keeps its own, and another value
-    is refused. All classes are made and checked in a temporary folder beside `out`; then they are moved in, the
-    manifest last. A class that is there already is replaced; the other classes' files are not touched.
+    is refused. vae_encoder: the encoder's graph too. All classes are made, checked and run on both runtimes in a
+    temporary folder beside `out`; then they are moved in, the manifest last. A class that is there already is
+    replaced; the other classes' files are not touched.
     Raises RequestError before anything is written where a folder is none, two hold one class, or the base differs.
     """
     if out.exists() and not out.is_dir():
@@ -58,18 +70,28 @@ def write_bundle(
             raise RequestError(
                 f"The bundle {out}, {field}", found=str(found), expected=str(value), mend="leave the option out"
             )
-    models = [load_merged(folder) for folder in merged_folders]
-    _check_models(models, manifest, out)
+    names = _check_models(merged_folders, manifest, out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
         staging = Path(temporary)
-        for model in models:
-            _add_class(model, manifest, staging, out, progress)
+        for folder in merged_folders:
+            # One at a time: a model of Stable Diffusion's size takes gigabytes.
+            _add_class(load_merged(folder), manifest, staging, out, vae_encoder, progress)
         (staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         read_manifest(staging / "manifest.json")
+        # The proof opens a bundle: what is there already lies beside what is new.
+        present = {path.name for path in staging.iterdir()}
+        for path in out.iterdir() if out.exists() else ():
+            if path.is_file() and path.name not in present:
+                shutil.copyfile(path, staging / path.name)
+        for class_name in names:
+            progress(f"{class_name}: a run on each runtime")
+            prove(staging, class_name)
         out.mkdir(exist_ok=True)
         for path in sorted(staging.iterdir(), key=lambda path: path.name == "manifest.json"):
             target = out / path.name
+            if path.name not in present:
+                continue
             if not target.exists() or target.read_bytes() != path.read_bytes():
                 os.replace(path, target)
     progress(f"{out}: written")
@@ -82,14 +104,17 @@ def _existing_manifest(out: Path) -> dict[str, Any] | None:
     return dict(json.loads((out / "manifest.json").read_text()))
 
 
-def _check_models(models: list[MergedModel], manifest: dict[str, Any], out: Path) -> None:
-    """Every class once, all of the bundle's base; the first model is a new bundle's base."""
-    names = [model.record["class_name"] for model in models]
-    for model, name in zip(models, names, strict=True):
-        if names.count(name) > 1:
+def _check_models(folders: list[Path], manifest: dict[str, Any], out: Path) -> list[str]:
+    """Every class once, all of the bundle's base; the first model is a new bundle's base. Returns the classes."""
+    names: list[str] = []
+    for folder in folders:
+        model = load_merged(folder)
+        name = model.record["class_name"]
+        if name in names:
             raise RequestError(
                 f"The class {name}", found="two merged folders of it", expected="one", mend="leave one out"
             )
+        names.append(name)
         found = model.base_sha256()
         if manifest.setdefault("base_sha256", found) != found:
             raise RequestError(
@@ -98,10 +123,16 @@ def _check_models(models: list[MergedModel], manifest: dict[str, Any], out: Path
                 expected=f"{manifest['base_sha256']}, the bundle's",
                 mend="export classes of another base into another bundle",
             )
+    return names
 
 
 def _add_class(
-    model: MergedModel, manifest: dict[str, Any], staging: Path, out: Path, progress: Callable[[str], None]
+    model: MergedModel,
+    manifest: dict[str, Any],
+    staging: Path,
+    out: Path,
+    vae_encoder: bool,
+    progress: Callable[[str], None],
 ) -> None:
     record = model.record
     class_name = record["class_name"]
@@ -119,6 +150,12 @@ def _add_class(
         progress("decoder, step and text encoder")
         files |= _shared_files(model, context_shape[0])
         manifest |= _facts_of_the_base(model, context_shape)
+    if vae_encoder and ENCODER not in manifest["files"]:
+        progress("VAE encoder")
+        encoder = export_encoder(model.vae, model.unet.config.sample_size * manifest["latents"]["pixels_per_latent"])
+        files |= move_weights(encoder, ENCODER_WEIGHTS, ENCODER_WEIGHTS, set())
+        files[ENCODER] = encoder.SerializeToString(deterministic=True)
+        manifest["vae_encoder"] = [ENCODER, ENCODER_WEIGHTS]
     cond, uncond = (embedding.clone() for embedding in embeddings)
     files[context_name] = save({"cond": cond, "uncond": uncond})
     for file_name, content in files.items():

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from engine.backends.base import Arrays, Backend, Signature
-from engine.backends.select import open_backend
+from engine.backends.select import PROBES, open_backend
 from engine.bundle import Bundle
 from engine.errors import RequestError
-from engine.pipeline import Pipeline
+from engine.pipeline import Pipeline, plan_of
 from engine.request import make_request
 from exporter.graphs import DecoderGraph, UNetGraph
 from exporter.load import MergedModel, load_merged
@@ -38,6 +38,8 @@ class ParityRow:
     unet_largest: float
     trajectory_relative_l2: float
     psnr_db: float
+    by_sigma: list[tuple[float, float, float]]
+    """Sigma, relative L2 and largest error of the UNet call there."""
 
     @property
     def limits(self) -> dict[str, float]:
@@ -137,21 +139,29 @@ def compare(bundle: Bundle, merged_folder: Path, *, pictures: int = 2) -> list[P
     latents, images = trajectory(reference)
     calls = list(reference.unet.calls)
     rows = []
-    asked = (request, replace(request, precision="auto"), replace(request, backend="onnxruntime"))
+    sigmas = [row.sigma for row in plan_of(bundle, request)[0].rows]
+    asked = [request, replace(request, precision="auto"), replace(request, backend="onnxruntime")]
+    if PROBES["tensorrt"]().usable:
+        asked.append(replace(request, backend="tensorrt"))
     backends = [open_backend(bundle, one) for one in asked]
     # On a processor without bfloat16 the first two are one.
     runtimes = {backend.version: _recorder_of(backend) for backend in backends}
     for runtime, recorder in runtimes.items():
         found_latents, found_images = trajectory(recorder)
-        errors = [(recorder.unet.run(inputs)["eps"], outputs["eps"]) for inputs, outputs in calls]
+        pairs = [(recorder.unet.run(inputs)["eps"], outputs["eps"]) for inputs, outputs in calls]
+        by_sigma = [
+            (sigma, _relative_l2(found, wanted), float(np.abs(found - wanted).max()))
+            for sigma, (found, wanted) in zip(sigmas, pairs, strict=True)
+        ]
         mse = np.mean((found_images.astype(float) - images.astype(float)) ** 2)
         rows.append(
             ParityRow(
                 runtime,
-                max(_relative_l2(found, wanted) for found, wanted in errors),
-                max(float(np.abs(found - wanted).max()) for found, wanted in errors),
+                max(relative for _, relative, _ in by_sigma),
+                max(largest for _, _, largest in by_sigma),
                 _relative_l2(found_latents, latents),
                 float(10 * np.log10(255**2 / max(mse, 1e-10))),
+                by_sigma,
             )
         )
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 
 import onnx
@@ -17,8 +18,8 @@ __all__ = ["mergeable_digests", "move_weights"]
 INLINE_BYTES = 1024
 """Smaller tensors stay in the graph: a runtime reads shapes and axes from them."""
 ALIGNMENT = 64
-MERGEABLE = ("to_k.weight", "to_v.weight", "to_out.0.bias")
-"""The parameters that a merged hypernetwork changes."""
+MERGEABLE = re.compile(r"\.to_[kv]\.|\.to_out\.0\.bias$")
+"""The parameters that a merged hypernetwork changes or brings along."""
 
 
 def digest(data: bytes) -> str:
@@ -35,7 +36,7 @@ def mergeable_digests(unet: UNet2DConditionModel) -> set[str]:
     own: set[str] = set()
     shared: set[str] = set()
     for name, parameter in to_half(unet).named_parameters():
-        (own if name.endswith(MERGEABLE) else shared).update(_both_ways(parameter.detach()))
+        (own if MERGEABLE.search(name) else shared).update(_both_ways(parameter.detach()))
     return own - shared
 
 

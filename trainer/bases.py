@@ -19,7 +19,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from engine.errors import RequestError
 from trainer.stable_diffusion import SCHEDULER, read_single_file
 
-__all__ = ["PRESETS", "Base", "BasePreset", "digest_of", "encode_prompts", "open_base", "prompt_of"]
+__all__ = ["PRESETS", "Base", "BasePreset", "digest_of", "encode_prompts", "new_tokenizer", "open_base", "prompt_of"]
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Base:
             attention_head_dim=preset.attention_heads,
             norm_num_groups=preset.norm_groups,
         )
-        tokenizer = _new_tokenizer(captions, preset.prompt_tokens)
+        tokenizer = new_tokenizer(captions, preset.prompt_tokens)
         config = CLIPTextConfig(
             vocab_size=len(tokenizer),
             hidden_size=preset.text_width,
@@ -228,7 +228,7 @@ def encode_prompts(base: Base, prompts: list[str]) -> torch.Tensor:
     return base.text_encoder(tokens.input_ids.to(base.text_encoder.device))[0]
 
 
-def _new_tokenizer(captions: Iterable[str], length: int) -> CLIPTokenizer:
+def new_tokenizer(captions: Iterable[str], length: int) -> CLIPTokenizer:
     """CLIP's byte-level BPE with just the merges that make each word of the captions one token."""
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", continuing_subword_prefix=""))
     bpe.normalizer = normalizers.Lowercase()

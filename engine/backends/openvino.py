@@ -27,15 +27,17 @@ def the_core() -> ov.Core:
 class OpenVINOBackend:
     """Opens graphs on the CPU. `precision` "f32" is exact; "auto" lets OpenVINO take bf16 where the processor has it.
 
-    threads: 0 lets OpenVINO choose, and every batch runs in one piece. Compiled graphs are kept in the user's cache.
+    threads: 0 lets OpenVINO choose, and every batch runs in one piece. Compiled graphs are kept in the user's cache,
+    unless `cached` is False.
     """
 
     name = "openvino"
     device = None
 
-    def __init__(self, *, precision: str = "auto", threads: int = 0) -> None:
+    def __init__(self, *, precision: str = "auto", threads: int = 0, cached: bool = True) -> None:
         self._core = the_core()
         self._threads = threads
+        self._keeps = cached
         self._config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if precision == "f32":
             self._config["INFERENCE_PRECISION_HINT"] = "f32"
@@ -51,6 +53,8 @@ class OpenVINOBackend:
         OpenVINO's own key has the graph and its weights in it, but not the precision: a graph that was compiled for
         f32 is taken for bf16 too, and computes nonsense. A home folder may also be shared by unlike machines.
         """
+        if not self._keeps:
+            return config
         about = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
         machine = [str(self._core.get_property("CPU", name)) for name in about]
         key = hashlib.sha256(repr([ov.get_version(), machine, sorted(config.items())]).encode()).hexdigest()

@@ -12,7 +12,7 @@ from engine.bundle import Bundle
 from engine.errors import CytosynthError, RequestError
 from engine.request import GenerateRequest
 
-__all__ = ["AUTO", "BACKENDS", "Status", "choose_backend", "open_backend", "probe"]
+__all__ = ["AUTO", "BACKENDS", "PROBES", "Status", "choose_backend", "open_backend", "probe"]
 
 AUTO = "auto"
 

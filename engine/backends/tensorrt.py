@@ -21,7 +21,7 @@ from engine.files import replace_file
 from engine.plans import PlanFolder, choose_plans, read_plans
 from engine.request import GenerateRequest
 
-__all__ = ["MODULES", "TensorRTApi", "TensorRTBackend", "choose_for", "installed_api", "load_api"]
+__all__ = ["MODULES", "TensorRTApi", "TensorRTBackend", "choose_for", "installed_api", "load_api", "wanted_graphs"]
 
 MODULES = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
 """The Python module of each flavour, in the order of preference."""

@@ -9,8 +9,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
+from diffusers import UNet2DConditionModel
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
+
+from exporter.load import load_merged
 
 
 def locations(path) -> set[str]:
@@ -190,3 +194,69 @@ def test_what_is_no_merged_folder_exits_2(folder, command, whole_path, tmp_path)
     assert done.returncode == 2
     assert "python -m trainer merge" in done.stderr
     assert not (tmp_path / "bundle").exists()
+
+
+def test_the_vae_encoder_comes_along_when_it_is_asked_for(in_process, whole_path, tmp_path):
+    merged = whole_path / "merged/cyt_mast"
+    done = in_process("exporter", "onnx", merged, "--out", tmp_path / "bundle", "--vae-encoder")
+    assert done.returncode == 0, done.stderr
+    vae = load_merged(merged).vae
+    rng = np.random.default_rng(0)
+    images = rng.uniform(-1, 1, (2, 3, 32, 32)).astype(np.float32)
+    session = onnxruntime.InferenceSession(tmp_path / "bundle/vae_encoder.onnx")
+    (found,) = session.run(["latents"], {"images": images})
+    with torch.no_grad():
+        wanted = vae.encode(torch.from_numpy(images)).latent_dist.mean.numpy() * vae.config.scaling_factor
+    assert np.linalg.norm(found - wanted) < 0.01 * np.linalg.norm(wanted)
+
+
+def left_in_training(merged):
+    path = merged / "unet/diffusion_pytorch_model.safetensors"
+    save_file({**load_file(path), "mid_block.attentions.0.lora_A.weight": np.ones(3, np.float32)}, path)
+
+
+def another_text_width(merged):
+    config = json.loads((merged / "unet/config.json").read_text())
+    text = json.loads((merged / "text_encoder/config.json").read_text())
+    torch.manual_seed(0)
+    shutil.rmtree(merged / "unet")
+    UNet2DConditionModel.from_config({**config, "cross_attention_dim": 2 * text["hidden_size"]}).save_pretrained(
+        merged / "unet"
+    )
+
+
+def weights_beyond_float16(merged):
+    path = merged / "unet/diffusion_pytorch_model.safetensors"
+    state = load_file(path)
+    state["conv_out.weight"] = state["conv_out.weight"] * np.float32(1e9)
+    save_file(state, path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "code", "word"),
+    [
+        (left_in_training, 2, "lora_A"),
+        (another_text_width, 2, "width of its text encoder"),
+        (weights_beyond_float16, 1, "differ by"),
+    ],
+)
+def test_a_folder_that_cannot_be_exported_leaves_no_bundle(damage, code, word, in_process, whole_path, tmp_path):
+    merged = shutil.copytree(whole_path / "merged/cyt_mast", tmp_path / "merged")
+    damage(merged)
+    done = in_process("exporter", "onnx", merged, "--out", tmp_path / "bundle")
+    assert done.returncode == code, done.stderr
+    assert word in done.stderr
+    assert not (tmp_path / "bundle").exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".bundle")]
+
+
+def test_the_parity_table_has_every_sigma(in_process, whole_path, tiny_bundle):
+    merged = whole_path / "merged/cyt_mast"
+    done = in_process("exporter", "verify", tiny_bundle, "--merged", merged, "--json")
+    assert done.returncode == 0, done.stderr
+    for row in json.loads(done.stdout)["rows"]:
+        sigmas = [sigma for sigma, _, _ in row["by_sigma"]]
+        assert len(sigmas) == 20
+        assert sigmas == sorted(sigmas, reverse=True)
+        assert row["unet_relative_l2"] == max(relative for _, relative, _ in row["by_sigma"])
+    assert "TensorRT was not compared" in in_process("exporter", "verify", tiny_bundle, "--merged", merged).stdout

@@ -328,6 +328,13 @@ def test_modules_that_stay_in_the_graph_reach_the_bundle_and_the_pictures(in_pro
     assert done.returncode == 0, done.stderr
     done = in_process("exporter", "verify", tmp_path / "bundle", "--merged", tmp_path / "merged", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
+    # A linear class beside it shares its weights.
+    plain = ["trainer", "merge", files[1], "--base", tmp_path / "base", "--out", tmp_path / "plain", "--class", "plain"]
+    assert in_process(*plain).returncode == 0
+    shared = (tmp_path / "bundle/unet.bin").read_bytes()
+    done = in_process("exporter", "onnx", tmp_path / "plain", "--out", tmp_path / "bundle")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "bundle/unet.bin").read_bytes() == shared
 
     # The graph's own modules against the hypernetworks in front of the untouched base.
     from engine.backends.openvino import OpenVINOBackend
