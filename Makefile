@@ -4,13 +4,21 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 EVERYTHING := trainer,exporter,evaluate,onnxruntime,rtx,dev
 
-.PHONY: demo test check format bundle wheel clean
+.PHONY: demo test check gpu-check format bundle wheel clean
 
 demo: .venv/engine
 	$(BIN)/engine generate --class cyt_mast --n 16
 
 test: .venv/everything check
 	$(BIN)/pytest
+
+# On a machine with an NVIDIA GPU: what only such a machine can test, then the speed of the runtimes and of training.
+# BASE is a base to train on, such as v1-5-pruned-emaonly.safetensors.
+gpu-check: .venv/everything
+	$(BIN)/pytest -m gpu
+	$(BIN)/engine doctor
+	$(BIN)/engine bench --class cyt_mast --batch-size 1,8,16
+	@test -z "$(BASE)" || $(BIN)/python -m trainer bench --base $(BASE)
 
 check: .venv/everything
 	$(BIN)/ruff check .
