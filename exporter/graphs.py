@@ -27,6 +27,7 @@ __all__ = [
     "export_text_encoder",
     "export_unet",
     "frequencies",
+    "to_half",
 ]
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -48,9 +49,9 @@ class Float32Norm(nn.Module):
         return self.norm(x.float()).to(x.dtype)
 
 
-def to_half(module: Module) -> Module:
-    """A float16 copy whose normalisations stay in float32."""
-    module = copy.deepcopy(module).half()
+def to_half(module: Module, *, in_place: bool = False) -> Module:
+    """The module in float16, its normalisations in float32: a copy, or itself where memory is short."""
+    module = (module if in_place else copy.deepcopy(module)).half()
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.GroupNorm | nn.LayerNorm):
@@ -162,7 +163,7 @@ def frequencies(unet: UNet2DConditionModel) -> list[float]:
 
 
 def export_unet(unet: UNet2DConditionModel, context_shape: tuple[int, int]) -> onnx.ModelProto:
-    """The UNet in float16 with dynamic batch, height and width."""
+    """The graph of a UNet that `to_half` made, with dynamic batch, height and width."""
     channels, side = unet.config.in_channels, unet.config.sample_size
     inputs = (
         torch.randn(2, channels, side, side),
@@ -172,7 +173,7 @@ def export_unet(unet: UNet2DConditionModel, context_shape: tuple[int, int]) -> o
     # diffusers copies at batch 64 and above, which changes no value; a named Dim would refuse that guard.
     shapes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}, {0: Dim.DYNAMIC}, {0: Dim.DYNAMIC})
     names = ["latents", "time_features", "encoder_hidden_states"]
-    return _export(UNetGraph(to_half(unet)), inputs, shapes, names, ["eps"])
+    return _export(UNetGraph(unet), inputs, shapes, names, ["eps"])
 
 
 def export_decoder(vae: AutoencoderKL, side: int) -> onnx.ModelProto:

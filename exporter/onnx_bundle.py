@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ from exporter.graphs import (
     export_text_encoder,
     export_unet,
     frequencies,
+    to_half,
 )
 from exporter.load import MergedModel, load_merged
 from exporter.proof import prove
@@ -92,7 +94,7 @@ def write_bundle(
             target = out / path.name
             if path.name not in present:
                 continue
-            if not target.exists() or target.read_bytes() != path.read_bytes():
+            if not target.exists() or not filecmp.cmp(path, target, shallow=False):
                 os.replace(path, target)
     progress(f"{out}: written")
 
@@ -141,29 +143,30 @@ def _add_class(
     graph_name, own_name = f"unet.{class_name}.onnx", f"unet.{class_name}.bin"
     context_name = f"context.{class_name}.safetensors"
     progress(f"{class_name}: UNet")
-    unet = export_unet(model.unet, context_shape)
-    weights = move_weights(unet, UNET_WEIGHTS, own_name, mergeable_digests(model.unet))
-    files = {graph_name: unet.SerializeToString(deterministic=True), **weights}
+    half = to_half(model.unet, in_place=True)
+    unet = export_unet(half, context_shape)
+    written = [_write_graph(unet, staging, graph_name, UNET_WEIGHTS, own_name, mergeable_digests(half))]
+    del unet
     if UNET_WEIGHTS in manifest["files"]:
-        _check_same_unet(manifest, files[UNET_WEIGHTS], out, class_name)
+        _check_same_unet(manifest, staging / UNET_WEIGHTS, out, class_name)
     else:
         progress("decoder, step and text encoder")
-        files |= _shared_files(model, context_shape[0])
+        written += _write_shared(model, staging, context_shape[0])
         manifest |= _facts_of_the_base(model, context_shape)
     if vae_encoder and ENCODER not in manifest["files"]:
         progress("VAE encoder")
         encoder = export_encoder(model.vae, model.unet.config.sample_size * manifest["latents"]["pixels_per_latent"])
-        files |= move_weights(encoder, ENCODER_WEIGHTS, ENCODER_WEIGHTS, set())
-        files[ENCODER] = encoder.SerializeToString(deterministic=True)
+        written.append(_write_graph(encoder, staging, ENCODER, ENCODER_WEIGHTS, ENCODER_WEIGHTS, set()))
         manifest["vae_encoder"] = [ENCODER, ENCODER_WEIGHTS]
     cond, uncond = (embedding.clone() for embedding in embeddings)
-    files[context_name] = save({"cond": cond, "uncond": uncond})
-    for file_name, content in files.items():
-        (staging / file_name).write_bytes(content)
-        manifest["files"][file_name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    for file_name in files:
-        if file_name.endswith(".onnx"):
-            onnx.checker.check_model(staging / file_name, full_check=True)
+    (staging / context_name).write_bytes(save({"cond": cond, "uncond": uncond}))
+    for file_name in {context_name, *(name for names in written for name in names)}:
+        path = staging / file_name
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        manifest["files"][file_name] = {"sha256": digest, "bytes": path.stat().st_size}
+        if path.suffix == ".onnx":
+            onnx.checker.check_model(path, full_check=True)
     manifest["classes"][class_name] = {
         "unet": graph_name,
         "weights": [UNET_WEIGHTS, own_name],
@@ -172,9 +175,19 @@ def _add_class(
     }
 
 
-def _check_same_unet(manifest: dict[str, Any], shared: bytes, out: Path, class_name: str) -> None:
+def _write_graph(
+    model: onnx.ModelProto, folder: Path, name: str, shared_name: str, own_name: str, own: set[str]
+) -> tuple[str, ...]:
+    """Write a graph and its weights; returns the names of the files."""
+    move_weights(model, folder, shared_name, own_name, own)
+    (folder / name).write_bytes(model.SerializeToString(deterministic=True))
+    return (name, shared_name, own_name)
+
+
+def _check_same_unet(manifest: dict[str, Any], shared: Path, out: Path, class_name: str) -> None:
     expected = manifest["files"][UNET_WEIGHTS]["sha256"]
-    found = hashlib.sha256(shared).hexdigest()
+    with shared.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != expected:
         raise RequestError(
             f"The class {class_name} for the bundle {out}",
@@ -184,17 +197,18 @@ def _check_same_unet(manifest: dict[str, Any], shared: bytes, out: Path, class_n
         )
 
 
-def _shared_files(model: MergedModel, tokens: int) -> dict[str, bytes]:
-    """What every class of a bundle shares beside the UNet's weights."""
+def _write_shared(model: MergedModel, folder: Path, tokens: int) -> list[tuple[str, ...]]:
+    """Write what every class of a bundle shares beside the UNet's weights; returns the names of the files."""
     decoder = export_decoder(model.vae, model.unet.config.sample_size)
-    files = move_weights(decoder, DECODER_WEIGHTS, DECODER_WEIGHTS, set())
-    files[DECODER] = decoder.SerializeToString(deterministic=True)
-    files[STEP] = export_step(model.unet.config.in_channels).SerializeToString(deterministic=True)
     text_encoder = export_text_encoder(model.text_encoder, tokens)
-    files |= move_weights(text_encoder, TEXT_WEIGHTS, TEXT_WEIGHTS, set())
-    files[TEXT_ENCODER] = text_encoder.SerializeToString(deterministic=True)
-    files[TOKENIZER] = model.tokenizer_json().encode()
-    return files
+    step = export_step(model.unet.config.in_channels)
+    (folder / STEP).write_bytes(step.SerializeToString(deterministic=True))
+    (folder / TOKENIZER).write_text(model.tokenizer_json(), encoding="utf-8")
+    return [
+        _write_graph(decoder, folder, DECODER, DECODER_WEIGHTS, DECODER_WEIGHTS, set()),
+        _write_graph(text_encoder, folder, TEXT_ENCODER, TEXT_WEIGHTS, TEXT_WEIGHTS, set()),
+        (STEP, TOKENIZER),
+    ]
 
 
 def _new_manifest(name: str, base: str, defaults: Mapping[str, int | float]) -> dict[str, Any]:

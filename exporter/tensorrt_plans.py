@@ -229,6 +229,12 @@ def parse_graph(trt: Any, builder: Any, logger: Any, path: Path) -> Any:
             expected="a graph of operators that it knows",
             mend="export the bundle again with the exporter of this version, or use a newer TensorRT",
         )
+    for i in range(network.num_layers):
+        layer = network.get_layer(i)
+        if layer.type == trt.LayerType.ATTENTION_INPUT:
+            # Where no fused kernel takes its heads (the decoder's 512 wide one), the builder may use plain products.
+            layer.__class__ = trt.IAttentionInputLayer
+            layer.attention.decomposable = True
     # The parser owns what the network's weights point at.
     return network, parser
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
 
 import onnx
 import torch
 from diffusers import UNet2DConditionModel
 from onnx import numpy_helper
-
-from exporter.graphs import to_half
 
 __all__ = ["mergeable_digests", "move_weights"]
 
@@ -28,14 +28,14 @@ def digest(data: bytes) -> str:
 
 
 def mergeable_digests(unet: UNet2DConditionModel) -> set[str]:
-    """Digests of the float16 bytes of every parameter that a merge can change, as stored and transposed.
+    """Digests of every parameter that a merge can change, as stored and transposed, of a UNet that is in float16.
 
     ONNX initialisers lose their names in the exporter's optimiser, which also transposes some, so parameters are
     found again by content. A value that another parameter shares (two zero biases) is not the class's own.
     """
     own: set[str] = set()
     shared: set[str] = set()
-    for name, parameter in to_half(unet).named_parameters():
+    for name, parameter in unet.named_parameters():
         (own if MERGEABLE.search(name) else shared).update(_both_ways(parameter.detach()))
     return own - shared
 
@@ -46,29 +46,31 @@ def _both_ways(tensor: torch.Tensor) -> Iterable[str]:
         yield digest(tensor.T.contiguous().numpy().tobytes())
 
 
-def move_weights(model: onnx.ModelProto, shared_name: str, class_name: str, own: set[str]) -> dict[str, bytes]:
-    """Move every large tensor of the model into external data; returns the content of the two files by name.
+def move_weights(model: onnx.ModelProto, folder: Path, shared_name: str, class_name: str, own: set[str]) -> None:
+    """Move every large tensor of the model into external data, two files in `folder`.
 
     Tensors whose digest is in `own` go to `class_name`, all others to `shared_name`, each once, in the order of their
-    digests, so that equal weights make equal files whatever graph they came from.
+    digests, so that equal weights make equal files whatever graph they came from. A tensor leaves memory when it is
+    written: a model of Stable Diffusion's size is not held twice.
     """
-    tensors = [tensor for tensor in model.graph.initializer if len(_raw(tensor)) >= INLINE_BYTES]
-    contents = {digest(_raw(tensor)): _raw(tensor) for tensor in tensors}
-    files: dict[str, bytearray] = {shared_name: bytearray(), class_name: bytearray()}
-    places: dict[str, tuple[str, int]] = {}
-    for key in sorted(contents):
-        name = class_name if key in own else shared_name
-        files[name].extend(bytes(-len(files[name]) % ALIGNMENT))
-        places[key] = (name, len(files[name]))
-        files[name].extend(contents[key])
-    for tensor in tensors:
+    by_digest: dict[str, list[onnx.TensorProto]] = {}
+    for tensor in model.graph.initializer:
         data = _raw(tensor)
-        name, offset = places[digest(data)]
-        tensor.ClearField("raw_data")
-        tensor.data_location = onnx.TensorProto.EXTERNAL
-        for key, value in (("location", name), ("offset", str(offset)), ("length", str(len(data)))):
-            tensor.external_data.add(key=key, value=value)
-    return {name: bytes(content) for name, content in files.items()}
+        if len(data) >= INLINE_BYTES:
+            by_digest.setdefault(digest(data), []).append(tensor)
+    with ExitStack() as opened:
+        files = {name: opened.enter_context((folder / name).open("wb")) for name in {shared_name, class_name}}
+        for key in sorted(by_digest):
+            name = class_name if key in own else shared_name
+            file = files[name]
+            file.write(bytes(-file.tell() % ALIGNMENT))
+            offset = file.tell()
+            length = file.write(_raw(by_digest[key][0]))
+            for tensor in by_digest[key]:
+                tensor.ClearField("raw_data")
+                tensor.data_location = onnx.TensorProto.EXTERNAL
+                for field, value in (("location", name), ("offset", str(offset)), ("length", str(length))):
+                    tensor.external_data.add(key=field, value=value)
 
 
 def _raw(tensor: onnx.TensorProto) -> bytes:
