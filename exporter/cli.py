@@ -105,10 +105,11 @@ def verify(
 ) -> None:
     """Compare each runtime with torch float32: the UNet at every sigma of the default table, a trajectory, the
     picture. Exits 1 where a limit is broken."""
-    from engine.backends.select import PROBES
-    from exporter.parity import compare
+    from exporter.load import read_record
+    from exporter.parity import compare, parity_request, tensorrt_problem
 
-    rows = compare(open_bundle(bundle), merged)
+    opened = open_bundle(bundle)
+    rows = compare(opened, merged)
     if as_json:
         shown = [{**asdict(row), "limits": row.limits, "passed": row.passed} for row in rows]
         print(json.dumps({"rows": shown}))
@@ -119,15 +120,15 @@ def verify(
             table.add_row(
                 row.runtime,
                 f"{row.unet_relative_l2:.2g} (<= {limits['unet_relative_l2']:g})",
-                f"{row.unet_largest:.2g}",
+                f"{row.unet_largest:.2g} (<= {limits['unet_largest']:g})",
                 f"{row.trajectory_relative_l2:.2g} (<= {limits['trajectory_relative_l2']:g})",
                 f"{row.psnr_db:.1f} (>= {limits['psnr_db']:g})",
                 "ok" if row.passed else "FAILED",
             )
         Console().print(table)
-        reason = PROBES["tensorrt"]()
-        if not reason.usable:
-            print(f"TensorRT was not compared: {reason.detail}.")
+        problem = tensorrt_problem(opened, parity_request(opened, read_record(merged)["class_name"]))
+        if problem:
+            print(f"TensorRT was not compared: {problem}.")
     if not all(row.passed for row in rows):
         sys.exit(1)
 
@@ -185,3 +186,6 @@ def main() -> None:
     except CytosynthError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename or 'a file'}", file=sys.stderr)
+        sys.exit(1)

@@ -18,7 +18,7 @@ from engine.errors import RequestError
 from engine.names import CLASS_NAME_RULE, is_class_name
 from exporter.residuals import RESIDUALS_FILE, attach_residuals
 
-__all__ = ["MergedModel", "load_merged"]
+__all__ = ["MergedModel", "load_merged", "read_record"]
 
 CLASS_FIELDS = ("class_name", "prompt", "origin", "pictures", "licence", "attribution")
 
@@ -74,18 +74,7 @@ def load_merged(folder: Path) -> MergedModel:
                 expected="a diffusers folder with a class.json",
                 mend="make it with `python -m trainer merge`",
             )
-    try:
-        record = json.loads((folder / "class.json").read_text())
-        missing = [field for field in CLASS_FIELDS if field not in record]
-        if missing or not is_class_name(str(record["class_name"])):
-            raise ValueError(f"no {', '.join(missing)}" if missing else f"the class name {record['class_name']!r}")
-    except (OSError, ValueError, TypeError) as error:
-        raise RequestError(
-            f"The class record {folder / 'class.json'}",
-            found=str(error),
-            expected=f"the fields {', '.join(CLASS_FIELDS)}; a class name is {CLASS_NAME_RULE}",
-            mend="merge the hypernetwork again",
-        ) from error
+    record = read_record(folder)
     try:
         parts = _load_parts(folder)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
@@ -116,6 +105,23 @@ def load_merged(folder: Path) -> MergedModel:
                 mend="use an eps-prediction base with Stable Diffusion 1.5's kind of schedule",
             )
     return model
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The class's record of a merged folder. Raises RequestError."""
+    try:
+        record: dict[str, Any] = json.loads((folder / "class.json").read_text())
+        missing = [field for field in CLASS_FIELDS if field not in record]
+        if missing or not is_class_name(str(record["class_name"])):
+            raise ValueError(f"no {', '.join(missing)}" if missing else f"the class name {record['class_name']!r}")
+    except (OSError, ValueError, TypeError) as error:
+        raise RequestError(
+            f"The class record {folder / 'class.json'}",
+            found=str(error),
+            expected=f"the fields {', '.join(CLASS_FIELDS)}; a class name is {CLASS_NAME_RULE}",
+            mend="merge the hypernetwork again",
+        ) from error
+    return record
 
 
 def _load_parts(

@@ -56,8 +56,8 @@ def write_bundle(
     name, base, defaults (`num_inference_steps`, `guidance_scale`, `batch_size`): of a new bundle; what is left out is
     the folder's name, "not stated", and Defaults of the thesis. A bundle that exists keeps its own, and another value
     is refused. vae_encoder: the encoder's graph too. All classes are made, checked and run on both runtimes in a
-    temporary folder beside `out`; then they are moved in, the manifest last. A class that is there already is
-    replaced; the other classes' files are not touched.
+    temporary folder beside `out`, which then takes its place. A class that is there already is replaced; the other
+    classes' files are the same ones as before.
     Raises RequestError before anything is written where a folder is none, two hold one class, or the base differs.
     """
     if out.exists() and not out.is_dir():
@@ -75,28 +75,51 @@ def write_bundle(
     names = _check_models(merged_folders, manifest, out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
-        staging = Path(temporary)
+        staging = Path(temporary) / "new"
+        staging.mkdir()
         for folder in merged_folders:
             # One at a time: a model of Stable Diffusion's size takes gigabytes.
             _add_class(load_merged(folder), manifest, staging, out, vae_encoder, progress)
         (staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         read_manifest(staging / "manifest.json")
-        # The proof opens a bundle: what is there already lies beside what is new.
-        present = {path.name for path in staging.iterdir()}
-        for path in out.iterdir() if out.exists() else ():
-            if path.is_file() and path.name not in present:
-                shutil.copyfile(path, staging / path.name)
+        _take_along(out, staging)
         for class_name in names:
             progress(f"{class_name}: a run on each runtime")
             prove(staging, class_name)
-        out.mkdir(exist_ok=True)
-        for path in sorted(staging.iterdir(), key=lambda path: path.name == "manifest.json"):
-            target = out / path.name
-            if path.name not in present:
-                continue
-            if not target.exists() or not filecmp.cmp(path, target, shallow=False):
-                os.replace(path, target)
+        _exchange(staging, out, Path(temporary) / "old")
     progress(f"{out}: written")
+
+
+def _take_along(out: Path, staging: Path) -> None:
+    """Link the files of a bundle that exists beside the new ones, so that the staged folder is a whole bundle."""
+    for path in out.iterdir() if out.exists() else ():
+        target = staging / path.name
+        if not path.is_file():
+            continue
+        if target.exists() and not filecmp.cmp(path, target, shallow=False):
+            continue
+        target.unlink(missing_ok=True)
+        try:
+            os.link(path, target)
+        except OSError:  # a file system without links
+            shutil.copy2(path, target)
+
+
+def _exchange(staging: Path, out: Path, old: Path) -> None:
+    """Put the staged bundle in the place of `out`, its plans kept. A kill leaves the one or the other whole: between
+    the two renames the old bundle is in the temporary folder beside."""
+    if not out.exists():
+        staging.rename(out)
+        return
+    for path in out.iterdir():
+        if path.is_dir():
+            path.rename(staging / path.name)
+    out.rename(old)
+    try:
+        staging.rename(out)
+    except OSError:
+        old.rename(out)
+        raise
 
 
 def _existing_manifest(out: Path) -> dict[str, Any] | None:

@@ -1,8 +1,9 @@
-"""The proof of an export: one evaluation of the UNet and one decode on OpenVINO and ONNX Runtime, which agree."""
+"""The proof of an export: each graph runs once on OpenVINO and on ONNX Runtime, and they agree."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,43 +25,60 @@ LEVELS = 8
 
 
 def prove(folder: Path, class_name: str) -> None:
-    """Raise CytosynthError unless both runtimes run the class's graphs, finite, and agree. One picture of half the
-    bundle's side, for time and memory."""
+    """Raise CytosynthError unless both runtimes run every graph that the class needs, finite, and agree. One picture
+    of half the bundle's side, for time and memory."""
     manifest = read_manifest(folder / "manifest.json")
-    results = [
+    first, second = (
         _run(backend, folder, manifest, class_name)
         for backend in (OpenVINOBackend(precision="f32", cached=False), ORTBackend())
-    ]
-    (eps, images), (other_eps, other_images) = results
-    difference = float(np.linalg.norm(eps - other_eps) / max(float(np.linalg.norm(eps)), 1e-12))
-    levels = float(np.abs(images.astype(int) - other_images.astype(int)).mean())
-    if not (np.isfinite(eps).all() and difference <= LIMIT and levels <= LEVELS):
-        raise CytosynthError(
-            f"The exported class {class_name}",
-            found=f"OpenVINO and ONNX Runtime differ by {difference:.2g} in eps, {levels:.2g} levels in the picture",
-            expected=f"finite, at most {LIMIT:g} and {LEVELS}",
-            mend="nothing was written; look at the merged folder: weights beyond float16's range do this",
-        )
+    )
+    for name, values in first.items():
+        other = second[name]
+        if values.dtype == np.uint8:
+            difference, limit = float(np.abs(values.astype(int) - other.astype(int)).mean()), float(LEVELS)
+        else:
+            values, other = values.astype(np.float64), other.astype(np.float64)
+            difference = float(np.linalg.norm(values - other) / max(float(np.linalg.norm(values)), 1e-12))
+            limit = LIMIT
+        if not (np.isfinite(values).all() and np.isfinite(other).all() and difference <= limit):
+            raise CytosynthError(
+                f"The exported class {class_name}, {name}",
+                found=f"OpenVINO and ONNX Runtime differ by {difference:.2g}",
+                expected=f"finite, at most {limit:g}",
+                mend="nothing was written; look at the merged folder: weights beyond float16's range do this",
+            )
 
 
-def _run(
-    backend: Backend, folder: Path, manifest: Manifest, class_name: str
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+def _run(backend: Backend, folder: Path, manifest: Manifest, class_name: str) -> dict[str, NDArray[Any]]:
+    """Every output, by graph and name."""
     channels, height, width = manifest.latent_shape
     multiple = manifest.latent_multiple
     sides = [max(multiple, side // 2 // multiple * multiple) for side in (height, width)]
     rng = np.random.default_rng(0)
     latents = rng.standard_normal((1, channels, *sides)).astype(np.float32)
     entry = manifest.classes[class_name]
-    inputs = {
-        "latents": latents,
-        "time_features": time_features(np.array([500.5]), np.array(manifest.frequencies)),
-        "encoder_hidden_states": load_file(folder / entry.context)["cond"][None],
+    row = np.array([1.5, 500.5, 0.5, 0.7, 0.2, 0.1, 0.0, 2.0], np.float32)
+    graphs: dict[str, tuple[dict[str, NDArray[Any]], tuple[str, ...]]] = {
+        entry.unet: (
+            {
+                "latents": latents,
+                "time_features": time_features(np.array([500.5]), np.array(manifest.frequencies)),
+                "encoder_hidden_states": load_file(folder / entry.context)["cond"][None],
+            },
+            ("eps",),
+        ),
+        manifest.decoder[0]: ({"latents": latents}, ("images", "finite")),
+        manifest.step: (
+            {**dict.fromkeys(("x", "eps_cond", "eps_uncond", "D_prev", "z"), latents), "row": row},
+            ("x_next", "D"),
+        ),
     }
-    unet = backend.open(folder / entry.unet, {name: value.shape for name, value in inputs.items()}, ("eps",))
-    eps = unet.run(inputs)["eps"]
-    unet.close()
-    decoder = backend.open(folder / manifest.decoder[0], {"latents": latents.shape}, ("images", "finite"))
-    images = decoder.run({"latents": latents})["images"]
-    decoder.close()
-    return np.asarray(eps, np.float32), images
+    if manifest.text_encoder is not None:
+        ids = np.zeros((1, manifest.context_shape[0]), np.int64)
+        graphs[manifest.text_encoder.graph] = ({"input_ids": ids}, ("hidden_states",))
+    found: dict[str, NDArray[Any]] = {}
+    for graph, (inputs, outputs) in graphs.items():
+        model = backend.open(folder / graph, {name: value.shape for name, value in inputs.items()}, outputs)
+        found |= {f"{graph} {name}": np.asarray(value) for name, value in model.run(inputs).items()}
+        model.close()
+    return found

@@ -76,8 +76,11 @@ def build_plans(
     Plans that are there and fit are kept; plan.json is replaced last, so that an engine sees whole plans only. Beside
     each plan lies a report. Raises RequestError before anything is written where the request cannot be met.
     """
+    if request.flavour != "rtx" or request.refit:
+        _check_gpu(request)
     trt = load_tensorrt(request.flavour)
-    _check_target(trt, request)
+    if request.flavour == "rtx" and not request.refit:
+        _check_target(trt, request)
     bundle.verify_for(class_names)
     folder = bundle.folder / "plans" / request.folder_name(trt.__version__)
     graphs = wanted_graphs(bundle, class_names)
@@ -88,26 +91,14 @@ def build_plans(
         if graph not in standing or standing[graph].graph_sha256 != graph_digest(bundle, files)
     }
     _check_space(bundle, folder, missing)
-    folder.mkdir(parents=True, exist_ok=True)
     plans = dict(standing)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         for graph, files in missing.items():
             progress(f"{graph}: building")
             plans[graph] = _build(trt, bundle, graph, files, request, folder, progress)
-        write_json(
-            folder / "plan.json",
-            {
-                "format_version": FORMAT_VERSION,
-                "flavour": request.flavour,
-                "version": trt.__version__,
-                "compute_capability": request.compute_capability,
-                "batch_sizes": list(request.batch_sizes),
-                "width": request.width,
-                "height": request.height,
-                "refit": request.refit,
-                "plans": {graph: _as_json(plan) for graph, plan in sorted(plans.items())},
-            },
-        )
+            # After each, so that what a cut leaves is kept.
+            _write_record(trt, folder, request, plans)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise CytosynthError(
@@ -117,9 +108,26 @@ def build_plans(
             mend="make room, then the same command goes on" if full else "see the folder's permissions",
         ) from error
     finally:
-        if not (folder / "plan.json").exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
     return folder
+
+
+def _write_record(trt: Any, folder: Path, request: PlanRequest, plans: dict[str, Plan]) -> None:
+    write_json(
+        folder / "plan.json",
+        {
+            "format_version": FORMAT_VERSION,
+            "flavour": request.flavour,
+            "version": trt.__version__,
+            "compute_capability": request.compute_capability,
+            "batch_sizes": list(request.batch_sizes),
+            "width": request.width,
+            "height": request.height,
+            "refit": request.refit,
+            "plans": {graph: _as_json(plan) for graph, plan in sorted(plans.items())},
+        },
+    )
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:
@@ -149,16 +157,17 @@ def _standing(bundle: Bundle, folder: Path) -> dict[str, Plan]:
 
 def _check_target(trt: Any, request: PlanRequest) -> None:
     gpu = f"SM{request.compute_capability.replace('.', '')}"
-    if request.flavour == "rtx" and not request.refit:
-        offered = [name for name in dir(trt.ComputeCapability) if re.fullmatch(r"SM\d+", name)]
-        if gpu not in offered:
-            raise RequestError(
-                f"--gpu {gpu.lower()}",
-                found=f"no target of TensorRT for RTX {trt.__version__}",
-                expected=f"one of {', '.join(name.lower() for name in offered)}",
-                mend="another version of tensorrt-rtx, or --flavour tensorrt on a machine with that GPU",
-            )
-        return
+    offered = [name for name in dir(trt.ComputeCapability) if re.fullmatch(r"SM\d+", name)]
+    if gpu not in offered:
+        raise RequestError(
+            f"--gpu {gpu.lower()}",
+            found=f"no target of TensorRT for RTX {trt.__version__}",
+            expected=f"one of {', '.join(name.lower() for name in offered)}",
+            mend="another version of tensorrt-rtx, or --flavour tensorrt on a machine with that GPU",
+        )
+
+
+def _check_gpu(request: PlanRequest) -> None:
     here = _gpu_here()
     if here != request.compute_capability:
         raise RequestError(

@@ -135,7 +135,15 @@ def open_base(name: str | Path, tokenizer: Path | None = None) -> Base:
     path = Path(name)
     if path.suffix == ".safetensors" or path.is_file():
         vae, unet, text_encoder, scheduler = read_single_file(path)
-        return Base(vae, unet, text_encoder, _open_tokenizer(path, tokenizer), scheduler)
+        words = _open_tokenizer(path, tokenizer)
+        known, rows = len(words), text_encoder.config.vocab_size
+        if known != rows:
+            raise RequestError(
+                f"The tokenizer for {path}", found=f"{known} tokens", expected=f"{rows}, CLIP's", mend="name CLIP's own"
+            )
+        # A folder of vocab.json and merges.txt alone says no length.
+        words.model_max_length = text_encoder.config.max_position_embeddings
+        return Base(vae, unet, text_encoder, words, scheduler)
     if not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
         path = _download(str(name))
     return _open_folder(path)

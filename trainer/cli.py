@@ -77,7 +77,9 @@ def prepare(
             held_out=held_out or (),
             progress=lambda done, total: progress("prepare", done, total),
         )
-    for pair in found.alike:
+    if found.alike is None:
+        print(f"warning: more than {room.LOOKED_AT} pictures: not compared for duplicates", file=sys.stderr)
+    for pair in found.alike or ():
         words = "are the same" if pair.likeness == 1 else f"are nearly the same ({pair.likeness:.3f})"
         print(f"warning: {pair.one} and {pair.other} {words}", file=sys.stderr)
     pixels = f"{size} x {size}" if resize else "their own size"
@@ -110,3 +112,6 @@ def main() -> None:
     except CytosynthError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename or 'a file'}", file=sys.stderr)
+        sys.exit(1)

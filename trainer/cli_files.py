@@ -22,9 +22,11 @@ Attribution = Annotated[str | None, typer.Option(help="Whom to name.")]
 
 
 def merge(
-    hypernetwork: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Hypernetworks, in their order.")],
     out: Annotated[Path, typer.Option("--out", help="A new folder.")],
     base: Annotated[str, typer.Option(help="The base that they were trained on.")],
+    hypernetwork: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE...]", help="Hypernetworks, in their order.")
+    ] = None,
     tokenizer: Annotated[Path | None, typer.Option(help="CLIP's vocabulary, for a single file.")] = None,
     multiplier: Annotated[
         list[float] | None, typer.Option(help="One for each file, in their order; by default 1.")
@@ -43,21 +45,25 @@ def merge(
     from trainer.embeddings import add_words, read_embedding
     from trainer.interchange import read_hypernetwork
 
-    multipliers = multiplier or [1.0] * len(hypernetwork)
-    if len(multipliers) != len(hypernetwork):
+    paths = hypernetwork or []
+    if not paths and not embedding:
+        raise RequestError(
+            "merge", found="no hypernetwork and no --embedding", expected="one of them", mend="name a file"
+        )
+    multipliers = multiplier or [1.0] * len(paths)
+    if len(multipliers) != len(paths):
         raise RequestError(
             "--multiplier",
-            found=f"{len(multipliers)} for {len(hypernetwork)} files",
+            found=f"{len(multipliers)} for {len(paths)} files",
             expected="one for each file, or none",
             mend="repeat it for every file, in their order",
         )
-    files = [read_hypernetwork(path) for path in hypernetwork]
+    files = [read_hypernetwork(path) for path in paths]
     opened = open_base(base, tokenizer)
-    words = []
-    for path in embedding or ():
-        found = read_embedding(path)
+    embeddings = [read_embedding(path) for path in embedding or ()]
+    for found in embeddings:
         add_words(opened, found)
-        words.append(found.prompt)
+    words = [found.prompt for found in embeddings]
     given = {
         "class_name": class_name,
         "prompt": prompt or (" ".join(words) if words else None),
@@ -66,7 +72,7 @@ def merge(
         "licence": licence,
         "attribution": attribution,
     }
-    record = _record(files[-1], given)
+    record = _record(files[-1] if files else embeddings[-1], given)
     merged = room.merge(opened, list(zip(files, multipliers, strict=True)), out, record)
     ways = Counter((way.hypernetwork, way.folded) for way in merged.ways)
     for (name, folded), count in ways.items():
@@ -76,7 +82,9 @@ def merge(
             if (way.hypernetwork, way.folded) == (name, folded)
         )
         print(f"{name}: {count} modules {'folded into the weights' if folded else 'stay in the graph'} ({sides})")
-    print(f"Largest difference of the UNet's output before and after: {merged.largest_difference:.2g}")
+    limit = room.LARGEST_DIFFERENCE
+    print(f"Largest difference of the UNet's output before and after: {merged.largest_difference:.2g} (<= {limit:g}")
+    print("of its largest value, or of 1 where that is less).")
     if any(not way.folded for way in merged.ways):
         print(f"Other programs open this folder without the modules in {room.RESIDUALS_FILE}; the exporter has them.")
     print(f"The merged model is in {out}.")

@@ -145,7 +145,7 @@ def _asked(given: dict[str, Any]) -> _Asked:
         None if given["template"] is None else read_templates(given["template"]),
         given["shuffle_tags"],
         given["tag_dropout"],
-        given.get("alpha_weight", False),
+        given["alpha_weight"],
     )
     data = given["data"]
     name = given["class_name"] or data.resolve().name
@@ -159,7 +159,7 @@ def _asked(given: dict[str, Any]) -> _Asked:
         gradient_checkpointing=given["gradient_checkpointing"],
         compiled=given["compiled"],
     )
-    log = TrainingLog(given["save_every"], given.get("preview_every"), given["tensorboard"], given["usd_per_hour"])
+    log = TrainingLog(given["save_every"], given["preview_every"], given["tensorboard"], given["usd_per_hour"])
     return _Asked(record, settings, options, compute, log)
 
 
@@ -225,7 +225,7 @@ def fit(
     """Train the hypernetwork of one class on a frozen base. The defaults are the thesis's run on Stable Diffusion."""
     from trainer import fit as room
     from trainer.bases import open_base
-    from trainer.structure import HypernetworkSettings, parse_numbers
+    from trainer.structure import HypernetworkSettings, parse_dimensions, parse_numbers
 
     asked = _asked(locals())
     structure = HypernetworkSettings(
@@ -237,7 +237,7 @@ def fit(
         None if dropout_structure is None else parse_numbers("--dropout-structure", dropout_structure),
         last_layer_dropout,
     )
-    chosen = None if dimensions is None else [int(value) for value in parse_numbers("--dimensions", dimensions)]
+    chosen = None if dimensions is None else parse_dimensions(dimensions)
     with progress_bar() as progress, stopped_by_signals() as stop:
         facts = room.fit(
             open_base(base, tokenizer),
@@ -288,7 +288,9 @@ def embed(
     template: Template = None,
     shuffle_tags: ShuffleTags = False,
     tag_dropout: TagDropout = 0.0,
+    alpha_weight: AlphaWeight = False,
     save_every: SaveEvery = None,
+    preview_every: PreviewEvery = None,
     tensorboard: TensorBoard = False,
     usd_per_hour: Usd = None,
     device: Device = "auto",

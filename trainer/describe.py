@@ -23,8 +23,9 @@ def describe(path: Path) -> list[str]:
     """Lines about a hypernetwork, an embedding, or the tensors of anything else. Raises RequestError."""
     kind, names = _kind(path)
     if kind == "hypernetwork":
-        lines = _hypernetwork(read_hypernetwork(path))
-        if path.suffix == ".pt" and read_optimizer(path) is not None:
+        file = read_hypernetwork(path)
+        lines = _hypernetwork(file)
+        if path.suffix == ".pt" and read_optimizer(path, file.hypernetwork) is not None:
             lines.append("optimizer: AdamW, of these weights")
     elif kind == "embedding":
         lines = _embedding(read_embedding(path))

@@ -15,10 +15,12 @@ from engine.errors import RequestError
 from trainer.bases import Base, digest_of, encode_prompts
 from trainer.devices import Compute
 from trainer.embeddings import Embedding, add_words, write_embedding, write_webui_embedding
-from trainer.fit import EpochOrder, FitOptions, prepare_outputs, read_training_set
-from trainer.latents import LatentSet, encode_posteriors
+from trainer.fit import EpochOrder, FitOptions, read_training_set
+from trainer.latents import LatentSet, encode_posteriors, read_alpha
 from trainer.loop import LoopSettings, Training, digest_parts
 from trainer.objective import denoising_loss
+from trainer.outputs import Outputs
+from trainer.preview import draw_preview
 from trainer.progress import TrainingLog
 from trainer.prompts import Captions, filewords_of
 from trainer.record import ClassRecord, write_record
@@ -72,9 +74,10 @@ def embed(
         most = base.tokenizer.model_max_length - 2
         raise RequestError("--vectors", found=str(vectors), expected=f"1 to {most}", mend="change it")
     data = read_training_set(base, data_folder)
-    target = out / f"{record.class_name}.safetensors"
-    checkpoints = prepare_outputs(out, record.class_name, target, resume=resume, overwrite=overwrite)
+    outputs = Outputs(out, record.class_name)
+    outputs.check(resume=resume, overwrite=overwrite)
     base_sha256 = digest_of(base.unet)
+    parts_sha256 = [digest_of(base.vae), digest_of(base.text_encoder)]
     table = base.text_encoder.get_input_embeddings()
     begin = base.tokenizer(initial_text, add_special_tokens=False).input_ids or [base.tokenizer.eos_token_id]
     start = table.weight.detach()[[begin[i % len(begin)] for i in range(vectors)]]
@@ -93,7 +96,7 @@ def embed(
     latents = LatentSet(
         *encode_posteriors(base.vae, data.pictures, symmetries, compute.device),
         options.latent_sampling,
-        None,
+        read_alpha(data, symmetries, base.unet.config.sample_size) if options.alpha_weight else None,
         settings.seed,
     )
     order = EpochOrder(len(latents), settings.batch_size, settings.seed)
@@ -108,14 +111,31 @@ def embed(
         context = encode_prompts(base, prompts)
         with compute.autocast():
             drawn = latents.draw(rows, generator)
-            return denoising_loss(unet, base.scheduler, drawn, context, generator, snr_gamma=options.snr_gamma)
+            return denoising_loss(
+                unet,
+                base.scheduler,
+                drawn,
+                context,
+                generator,
+                snr_gamma=options.snr_gamma,
+                weights=None if latents.weights is None else latents.weights[rows],
+            )
 
     subject = digest_parts(
-        data.pictures, str(captions.filewords), asdict(record), asdict(options), base_sha256, compute.precision, start
+        data.pictures,
+        str(captions.filewords),
+        asdict(record),
+        asdict(options),
+        base_sha256,
+        *parts_sha256,
+        compute.precision,
+        start,
     )
+    if overwrite:
+        outputs.remove()
     try:
         with log.opened(out, record.class_name):
-            training = Training(record.class_name, model, loss_of, settings, checkpoints, subject=subject)
+            training = Training(record.class_name, model, loss_of, settings, outputs.checkpoints, subject=subject)
 
             def write(path: Path, step: int) -> None:
                 found = Embedding(record.class_name, model.vectors.detach(), step, record)
@@ -128,9 +148,14 @@ def embed(
                 if log.saves(done):
                     with training.averaged():
                         write(out / "steps" / f"{record.class_name}-{done:06d}.safetensors", done)
+                if log.previews(done):
+                    with training.averaged(), compute.autocast(), torch.no_grad():
+                        words = captions.draw(0, torch.Generator().manual_seed(0))
+                        context = encode_prompts(base, [words, ""]).float()
+                        draw_preview(base, context, out / "previews" / f"{record.class_name}-{done:06d}.png")
 
             run = training.run(progress=progress, after_step=after_step, stop=stop)
-            write(target, run["steps_done"])
+            write(outputs.weights, run["steps_done"])
     finally:
         hook.remove()
     facts = {

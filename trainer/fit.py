@@ -19,13 +19,14 @@ from trainer.interchange import HypernetworkFile, read_hypernetwork, read_optimi
 from trainer.latents import LATENT_SAMPLING, LatentSet, encode_posteriors, read_alpha
 from trainer.loop import LoopSettings, Training, digest_parts
 from trainer.objective import denoising_loss
+from trainer.outputs import Outputs
 from trainer.preview import draw_preview
 from trainer.progress import TrainingLog
 from trainer.prompts import Captions, EmbeddingCache, filewords_of
 from trainer.record import ClassRecord, write_record
 from trainer.structure import HypernetworkSettings
 
-__all__ = ["EpochOrder", "FitOptions", "fit", "prepare_outputs", "read_training_set"]
+__all__ = ["EpochOrder", "FitOptions", "fit", "read_training_set"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class EpochOrder:
         if epoch not in self._known:
             # Batches move forward; one epoch back is all that a batch over an end needs.
             self._known = {known: order for known, order in self._known.items() if known >= epoch - 1}
-            generator = torch.Generator().manual_seed(self._seed * 1_000_003 + epoch)
+            generator = torch.Generator().manual_seed((self._seed * 1_000_003 + epoch) % 2**63)
             self._known[epoch] = torch.randperm(self._rows, generator=generator)
         return self._known[epoch]
 
@@ -108,13 +109,13 @@ def fit(
     """
     options, compute, log = options or FitOptions(), compute or Compute(), log or TrainingLog()
     data = read_training_set(base, data_folder)
-    target = out / f"{record.class_name}.safetensors"
-    checkpoints = prepare_outputs(out, record.class_name, target, resume=resume, overwrite=overwrite)
+    outputs = Outputs(out, record.class_name)
+    outputs.check(resume=resume, overwrite=overwrite)
     torch.manual_seed(settings.seed)
-    optimizer_state: dict[str, Any] | None = None
+    optimizer_state: dict[int, Any] | None = None
     if start_from is not None:
         hypernetwork = read_hypernetwork(start_from).hypernetwork
-        optimizer_state = read_optimizer(start_from)
+        optimizer_state = read_optimizer(start_from, hypernetwork)
     else:
         hypernetwork = Hypernetwork(dimensions or attention_dimensions(base.unet), structure)
     symmetries = range(8 if options.symmetries else 1)
@@ -135,6 +136,8 @@ def fit(
         hypernetwork.dimensions,
         asdict(options),
         base_sha256,
+        digest_of(base.vae),
+        digest_of(base.text_encoder),
         compute.precision,
         "" if weights is None else weights,
         *hypernetwork.state_dict().values(),
@@ -164,10 +167,13 @@ def fit(
                 weights=None if latents.weights is None else latents.weights[rows],
             )
 
-    with attached(base.unet, hypernetwork), log.opened(out, record.class_name):
-        training = Training(record.class_name, hypernetwork, loss_of, settings, checkpoints, subject=subject)
+    with attached(base.unet, hypernetwork):
+        if overwrite:
+            outputs.remove()
+        training = Training(record.class_name, hypernetwork, loss_of, settings, outputs.checkpoints, subject=subject)
         if optimizer_state is not None and not training.losses:
-            training.optimizer.load_state_dict(optimizer_state)
+            groups = training.optimizer.state_dict()["param_groups"]
+            training.optimizer.load_state_dict({"state": optimizer_state, "param_groups": groups})
 
         def write(path: Path, step: int) -> None:
             file = HypernetworkFile(hypernetwork, record.class_name, step, record, base_sha256)
@@ -182,11 +188,12 @@ def fit(
                     write(out / "steps" / f"{record.class_name}-{done:06d}.safetensors", done)
             if log.previews(done):
                 with training.averaged(), compute.autocast():
-                    context = embeddings([captions.templates[0].replace("[name]", captions.name), ""])
+                    context = embeddings([captions.draw(0, torch.Generator().manual_seed(0)), ""])
                     draw_preview(base, context, out / "previews" / f"{record.class_name}-{done:06d}.png")
 
-        run = training.run(progress=progress, after_step=after_step, stop=stop)
-        write(target, run["steps_done"])
+        with log.opened(out, record.class_name):
+            run = training.run(progress=progress, after_step=after_step, stop=stop)
+        write(outputs.weights, run["steps_done"])
     facts = {
         "record": asdict(record),
         "hypernetwork": asdict(hypernetwork.settings),
@@ -220,20 +227,3 @@ def read_training_set(base: Base, folder: Path) -> PictureSet:
             mend=f"prepare them with --size {base.picture_side}",
         )
     return data
-
-
-def prepare_outputs(out: Path, name: str, target: Path, *, resume: bool, overwrite: bool) -> Path:
-    """The folder of checkpoints. Raises RequestError for a run that stands there, unless it is resumed or replaced."""
-    checkpoints = out / "checkpoints"
-    standing = [path for path in (checkpoints / f"{name}.pt", target) if path.exists()]
-    if standing and overwrite:
-        for path in standing:
-            path.unlink()
-    elif standing and not resume:
-        raise RequestError(
-            f"The folder {out}",
-            found=f"a training of {name}: {standing[0]}",
-            expected="none",
-            mend="continue it with --resume, replace it with --overwrite, or name another --out",
-        )
-    return checkpoints

@@ -40,7 +40,14 @@ class ResidualStack(nn.Module):
     def __init__(self, dimension: int, settings: HypernetworkSettings) -> None:
         super().__init__()
         self.dimension, self.settings = dimension, settings
-        widths = [round(dimension * share) for share in settings.layer_structure]
+        widths = [int(dimension * share) for share in settings.layer_structure]
+        if min(widths) < 1:
+            raise RequestError(
+                f"The hypernetwork's layer structure at dimension {dimension}",
+                found=", ".join(map(str, widths)),
+                expected="widths of at least 1",
+                mend="use larger shares in --layer-structure",
+            )
         slots: list[nn.Module] = []
         for i, (wide, narrow) in enumerate(pairwise(widths)):
             last = i == len(widths) - 2

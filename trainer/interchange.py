@@ -221,16 +221,40 @@ def short_hash(path: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()[:10]
 
 
-def read_optimizer(path: Path) -> dict[str, Any] | None:
-    """The AdamW state beside a `.pt`; None where there is none, or one of other weights. Raises RequestError."""
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def read_optimizer(path: Path, hypernetwork: Hypernetwork) -> dict[int, dict[str, torch.Tensor]] | None:
+    """AdamW's state of each parameter beside a `.pt`; None where there is none, or one of other weights.
+
+    Raises RequestError for one that does not fit the parameters: torch would read beyond its tensors.
+    """
     beside = optimizer_path(path)
     if not beside.is_file():
         return None
     state = load_plain(beside)
     if not isinstance(state, dict) or state.get("hash") != short_hash(path) or state.get("optimizer_name") != "AdamW":
         return None
-    found = state.get("optimizer_state_dict")
-    return found if isinstance(found, dict) else None
+    parameters = list(hypernetwork.parameters())
+    try:
+        inner = state["optimizer_state_dict"]["state"]
+        if set(inner) != set(range(len(parameters))):
+            raise ValueError(f"the state of {len(inner)} parameters, not {len(parameters)}")
+        found: dict[int, dict[str, torch.Tensor]] = {}
+        for i, parameter in enumerate(parameters):
+            found[i] = {"step": torch.tensor(float(inner[i]["step"]))}
+            for name in MOMENTS:
+                if inner[i][name].shape != parameter.shape:
+                    raise ValueError(f"{name} {i} of {tuple(inner[i][name].shape)}, not {tuple(parameter.shape)}")
+                found[i][name] = inner[i][name].to(parameter).contiguous()
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise RequestError(
+            f"The optimizer {beside}",
+            found=_first_line(error),
+            expected=f"AdamW's state of the parameters of {path.name}",
+            mend="take the file away; the weights can be used without it",
+        ) from error
+    return found
 
 
 def _first_line(error: Exception) -> str:

@@ -49,7 +49,7 @@ class LoopSettings:
                 "--clipping", found=self.clipping, expected=f"one of {', '.join(CLIPPINGS)}", mend="choose one of these"
             )
         counts = (self.steps, self.batch_size, self.accumulation)
-        if min(counts) < 1 or not 0 <= self.seed < 2**63 or not 0 <= self.ema_decay < 1 or self.weight_decay < 0:
+        if min(counts) < 1 or not 0 <= self.seed < 2**63 or not 0 <= self.ema_decay < 1 or not self.weight_decay >= 0:
             values = f"{self.steps} steps, batch {self.batch_size}, accumulation {self.accumulation}"
             rest = f"seed {self.seed}, EMA {self.ema_decay:g}, weight decay {self.weight_decay:g}"
             expected = "steps, batch and accumulation above 0, seed and decays at least 0, EMA below 1"
@@ -128,6 +128,13 @@ class Training:
         if subject != self._subject:
             what = f"The checkpoint {path}, its data, base and model"
             raise RequestError(what, found=str(subject), expected=self._subject, mend=mend)
+        if len(state["losses"]) > self.settings.steps:
+            raise RequestError(
+                f"The checkpoint {path}",
+                found=f"{len(state['losses'])} steps done",
+                expected=f"at most {self.settings.steps}, as asked",
+                mend="ask for more --steps, or begin anew with --overwrite",
+            )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._generator.set_state(state["generator"])

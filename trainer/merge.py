@@ -61,24 +61,14 @@ class Merged:
     """Of the UNet's output before and after."""
 
 
-def merge(
-    base: Base, files: Sequence[tuple[HypernetworkFile, float]], out: Path, record: ClassRecord | None = None
-) -> Merged:
+def merge(base: Base, files: Sequence[tuple[HypernetworkFile, float]], out: Path, record: ClassRecord) -> Merged:
     """Write the base with the merged UNet as a diffusers folder, the class's record beside it.
 
-    files: hypernetworks in their order, each with its multiplier; record: by default the last one's. Raises
-    RequestError for another base or an output folder with something in it, CytosynthError where the UNet's output
-    changes by more than LARGEST_DIFFERENCE; nothing is written then.
+    files: hypernetworks in their order, each with its multiplier; none leaves the UNet as it is. Raises RequestError
+    for another base or an output folder with something in it, CytosynthError where the UNet's output changes by more
+    than LARGEST_DIFFERENCE; nothing is written then.
     """
     expect_new_folder(out)
-    record = record or files[-1][0].record
-    if record is None:
-        raise RequestError(
-            f"The hypernetwork {files[-1][0].name}",
-            found="no record of its class in the file",
-            expected="what the class is, and where its pictures came from",
-            mend="say it with --class, --origin, --pictures, --licence and --attribution",
-        )
     found = digest_of(base.unet)
     for file, _ in files:
         if file.base_sha256 not in (None, found):

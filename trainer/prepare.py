@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -58,10 +58,11 @@ class PrepareSettings:
 
 @dataclass(frozen=True)
 class Prepared:
-    """counts: pictures of each class. alike: source pictures that are the same or nearly."""
+    """counts: pictures of each class. alike: source pictures that are the same or nearly; None where there were too
+    many to compare all."""
 
     counts: dict[str, int]
-    alike: list[Pair] = field(default_factory=list)
+    alike: list[Pair] | None
 
 
 def prepare(
@@ -94,6 +95,15 @@ def prepare(
                 expected="none: what is trained on cannot be tested on",
                 mend="take them out of one of the two folders",
             )
+    if settings.mode == "rudi":
+        for path, picture in everything:
+            if picture.shape[2] == 4:
+                raise RequestError(
+                    f"The picture {path}",
+                    found="a transparency channel",
+                    expected="none, for --mode rudi",
+                    mend="use --mode preserve, which turns it with the picture",
+                )
     counts = {name: settings.n or len(pictures) for name, pictures in originals.items()}
     out.mkdir(parents=True, exist_ok=True)
     done = 0
@@ -113,7 +123,7 @@ def prepare(
                 records.write(json.dumps(row) + "\n")
                 done += 1
                 progress(done, sum(counts.values()))
-    return Prepared(counts, similar_pairs(everything) if len(everything) <= LOOKED_AT else [])
+    return Prepared(counts, similar_pairs(everything) if len(everything) <= LOOKED_AT else None)
 
 
 def _read(source: Path, settings: PrepareSettings) -> dict[str, dict[Path, NDArray[np.uint8]]]:
@@ -130,13 +140,6 @@ def _variant(picture: NDArray[np.uint8], path: Path, variant: int, settings: Pre
     rng = np.random.default_rng([settings.seed, variant, *path.name.encode()])
     if settings.mode == "preserve":
         return augment(picture, rng, flip=settings.flip)
-    if picture.shape[2] == 4:
-        raise RequestError(
-            f"The picture {path}",
-            found="a transparency channel",
-            expected="none, for --mode rudi",
-            mend="use --mode preserve, which turns it with the picture",
-        )
     return rudi(picture, rng, from_jpeg=path.suffix.lower() in (".jpg", ".jpeg"))
 
 
@@ -150,6 +153,14 @@ def count_sources(folder: Path) -> int:
         here = paths[0].resolve().parent
         record = here.parent / SOURCES
         names = {f"{here.name}/{path.name}" for path in paths}
-        rows = [json.loads(line) for line in record.read_text().splitlines()] if record.is_file() else []
-        total += len({row["source"] for row in rows if row["file_name"] in names}) or len(paths)
+        try:
+            rows = [json.loads(line) for line in record.read_text().splitlines()] if record.is_file() else []
+            total += len({row["source"] for row in rows if row["file_name"] in names}) or len(paths)
+        except (ValueError, KeyError, TypeError) as error:
+            raise RequestError(
+                f"The record {record}",
+                found=f"unreadable ({error!r})",
+                expected="what `python -m trainer prepare` wrote",
+                mend="prepare the pictures again, or say their number with --pictures",
+            ) from error
     return total

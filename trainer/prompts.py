@@ -78,5 +78,10 @@ def filewords_of(picture: Path) -> str:
     """The caption file beside a picture (`x.txt` of `x.png`), or the words of its name without leading numbers."""
     caption = picture.with_suffix(".txt")
     if caption.is_file():
-        return caption.read_text(encoding="utf-8").strip()
+        try:
+            return caption.read_text(encoding="utf-8").strip()
+        except ValueError as error:
+            raise RequestError(
+                f"The caption {caption}", found=f"unreadable ({error})", expected="UTF-8 text", mend="convert it"
+            ) from error
     return " ".join(re.findall(r"[^\W_]+", re.sub(r"^[\d\W_]+", "", picture.stem)))

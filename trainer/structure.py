@@ -9,7 +9,7 @@ from torch import nn
 
 from engine.errors import RequestError
 
-__all__ = ["ACTIVATIONS", "WEIGHT_INITS", "HypernetworkSettings", "parse_numbers"]
+__all__ = ["ACTIVATIONS", "WEIGHT_INITS", "HypernetworkSettings", "parse_dimensions", "parse_numbers"]
 
 
 REFUSED = {
@@ -103,9 +103,20 @@ class HypernetworkSettings:
 
     @classmethod
     def legacy_dropout(cls, layer_structure: tuple[float, ...], last_layer_dropout: bool) -> tuple[float, ...]:
-        """The dropout structure of old files that say only `use_dropout`: 0.3 on inner layers."""
-        inner = (LEGACY_DROPOUT,) * (len(layer_structure) - 2)
-        return (0.0, *inner, LEGACY_DROPOUT if last_layer_dropout else 0.0)
+        """The dropout structure of old files that say only `use_dropout`: 0.3 on inner layers but for the last of
+        them, which has it with `last_layer_dropout`."""
+        inner = (LEGACY_DROPOUT,) * (len(layer_structure) - 3)
+        return (0.0, *inner, LEGACY_DROPOUT if last_layer_dropout else 0.0, 0.0)[: len(layer_structure)]
+
+
+def parse_dimensions(text: str) -> list[int]:
+    """Read "320,768". Raises RequestError for what is no list of different whole numbers above 0."""
+    numbers = parse_numbers("--dimensions", text)
+    if any(number < 1 or number != int(number) for number in numbers) or len(set(numbers)) < len(numbers):
+        raise RequestError(
+            "--dimensions", found=text, expected="different whole numbers above 0", mend="write them as in 320,768"
+        )
+    return [int(number) for number in numbers]
 
 
 def parse_numbers(flag: str, text: str) -> tuple[float, ...]:

@@ -130,10 +130,14 @@ def test_a_training_goes_on_from_the_webuis_file(fit_it, tmp_path):
     """12 steps, written as .pt with .optim; then none at a rate near zero leave it where it was."""
     assert fit_it("first", *SHORT, "--webui").returncode == 0
     options = ["--steps", 1, "--learning-rate", "1e-12", "--start-from", tmp_path / "first/cyst.pt"]
-    assert fit_it("second", *options, "--weight-decay", 0).returncode == 0
+    assert fit_it("second", *options, "--weight-decay", 0, "--webui").returncode == 0
     one, two = (weights(tmp_path / f"{name}/cyst.safetensors") for name in ("first", "second"))
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-8)
+    # The moments went on too: theirs is the thirteenth step, and the settings are the new run's own.
+    state = torch.load(tmp_path / "second/cyst.pt.optim", weights_only=True)["optimizer_state_dict"]
+    assert {int(moments["step"]) for moments in state["state"].values()} == {13}
+    assert state["param_groups"][0]["weight_decay"] == 0
 
 
 def test_overwrite_begins_anew(fit_it, tmp_path):
@@ -145,6 +149,46 @@ def test_overwrite_begins_anew(fit_it, tmp_path):
     assert fit_it("out", *SHORT, "--overwrite").returncode == 0
     third = weights(tmp_path / "out/cyst.safetensors")
     assert all((third[name] == tensor).all() for name, tensor in first.items())
+
+
+def test_what_stands_is_untouched_by_a_request_that_is_refused(fit_it, tmp_path):
+    assert fit_it("out", *SHORT, "--save-every", 5, "--webui").returncode == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert fit_it("out", *SHORT, "--overwrite", "--dimensions", "768").returncode == 2
+    assert fit_it("out", *SHORT, "--overwrite", "--start-from", tmp_path / "none.pt").returncode == 2
+    assert fit_it("out", *SHORT, "--steps", 3, "--resume").returncode == 2
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+    # Its own file may be what it begins with, and nothing of the old training is left.
+    own = ["--overwrite", "--start-from", tmp_path / "out/cyst.pt"]
+    assert fit_it("out", *SHORT, *own).returncode == 0
+    left = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert left == {"cyst.safetensors", "cyst.json", "checkpoints/cyst.pt", "checkpoints/cyst.csv"}
+    (tmp_path / "out/checkpoints/cyst.pt").unlink()
+    done = fit_it("out", *SHORT, "--resume")
+    assert done.returncode == 2
+    assert "checkpoint" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--dimensions", "-1"],
+        ["--dimensions", "16.7"],
+        ["--dimensions", "16,16"],
+        ["--weight-decay", "nan"],
+        ["--layer-structure", "1,0.001,1"],
+        ["--seed", "-3"],
+    ],
+)
+def test_wrong_numbers_are_refused_without_a_traceback(options, fit_it, tmp_path):
+    done = fit_it("out", *SHORT, *options)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_large_seed_is_a_seed(fit_it):
+    assert fit_it("out", "--steps", 1, "--seed", 2**63 - 1).returncode == 0
 
 
 def test_more_steps_go_on_where_fewer_ended(fit_it, tmp_path):

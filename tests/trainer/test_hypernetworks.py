@@ -125,7 +125,7 @@ def test_a_merge_that_float32_cannot_hold_fails_and_writes_nothing(base, tmp_pat
         for parameter in huge.parameters():
             parameter.mul_(1e25)
     with pytest.raises(CytosynthError, match="changed by"):
-        merge(base, [(HypernetworkFile(huge, "x", record=RECORD), 1.0)], tmp_path / "out")
+        merge(base, [(HypernetworkFile(huge, "x"), 1.0)], tmp_path / "out", RECORD)
     assert not (tmp_path / "out").exists()
 
 
@@ -223,9 +223,15 @@ def test_absent_keys_have_the_webuis_defaults_and_old_names_are_read(tmp_path):
     found = read_hypernetwork(tmp_path / "old.pt")
     assert found.hypernetwork.settings == HypernetworkSettings(activate_output=True)
     assert (found.name, found.step) == ("old", 0)
-    weights = {name.replace("linear1", "linear.0").replace("linear2", "linear.2"): weights[name] for name in weights}
+    # Of 1,2,1 with dropout, the only inner layer has it with last_layer_dropout alone.
     torch.save({8: (weights, weights), "use_dropout": True, "activation_func": None}, tmp_path / "dropout.pt")
-    assert read_hypernetwork(tmp_path / "dropout.pt").hypernetwork.settings.dropout_structure == (0, 0.3, 0)
+    assert read_hypernetwork(tmp_path / "dropout.pt").hypernetwork.settings.dropout_structure == (0, 0, 0)
+    weights = {name.replace("linear1", "linear.0").replace("linear2", "linear.2"): weights[name] for name in weights}
+    torch.save({8: (weights, weights), "use_dropout": True, "last_layer_dropout": True}, tmp_path / "last.pt")
+    assert read_hypernetwork(tmp_path / "last.pt").hypernetwork.settings.dropout_structure == (0, 0.3, 0)
+    legacy = HypernetworkSettings.legacy_dropout
+    assert legacy((1, 2, 2, 2, 1), False) == (0, 0.3, 0.3, 0, 0)
+    assert legacy((1, 1), False) == (0, 0)
 
 
 def test_the_optimizer_comes_back_only_for_its_own_weights(tmp_path):
@@ -234,11 +240,42 @@ def test_the_optimizer_comes_back_only_for_its_own_weights(tmp_path):
     sum(parameter.sum() for parameter in hypernetwork.parameters()).backward()
     optimizer.step()
     write_webui(tmp_path / "h.pt", HypernetworkFile(hypernetwork, "h"), optimizer.state_dict())
-    state = read_optimizer(tmp_path / "h.pt")
-    assert state["param_groups"] == optimizer.state_dict()["param_groups"]
-    torch.testing.assert_close(state["state"][0]["exp_avg"], optimizer.state_dict()["state"][0]["exp_avg"])
+    state = read_optimizer(tmp_path / "h.pt", hypernetwork)
+    for i, moments in optimizer.state_dict()["state"].items():
+        for name in ("exp_avg", "exp_avg_sq", "step"):
+            torch.testing.assert_close(state[i][name], moments[name])
     write_webui(tmp_path / "h.pt", HypernetworkFile(strong(seed=5), "h"))
-    assert read_optimizer(tmp_path / "h.pt") is None
+    assert read_optimizer(tmp_path / "h.pt", hypernetwork) is None
+
+
+def shorter(state):
+    state[0]["exp_avg"] = torch.zeros(1)
+
+
+def keyless(state):
+    del state[1]["exp_avg_sq"]
+
+
+def fewer(state):
+    del state[3]
+
+
+def plain(state):
+    state[0] = 7
+
+
+@pytest.mark.parametrize("damage", [shorter, keyless, fewer, plain])
+def test_an_optimizer_that_does_not_fit_is_refused(damage, tmp_path):
+    """torch would read beyond a tensor that is too short."""
+    hypernetwork = strong()
+    optimizer = torch.optim.AdamW(hypernetwork.parameters(), lr=1e-3)
+    sum(parameter.sum() for parameter in hypernetwork.parameters()).backward()
+    optimizer.step()
+    state = optimizer.state_dict()
+    damage(state["state"])
+    write_webui(tmp_path / "h.pt", HypernetworkFile(hypernetwork, "h"), state)
+    with pytest.raises(RequestError, match="optimizer"):
+        read_optimizer(tmp_path / "h.pt", hypernetwork)
 
 
 class Malice:

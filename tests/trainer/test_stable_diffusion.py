@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +19,8 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from engine.errors import RequestError
 from tests.trainer.original_layout import original_state
-from trainer.bases import open_base
+from trainer import bases
+from trainer.bases import PRESETS, Base, encode_prompts, open_base
 from trainer.stable_diffusion import CLIP_TEXT, UNET, VAE, read_single_file
 
 ROOT = Path(__file__).parents[2]
@@ -109,6 +110,30 @@ def test_a_name_that_is_nowhere_is_refused(monkeypatch):
         open_base("nobody/nothing")
 
 
+def write_vocabulary(folder, size):
+    """vocab.json and merges.txt, as CLIP's are given: no length of a prompt is in them."""
+    base = Base.new(PRESETS["tiny"], ["cyst"], 32)
+    words = sorted(base.tokenizer.get_vocab(), key=base.tokenizer.get_vocab().get)
+    special = words[-2:]
+    words = [*words[:-2], *(f"filler{i}</w>" for i in range(size - len(words))), *special]
+    folder.mkdir()
+    (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+
+
+def test_a_tokenizer_of_another_size_is_refused(small, monkeypatch, tmp_path):
+    read = functools.partial(read_single_file, unet=SMALL_UNET, vae=SMALL_VAE, clip=SMALL_CLIP)
+    monkeypatch.setattr(bases, "read_single_file", read)
+    write_vocabulary(tmp_path / "short", 1000)
+    with pytest.raises(RequestError, match="49408"):
+        open_base(small[1], tmp_path / "short")
+    write_vocabulary(tmp_path / "whole", 49408)
+    base = open_base(small[1], tmp_path / "whole")
+    assert encode_prompts(base, ["cyst", ""]).shape == (2, 77, 24)
+    with pytest.raises(RequestError, match="--tokenizer"):
+        open_base(small[1], tmp_path)
+
+
 FULL = """
 import resource, sys, torch
 from pathlib import Path
@@ -136,15 +161,14 @@ def run(*arguments, **options):
     not hasattr(os, "sysconf") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") < 22e9,
     reason="needs 22 GB of memory",
 )
-def test_two_steps_at_full_size_stay_below_20_gb(whole_path, tmp_path):
+def test_two_steps_at_full_size_stay_below_20_gb(tmp_path):
     """From the single file, at 512 x 512, with random weights and CLIP's vocabulary size."""
     run("-c", FULL, tmp_path / "v1-5-pruned-emaonly.safetensors")
     (tmp_path / "data").mkdir()
     for i in range(2):
         noise = np.random.default_rng(i).integers(256, size=(512, 512, 3), dtype=np.uint8)
         Image.fromarray(noise).save(tmp_path / f"data/{i}.png")
-    # The vocabulary's words do not matter here; its size does, for every id must have a row.
-    shutil.copytree(whole_path / "base/tokenizer", tmp_path / "tokenizer")
+    write_vocabulary(tmp_path / "tokenizer", 49408)
     fit = ["-m", "trainer", "fit", tmp_path / "data", "--base", tmp_path / "v1-5-pruned-emaonly.safetensors"]
     fit += ["--tokenizer", tmp_path / "tokenizer", "--class", "cyst", "--out", tmp_path / "out", "--steps", 2]
     script = """
