@@ -106,20 +106,20 @@ def _take_along(out: Path, staging: Path) -> None:
 
 
 def _exchange(staging: Path, out: Path, old: Path) -> None:
-    """Put the staged bundle in the place of `out`, its plans kept. A kill leaves the one or the other whole: between
-    the two renames the old bundle is in the temporary folder beside."""
+    """Put the staged bundle in the place of `out`, its plans kept. A failure leaves the old bundle; a kill between the
+    two renames leaves it whole in the temporary folder beside."""
     if not out.exists():
         staging.rename(out)
         return
-    for path in out.iterdir():
-        if path.is_dir():
-            path.rename(staging / path.name)
     out.rename(old)
     try:
         staging.rename(out)
     except OSError:
         old.rename(out)
         raise
+    for path in old.iterdir():
+        if path.is_dir():
+            path.rename(out / path.name)
 
 
 def _existing_manifest(out: Path) -> dict[str, Any] | None:
