@@ -1,36 +1,31 @@
-"""TensorRT plans of a bundle's graphs: TensorRT for RTX builds them for a GPU that is not there, TensorRT on its own.
-
-A plan is built from the ONNX graph as it is, strongly typed: FP16 inside with FP32 where the graph says so.
-"""
+"""TensorRT plans of a bundle's graphs, in a folder of their own: TensorRT for RTX builds them for a GPU that is not
+there, TensorRT on its own."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import importlib
-import json
 import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.backends.tensorrt import MODULES, wanted_graphs
 from engine.bundle import Bundle
-from engine.cache import cache_folder
 from engine.errors import CytosynthError, RequestError
 from engine.files import replace_file, write_json
 from engine.pipeline import decode_batch_size
 from engine.plans import FORMAT_VERSION, Plan, graph_digest, read_plan_folder
+from exporter.tensorrt_builder import Profile, build_graph, gpu_here
 
-__all__ = ["PlanRequest", "build_plans", "load_tensorrt", "parse_graph"]
+__all__ = ["PlanRequest", "build_plans", "load_tensorrt"]
 
 SPACE_FACTOR = 1.5
 """Room that is asked for, in sizes of the weights: the plans, and the one in the making."""
-MEMORY = re.compile(r"memory|scratch|MiB|workspace", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -168,7 +163,7 @@ def _check_target(trt: Any, request: PlanRequest) -> None:
 
 
 def _check_gpu(request: PlanRequest) -> None:
-    here = _gpu_here()
+    here = gpu_here()
     if here != request.compute_capability:
         raise RequestError(
             "--refit" if request.refit else "--flavour tensorrt",
@@ -176,19 +171,6 @@ def _check_gpu(request: PlanRequest) -> None:
             expected=f"one of {request.compute_capability}: such plans are built on the GPU that they are for",
             mend="run this there, or leave the option out: TensorRT for RTX builds without a GPU",
         )
-
-
-def _gpu_here() -> str | None:
-    """The compute capability of this machine's first GPU."""
-    try:
-        cudart = importlib.import_module("cuda.bindings.runtime")
-        error, count = cudart.cudaGetDeviceCount()
-        if int(error) != 0 or not count:
-            return None
-        _, properties = cudart.cudaGetDeviceProperties(0)
-        return f"{properties.major}.{properties.minor}"
-    except Exception:  # absent libraries and drivers fail in many ways
-        return None
 
 
 def _check_space(bundle: Bundle, folder: Path, graphs: dict[str, tuple[str, ...]]) -> None:
@@ -205,49 +187,6 @@ def _check_space(bundle: Bundle, folder: Path, graphs: dict[str, tuple[str, ...]
         )
 
 
-def _logger(trt: Any) -> Any:
-    class Log(trt.ILogger):
-        """What the builder says: errors for messages, memory figures for the report."""
-
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: list[str] = []
-            self.memory: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity <= trt.ILogger.ERROR:
-                self.errors.append(message)
-            elif MEMORY.search(message) and len(self.memory) < 200:
-                self.memory.append(message.strip())
-
-    return Log()
-
-
-def parse_graph(trt: Any, builder: Any, logger: Any, path: Path) -> Any:
-    """The strongly typed network of an ONNX graph. Raises CytosynthError that names the node that is refused."""
-    flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-    network = builder.create_network(flags)
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(path)):
-        problems = [parser.get_error(i) for i in range(parser.num_errors)]
-        first = problems[0] if problems else None
-        where = f"node {first.node()} {first.node_name()} ({first.node_operator()}): {first.desc()}" if first else ""
-        raise CytosynthError(
-            f"TensorRT's parser on {path.name}",
-            found=where or "; ".join(logger.errors[:2]) or "a refusal",
-            expected="a graph of operators that it knows",
-            mend="export the bundle again with the exporter of this version, or use a newer TensorRT",
-        )
-    for i in range(network.num_layers):
-        layer = network.get_layer(i)
-        if layer.type == trt.LayerType.ATTENTION_INPUT:
-            # Where no fused kernel takes its heads (the decoder's 512 wide one), the builder may use plain products.
-            layer.__class__ = trt.IAttentionInputLayer
-            layer.attention.decomposable = True
-    # The parser owns what the network's weights point at.
-    return network, parser
-
-
 def _build(
     trt: Any,
     bundle: Bundle,
@@ -258,60 +197,25 @@ def _build(
     progress: Callable[[str], None],
 ) -> Plan:
     began = time.monotonic()
-    logger = _logger(trt)
-    builder = trt.Builder(logger)
-    network, parser = parse_graph(trt, builder, logger, bundle.path(graph))
-    config = builder.create_builder_config()
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    if request.flavour == "rtx" and not request.refit:
-        config.num_compute_capabilities = 1
-        config.set_compute_capability(
-            getattr(trt.ComputeCapability, f"SM{request.compute_capability.replace('.', '')}"), 0
-        )
-    if request.refit:
-        config.set_flag(trt.BuilderFlag.REFIT)
-    profile = builder.create_optimization_profile()
-    shapes = _shapes(bundle, graph, network, request)
-    for name, (low, usual, high) in shapes.items():
-        profile.set_shape(name, low, usual, high)
-    config.add_optimization_profile(profile)
-    cache = _timing_cache(trt, config, request)
-    monitor = _monitor(trt, graph, progress)
-    config.progress_monitor = monitor
-    serialized = builder.build_serialized_network(network, config)
-    if serialized is None:
-        raise CytosynthError(
-            f"TensorRT's builder on {graph}",
-            found="; ".join(logger.errors[:3]) or "no plan",
-            expected="a plan",
-            mend="more memory, or fewer and smaller --batch sizes",
-        )
-    _keep_timing_cache(config, cache)
-    content = memoryview(serialized)
+    content, report = build_graph(
+        trt,
+        bundle.path(graph),
+        lambda network: _shapes(bundle, graph, network, request),
+        capability=request.compute_capability,
+        on_gpu=request.flavour != "rtx" or request.refit,
+        refit=request.refit,
+        progress=lambda what: progress(f"{graph}: {what}"),
+    )
     path = folder / f"{graph}.plan"
     with replace_file(path) as part:
         part.write_bytes(content)
-    digest = hashlib.sha256(content).hexdigest()
-    report = {
-        "graph": graph,
-        "bytes": content.nbytes,
-        "seconds": round(time.monotonic() - began, 2),
-        "profile": {name: [list(shape) for shape in three] for name, three in shapes.items()},
-        **_network_facts(network),
-        "builder_memory": logger.memory,
-        "header": _header(trt, logger, bytes(content[:64])),
-        "engine_layers": _engine_layers(trt, logger, content),
-    }
-    write_json(folder / f"{graph}.report.json", report)
-    del parser
-    progress(f"{graph}: {content.nbytes / 1e6:.1f} MB in {report['seconds']:.1f} s")
-    return Plan(path.name, digest, content.nbytes, graph_digest(bundle, files))
+    seconds = round(time.monotonic() - began, 2)
+    write_json(folder / f"{graph}.report.json", {"graph": graph, "bytes": content.nbytes, "seconds": seconds, **report})
+    progress(f"{graph}: {content.nbytes / 1e6:.1f} MB in {seconds:.1f} s")
+    return Plan(path.name, hashlib.sha256(content).hexdigest(), content.nbytes, graph_digest(bundle, files))
 
 
-Shape = tuple[int, ...]
-
-
-def _shapes(bundle: Bundle, graph: str, network: Any, request: PlanRequest) -> dict[str, tuple[Shape, Shape, Shape]]:
+def _shapes(bundle: Bundle, graph: str, network: Any, request: PlanRequest) -> Profile:
     """The least, usual and largest shape of every input with a free axis."""
     manifest = bundle.manifest
     pixels = manifest.pixels_per_latent
@@ -327,7 +231,7 @@ def _shapes(bundle: Bundle, graph: str, network: Any, request: PlanRequest) -> d
     else:
         # A guided step evaluates twice the pictures, an unguided one as many.
         batches = (least, 2 * usual, 2 * most)
-    shapes: dict[str, tuple[Shape, Shape, Shape]] = {}
+    shapes: Profile = {}
     for i in range(network.num_inputs):
         tensor = network.get_input(i)
         shape = tuple(tensor.shape)
@@ -336,88 +240,3 @@ def _shapes(bundle: Bundle, graph: str, network: Any, request: PlanRequest) -> d
             low, middle, high = ((batch, *rest) for batch in batches)
             shapes[tensor.name] = (low, middle, high)
     return shapes
-
-
-def _network_facts(network: Any) -> dict[str, Any]:
-    """Names, shapes and types of inputs and outputs, and every layer's kind and the types that it computes."""
-
-    def tensor(value: Any) -> dict[str, Any]:
-        return {"name": value.name, "shape": list(value.shape), "dtype": _type(value.dtype)}
-
-    layers = []
-    for i in range(network.num_layers):
-        layer = network.get_layer(i)
-        outputs = [layer.get_output(k) for k in range(layer.num_outputs)]
-        layers.append(
-            {
-                "name": layer.name,
-                "type": str(layer.type).rsplit(".", 1)[-1],
-                "dtypes": [_type(output.dtype) for output in outputs if output is not None],
-            }
-        )
-    return {
-        "inputs": [tensor(network.get_input(i)) for i in range(network.num_inputs)],
-        "outputs": [tensor(network.get_output(i)) for i in range(network.num_outputs)],
-        "layers": layers,
-    }
-
-
-def _type(dtype: Any) -> str:
-    return str(dtype).rsplit(".", 1)[-1].lower()
-
-
-def _header(trt: Any, logger: Any, head: bytes) -> dict[str, Any] | None:
-    """What the runtime says of a plan's first bytes, where it can (TensorRT for RTX)."""
-    runtime = trt.Runtime(logger)
-    if not hasattr(runtime, "get_engine_validity"):
-        return None
-    validity, diagnostics = runtime.get_engine_validity(head)
-    return {"validity": str(validity).rsplit(".", 1)[-1], "diagnostics": int(diagnostics)}
-
-
-def _engine_layers(trt: Any, logger: Any, content: memoryview) -> Any:
-    """The engine inspector's table, where there is a GPU to read the plan on."""
-    if _gpu_here() is None:
-        return "no GPU here: only one can read a plan"
-    engine = trt.Runtime(logger).deserialize_cuda_engine(content)
-    if engine is None:
-        return "; ".join(logger.errors[-2:])
-    text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
-    return json.loads(text)
-
-
-def _monitor(trt: Any, graph: str, progress: Callable[[str], None]) -> Any:
-    class Monitor(trt.IProgressMonitor):
-        """Says each phase of the builder once."""
-
-        def __init__(self) -> None:
-            trt.IProgressMonitor.__init__(self)
-
-        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            if parent_phase is None:
-                progress(f"{graph}: {phase_name}")
-
-        def phase_finish(self, phase_name: str) -> None:
-            pass
-
-        def step_complete(self, phase_name: str, step: int) -> bool:
-            return True
-
-    return Monitor()
-
-
-def _timing_cache(trt: Any, config: Any, request: PlanRequest) -> Path | None:
-    """Measurements of earlier builds on this GPU, taken up. TensorRT for RTX measures nothing and has none."""
-    folder = cache_folder("tensorrt-timing") if request.flavour == "tensorrt" else None
-    if folder is None:
-        return None
-    path = folder / f"{trt.__version__}-sm{request.compute_capability.replace('.', '')}.cache"
-    cache = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
-    config.set_timing_cache(cache, ignore_mismatch=False)
-    return path
-
-
-def _keep_timing_cache(config: Any, path: Path | None) -> None:
-    if path is not None:
-        with suppress(OSError), replace_file(path) as part:
-            part.write_bytes(memoryview(config.get_timing_cache().serialize()))

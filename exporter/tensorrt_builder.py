@@ -1,0 +1,210 @@
+"""Building one TensorRT plan of an ONNX graph, strongly typed: FP16 inside with FP32 where the graph says so."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from engine.cache import cache_folder
+from engine.errors import CytosynthError
+from engine.files import replace_file
+
+__all__ = ["Profile", "Shape", "build_graph", "gpu_here"]
+
+Shape = tuple[int, ...]
+Profile = dict[str, tuple[Shape, Shape, Shape]]
+"""The least, usual and largest shape of every input with a free axis."""
+MEMORY = re.compile(r"memory|scratch|MiB|workspace", re.IGNORECASE)
+
+
+def build_graph(
+    trt: Any,
+    path: Path,
+    profile_of: Callable[[Any], Profile],
+    *,
+    capability: str,
+    on_gpu: bool,
+    refit: bool = False,
+    progress: Callable[[str], None] = lambda what: None,
+) -> tuple[memoryview, dict[str, Any]]:
+    """The plan's bytes and a report. capability: such as "8.6"; on_gpu: for the GPU that is here, which TensorRT
+    measures on, and not for one that TensorRT for RTX is told of. Raises CytosynthError."""
+    logger = _logger(trt)
+    builder = trt.Builder(logger)
+    network, parser = _parse(trt, builder, logger, path)
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if not on_gpu:
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{capability.replace('.', '')}"), 0)
+    if refit:
+        config.set_flag(trt.BuilderFlag.REFIT)
+    shapes = profile_of(network)
+    profile = builder.create_optimization_profile()
+    for name, (low, usual, high) in shapes.items():
+        profile.set_shape(name, low, usual, high)
+    config.add_optimization_profile(profile)
+    cache = _timing_cache(trt, config, capability) if on_gpu else None
+    config.progress_monitor = monitor = _monitor(trt, progress)
+    serialized = builder.build_serialized_network(network, config)
+    del monitor
+    if serialized is None:
+        raise CytosynthError(
+            f"TensorRT's builder on {path.name}",
+            found="; ".join(logger.errors[:3]) or "no plan",
+            expected="a plan",
+            mend="more memory, or fewer and smaller --batch sizes",
+        )
+    if cache is not None:
+        with suppress(OSError), replace_file(cache) as part:
+            part.write_bytes(memoryview(config.get_timing_cache().serialize()))
+    content = memoryview(serialized)
+    report = {
+        "profile": {name: [list(shape) for shape in three] for name, three in shapes.items()},
+        **_network_facts(network),
+        "builder_memory": logger.memory,
+        "header": _header(trt, logger, bytes(content[:64])),
+        "engine_layers": _engine_layers(trt, logger, content),
+    }
+    # The parser owned what the network's weights point at.
+    del parser
+    return content, report
+
+
+def _logger(trt: Any) -> Any:
+    class Log(trt.ILogger):
+        """What the builder says: errors for messages, memory figures for the report."""
+
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+            self.memory: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity <= trt.ILogger.ERROR:
+                self.errors.append(message)
+            elif MEMORY.search(message) and len(self.memory) < 200:
+                self.memory.append(message.strip())
+
+    return Log()
+
+
+def _parse(trt: Any, builder: Any, logger: Any, path: Path) -> Any:
+    """The strongly typed network of an ONNX graph. Raises CytosynthError that names the node that is refused."""
+    flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(flags)
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(path)):
+        problems = [parser.get_error(i) for i in range(parser.num_errors)]
+        first = problems[0] if problems else None
+        where = f"node {first.node()} {first.node_name()} ({first.node_operator()}): {first.desc()}" if first else ""
+        raise CytosynthError(
+            f"TensorRT's parser on {path.name}",
+            found=where or "; ".join(logger.errors[:2]) or "a refusal",
+            expected="a graph of operators that it knows",
+            mend="export the bundle again with the exporter of this version, or use a newer TensorRT",
+        )
+    for i in range(network.num_layers):
+        layer = network.get_layer(i)
+        if layer.type == trt.LayerType.ATTENTION_INPUT:
+            # Where no fused kernel takes its heads (the decoder's 512 wide one), the builder may use plain products.
+            layer.__class__ = trt.IAttentionInputLayer
+            layer.attention.decomposable = True
+    return network, parser
+
+
+def _network_facts(network: Any) -> dict[str, Any]:
+    """Names, shapes and types of inputs and outputs, and every layer's kind and the types that it computes."""
+
+    def tensor(value: Any) -> dict[str, Any]:
+        return {"name": value.name, "shape": list(value.shape), "dtype": _type(value.dtype)}
+
+    layers = []
+    for i in range(network.num_layers):
+        layer = network.get_layer(i)
+        outputs = [layer.get_output(k) for k in range(layer.num_outputs)]
+        layers.append(
+            {
+                "name": layer.name,
+                "type": str(layer.type).rsplit(".", 1)[-1],
+                "dtypes": [_type(output.dtype) for output in outputs if output is not None],
+            }
+        )
+    return {
+        "inputs": [tensor(network.get_input(i)) for i in range(network.num_inputs)],
+        "outputs": [tensor(network.get_output(i)) for i in range(network.num_outputs)],
+        "layers": layers,
+    }
+
+
+def _type(dtype: Any) -> str:
+    return str(dtype).rsplit(".", 1)[-1].lower()
+
+
+def _header(trt: Any, logger: Any, head: bytes) -> dict[str, Any] | None:
+    """What the runtime says of a plan's first bytes, where it can (TensorRT for RTX)."""
+    runtime = trt.Runtime(logger)
+    if not hasattr(runtime, "get_engine_validity"):
+        return None
+    validity, diagnostics = runtime.get_engine_validity(head)
+    return {"validity": str(validity).rsplit(".", 1)[-1], "diagnostics": int(diagnostics)}
+
+
+def _engine_layers(trt: Any, logger: Any, content: memoryview) -> Any:
+    """The engine inspector's table, where there is a GPU to read the plan on."""
+    if gpu_here() is None:
+        return "no GPU here: only one can read a plan"
+    engine = trt.Runtime(logger).deserialize_cuda_engine(content)
+    if engine is None:
+        return "; ".join(logger.errors[-2:])
+    text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
+    return json.loads(text)
+
+
+def _monitor(trt: Any, progress: Callable[[str], None]) -> Any:
+    class Monitor(trt.IProgressMonitor):
+        """Says each phase of the builder once."""
+
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            if parent_phase is None:
+                progress(phase_name)
+
+        def phase_finish(self, phase_name: str) -> None:
+            pass
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            return True
+
+    return Monitor()
+
+
+def _timing_cache(trt: Any, config: Any, capability: str) -> Path | None:
+    """Measurements of earlier builds on this GPU, taken up; where to keep them. TensorRT for RTX has none."""
+    folder = cache_folder("tensorrt-timing") if hasattr(config, "create_timing_cache") else None
+    if folder is None:
+        return None
+    path = folder / f"{trt.__version__}-sm{capability.replace('.', '')}.cache"
+    cache = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
+    config.set_timing_cache(cache, ignore_mismatch=False)
+    return path
+
+
+def gpu_here() -> str | None:
+    """The compute capability of this machine's first GPU."""
+    try:
+        cudart = importlib.import_module("cuda.bindings.runtime")
+        error, count = cudart.cudaGetDeviceCount()
+        if int(error) != 0 or not count:
+            return None
+        _, properties = cudart.cudaGetDeviceProperties(0)
+        return f"{properties.major}.{properties.minor}"
+    except Exception:  # absent libraries and drivers fail in many ways
+        return None
