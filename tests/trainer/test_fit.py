@@ -348,6 +348,28 @@ def test_textual_inversion_reaches_diffusers_and_the_bundle(in_process, whole_pa
     torch.testing.assert_close(stored, wanted[0], rtol=1e-4, atol=1e-5)
 
 
+def test_textual_inversion_resumes_to_the_same_bits_and_is_replaced_on_request(in_process, whole_path, tmp_path):
+    def run(out, *options):
+        embed = ["embed", whole_path / "prepared/cyt_mast", "--base", whole_path / "base", "--out", tmp_path / out]
+        return in_process("trainer", *embed, *SHORT, "--latent-sampling", "random", "--class", "cyst", *options)
+
+    assert run("whole", "--preview-every", 6).returncode == 0
+    assert (tmp_path / "whole/previews/cyst-000012.png").exists()
+    assert run("cut", "--steps", 7).returncode == 0
+    assert run("cut").returncode == 2
+    assert run("cut", "--resume").returncode == 0
+    whole, cut = (read_embedding(tmp_path / f"{name}/cyst.safetensors").vectors for name in ("whole", "cut"))
+    torch.testing.assert_close(cut, whole, rtol=0, atol=0)
+    assert run("cut", "--overwrite", "--seed", 5).returncode == 0
+    assert (read_embedding(tmp_path / "cut/cyst.safetensors").vectors != whole).any()
+    # An embedding alone is a class too.
+    merge = ["merge", "--base", whole_path / "base", "--embedding", tmp_path / "whole/cyst.safetensors"]
+    done = in_process("trainer", *merge, "--out", tmp_path / "merged")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "merged/class.json").read_text())["prompt"] == "<cyst>"
+    assert in_process("trainer", "merge", "--base", whole_path / "base", "--out", tmp_path / "none").returncode == 2
+
+
 def test_embeddings_that_do_not_fit_are_refused(whole_path, tmp_path):
     base = open_base(whole_path / "base")
     with pytest.raises(RequestError, match="vectors of 7"):
