@@ -73,7 +73,7 @@ def test_a_run_killed_at_twenty_random_moments_ends_with_the_same_bytes(file_for
     progress = []
     shards = ["--shard-pictures", "50"] if file_format == "webdataset" else []
     extra = ["--steps", "20", "--format", file_format, *shards]
-    arguments = [*long_run(tiny_bundle, tmp_path / "out", n=160), *extra]
+    arguments = [*long_run(tiny_bundle, tmp_path / "out", n=320), *extra]
     for moment in moments:
         process = start(arguments)
         if moment < 0:
@@ -88,11 +88,11 @@ def test_a_run_killed_at_twenty_random_moments_ends_with_the_same_bytes(file_for
             # A line that a kill tore in two must not count.
             with (tmp_path / "out/metadata.jsonl").open("a") as file:
                 file.write('{"file_name": "cyt_')
-    assert sum(0 < count < 320 for count in progress) >= 10, progress
+    assert sum(0 < count < 640 for count in progress) >= 10, progress
     assert len(set(progress)) >= 6, progress
     assert command(*arguments).returncode == 0
     whole = tmp_path / "whole"
-    assert command(*long_run(tiny_bundle, whole, n=160), *extra).returncode == 0
+    assert command(*long_run(tiny_bundle, whole, n=320), *extra).returncode == 0
     left, right = (
         {name: digest for name, digest in contents(out).items() if name != "run.json"}
         for out in (tmp_path / "out", whole)
