@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import RequestError
+from engine.files import sha256_of
 from engine.manifest import Manifest, read_manifest
 
 __all__ = ["EMBEDDED", "Bundle", "open_bundle"]
@@ -41,8 +42,7 @@ class Bundle:
             if size != expected.size_bytes:
                 wanted = f"{expected.size_bytes} bytes"
                 raise RequestError(f"The bundle's file {path}", found=f"{size} bytes", expected=wanted, mend=mend)
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = sha256_of(path)
             if digest != expected.sha256:
                 wanted = f"SHA-256 {expected.sha256}"
                 raise RequestError(f"The bundle's file {path}", found=f"SHA-256 {digest}", expected=wanted, mend=mend)

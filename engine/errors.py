@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CytosynthError", "RequestError"]
+__all__ = ["CytosynthError", "RequestError", "first_line"]
 
 
 class CytosynthError(Exception):
@@ -19,3 +19,8 @@ class RequestError(CytosynthError):
     """The request is wrong; nothing was loaded or touched; command lines exit 2."""
 
     exit_code = 2
+
+
+def first_line(error: Exception) -> str:
+    """What a library's exception says, in one line; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -11,7 +12,13 @@ from typing import Any
 
 from engine.errors import RequestError
 
-__all__ = ["expect_folder_of", "replace_file", "write_json", "write_text"]
+__all__ = ["expect_folder_of", "replace_file", "sha256_of", "write_json", "write_text"]
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def expect_folder_of(path: Path) -> None:

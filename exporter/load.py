@@ -18,7 +18,7 @@ from engine.errors import RequestError
 from engine.names import CLASS_NAME_RULE, is_class_name
 from exporter.residuals import RESIDUALS_FILE, attach_residuals
 
-__all__ = ["MergedModel", "load_merged", "read_record"]
+__all__ = ["MergedModel", "load_merged"]
 
 CLASS_FIELDS = ("class_name", "prompt", "origin", "pictures", "licence", "attribution")
 
@@ -74,7 +74,7 @@ def load_merged(folder: Path) -> MergedModel:
                 expected="a diffusers folder with a class.json",
                 mend="make it with `python -m trainer merge`",
             )
-    record = read_record(folder)
+    record = _read_record(folder)
     try:
         parts = _load_parts(folder)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
@@ -107,7 +107,7 @@ def load_merged(folder: Path) -> MergedModel:
     return model
 
 
-def read_record(folder: Path) -> dict[str, Any]:
+def _read_record(folder: Path) -> dict[str, Any]:
     """The class's record of a merged folder. Raises RequestError."""
     try:
         record: dict[str, Any] = json.loads((folder / "class.json").read_text())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import filecmp
-import hashlib
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ import onnx
 from safetensors.torch import save
 
 from engine.errors import RequestError
+from engine.files import sha256_of
 from engine.manifest import FORMAT_VERSION, Defaults, read_manifest
 from engine.names import CLASS_NAME_RULE, is_class_name
 from exporter.graphs import (
@@ -170,9 +170,8 @@ def _add_class(
     unet = export_unet(half, context_shape)
     written = [_write_graph(unet, staging, graph_name, UNET_WEIGHTS, own_name, mergeable_digests(half))]
     del unet
-    if UNET_WEIGHTS in manifest["files"]:
-        _check_same_unet(manifest, staging / UNET_WEIGHTS, out, class_name)
-    else:
+    expected = manifest["files"].get(UNET_WEIGHTS)
+    if expected is None:
         progress("decoder, step and text encoder")
         written += _write_shared(model, staging, context_shape[0])
         manifest |= _facts_of_the_base(model, context_shape)
@@ -185,11 +184,17 @@ def _add_class(
     (staging / context_name).write_bytes(save({"cond": cond, "uncond": uncond}))
     for file_name in {context_name, *(name for names in written for name in names)}:
         path = staging / file_name
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        manifest["files"][file_name] = {"sha256": digest, "bytes": path.stat().st_size}
+        manifest["files"][file_name] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
         if path.suffix == ".onnx":
             onnx.checker.check_model(path, full_check=True)
+    found = manifest["files"][UNET_WEIGHTS]
+    if expected not in (None, found):
+        raise RequestError(
+            f"The class {class_name} for the bundle {out}",
+            found=f"shared UNet weights of SHA-256 {found['sha256']}",
+            expected=f"{expected['sha256']}, those of the bundle's base",
+            mend="export classes of another base into another bundle",
+        )
     manifest["classes"][class_name] = {
         "unet": graph_name,
         "weights": [UNET_WEIGHTS, own_name],
@@ -205,19 +210,6 @@ def _write_graph(
     move_weights(model, folder, shared_name, own_name, own)
     (folder / name).write_bytes(model.SerializeToString(deterministic=True))
     return (name, shared_name, own_name)
-
-
-def _check_same_unet(manifest: dict[str, Any], shared: Path, out: Path, class_name: str) -> None:
-    expected = manifest["files"][UNET_WEIGHTS]["sha256"]
-    with shared.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected:
-        raise RequestError(
-            f"The class {class_name} for the bundle {out}",
-            found=f"shared UNet weights of SHA-256 {found}",
-            expected=f"{expected}, those of the bundle's base",
-            mend="export classes of another base into another bundle",
-        )
 
 
 def _write_shared(model: MergedModel, folder: Path, tokens: int) -> list[tuple[str, ...]]:

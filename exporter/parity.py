@@ -20,9 +20,7 @@ from engine.request import GenerateRequest, make_request
 from exporter.graphs import DecoderGraph, UNetGraph
 from exporter.load import MergedModel, load_merged
 
-__all__ = ["ParityRow", "compare", "parity_request", "tensorrt_problem"]
-
-PICTURES = 2
+__all__ = ["ParityRow", "compare"]
 
 LIMITS = {"unet_relative_l2": 0.01, "unet_largest": 0.05, "trajectory_relative_l2": 0.05, "psnr_db": 35.0}
 """The largest errors of one UNet call, relative and of one value, and of the last latents, against torch in float32;
@@ -116,9 +114,10 @@ def _recorder_of(backend: Backend) -> _Recorder:
     return _Recorder(lambda path, inputs, outputs: backend.open(path, inputs, outputs).run)
 
 
-def compare(bundle: Bundle, merged_folder: Path, *, pictures: int = 2) -> list[ParityRow]:
+def compare(bundle: Bundle, merged_folder: Path, *, pictures: int = 2) -> tuple[list[ParityRow], str | None]:
     """Run the default trajectory of seeds 0.. on each runtime. UNet errors are taken on torch's own inputs at every
-    step of the table. Raises RequestError where the bundle lacks the folder's class."""
+    step of the table. Also returns why TensorRT is not among the rows, or None where it is. Raises RequestError where
+    the bundle lacks the folder's class."""
     merged = load_merged(merged_folder)
     class_name = merged.record["class_name"]
     if class_name not in bundle.manifest.classes:
@@ -129,7 +128,9 @@ def compare(bundle: Bundle, merged_folder: Path, *, pictures: int = 2) -> list[P
             mend="export it first with `python -m exporter onnx`",
         )
     bundle.verify_for([class_name])
-    request = parity_request(bundle, class_name, pictures)
+    request = make_request(
+        bundle.manifest, class_names=[class_name], n=pictures, batch_size=pictures, backend="openvino", precision="f32"
+    )
     seeds = list(range(pictures))
 
     def trajectory(recorder: _Recorder) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
@@ -144,8 +145,9 @@ def compare(bundle: Bundle, merged_folder: Path, *, pictures: int = 2) -> list[P
     sigmas = [row.sigma for row in plan_of(bundle, request)[0].rows]
     asked = [request, replace(request, precision="auto"), replace(request, backend="onnxruntime")]
     backends = [open_backend(bundle, one) for one in asked]
-    if tensorrt_problem(bundle, request) is None:
-        backends.append(open_backend(bundle, replace(request, backend="tensorrt")))
+    tensorrt = _open_tensorrt(bundle, request)
+    if not isinstance(tensorrt, str):
+        backends.append(tensorrt)
     # On a processor without bfloat16 the first two are one.
     runtimes = {backend.version: _recorder_of(backend) for backend in backends}
     for runtime, recorder in runtimes.items():
@@ -166,26 +168,18 @@ def compare(bundle: Bundle, merged_folder: Path, *, pictures: int = 2) -> list[P
                 by_sigma,
             )
         )
-    return rows
+    return rows, tensorrt if isinstance(tensorrt, str) else None
 
 
-def parity_request(bundle: Bundle, class_name: str, pictures: int = PICTURES) -> GenerateRequest:
-    """What is compared: the bundle's default trajectory in float32."""
-    return make_request(
-        bundle.manifest, class_names=[class_name], n=pictures, batch_size=pictures, backend="openvino", precision="f32"
-    )
-
-
-def tensorrt_problem(bundle: Bundle, request: GenerateRequest) -> str | None:
-    """Why TensorRT cannot be compared for a request: no GPU, no library, or no plan that fits it."""
+def _open_tensorrt(bundle: Bundle, request: GenerateRequest) -> Backend | str:
+    """TensorRT for a request, or why there is none: no GPU, no library, or no plan that fits."""
     status = PROBES["tensorrt"]()
     if not status.usable:
         return status.detail
     try:
-        open_backend(bundle, replace(request, backend="tensorrt"))
+        return open_backend(bundle, replace(request, backend="tensorrt"))
     except RequestError as error:
         return error.found
-    return None
 
 
 def _relative_l2(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from engine.errors import RequestError
+from engine.errors import RequestError, first_line
 from trainer.stable_diffusion import SCHEDULER, read_single_file
 
 __all__ = ["PRESETS", "Base", "BasePreset", "digest_of", "encode_prompts", "new_tokenizer", "open_base", "prompt_of"]
@@ -163,7 +163,7 @@ def _open_tokenizer(checkpoint: Path, folder: Path | None) -> CLIPTokenizer:
         where = f"of {folder}" if folder else "at hand, and the hub cannot be reached"
         raise RequestError(
             f"The tokenizer for {checkpoint}",
-            found=f"none {where} ({str(error).strip().splitlines()[0]})",
+            found=f"none {where} ({first_line(error)})",
             expected="CLIP's vocabulary: a single file carries none",
             mend=f"--tokenizer DIR, a folder with vocab.json and merges.txt of {HUB_TOKENIZER}, or a diffusers folder",
         ) from error
@@ -179,7 +179,7 @@ def _download(name: str) -> Path:
     except Exception as error:  # the library raises the errors of several others
         raise RequestError(
             f"The base {name}",
-            found=f"no such folder, and not to be had from the hub ({str(error).strip().splitlines()[0]})",
+            found=f"no such folder, and not to be had from the hub ({first_line(error)})",
             expected="a diffusers folder, a single safetensors file, or a model of the hub where there is a network",
             mend="check the path",
         ) from error

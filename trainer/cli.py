@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from engine.errors import CytosynthError
-from trainer import cli_files, cli_training
+from trainer import cli_bases, cli_files, cli_training
 from trainer.phantom import GENERAL, RECIPES
 from trainer.terminal import Out, Seed, progress_bar
 
@@ -87,14 +87,14 @@ def prepare(
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    cli_training.pretrain,
+    cli_bases.pretrain,
     cli_training.fit,
     cli_training.embed,
     cli_files.merge,
     cli_files.convert,
     cli_files.inspect,
-    cli_training.encoder,
-    cli_training.bench,
+    cli_bases.encoder,
+    cli_bases.bench,
 )
 for command in COMMANDS:
     app.command()(command)

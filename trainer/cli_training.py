@@ -1,8 +1,7 @@
-"""The commands that train: pretrain, fit, embed, encoder, and bench."""
+"""The commands that train a class: fit and embed."""
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from engine.errors import RequestError
-from engine.files import expect_folder_of, write_json
 from engine.terminal import stopped_by_signals
-from trainer.terminal import BatchSize, Seed, progress_bar
+from trainer.terminal import BaseName, BatchSize, Device, Seed, Tokenizer, progress_bar
 
-__all__ = ["bench", "embed", "encoder", "fit", "pretrain"]
+__all__ = ["embed", "fit"]
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="Prepared pictures of one class.")]
-BaseName = Annotated[str, typer.Option(help="A diffusers folder, a single .safetensors file, or a model of the hub.")]
-Tokenizer = Annotated[Path | None, typer.Option(help="CLIP's vocabulary, for a single file.")]
 ClassName = Annotated[str | None, typer.Option("--class", help="By default the folder's name.")]
 Origin = Annotated[str, typer.Option(help="photographs or phantom.")]
 Pictures = Annotated[
@@ -47,7 +43,6 @@ SaveEvery = Annotated[int | None, typer.Option(help="Keep the weights every so m
 PreviewEvery = Annotated[int | None, typer.Option(help="Draw pictures every so many steps, in OUT/previews.")]
 TensorBoard = Annotated[bool, typer.Option(help="Write OUT/tensorboard.")]
 Usd = Annotated[float | None, typer.Option(help="The machine's price, for the record.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, or cuda:0.")]
 Precision = Annotated[str, typer.Option(help="Of the frozen base: auto, f32 or bf16; auto is f32 on a CPU.")]
 Checkpointing = Annotated[bool, typer.Option(help="Less memory, more time.")]
 Compiled = Annotated[
@@ -56,38 +51,6 @@ Compiled = Annotated[
 WebUI = Annotated[bool, typer.Option("--webui", help="Also write AUTOMATIC1111's .pt (and .pt.optim).")]
 Resume = Annotated[bool, typer.Option(help="Go on from the last checkpoint, if there is one.")]
 Overwrite = Annotated[bool, typer.Option(help="Replace a training that stands there.")]
-
-
-def pretrain(
-    data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Prepared folders.")],
-    out: Annotated[Path, typer.Option("--out", help="The base's folder; a cut-off run goes on there.")],
-    preset: Annotated[str, typer.Option(help="small, or tiny for trials.")] = "small",
-    vae_steps: Annotated[int, typer.Option(help="Steps of the autoencoder.")] = 3600,
-    vae_batch_size: BatchSize = 8,
-    vae_learning_rate: Annotated[float, typer.Option()] = 4e-4,
-    unet_steps: Annotated[int, typer.Option(help="Steps of UNet and text encoder.")] = 5500,
-    unet_batch_size: BatchSize = 16,
-    unet_learning_rate: Annotated[float, typer.Option()] = 4e-4,
-    seed: Seed = 0,
-) -> None:
-    """Train a small latent-diffusion base from scratch, as a diffusers folder."""
-    from trainer import pretrain as room
-    from trainer.loop import LoopSettings
-    from trainer.schedule import Cosine
-
-    def settings(steps: int, batch_size: int, rate: float, **rest: Any) -> LoopSettings:
-        return LoopSettings(steps, batch_size, Cosine(rate, min(200, max(1, steps // 10))), seed=seed, **rest)
-
-    with progress_bar() as progress:
-        room.pretrain(
-            data,
-            out,
-            preset=preset,
-            vae_settings=settings(vae_steps, vae_batch_size, vae_learning_rate),
-            unet_settings=settings(unet_steps, unet_batch_size, unet_learning_rate, ema_decay=0.999),
-            progress=progress,
-        )
-    print(f"The base is in {out}, its record in {out / 'record.json'}.")
 
 
 @dataclass(frozen=True)
@@ -105,8 +68,8 @@ def _asked(given: dict[str, Any]) -> _Asked:
     """From a command's arguments by name. Raises RequestError."""
     from trainer.bases import prompt_of
     from trainer.devices import choose_compute
-    from trainer.fit import FitOptions
     from trainer.loop import LoopSettings
+    from trainer.material import FitOptions
     from trainer.prepare import count_sources
     from trainer.progress import TrainingLog
     from trainer.prompts import read_templates
@@ -326,61 +289,3 @@ def embed(
             progress=progress,
         )
     _ended(facts, f"The embedding, in prompts {facts['words']},", out / f"{asked.record.class_name}.safetensors")
-
-
-def encoder(
-    data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Prepared folders of real classes.")],
-    out: Annotated[Path, typer.Option("--out", help="The ONNX file; its record is written beside it.")],
-    attribution: Annotated[str, typer.Option(help="Whom to name for the pictures.")],
-    work: Annotated[Path, typer.Option(help="Where checkpoints go.")] = Path("work/encoder"),
-    steps: Annotated[int, typer.Option(help="Training steps.")] = 1000,
-    batch_size: BatchSize = 32,
-    seed: Seed = 0,
-) -> None:
-    """Train the small encoder whose features `evaluate` uses."""
-    from trainer.encoder import train_encoder
-
-    with progress_bar() as progress:
-        record = train_encoder(
-            data,
-            out,
-            steps=steps,
-            batch_size=batch_size,
-            seed=seed,
-            attribution=attribution,
-            work=work,
-            progress=progress,
-        )
-    print(f"{out}: accuracy {record['validation_accuracy']:.3f} on {record['validation_pictures']} pictures kept back.")
-
-
-def bench(
-    base: BaseName,
-    tokenizer: Tokenizer = None,
-    batch_size: BatchSize = 1,
-    rounds: Annotated[int, typer.Option(help="Rounds, interleaved.")] = 12,
-    steps: Annotated[int, typer.Option(help="Steps a round.")] = 3,
-    device: Device = "auto",
-    compiled: Annotated[bool, typer.Option("--compile", help="Also ours under torch.compile.")] = False,
-    record: Annotated[Path | None, typer.Option(help="Write the record with the raw seconds to this file.")] = None,
-) -> None:
-    """Compare fit's steps a second with loops as AUTOMATIC1111 and diffusers' training scripts run them."""
-    from trainer.bases import open_base
-    from trainer.bench import compare_loops
-
-    if min(batch_size, rounds, steps) < 1:
-        words = f"batch {batch_size}, {rounds} rounds, {steps} steps"
-        raise RequestError("The comparison", found=words, expected="each above 0", mend="change these")
-    if record is not None:
-        expect_folder_of(record)
-    found = compare_loops(
-        lambda: open_base(base, tokenizer),
-        batch_size=batch_size,
-        rounds=rounds,
-        steps=steps,
-        device=device,
-        compiled=compiled,
-    )
-    if record is not None:
-        write_json(record, found)
-    print(json.dumps({name: found[name] for name in ("steps_per_second", "times_peer")}, indent=1))

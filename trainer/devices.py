@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from diffusers import UNet2DConditionModel
 
-from engine.errors import RequestError
+from engine.errors import RequestError, first_line
 
 __all__ = ["PRECISIONS", "Compute", "choose_compute"]
 
@@ -63,7 +63,7 @@ def choose_compute(device: str, precision: str, *, gradient_checkpointing: bool,
     except (RuntimeError, AssertionError) as error:
         raise RequestError(
             "--device",
-            found=f"{device} ({str(error).splitlines()[0]})",
+            found=f"{device} ({first_line(error)})",
             expected="auto, cpu, or a GPU that torch can use, such as cuda:0",
             mend="change it",
         ) from error

@@ -15,14 +15,11 @@ from engine.errors import RequestError
 from trainer.bases import Base, digest_of, encode_prompts
 from trainer.devices import Compute
 from trainer.embeddings import Embedding, add_words, write_embedding, write_webui_embedding
-from trainer.fit import EpochOrder, FitOptions, read_training_set
-from trainer.latents import LatentSet, encode_posteriors, read_alpha
 from trainer.loop import LoopSettings, Training, digest_parts
-from trainer.objective import denoising_loss
+from trainer.material import FitOptions, Material, read_training_set
 from trainer.outputs import Outputs
 from trainer.preview import draw_preview
 from trainer.progress import TrainingLog
-from trainer.prompts import Captions, filewords_of
 from trainer.record import ClassRecord, write_record
 
 __all__ = ["embed"]
@@ -85,45 +82,20 @@ def embed(
     add_words(base, embedding)
     ids = base.tokenizer.convert_tokens_to_ids(list(embedding.words))
     model = Vectors(start)
-    symmetries = range(8 if options.symmetries else 1)
-    captions = Captions(
-        embedding.prompt,
-        options.templates or ("[name]",),
-        tuple(filewords_of(path) for path in data.paths) * len(symmetries),
-        options.shuffle_tags,
-        options.tag_dropout,
-    )
-    latents = LatentSet(
-        *encode_posteriors(base.vae, data.pictures, symmetries, compute.device),
-        options.latent_sampling,
-        read_alpha(data, symmetries, base.unet.config.sample_size) if options.alpha_weight else None,
-        settings.seed,
-    )
-    order = EpochOrder(len(latents), settings.batch_size, settings.seed)
+    material = Material(base, data, embedding.prompt, ("[name]",), options, settings, compute)
     unet = compute.ready(base.unet)
     base.text_encoder.requires_grad_(False).to(compute.device)
     model.to(compute.device)
     hook = model.attach(base.text_encoder.get_input_embeddings(), ids)
 
     def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
-        rows = order.batch(number)
-        prompts = [captions.draw(int(row), generator) for row in rows]
+        rows, prompts = material.batch(number, generator)
         context = encode_prompts(base, prompts)
         with compute.autocast():
-            drawn = latents.draw(rows, generator)
-            return denoising_loss(
-                unet,
-                base.scheduler,
-                drawn,
-                context,
-                generator,
-                snr_gamma=options.snr_gamma,
-                weights=None if latents.weights is None else latents.weights[rows],
-            )
+            return material.loss(unet, rows, context, generator)
 
     subject = digest_parts(
-        data.pictures,
-        str(captions.filewords),
+        *material.subject,
         asdict(record),
         asdict(options),
         base_sha256,
@@ -150,7 +122,7 @@ def embed(
                         write(out / "steps" / f"{record.class_name}-{done:06d}.safetensors", done)
                 if log.previews(done):
                     with training.averaged(), compute.autocast(), torch.no_grad():
-                        words = captions.draw(0, torch.Generator().manual_seed(0))
+                        words = material.captions.draw(0, torch.Generator().manual_seed(0))
                         context = encode_prompts(base, [words, ""]).float()
                         draw_preview(base, context, out / "previews" / f"{record.class_name}-{done:06d}.png")
 
@@ -167,7 +139,7 @@ def embed(
         "options": asdict(options),
         "compute": compute.as_json(),
         "base_sha256": base_sha256,
-        "training": {**run, **log.costs(run, len(latents), settings)},
+        "training": {**run, **log.costs(run, len(material), settings)},
     }
     write_record(out / f"{record.class_name}.json", **facts)
     return facts

@@ -27,6 +27,7 @@ __all__ = [
     "attached",
     "attention_dimensions",
     "attention_layers",
+    "expect_dimensions",
     "stacks_attached",
 ]
 
@@ -140,8 +141,21 @@ def attached(
     """While this is open, every K and V projection sees its context through the hypernetworks, in their order, each
     with its multiplier. Raises RequestError where one has a dimension that the UNet lacks."""
     chain = [(hypernetworks, 1.0)] if isinstance(hypernetworks, Hypernetwork) else list(hypernetworks)
+    stacks: Stacks = {
+        (dimension, side): [
+            (stack, multiplier) for hypernetwork, multiplier in chain if (stack := hypernetwork.stack(dimension, side))
+        ]
+        for dimension in expect_dimensions(unet, [hypernetwork for hypernetwork, _ in chain])
+        for side in SIDES
+    }
+    with stacks_attached(unet, stacks):
+        yield
+
+
+def expect_dimensions(unet: UNet2DConditionModel, hypernetworks: Sequence[Hypernetwork]) -> list[int]:
+    """The UNet's context dimensions. Raises RequestError where a hypernetwork has one that it lacks."""
     found = attention_dimensions(unet)
-    for hypernetwork, _ in chain:
+    for hypernetwork in hypernetworks:
         if unknown := set(hypernetwork.dimensions) - set(found):
             raise RequestError(
                 "The hypernetwork's dimensions",
@@ -149,15 +163,7 @@ def attached(
                 expected=f"some of this base's: {', '.join(map(str, found))}",
                 mend="use the base that it was trained on",
             )
-    stacks: Stacks = {
-        (dimension, side): [
-            (stack, multiplier) for hypernetwork, multiplier in chain if (stack := hypernetwork.stack(dimension, side))
-        ]
-        for dimension in found
-        for side in SIDES
-    }
-    with stacks_attached(unet, stacks):
-        yield
+    return found
 
 
 @contextmanager

@@ -5,7 +5,6 @@ A `.pt` is a pickle. Only tensors and plain values are taken out of one; whateve
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import warnings
@@ -18,8 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from engine.errors import RequestError
-from engine.files import replace_file
+from engine.errors import RequestError, first_line
+from engine.files import replace_file, sha256_of
 from trainer.hypernet import SIDES, Hypernetwork
 from trainer.record import ClassRecord
 from trainer.structure import HypernetworkSettings
@@ -66,13 +65,13 @@ def load_plain(path: Path) -> Any:
             wanted = ""
         raise RequestError(
             f"The file {path}",
-            found=f"a pickle that asks for {wanted}" if wanted else f"unreadable ({_first_line(error)})",
+            found=f"a pickle that asks for {wanted}" if wanted else f"unreadable ({first_line(error)})",
             expected="tensors and plain values: more could run anything",
             mend="do not open this file; get the weights as safetensors",
         ) from None
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise RequestError(
-            f"The file {path}", found=f"unreadable ({_first_line(error)})", expected="a torch file", mend="check it"
+            f"The file {path}", found=f"unreadable ({first_line(error)})", expected="a torch file", mend="check it"
         ) from error
 
 
@@ -83,7 +82,7 @@ def read_hypernetwork(path: Path) -> HypernetworkFile:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise RequestError(
             f"The hypernetwork {path}",
-            found=f"unreadable ({_first_line(error)})",
+            found=f"unreadable ({first_line(error)})",
             expected="a file that `python -m trainer fit` wrote, or the WebUI's .pt",
             mend="check the path; `python -m trainer inspect` says what a file holds",
         ) from error
@@ -217,8 +216,7 @@ def optimizer_path(path: Path) -> Path:
 
 def short_hash(path: Path) -> str:
     """The first ten hexadecimal digits of a file's SHA-256, as the WebUI names files."""
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()[:10]
+    return sha256_of(path)[:10]
 
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -250,12 +248,8 @@ def read_optimizer(path: Path, hypernetwork: Hypernetwork) -> dict[int, dict[str
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise RequestError(
             f"The optimizer {beside}",
-            found=_first_line(error),
+            found=first_line(error),
             expected=f"AdamW's state of the parameters of {path.name}",
             mend="take the file away; the weights can be used without it",
         ) from error
     return found
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -24,8 +24,8 @@ from trainer.hypernet import (
     Hypernetwork,
     Stacks,
     attached,
-    attention_dimensions,
     attention_layers,
+    expect_dimensions,
     stacks_attached,
 )
 from trainer.interchange import HypernetworkFile
@@ -116,12 +116,10 @@ def merge_into(unet: UNet2DConditionModel, chain: Chain | Hypernetwork) -> tuple
     rows sum to one, so to_out.0.bias <- to_out.0.bias + to_out.0.weight (to_v.weight b). All products are in float64.
     """
     chain = [(chain, 1.0)] if isinstance(chain, Hypernetwork) else list(chain)
-    with attached(unet, chain):
-        pass  # refuses dimensions that the UNet lacks
     residuals: Stacks = {}
     folded: set[tuple[int, int, str]] = set()
     maps: dict[tuple[int, str], tuple[torch.Tensor, torch.Tensor]] = {}
-    for dimension in attention_dimensions(unet):
+    for dimension in expect_dimensions(unet, [hypernetwork for hypernetwork, _ in chain]):
         for side in SIDES:
             stacks = [
                 (place, stack, multiplier)

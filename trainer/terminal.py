@@ -12,8 +12,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-__all__ = ["BatchSize", "Out", "Seed", "progress_bar"]
+__all__ = ["BaseName", "BatchSize", "Device", "Out", "Seed", "Tokenizer", "progress_bar"]
 
+BaseName = Annotated[str, typer.Option(help="A diffusers folder, a single .safetensors file, or a model of the hub.")]
+Tokenizer = Annotated[Path | None, typer.Option(help="CLIP's vocabulary, for a single file.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, or cuda:0.")]
 Seed = Annotated[int, typer.Option(help="Seed of all randomness.")]
 BatchSize = Annotated[int, typer.Option(help="Pictures a step.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")]

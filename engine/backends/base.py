@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from engine.errors import CytosynthError
+from engine.errors import CytosynthError, first_line
 
 __all__ = ["Arrays", "Backend", "Buffer", "Context", "Device", "Model", "Signature", "check_signature", "runtime_error"]
 
@@ -95,7 +95,7 @@ def runtime_error(runtime: str, path: Path | None, error: Exception) -> Cytosynt
     """A runtime's own exception, in this project's words."""
     return CytosynthError(
         f"{runtime}" + (f" with the graph {path}" if path else ""),
-        found=str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__,
+        found=first_line(error),
         expected="the graph to run",
         mend="take a smaller --batch-size if memory is short; `engine verify` checks the bundle",
     )

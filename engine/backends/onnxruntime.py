@@ -11,7 +11,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from engine.backends.base import Arrays, Signature, check_signature, runtime_error
-from engine.errors import CytosynthError
+from engine.errors import CytosynthError, first_line
 
 __all__ = ["ORTBackend", "ORTDevice", "cuda_problem"]
 
@@ -31,7 +31,7 @@ def cuda_problem() -> str | None:
     try:
         ort.OrtValue.ortvalue_from_numpy(np.zeros(1, np.float32), "cuda", 0)
     except Exception as error:
-        return str(error).splitlines()[0]
+        return first_line(error)
     return None
 
 

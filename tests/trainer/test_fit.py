@@ -16,11 +16,12 @@ from safetensors.torch import load_file
 from engine.errors import RequestError
 from trainer.bases import encode_prompts, open_base
 from trainer.embeddings import Embedding, add_words, read_embedding, write_embedding, write_webui_embedding
-from trainer.fit import EpochOrder, FitOptions, fit
+from trainer.fit import fit
 from trainer.hypernet import attached
 from trainer.interchange import read_hypernetwork
 from trainer.latents import LatentSet, encode_posteriors, read_alpha
 from trainer.loop import LoopSettings
+from trainer.material import EpochOrder, FitOptions
 from trainer.objective import denoising_loss
 from trainer.phantom import draw
 from trainer.pretrain import pretrain

@@ -1,0 +1,105 @@
+"""The commands about what is common to all classes: pretrain, encoder, and bench."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from engine.errors import RequestError
+from engine.files import expect_folder_of, write_json
+from trainer.terminal import BaseName, BatchSize, Device, Seed, Tokenizer, progress_bar
+
+__all__ = ["bench", "encoder", "pretrain"]
+
+
+def pretrain(
+    data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Prepared folders.")],
+    out: Annotated[Path, typer.Option("--out", help="The base's folder; a cut-off run goes on there.")],
+    preset: Annotated[str, typer.Option(help="small, or tiny for trials.")] = "small",
+    vae_steps: Annotated[int, typer.Option(help="Steps of the autoencoder.")] = 3600,
+    vae_batch_size: BatchSize = 8,
+    vae_learning_rate: Annotated[float, typer.Option()] = 4e-4,
+    unet_steps: Annotated[int, typer.Option(help="Steps of UNet and text encoder.")] = 5500,
+    unet_batch_size: BatchSize = 16,
+    unet_learning_rate: Annotated[float, typer.Option()] = 4e-4,
+    seed: Seed = 0,
+) -> None:
+    """Train a small latent-diffusion base from scratch, as a diffusers folder."""
+    from trainer import pretrain as room
+    from trainer.loop import LoopSettings
+    from trainer.schedule import Cosine
+
+    def settings(steps: int, batch_size: int, rate: float, **rest: Any) -> LoopSettings:
+        return LoopSettings(steps, batch_size, Cosine(rate, min(200, max(1, steps // 10))), seed=seed, **rest)
+
+    with progress_bar() as progress:
+        room.pretrain(
+            data,
+            out,
+            preset=preset,
+            vae_settings=settings(vae_steps, vae_batch_size, vae_learning_rate),
+            unet_settings=settings(unet_steps, unet_batch_size, unet_learning_rate, ema_decay=0.999),
+            progress=progress,
+        )
+    print(f"The base is in {out}, its record in {out / 'record.json'}.")
+
+
+def encoder(
+    data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Prepared folders of real classes.")],
+    out: Annotated[Path, typer.Option("--out", help="The ONNX file; its record is written beside it.")],
+    attribution: Annotated[str, typer.Option(help="Whom to name for the pictures.")],
+    work: Annotated[Path, typer.Option(help="Where checkpoints go.")] = Path("work/encoder"),
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 1000,
+    batch_size: BatchSize = 32,
+    seed: Seed = 0,
+) -> None:
+    """Train the small encoder whose features `evaluate` uses."""
+    from trainer.encoder import train_encoder
+
+    with progress_bar() as progress:
+        record = train_encoder(
+            data,
+            out,
+            steps=steps,
+            batch_size=batch_size,
+            seed=seed,
+            attribution=attribution,
+            work=work,
+            progress=progress,
+        )
+    print(f"{out}: accuracy {record['validation_accuracy']:.3f} on {record['validation_pictures']} pictures kept back.")
+
+
+def bench(
+    base: BaseName,
+    tokenizer: Tokenizer = None,
+    batch_size: BatchSize = 1,
+    rounds: Annotated[int, typer.Option(help="Rounds, interleaved.")] = 12,
+    steps: Annotated[int, typer.Option(help="Steps a round.")] = 3,
+    device: Device = "auto",
+    compiled: Annotated[bool, typer.Option("--compile", help="Also ours under torch.compile.")] = False,
+    record: Annotated[Path | None, typer.Option(help="Write the record with the raw seconds to this file.")] = None,
+) -> None:
+    """Compare fit's steps a second with loops as AUTOMATIC1111 and diffusers' training scripts run them."""
+    from trainer.bases import open_base
+    from trainer.bench import compare_loops
+
+    if min(batch_size, rounds, steps) < 1:
+        words = f"batch {batch_size}, {rounds} rounds, {steps} steps"
+        raise RequestError("The comparison", found=words, expected="each above 0", mend="change these")
+    if record is not None:
+        expect_folder_of(record)
+    found = compare_loops(
+        lambda: open_base(base, tokenizer),
+        batch_size=batch_size,
+        rounds=rounds,
+        steps=steps,
+        device=device,
+        compiled=compiled,
+    )
+    if record is not None:
+        write_json(record, found)
+    print(json.dumps({name: found[name] for name in ("steps_per_second", "times_peer")}, indent=1))
