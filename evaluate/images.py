@@ -1,7 +1,12 @@
-"""Pictures as the encoders take them, every one decoded before it counts."""
+"""Folders of pictures: every file decoded once before anything counts, then read in batches."""
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,42 +15,128 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from engine.errors import RequestError
+from engine.files import sha256_of
 from engine.pictures import SUFFIXES, pictures_in, read_picture
 
-__all__ = ["blur", "read_folder"]
+__all__ = ["PictureFolder", "blur", "open_different", "open_folder"]
+
+Pictures = NDArray[np.uint8]
+NAMED = 5
+"""How many wrong files an error names; it counts all."""
 
 
-def read_folder(folder: Path, size: int) -> NDArray[np.uint8]:
-    """All pictures directly in a folder, in the order of their names, resized (Lanczos): (N, size, size, 3) uint8 RGB.
+@dataclass(frozen=True)
+class PictureFolder:
+    """The pictures directly in a folder, in the order of their names; all whole, RGB, and of one square size."""
 
-    Raises RequestError for an empty folder, an unreadable picture, or one that is not square.
-    """
-    files = pictures_in(folder) if folder.is_dir() else []
-    if not files:
-        raise RequestError(
-            f"The picture folder {folder}",
-            found="no picture directly in it" if folder.is_dir() else "no such folder",
-            expected=f"the pictures of one class, files that end in {', '.join(SUFFIXES)}",
-            mend="name the folder that holds the pictures themselves",
-        )
-    return np.stack([_read_square(path, size) for path in files])
+    path: Path
+    files: tuple[Path, ...]
+    side: int
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 over the names and the SHA-256 of the files."""
+        listing = "".join(f"{sha256_of(path)}  {path.name}\n" for path in self.files)
+        return hashlib.sha256(listing.encode()).hexdigest()
+
+    def batches(self, size: int | None = None, batch_size: int = 32) -> Iterator[Pictures]:
+        """(B, size, size, 3) uint8 RGB, resized by Lanczos where `size` is not the files' own."""
+        side = self.side if size is None else size
+        for start in range(0, len(self.files), batch_size):
+            yield np.stack([_resized(path, side) for path in self.files[start : start + batch_size]])
+
+    def read(self, size: int | None = None) -> Pictures:
+        """All pictures at once: (N, size, size, 3) uint8 RGB."""
+        return np.concatenate(list(self.batches(size)))
 
 
-def _read_square(path: Path, size: int) -> NDArray[np.uint8]:
+def _resized(path: Path, side: int) -> Pictures:
     picture = read_picture(path)
-    if picture.width != picture.height:
-        raise RequestError(
-            f"The picture {path}",
-            found=f"{picture.width} x {picture.height} pixels",
-            expected="a square, framed as the other folder's pictures are",
-            mend="run `python -m trainer prepare` on the real pictures, as was done for training",
-        )
-    if picture.width != size:
-        picture = picture.resize((size, size), Image.Resampling.LANCZOS)
+    if picture.width != side:
+        picture = picture.resize((side, side), Image.Resampling.LANCZOS)
     return np.asarray(picture)
 
 
-def blur(pictures: NDArray[np.uint8], share: float = 1 / 64) -> NDArray[np.uint8]:
+def open_folder(path: Path) -> PictureFolder:
+    """Decode every picture directly in a folder. Raises RequestError that counts and names what is wrong.
+
+    Wrong are a folder without pictures, files that cannot be decoded, greyscale and transparent pictures (a stain has
+    colours, and what lies behind transparency is unknown), and sizes that are not one square.
+    """
+    files = pictures_in(path) if path.is_dir() else []
+    if not files:
+        raise RequestError(
+            f"The picture folder {path}",
+            found="no picture directly in it" if path.is_dir() else "no such folder",
+            expected=f"the pictures of one class, files that end in {', '.join(SUFFIXES)}",
+            mend="name the folder that holds the pictures themselves",
+        )
+    wrong: list[str] = []
+    sizes: Counter[tuple[int, int]] = Counter()
+    for file in files:
+        try:
+            sizes[_size_of_colour(file)] += 1
+        except RequestError as error:
+            wrong.append(f"{file.name}: {error.found}")
+    if wrong:
+        rest = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+        raise RequestError(
+            f"{len(wrong)} of the {len(files)} pictures in {path}",
+            found="; ".join(wrong[:NAMED]) + rest,
+            expected="whole RGB pictures of 8 bits a channel",
+            mend="replace or convert them, or take them out of the folder",
+        )
+    (width, height), _ = sizes.most_common(1)[0]
+    if len(sizes) > 1 or width != height:
+        found = ", ".join(f"{count} of {w} x {h}" for (w, h), count in sizes.most_common(NAMED))
+        raise RequestError(
+            f"The picture folder {path}",
+            found=f"{len(sizes)} sizes: {found} pixels" if len(sizes) > 1 else f"{width} x {height} pixels",
+            expected="squares of one size, framed as the other folder's pictures are",
+            mend="run `python -m trainer prepare` on the real pictures, as was done for training",
+        )
+    return PictureFolder(path, tuple(files), width)
+
+
+def _size_of_colour(path: Path) -> tuple[int, int]:
+    picture = read_picture(path)
+    with Image.open(path) as file:
+        found = file.mode if file.mode in ("1", "L", "LA") else None
+        if file.has_transparency_data and file.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+            found = f"{file.mode} with transparency"
+    if found is not None:
+        raise RequestError(f"The picture {path}", found=f"{found} pixels", expected="opaque RGB", mend="convert it")
+    return picture.size
+
+
+def open_different(named: dict[str, Path]) -> dict[str, PictureFolder]:
+    """Open several folders, such as {"REAL": path, "FAKE": path}. Raises RequestError where two are the same folder, or
+    hold the same files."""
+    seen: dict[Path, str] = {}
+    for name, path in named.items():
+        if (other := seen.setdefault(path.resolve(), name)) != name:
+            raise _same(other, name, path)
+    opened = {name: open_folder(path) for name, path in named.items()}
+    contents: dict[str, str] = {}
+    for name, folder in opened.items():
+        if (other := contents.setdefault(folder.sha256, name)) != name:
+            raise _same(other, name, folder.path)
+    return opened
+
+
+def _same(first: str, second: str, path: Path) -> RequestError:
+    return RequestError(
+        f"The folders {first} and {second}",
+        found=f"the same pictures, in {path}",
+        expected="two different sets of pictures",
+        mend="name another folder for one of them",
+    )
+
+
+def blur(pictures: Pictures, share: float = 1 / 64) -> Pictures:
     """Gaussian blur with a standard deviation of `share` of the side. (N, S, S, 3) uint8 -> the same."""
     sigma = share * pictures.shape[1]
     return gaussian_filter(pictures.astype(np.float32), (0, sigma, sigma, 0)).round().astype(np.uint8)
