@@ -1,58 +1,109 @@
-"""The embedded encoder `cyto`: a small convolutional classifier of real blood cells, run by OpenVINO in float32.
+"""What every encoder of pictures is to the figures, and the embedded one: `cyto`.
 
-Its figures are FD-cyto and KD-cyto. They are no FID and no KID, which are defined on Inception's features.
+`cyto` is a small convolutional classifier of real blood cells, run by OpenVINO in float32. Its figures are FD-cyto and
+so on. They are no FID, KID and IS, which are defined on Inception's features.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import RequestError
+from engine.files import sha256_of
+from evaluate.images import PictureFolder, Pictures, blur
 
-__all__ = ["CYTO", "EncoderFile", "check_encoder", "extract_features"]
+__all__ = ["CHOICES", "CYTO", "Cyto", "Encoder", "Layers", "blurred_features", "features_of", "open_encoders"]
 
 CYTO = Path(__file__).parent / "encoders" / "cyto.json"
 """The record of the encoder that ships here."""
 
+CHOICES = ("auto", "inception", "cyto")
+"""What --features takes."""
 
-@dataclass(frozen=True)
-class EncoderFile:
-    """An encoder whose file was checked: images (B, size, size, 3) uint8 -> features (B, D) float32."""
+Layers = dict[str, NDArray[np.float32]]
+"""Features by the name of their layer, each (N, D)."""
 
-    path: Path
-    size: int
+
+class Encoder(Protocol):
+    """Turns (B, size, size, 3) uint8 RGB into Layers; a size of None takes any."""
+
+    name: str
     sha256: str
-    record: dict[str, Any]
+    size: int | None
+
+    def __call__(self, pictures: Pictures) -> Layers: ...
 
 
-def check_encoder(record_path: Path = CYTO) -> EncoderFile:
-    """Read an encoder's record and check its file's SHA-256. Raises RequestError where they differ."""
-    record = json.loads(record_path.read_text(encoding="utf-8"))
-    path = record_path.with_suffix(".onnx")
-    found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no such file"
-    if found != record["sha256"]:
-        raise RequestError(
-            f"The encoder {path}",
-            found=found,
-            expected=f"SHA-256 {record['sha256']}",
-            mend="restore both files from the checkout, or train the encoder again",
-        )
-    return EncoderFile(path, int(record["size"]), found, record)
+class Cyto:
+    """The embedded encoder: layers `features` (B, 128) and `logits` (B, classes).
+
+    Raises RequestError where the file's SHA-256 is not the record's.
+    """
+
+    name = "cyto"
+
+    def __init__(self, record_path: Path = CYTO) -> None:
+        self.record: dict[str, Any] = json.loads(record_path.read_text(encoding="utf-8"))
+        self.path = record_path.with_suffix(".onnx")
+        self.size: int | None = int(self.record["size"])
+        self.sha256 = sha256_of(self.path) if self.path.is_file() else "no such file"
+        if self.sha256 != self.record["sha256"]:
+            raise RequestError(
+                f"The encoder {self.path}",
+                found=self.sha256,
+                expected=f"SHA-256 {self.record['sha256']}",
+                mend="restore both files from the checkout, or train the encoder again",
+            )
+        self._compiled: Any = None
+
+    def __call__(self, pictures: Pictures) -> Layers:
+        if self._compiled is None:
+            import openvino as ov
+
+            core = ov.Core()
+            settings = {"INFERENCE_PRECISION_HINT": "f32"}
+            self._compiled = core.compile_model(core.read_model(self.path), "CPU", settings)
+        found = self._compiled({"images": pictures})
+        return {layer: found[layer].copy() for layer in ("features", "logits")}
 
 
-def extract_features(encoder: EncoderFile, pictures: NDArray[np.uint8], batch_size: int = 32) -> NDArray[np.float64]:
-    """(N, size, size, 3) uint8 -> (N, D) float64."""
-    import openvino as ov
+def features_of(encoder: Encoder, folder: PictureFolder) -> Layers:
+    """Every picture's features, in the order of the files. Pictures are read in batches and not kept."""
+    return _collect(encoder, folder.batches(encoder.size))
 
-    core = ov.Core()
-    compiled = core.compile_model(core.read_model(encoder.path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    starts = range(0, len(pictures), batch_size)
-    chunks = [compiled({"images": pictures[start : start + batch_size]})["features"].copy() for start in starts]
-    return np.concatenate(chunks).astype(np.float64)
+
+def blurred_features(encoder: Encoder, folder: PictureFolder) -> Layers:
+    """The same of the pictures under a Gaussian blur of 1/64 of the side."""
+    return _collect(encoder, map(blur, folder.batches(encoder.size)))
+
+
+def _collect(encoder: Encoder, batches: Iterable[Pictures]) -> Layers:
+    parts = [encoder(batch) for batch in batches]
+    return {layer: np.concatenate([part[layer] for part in parts]) for layer in parts[0]}
+
+
+def open_encoders(wanted: str) -> tuple[list[Encoder], list[str]]:
+    """The encoders of --features, and what a reader has to know of the choice. `auto` is cyto, and Inception where its
+    weights are. Raises RequestError for weights that are asked for and are not there, or have another hash."""
+    if wanted not in CHOICES:
+        raise RequestError("--features", found=wanted, expected=", ".join(CHOICES), mend="choose one of them")
+    if wanted == "cyto":
+        return [Cyto()], []
+    from evaluate.inception_weights import find_weights
+
+    weights = find_weights()
+    if weights is None and wanted == "auto":
+        return [Cyto()], [
+            "Inception's weights are not here, so FID, IS and KID were not measured, and cyto's figures are none of "
+            "them. `python -m evaluate weights` fetches the weights."
+        ]
+    from evaluate.inception import Inception
+
+    inception: list[Encoder] = [Inception(weights)]
+    return (inception if wanted == "inception" else [*inception, Cyto()]), []

@@ -1,22 +1,33 @@
-"""The Fréchet distance of two samples' Gaussians, as an N x N problem."""
+"""The Fréchet distance of two samples' Gaussians, as a problem of the size of the smaller of N and D."""
 
 from __future__ import annotations
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 
 __all__ = ["frechet_distance"]
 
+Features = NDArray[np.floating]
 
-def frechet_distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+
+def frechet_distance(first: Features, second: Features) -> float:
     """|m1 - m2|^2 + tr(S1 + S2 - 2 sqrt(S1 S2)) (Dowson and Landau 1982; equation 2.25 of the thesis).
 
     first: (N1, D), second: (N2, D), N1, N2 >= 2; covariances are unbiased. tr sqrt(S1 S2) is the sum of the singular
     values of X1c X2c^T / sqrt((N1 - 1)(N2 - 1)) with centred X, exact at any rank, so nothing is added to S.
     """
-    mean_first, mean_second = first.mean(0), second.mean(0)
-    centred_first = (first - mean_first) / np.sqrt(len(first) - 1)
-    centred_second = (second - mean_second) / np.sqrt(len(second) - 1)
-    cross = np.linalg.svd(centred_first @ centred_second.T, compute_uv=False).sum()
-    spread = (centred_first**2).sum() + (centred_second**2).sum()
-    return float(((mean_first - mean_second) ** 2).sum() + spread - 2 * cross)
+    samples = [sample.astype(np.float64) for sample in (first, second)]
+    means = [sample.mean(0) for sample in samples]
+    roots = [_root(sample - sample.mean(0)) / np.sqrt(len(sample) - 1) for sample in samples]
+    cross = scipy.linalg.svdvals(roots[0] @ roots[1].T, overwrite_a=True, check_finite=False).sum()
+    spread = sum((root**2).sum() for root in roots)
+    return float(((means[0] - means[1]) ** 2).sum() + spread - 2 * cross)
+
+
+def _root(centred: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, D) -> (min(N, D), D) with the same X^T X: the triangle R of X = Q R changes no singular value above."""
+    if len(centred) <= centred.shape[1]:
+        return centred
+    triangle = scipy.linalg.qr(centred, mode="r", check_finite=False)[0]
+    return np.asarray(triangle[: centred.shape[1]], np.float64)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from engine.errors import RequestError
 from engine.files import sha256_of
 from engine.pictures import SUFFIXES, pictures_in, read_picture
 
-__all__ = ["PictureFolder", "blur", "open_different", "open_folder"]
+__all__ = ["PictureFolder", "Pictures", "blur", "open_different", "open_folder"]
 
 Pictures = NDArray[np.uint8]
 NAMED = 5
@@ -42,11 +43,35 @@ class PictureFolder:
         listing = "".join(f"{sha256_of(path)}  {path.name}\n" for path in self.files)
         return hashlib.sha256(listing.encode()).hexdigest()
 
+    @cached_property
+    def sources(self) -> tuple[str, ...]:
+        """The source picture of each file, where `python -m trainer prepare` wrote sources.jsonl beside the folder;
+        else every file is its own. Raises RequestError for a sources.jsonl that cannot be read."""
+        record = self.path.resolve().parent / "sources.jsonl"
+        if not record.is_file():
+            return tuple(path.name for path in self.files)
+        try:
+            lines = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
+            known = {str(line["file_name"]): str(line["source"]) for line in lines}
+        except (ValueError, KeyError, TypeError) as error:
+            raise RequestError(
+                f"The record {record}",
+                found=f"{type(error).__name__}: {error}",
+                expected="one JSON object a line with file_name and source, as `python -m trainer prepare` writes",
+                mend="restore it, or take it away: then every picture counts as a source of its own",
+            ) from error
+        name = self.path.resolve().name
+        return tuple(known.get(f"{name}/{path.name}", path.name) for path in self.files)
+
     def batches(self, size: int | None = None, batch_size: int = 32) -> Iterator[Pictures]:
         """(B, size, size, 3) uint8 RGB, resized by Lanczos where `size` is not the files' own."""
         side = self.side if size is None else size
         for start in range(0, len(self.files), batch_size):
             yield np.stack([_resized(path, side) for path in self.files[start : start + batch_size]])
+
+    def pick(self, indices: Iterable[int]) -> Pictures:
+        """Some of the pictures: (N, side, side, 3) uint8 RGB."""
+        return np.stack([_resized(self.files[index], self.side) for index in indices])
 
     def read(self, size: int | None = None) -> Pictures:
         """All pictures at once: (N, size, size, 3) uint8 RGB."""

@@ -7,19 +7,26 @@ from numpy.typing import NDArray
 
 __all__ = ["kernel_distance"]
 
+Features = NDArray[np.floating]
+ROWS = 1024
+"""Rows of a kernel matrix that are held at once."""
 
-def kernel_distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+
+def kernel_distance(first: Features, second: Features) -> float:
     """The unbiased estimate (U-statistic) of MMD^2 with k(x, y) = (x . y / D + 1)^3; it may be negative.
 
     Binkowski et al. 2018 (arXiv:1801.01401), equation 4, whose KID takes Inception's features.
     first: (N1, D), second: (N2, D), N1, N2 >= 2, all pictures in one block.
     """
+    x, y = first.astype(np.float64), second.astype(np.float64)
+    return _mean_within(x) + _mean_within(y) - 2 * _sum_of_kernel(x, y) / (len(x) * len(y))
 
-    def kernel(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray((x @ y.T / x.shape[1] + 1) ** 3)
 
-    def mean_off_diagonal(matrix: NDArray[np.float64]) -> float:
-        return float((matrix.sum() - np.trace(matrix)) / (len(matrix) * (len(matrix) - 1)))
+def _mean_within(sample: NDArray[np.float64]) -> float:
+    of_itself = (((sample**2).sum(1) / sample.shape[1] + 1) ** 3).sum()
+    return float((_sum_of_kernel(sample, sample) - of_itself) / (len(sample) * (len(sample) - 1)))
 
-    within = mean_off_diagonal(kernel(first, first)) + mean_off_diagonal(kernel(second, second))
-    return within - 2 * float(kernel(first, second).mean())
+
+def _sum_of_kernel(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    blocks = (x[start : start + ROWS] @ y.T for start in range(0, len(x), ROWS))
+    return float(sum(((block / x.shape[1] + 1) ** 3).sum() for block in blocks))

@@ -1,4 +1,4 @@
-"""`score`: distances of a synthetic class from the real one, beside the floor and the controls that give them meaning.
+"""`score`: figures of a synthetic class against the real one, beside the floor and the controls that give them meaning.
 
 Every figure compares N pictures with the same N real reference pictures, over the same random splits of the real ones,
 so that floor, score and controls carry the same bias of a small sample.
@@ -6,24 +6,21 @@ so that floor, score and controls carry the same bias of a small sample.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from engine.errors import RequestError
-from evaluate.frechet import frechet_distance
-from evaluate.kernel import kernel_distance
+from evaluate.features import Layers
+from evaluate.metrics import METRICS, Metric
 
-__all__ = ["CONTROLS", "DISTANCES", "FEW", "Figure", "Score", "sample_size", "score"]
+__all__ = ["CONTROLS", "FEW", "Compared", "Figure", "Score", "not_measured", "sample_size", "score"]
 
-Features = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
-DISTANCES: dict[str, Callable[[Features, Features], float]] = {
-    "FD-cyto": frechet_distance,
-    "KD-cyto": kernel_distance,
-}
 CONTROLS = ("blurred reals", "ten repeated reals", "another class")
 CLEAR = 3.0
 """How many floors a Fréchet distance must reach to stand clear."""
@@ -33,23 +30,35 @@ FEW = 150
 
 
 @dataclass(frozen=True)
-class Figure:
-    """Mean and the 5th and 95th percentile over the random splits."""
+class Compared:
+    """The features of one encoder: of the real pictures, the same blurred, the synthetic ones, and another class."""
 
-    mean: float
+    real: Layers
+    blurred: Layers
+    fake: Layers
+    other: Layers | None
+    sources: Sequence[str]
+    """Each real picture's source; augmented copies share one, and never stand on both sides of a split."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value and its interval, 5th to 95th percentile."""
+
+    value: float
     low: float
     high: float
 
 
 @dataclass(frozen=True)
 class Score:
-    """The figures of one distance; `controls` holds those that could be measured."""
+    """One figure: of reals against reals, of the synthetic pictures, and of the controls that could be measured."""
 
     floor: Figure
     fake: Figure
     controls: dict[str, Figure]
     clear: dict[str, bool]
-    """Whether each control stands clear of the floor."""
+    """Whether each control stands clear of the floor; empty for figures that are no distance."""
 
     @property
     def sensitive(self) -> bool:
@@ -57,66 +66,136 @@ class Score:
         return all(self.clear.values())
 
 
-def sample_size(reals: int, fakes: int, others: int | None, wanted: int | None) -> int:
-    """The N of every figure: half the reals (the floor needs two disjoint halves), at most the smaller of the others.
+def sample_size(sources: Sequence[str], fakes: int, others: int | None, wanted: int | None) -> int:
+    """The N of every figure: half the reals (the floor needs two halves that share no source), at most all the others.
 
     Raises RequestError where that is below 2, or below what was asked.
     """
-    possible = min(reals // 2, fakes, *([] if others is None else [others]))
+    counts = np.sort(np.unique(sources, return_counts=True)[1])
+    half = int(counts[: len(counts) // 2].sum())
+    possible = min(half, fakes, *([] if others is None else [others]))
     if possible < 2 or (wanted is not None and not 2 <= wanted <= possible):
-        counts = f"{reals} real, {fakes} synthetic" + ("" if others is None else f", {others} of another class")
+        found = f"{len(sources)} real pictures of {len(counts)} sources, {fakes} synthetic"
         raise RequestError(
             "The number of pictures",
-            found=f"{counts}" + ("" if wanted is None else f", --n {wanted}"),
-            expected="N of at least 2, at most half the real pictures and all of every other folder",
+            found=found
+            + ("" if others is None else f", {others} of another class")
+            + ("" if wanted is None else f", --n {wanted}"),
+            expected="N of at least 2 (FD and KD need two), half the real pictures and all others at most",
             mend="add pictures" if possible < 2 else f"ask for --n of 2 to {possible}",
         )
     return possible if wanted is None else wanted
 
 
+def not_measured(encoder: str, n: int) -> dict[str, str]:
+    """The figures that need more than n pictures, and how many they need."""
+    return {
+        name: f"needs {metric.least} pictures; N is {n}"
+        for metric in METRICS[encoder]
+        for name in metric.definitions
+        if metric.least > n
+    }
+
+
 def score(
-    real: Features,
-    blurred: Features,
-    fake: Features,
-    other: Features | None,
-    *,
-    n: int,
-    splits: int = 20,
-    seed: int = 0,
+    encoder: str, compared: Compared, *, n: int, splits: int = 20, bootstrap: int = 200, seed: int = 0
 ) -> dict[str, Score]:
-    """Features (N, D) float64 of the real pictures, the same blurred, the synthetic and another class -> Score by
-    distance. For each of `splits` random splits the reference is n reals; the floor and the controls made of reals
-    take n others."""
+    """Score by figure, of those that n pictures suffice for.
+
+    Values are means over random splits: the reference is n reals, the floor and the controls made of reals take n
+    others. Intervals of floor and controls are the splits'; that of the synthetic pictures is a bootstrap over source
+    pictures of both sides. Drawing with replacement repeats pictures, which biases most figures, so the interval is
+    moved by the difference of the means. Deterministic.
+    """
+    # Threads cost small matrices far more than they save: 300 times the time where another process is busy.
+    with threadpool_limits(1 if n < FEW * 10 else None, "blas"):
+        return _score(encoder, compared, n, splits, bootstrap, seed)
+
+
+def _score(encoder: str, compared: Compared, n: int, splits: int, bootstrap: int, seed: int) -> dict[str, Score]:
+    metrics = [metric for metric in METRICS[encoder] if metric.least <= n]
+    groups = _groups(compared.sources)
     rng = np.random.default_rng(seed)
-    drawn: list[dict[str, dict[str, float]]] = []
-    for _ in range(splits):
-        order = rng.permutation(len(real))
-        reference, rest = real[order[:n]], order[n : 2 * n]
-        samples = {
-            "floor": real[rest],
-            "fake": fake[rng.permutation(len(fake))[:n]],
-            "blurred reals": blurred[rest],
-            "ten repeated reals": real[np.resize(rest[:REPEATED], n)],
-        }
-        if other is not None:
-            samples["another class"] = other[rng.permutation(len(other))[:n]]
-        drawn.append(
-            {
-                distance: {name: function(reference, sample) for name, sample in samples.items()}
-                for distance, function in DISTANCES.items()
-            }
+    drawn = [
+        {row: _figures(metrics, reference, sample) for row, sample in samples.items()}
+        for reference, samples in (_split(compared, groups, n, rng) for _ in range(splits))
+    ]
+    again = [
+        _figures(
+            metrics,
+            _take(compared.real, _with_replacement(groups, n, rng)),
+            _take(compared.fake, rng.integers(len(_any(compared.fake)), size=n)),
         )
-    return {distance: _summary(distance, [values[distance] for values in drawn]) for distance in DISTANCES}
+        for _ in range(bootstrap)
+    ]
+    return {
+        name: _summary(
+            metric,
+            [{row: found[name] for row, found in rows.items()} for rows in drawn],
+            [found[name] for found in again],
+        )
+        for metric in metrics
+        for name in metric.definitions
+    }
 
 
-def _summary(distance: str, drawn: list[dict[str, float]]) -> Score:
-    figures = {name: _figure([values[name] for values in drawn]) for name in drawn[0]}
-    floor, fake = figures.pop("floor"), figures.pop("fake")
-    # A Fréchet distance is biased upwards, so its floor is a scale; a kernel distance is not, so its spread is.
-    limit = CLEAR * floor.mean if distance.startswith("FD") else floor.high
-    return Score(floor, fake, figures, {name: figure.mean > limit for name, figure in figures.items()})
+def _groups(sources: Sequence[str]) -> list[Indices]:
+    """The indices of each source's compared."""
+    labels = np.unique(sources, return_inverse=True)[1]
+    return [np.flatnonzero(labels == label) for label in range(labels.max() + 1)]
 
 
-def _figure(values: list[float]) -> Figure:
+def _split(
+    compared: Compared, groups: list[Indices], n: int, rng: np.random.Generator
+) -> tuple[Layers, dict[str, Layers]]:
+    """n real reference pictures, and n of everything that is compared with them."""
+    order = [groups[place] for place in rng.permutation(len(groups))]
+    half = len(order) // 2
+    reference, rest = (rng.permutation(np.concatenate(part))[:n] for part in (order[:half], order[half:]))
+    samples = {
+        "floor": _take(compared.real, rest),
+        "fake": _take(compared.fake, rng.permutation(len(_any(compared.fake)))[:n]),
+        "blurred reals": _take(compared.blurred, rest),
+        "ten repeated reals": _take(compared.real, np.resize(rest[:REPEATED], n)),
+    }
+    if compared.other is not None:
+        samples["another class"] = _take(compared.other, rng.permutation(len(_any(compared.other)))[:n])
+    return _take(compared.real, reference), samples
+
+
+def _with_replacement(groups: list[Indices], n: int, rng: np.random.Generator) -> Indices:
+    """n pictures of sources that are drawn with replacement."""
+    drawn = [groups[place] for place in rng.integers(len(groups), size=n)]
+    return rng.permutation(np.concatenate(drawn))[:n]
+
+
+def _any(layers: Layers) -> NDArray[np.float32]:
+    return next(iter(layers.values()))
+
+
+def _take(layers: Layers, indices: Indices) -> Layers:
+    return {layer: values[indices] for layer, values in layers.items()}
+
+
+def _figures(metrics: Sequence[Metric], reference: Layers, sample: Layers) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for metric in metrics:
+        values = metric.compute(reference[metric.layer], sample[metric.layer])
+        found.update(zip(metric.definitions, values, strict=True))
+    return found
+
+
+def _summary(metric: Metric, drawn: list[dict[str, float]], again: list[float]) -> Score:
+    rows = {row: np.array([values[row] for values in drawn]) for row in drawn[0]}
+    floor = _figure(rows.pop("floor"))
+    value = float(rows.pop("fake").mean())
+    low, high = np.clip(value + np.percentile(again, [5, 95]) - np.mean(again), *metric.bounds)
+    controls = {row: _figure(values) for row, values in rows.items()}
+    limit = {"frechet": CLEAR * floor.value, "kernel": floor.high}.get(metric.kind)
+    clear = {} if limit is None else {name: figure.value > limit for name, figure in controls.items()}
+    return Score(floor, Figure(value, float(low), float(high)), controls, clear)
+
+
+def _figure(values: NDArray[np.float64]) -> Figure:
     low, high = np.percentile(values, [5, 95])
-    return Figure(float(np.mean(values)), float(low), float(high))
+    return Figure(float(values.mean()), float(low), float(high))

@@ -1,0 +1,174 @@
+"""The command `score`: distances, floors, intervals and controls of one class."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from engine.errors import RequestError
+from evaluate.features import Encoder, blurred_features, features_of, open_encoders
+from evaluate.images import PictureFolder, open_different
+from evaluate.metrics import METRICS
+from evaluate.records import Picture, check_out, describe_folder, make_record
+from evaluate.score import CONTROLS, FEW, Compared, Figure, Score, not_measured, sample_size, score
+from evaluate.sheets import draw_sheet
+from evaluate.terminal import AsJson, RecordOut, Seed, finish
+
+__all__ = ["score_command"]
+
+SHOWN = 36
+DEFINITIONS = {
+    "floor": "real pictures against other real pictures, N of each, that share no source picture",
+    "blurred reals": "real pictures under a Gaussian blur of 1/64 of the side",
+    "ten repeated reals": "ten real pictures, repeated to N",
+    "another class": "real pictures of --other",
+    "value": "mean over random splits of the real pictures in two halves, N of each",
+    "interval of floor and controls": "5th to 95th percentile over the splits",
+    "interval of synthetic": "bootstrap over the source pictures of both sides, 5th to 95th percentile, moved by the"
+    " difference of the means, since drawing with replacement repeats pictures and biases most figures",
+    "clear": "a Fréchet distance of at least 3 floors, a kernel distance above the floor's interval",
+}
+
+
+def score_command(
+    real: Annotated[Path, typer.Argument(metavar="REAL", help="Real pictures of one class, framed as for training.")],
+    fake: Annotated[Path, typer.Argument(metavar="FAKE", help="Synthetic pictures of that class.")],
+    other: Annotated[Path | None, typer.Option(help="Real pictures of another class, for the third control.")] = None,
+    features: Annotated[
+        str, typer.Option(help="inception, cyto, or auto: cyto, and inception where its weights are.")
+    ] = "auto",
+    n: Annotated[int | None, typer.Option("--n", help="Pictures a sample; by default as many as there are.")] = None,
+    splits: Annotated[int, typer.Option(help="Random splits of the real pictures.")] = 20,
+    bootstrap: Annotated[int, typer.Option(help="Replicates of the bootstrap.")] = 200,
+    seed: Seed = 0,
+    out: RecordOut = None,
+    as_json: AsJson = False,
+) -> None:
+    """FID, IS, KID, precision, recall, density, coverage (on Inception's and cyto's features) of FAKE against REAL,
+    each beside its real-against-real floor, its interval and three controls."""
+    if splits < 2 or bootstrap < 20 or seed < 0:
+        raise RequestError(
+            "--splits, --bootstrap and --seed",
+            found=f"{splits}, {bootstrap} and {seed}",
+            expected="at least 2, at least 20, and not negative",
+            mend="change them",
+        )
+    check_out(out, "score")
+    encoders, warnings = open_encoders(features)
+    folders = open_different({"REAL": real, "FAKE": fake} | ({} if other is None else {"--other": other}))
+    reals, fakes, others = folders["REAL"], folders["FAKE"], folders.get("--other")
+    n = sample_size(reals.sources, len(fakes), None if others is None else len(others), n)
+    warnings += _warnings(folders, n)
+    scores: dict[str, Score] = {}
+    omitted: dict[str, str] = {}
+    for encoder in encoders:
+        compared = _features(encoder, reals, fakes, others)
+        scores |= score(encoder.name, compared, n=n, splits=splits, bootstrap=bootstrap, seed=seed)
+        omitted |= not_measured(encoder.name, n)
+    record = make_record(
+        "score",
+        f"{fake.resolve().name}: {fake} against {real}",
+        inputs={name: describe_folder(folder) for name, folder in folders.items()},
+        results={
+            "n": n,
+            "splits": splits,
+            "bootstrap": bootstrap,
+            "seed": seed,
+            "encoders": {encoder.name: encoder.sha256 for encoder in encoders},
+            "figures": {name: {**asdict(found), "sensitive": found.sensitive} for name, found in scores.items()},
+            "insensitive": _insensitive(encoders, scores),
+            "not_measured": omitted,
+        },
+        definitions={name: words for encoder in encoders for name, words in _definitions(encoder, scores)}
+        | DEFINITIONS,
+        warnings=warnings,
+    )
+    sheets = {
+        "real": Picture(_sheet(reals), f"Real: the first {min(SHOWN, len(reals))} pictures of {real}", real=True),
+        "synthetic": Picture(_sheet(fakes), f"Synthetic: the first {min(SHOWN, len(fakes))} pictures of {fake}"),
+    }
+    finish(record, sheets, out, as_json, lambda console: _print(console, encoders, scores, record))
+
+
+def _sheet(folder: PictureFolder) -> Any:
+    return draw_sheet(list(next(folder.batches(128, SHOWN))))
+
+
+def _features(encoder: Encoder, reals: PictureFolder, fakes: PictureFolder, others: PictureFolder | None) -> Compared:
+    return Compared(
+        real=features_of(encoder, reals),
+        blurred=blurred_features(encoder, reals),
+        fake=features_of(encoder, fakes),
+        other=None if others is None else features_of(encoder, others),
+        sources=reals.sources,
+    )
+
+
+def _definitions(encoder: Encoder, scores: dict[str, Score]) -> list[tuple[str, str]]:
+    return [item for metric in METRICS[encoder.name] for item in metric.definitions.items() if item[0] in scores]
+
+
+def _warnings(folders: dict[str, PictureFolder], n: int) -> list[str]:
+    found = []
+    if n < FEW:
+        found.append(f"N is {n}; below {FEW} these figures say little. Half the real pictures bound it: add pictures.")
+    if len({folder.side for folder in folders.values()}) > 1:
+        sides = ", ".join(f"{name} {folder.side}" for name, folder in folders.items())
+        found.append(f"The folders' pictures differ in size ({sides} pixels), which the figures see too.")
+    reals = folders["REAL"]
+    if (sources := len(set(reals.sources))) < len(reals):
+        found.append(
+            f"REAL holds augmented copies: {len(reals)} pictures of {sources} sources, which are kept together."
+        )
+    return found
+
+
+def _insensitive(encoders: list[Encoder], scores: dict[str, Score]) -> dict[str, str]:
+    """Feature sets that do not tell some control from real pictures, and by which figure."""
+    found = {}
+    for encoder in encoders:
+        missed = [
+            f"{name} does not tell {', '.join(control for control, clear in scores[name].clear.items() if not clear)} "
+            "from real pictures"
+            for metric in METRICS[encoder.name]
+            for name in metric.definitions
+            if name in scores and not scores[name].sensitive
+        ]
+        if missed:
+            found[encoder.name] = "; ".join(missed)
+    return found
+
+
+def _print(console: Console, encoders: list[Encoder], scores: dict[str, Score], record: dict[str, Any]) -> None:
+    results = record["results"]
+    for encoder in encoders:
+        table = Table(title=f"{encoder.name}: N = {results['n']}, {results['splits']} splits [5 %, 95 %]")
+        for column in ("", "floor (real)", "synthetic", *CONTROLS):
+            table.add_column(column, overflow="fold")
+        for name, _ in _definitions(encoder, scores):
+            found = scores[name]
+            controls = (_control(found, control) for control in CONTROLS)
+            table.add_row(name, _shown(found.floor), _shown(found.fake), *controls)
+        console.print(table)
+    for name, words in results["insensitive"].items():
+        console.print(f"The feature set {name} is INSENSITIVE for these pictures: {words}.", style="bold")
+    if "--other" not in record["inputs"]:
+        console.print("The control `another class` was not measured: give --other DIR.")
+    for name, words in results["not_measured"].items():
+        console.print(f"{name} was not measured: it {words}.")
+
+
+def _control(found: Score, control: str) -> str:
+    if control not in found.controls:
+        return "not measured"
+    mark = "" if not found.clear else " clear" if found.clear[control] else " NOT CLEAR"
+    return _shown(found.controls[control]) + mark
+
+
+def _shown(figure: Figure) -> str:
+    return f"{figure.value:.3g} [{figure.low:.3g}, {figure.high:.3g}]"

@@ -1,0 +1,160 @@
+"""Copies: how near each synthetic picture is to its nearest training picture, measured by real pictures that were not
+trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import affine_transform
+from scipy.sparse import csr_array
+from scipy.stats import binomtest
+
+from evaluate.images import PictureFolder
+
+__all__ = ["DEFINITIONS", "FEW", "Copies", "Nearest", "find_copies", "nearest_training"]
+
+SIDE = 16
+"""Pictures are compared at this side: coarse, so that blur changes little and a blurred generator is not taken for one
+that copies."""
+ANGLES = 24
+ZOOMS = (1.0, 1.1, 1 / 1.1)
+SHIFTS = (-1, 0, 1)
+PERCENTILE = 1.0
+FEW = 100
+"""Below this many held-out pictures their first percentile is their minimum, or nearly."""
+ROWS = 512
+
+DEFINITIONS = {
+    "distance": f"sqrt(2 - 2 r), r the correlation of two {SIDE} x {SIDE} RGB pictures within the inscribed disc, each"
+    f" channel's mean taken off, the largest over {ANGLES} rotations, mirror images, shifts of 1/{SIDE} of the side and"
+    " zooms of 10 %; 0 is a copy, sqrt(2) nothing in common",
+    "threshold": "1st percentile of the distances of held-out real pictures to their nearest training picture",
+    "copy": "a synthetic picture nearer to its nearest training picture than the threshold",
+    "copy rate": "share of copies; about 1 % is what real pictures that were not trained on have, by definition",
+}
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """For each picture its nearest training picture: distances (N,) in [0, sqrt(2)], and indices (N,)."""
+
+    distances: NDArray[np.float64]
+    indices: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Copies:
+    """The distances of both folders, the threshold, and the copies among the synthetic pictures."""
+
+    synthetic: Nearest
+    held_out: Nearest
+    threshold: float
+    copies: NDArray[np.intp]
+    """Indices of the synthetic pictures that are copies, nearest first."""
+    rate: float
+    rate_low: float
+    rate_high: float
+    """The rate's 90 % interval (Wilson's)."""
+    held_out_rate: float
+
+
+def find_copies(
+    synthetic: PictureFolder,
+    training: PictureFolder,
+    held_out: PictureFolder,
+    progress: Callable[[str, int, int], None] = lambda task, done, total: None,
+) -> Copies:
+    """Compare every synthetic and every held-out picture with every training picture. Deterministic."""
+    both = np.concatenate([_descriptions(synthetic), _descriptions(held_out)])
+    nearest = nearest_training(both, _descriptions(training), progress)
+    found, reference = (
+        Nearest(nearest.distances[part], nearest.indices[part])
+        for part in (slice(len(synthetic)), slice(len(synthetic), None))
+    )
+    threshold = float(np.percentile(reference.distances, PERCENTILE))
+    order = np.argsort(found.distances, kind="stable")
+    copies = order[found.distances[order] < threshold]
+    interval = binomtest(len(copies), len(synthetic)).proportion_ci(0.9, "wilson")
+    return Copies(
+        found,
+        reference,
+        threshold,
+        copies,
+        len(copies) / len(synthetic),
+        float(interval.low),
+        float(interval.high),
+        float((reference.distances < threshold).mean()),
+    )
+
+
+def _descriptions(folder: PictureFolder) -> NDArray[np.float32]:
+    """(N, SIDE^2, 3) float32."""
+    size = (SIDE, SIDE)
+    small = [
+        np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX), np.float32)
+        for batch in folder.batches()
+        for picture in batch
+    ]
+    return np.stack(small).reshape(len(small), -1, 3)
+
+
+def nearest_training(
+    pictures: NDArray[np.float32],
+    training: NDArray[np.float32],
+    progress: Callable[[str, int, int], None] = lambda task, done, total: None,
+) -> Nearest:
+    """pictures (N, 256, 3), training (M, 256, 3) float32: small pictures, row by row -> Nearest."""
+    likeness = np.full(len(pictures), -1.0, np.float32)
+    indices = np.zeros(len(pictures), np.intp)
+    upright = _unit(pictures[:, _disc()])
+    columns = np.ascontiguousarray(training.transpose(1, 0, 2)).reshape(SIDE**2, -1)
+    variants = _variants()
+    for done, variant in enumerate(variants, 1):
+        turned = _unit((variant @ columns).reshape(-1, *training.shape[::2]).transpose(1, 0, 2))
+        for start in range(0, len(pictures), ROWS):
+            rows = slice(start, start + ROWS)
+            found = upright[rows] @ turned.T
+            best = found.argmax(1)
+            values = found[np.arange(len(best)), best]
+            better = values > likeness[rows]
+            indices[rows] = np.where(better, best, indices[rows])
+            likeness[rows] = np.where(better, values, likeness[rows])
+        progress("nearest training picture", done, len(variants))
+    return Nearest(np.sqrt(2 - 2 * np.clip(likeness.astype(np.float64), -1, 1)), indices)
+
+
+def _unit(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, P, 3) -> (N, 3 P), each channel's mean taken off, of norm 1; a flat picture is like nothing."""
+    flat = (pictures - pictures.mean(1, keepdims=True)).reshape(len(pictures), -1)
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-3)
+
+
+@cache
+def _disc() -> NDArray[np.bool_]:
+    y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+    return np.asarray((x**2 + y**2 <= (SIDE / 2) ** 2).ravel())
+
+
+@cache
+def _variants() -> tuple[csr_array, ...]:
+    """Every rotation, mirror image, zoom and shift as a matrix (P, SIDE^2) from a picture's pixels to the disc's."""
+    return tuple(_moves())
+
+
+def _moves() -> Iterator[csr_array]:
+    basis = np.eye(SIDE**2, dtype=np.float32).reshape(-1, SIDE, SIDE)
+    centre = np.full(2, (SIDE - 1) / 2)
+    for angle in np.arange(ANGLES) * 2 * np.pi / ANGLES:
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        for zoom in ZOOMS:
+            matrix = turn / zoom
+            offset = centre - matrix @ centre
+            moved = np.stack([affine_transform(one, matrix, offset, order=1, mode="nearest") for one in basis])
+            for mirrored in (moved, moved[:, :, ::-1]):
+                for shift in ((dy, dx) for dy in SHIFTS for dx in SHIFTS):
+                    yield csr_array(np.roll(mirrored, shift, (1, 2)).reshape(SIDE**2, -1)[:, _disc()].T)

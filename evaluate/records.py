@@ -1,0 +1,157 @@
+"""What a command leaves behind for the report: a folder with record.json and the pictures that it names.
+
+A record holds `kind`, `title`, `command`, `inputs` (folder, pictures, side, sha256, and what metadata.jsonl says of
+synthetic ones), `results`, `definitions`, `warnings`, `images` (file, caption, whether real pictures show), `versions`.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from PIL import Image
+
+from engine.errors import RequestError
+from engine.files import replace_file, write_json
+from evaluate.images import PictureFolder
+
+__all__ = ["Picture", "check_out", "describe_folder", "make_record", "metadata_of", "read_record", "write_record"]
+
+NAME = "record.json"
+KEYS = ("kind", "title", "command", "inputs", "results", "definitions", "warnings", "images", "versions")
+LIBRARIES = ("numpy", "scipy", "scikit-image", "openvino", "pillow")
+MADE_BY = (
+    "class",
+    "bundle",
+    "bundle_sha256",
+    "sampler",
+    "steps",
+    "guidance_scale",
+    "backend",
+    "precision",
+    "trained_on",
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image of a record. `real`: whether it shows real pictures, which a report may have to leave out."""
+
+    image: Image.Image
+    caption: str
+    real: bool = False
+
+
+def describe_folder(folder: PictureFolder) -> dict[str, Any]:
+    """Where pictures came from: path, number, side, hash; of synthetic ones also what made them."""
+    found: dict[str, Any] = {
+        "folder": str(folder.path),
+        "pictures": len(folder),
+        "side": folder.side,
+        "sha256": folder.sha256,
+    }
+    if row := next(iter(metadata_of(folder).values()), None):
+        found["made_by"] = {key: row[key] for key in MADE_BY if key in row}
+    return found
+
+
+def metadata_of(folder: PictureFolder) -> dict[str, dict[str, Any]]:
+    """What the metadata.jsonl of `engine generate` says of each file, by the file's name; empty without one."""
+    metadata = folder.path.resolve().parent / "metadata.jsonl"
+    if not metadata.is_file():
+        return {}
+    names = {f"{folder.path.resolve().name}/{path.name}": path.name for path in folder.files}
+    try:
+        rows = [json.loads(line) for line in metadata.read_text(encoding="utf-8").splitlines()]
+        return {names[row["file_name"]]: row for row in rows if row["file_name"] in names}
+    except (ValueError, KeyError, TypeError) as error:
+        raise RequestError(
+            f"The record {metadata}",
+            found=f"{type(error).__name__}: {error}",
+            expected="one JSON object a line with file_name, as `engine generate` writes",
+            mend="run the same `engine generate` command again, or take the file away",
+        ) from error
+
+
+def make_record(
+    kind: str,
+    title: str,
+    *,
+    inputs: dict[str, Any],
+    results: dict[str, Any],
+    definitions: dict[str, str],
+    warnings: list[str],
+    libraries: Iterable[str] = (),
+) -> dict[str, Any]:
+    """A record without images; the command is this process's own."""
+    return {
+        "kind": kind,
+        "title": title,
+        "command": shlex.join(["python", "-m", "evaluate", *sys.argv[1:]]),
+        "inputs": inputs,
+        "results": results,
+        "definitions": definitions,
+        "warnings": warnings,
+        "images": [],
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in (*LIBRARIES, *libraries)},
+        },
+    }
+
+
+def check_out(out: Path | None, kind: str) -> None:
+    """Raise RequestError unless `out` is new, empty, or holds a record of the same kind."""
+    if out is None or not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / NAME).is_file() or read_record(out)["kind"] != kind:
+        raise RequestError(
+            f"The folder {out}",
+            found="other files",
+            expected=f"a new folder, or one with an older record of `{kind}`",
+            mend="name another folder",
+        )
+
+
+def write_record(out: Path, record: dict[str, Any], pictures: dict[str, Picture]) -> None:
+    """Write the images as <name>.png, then record.json, which names them."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name, picture in pictures.items():
+        with replace_file(out / f"{name}.png") as part:
+            picture.image.save(part, format="PNG", optimize=True)
+    images = [
+        {"file": f"{name}.png", "caption": picture.caption, "real": picture.real} for name, picture in pictures.items()
+    ]
+    write_json(out / NAME, {**record, "images": images})
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read a record. Raises RequestError for another file, or an image that is not a file of that folder."""
+    path = folder / NAME
+
+    def problem(found: str) -> RequestError:
+        return RequestError(
+            f"The record {path}",
+            found=found,
+            expected="what `python -m evaluate` writes with --out",
+            mend="name that folder",
+        )
+
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise problem(str(error)) from error
+    if not isinstance(record, dict) or (missing := [key for key in KEYS if key not in record]):
+        raise problem("no record" if not isinstance(record, dict) else f"no {', '.join(missing)}")
+    for image in record["images"]:
+        name = str(image.get("file"))
+        if name != PurePosixPath(name).name or not (folder / name).is_file():
+            raise problem(f"the image {name}, which is no file in that folder")
+    return record

@@ -1,0 +1,64 @@
+"""What the commands share: options, the bar of a long run, and the end of a command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from evaluate.records import Picture, write_record
+
+__all__ = ["AsJson", "RecordOut", "Seed", "finish", "progress_bar"]
+
+Seed = Annotated[int, typer.Option(help="Seed of all randomness.")]
+RecordOut = Annotated[
+    Path | None, typer.Option("--out", help="A folder for the record and its pictures, which `report` takes.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the record as one JSON object to stdout.")]
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """(task, done, total) on stderr, and only to a terminal."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def update(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name)
+            bar.update(tasks[name], completed=done, total=total)
+
+        yield update
+
+
+def finish(
+    record: dict[str, Any],
+    pictures: dict[str, Picture],
+    out: Path | None,
+    as_json: bool,
+    show: Callable[[Console], None],
+) -> None:
+    """Write the record where --out says, print it as JSON or for people, and its warnings to stderr."""
+    if out is not None:
+        write_record(out, record, pictures)
+    if as_json:
+        print(json.dumps(record))
+    else:
+        console = Console(soft_wrap=False, highlight=False)
+        show(console)
+        for name, folder in record["inputs"].items():
+            console.print(f"{name}: {folder['pictures']} pictures in {folder['folder']}", markup=False)
+        for name, words in record["definitions"].items():
+            console.print(f"{name}: {words}.", markup=False)
+        if out is not None:
+            console.print(f"Record: {out}", markup=False)
+    for words in record["warnings"]:
+        print(f"warning: {words}", file=sys.stderr)

@@ -1,0 +1,398 @@
+"""`utility`: what synthetic pictures add to a classifier of real ones, beside what classical augmentation adds."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, roc_auc_score
+
+from engine.errors import RequestError
+from engine.files import sha256_of
+from evaluate.images import PictureFolder, Pictures, open_folder
+
+__all__ = [
+    "ARMS",
+    "DEFINITIONS",
+    "GAINS",
+    "ROWS",
+    "Arm",
+    "Estimate",
+    "Row",
+    "Utility",
+    "UtilityFolders",
+    "UtilitySettings",
+    "check_utility",
+    "measure_row",
+    "run_utility",
+]
+
+Probabilities = NDArray[np.float64]
+ClassFolders = dict[str, PictureFolder]
+NAMED = 5
+"""How many leaked pictures an error names; it counts all."""
+
+ARMS: dict[str, tuple[tuple[str, ...], bool]] = {
+    "real": (("real",), False),
+    "real + classical": (("real",), True),
+    "real + synthetic": (("real", "synthetic"), False),
+    "real + classical + synthetic": (("real", "synthetic"), True),
+    "synthetic": (("synthetic",), False),
+}
+"""By arm: whose pictures share a batch, and whether they are augmented."""
+BASELINE = "real + classical"
+GAINS = ("real + synthetic", "real + classical + synthetic")
+"""The arms whose gain over the baseline is published."""
+ROWS = ("from scratch", "pretrained")
+
+DEFINITIONS = {
+    "real": "real pictures as they are, no augmentation",
+    "real + classical": "real pictures under symmetries of the square, turns of at most 15 degrees, zooms of at most "
+    "10 %, and Beer-Lambert jitter of stain (10 %) and light (5 %)",
+    "real + synthetic": "half of each batch real, half synthetic, no augmentation",
+    "real + classical + synthetic": "half of each batch real, half synthetic, all under the classical augmentation",
+    "synthetic": "synthetic pictures as they are; no real picture",
+    "equal effort": "every arm has the same network, number of optimiser steps, batch size, learning rates and seeds, "
+    "and batches that take the classes in turn; nothing is chosen on the held-out pictures, the last step counts",
+    "from scratch": "random weights, which the seed draws",
+    "pretrained": "every arm starts from one body that the pictures of PRETRAIN taught, under the classical "
+    "augmentation, with a new head",
+    "accuracy": "share of held-out pictures whose likeliest class is right",
+    "balanced accuracy": "mean over classes of the recall",
+    "AUC": "area under the ROC curve, one class against the rest, mean over classes",
+    "confusion": "held-out pictures by true class (rows) and predicted class (columns), mean over seeds",
+    "gain": "balanced accuracy less that of real + classical in the same row",
+    "interval": "mean over seeds, and the 5th and 95th percentile of a bootstrap over the held-out pictures' sources "
+    "within each class and over the seeds, the same for every arm; other training pictures are not part of it",
+}
+
+
+@dataclass(frozen=True)
+class UtilitySettings:
+    """What every arm shares. Raises RequestError for what cannot be run.
+
+    The defaults were chosen for `real + classical` from scratch, on splits of the training pictures of six classes of
+    blood cells, 31 of each.
+    """
+
+    size: int = 64
+    """Side to which pictures are resized, in pixels."""
+    steps: int = 400
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    pretrain_steps: int = 800
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """Each draws initial weights, the order of pictures, and augmentation."""
+    resamples: int = 1000
+    """Of the bootstrap."""
+
+    def __post_init__(self) -> None:
+        wrong = {
+            "size": (self.size < 16, "at least 16"),
+            "steps": (self.steps < 1, "at least 1"),
+            "batch_size": (self.batch_size < 2 or self.batch_size % 2 == 1, "even, for its halves"),
+            "learning_rate": (not 0 < self.learning_rate < 1, "above 0 and below 1"),
+            "pretrain_steps": (self.pretrain_steps < 1, "at least 1"),
+            "seeds": (not self.seeds or len({*self.seeds}) < len(self.seeds) or min(self.seeds) < 0, "different, >= 0"),
+            "resamples": (self.resamples < 1, "at least 1"),
+        }
+        for name, (is_wrong, expected) in wrong.items():
+            if is_wrong:
+                found = str(getattr(self, name))
+                raise RequestError(f"The setting {name} of utility", found=found, expected=expected, mend="change it")
+
+
+@dataclass(frozen=True)
+class UtilityFolders:
+    """Opened folders: by "real", "synthetic", "heldout" and, where asked, "pretrain", the folder of each class."""
+
+    classes: dict[str, ClassFolders]
+    ignored: dict[str, list[str]]
+    """Class folders of synthetic and heldout that real does not have; not read."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Mean over seeds, and the ends of the 90 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The figures of one arm on the held-out pictures, in [0, 1]."""
+
+    accuracy: Estimate
+    balanced_accuracy: Estimate
+    auc: Estimate
+    recall: dict[str, Estimate]
+    """By class."""
+    confusion: list[list[float]]
+    """Pictures by true and predicted class, in the order of the classes; mean over seeds."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The arms that start from the same kind of weights."""
+
+    arms: dict[str, Arm]
+    gains: dict[str, Estimate]
+    """By arm of GAINS: balanced accuracy less that of `real + classical`, in [-1, 1]."""
+
+
+@dataclass(frozen=True)
+class Utility:
+    """Rows by name, and what made them; JSON after dataclasses.asdict."""
+
+    rows: dict[str, Row]
+    class_names: list[str]
+    pictures: dict[str, dict[str, int]]
+    """Number by folder and class."""
+    sha256: dict[str, dict[str, str]]
+    """PictureFolder.sha256 by folder and class."""
+    ignored: dict[str, list[str]]
+    settings: UtilitySettings
+    definitions: dict[str, str]
+    seconds: float
+
+
+def check_utility(real: Path, synthetic: Path, heldout: Path, pretrain: Path | None = None) -> UtilityFolders:
+    """Open folders of one folder of pictures a class. Raises RequestError for fewer than two classes, for a class of
+    real that another folder lacks, for pictures that `open_folder` refuses, and for leaks: a file that two folders
+    share. Only real and pretrain may share files. The classes of pretrain are its own."""
+    paths = {"real": real, "synthetic": synthetic, "heldout": heldout}
+    found = {name: _class_names(path) for name, path in paths.items()}
+    wanted = found["real"]
+    _expect_two("real", real, wanted)
+    for name, path in paths.items():
+        if missing := [class_name for class_name in wanted if class_name not in found[name]]:
+            raise RequestError(
+                f"The {name} folder {path}",
+                found=f"{', '.join(found[name]) or 'no folder of a class'}; {', '.join(missing)} missing",
+                expected=f"a folder of pictures for each class of the real ones: {', '.join(wanted)}",
+                mend=f"add {', '.join(missing)}, or take the class out of {real}",
+            )
+    opened = {name: {c: open_folder(path / c) for c in wanted} for name, path in paths.items()}
+    if pretrain is not None:
+        names = _class_names(pretrain)
+        _expect_two("pretrain", pretrain, names)
+        opened["pretrain"] = {c: open_folder(pretrain / c) for c in names}
+    _refuse_leaks(opened)
+    return UtilityFolders(opened, {name: [c for c in found[name] if c not in wanted] for name in list(paths)[1:]})
+
+
+def _class_names(path: Path) -> list[str]:
+    if not path.is_dir():
+        return []
+    return sorted(inner.name for inner in path.iterdir() if inner.is_dir() and not inner.name.startswith("."))
+
+
+def _expect_two(name: str, path: Path, class_names: list[str]) -> None:
+    if len(class_names) < 2:
+        raise RequestError(
+            f"The {name} folder {path}",
+            found=", ".join(class_names) or ("no folder of a class" if path.is_dir() else "no such folder"),
+            expected="at least two folders of pictures, named after their classes",
+            mend="name the folder that holds the folders of the classes",
+        )
+
+
+def _refuse_leaks(opened: Mapping[str, ClassFolders]) -> None:
+    holders: dict[str, dict[str, Path]] = defaultdict(dict)
+    for name, folders in opened.items():
+        for folder in folders.values():
+            for file in folder.files:
+                holders[sha256_of(file)].setdefault(name, file)
+    leaks = [found for found in holders.values() if len(found) > 1 and set(found) != {"real", "pretrain"}]
+    if leaks:
+        rest = f"; and {len(leaks) - NAMED} more" if len(leaks) > NAMED else ""
+        raise RequestError(
+            f"{len(leaks)} pictures in more than one folder",
+            found="; ".join(" is ".join(str(file) for file in found.values()) for found in leaks[:NAMED]) + rest,
+            expected="real, synthetic and held-out pictures that share no file, for a leak would falsify every figure",
+            mend="split the pictures again, all pictures of one source on one side",
+        )
+
+
+def run_utility(
+    real: Path,
+    synthetic: Path,
+    heldout: Path,
+    *,
+    pretrain: Path | None = None,
+    settings: UtilitySettings | None = None,
+    progress: Callable[[str, int, int], None] = lambda label, done, total: None,
+) -> Utility:
+    """Check, then train and test every arm with every seed; with `pretrain` once more from a body that it taught.
+
+    progress(label, done, total) follows every optimiser step; done and total count those of the whole run. The same
+    call gives the same figures on the same machine. Raises RequestError as `check_utility` does.
+    """
+    started = time.perf_counter()
+    settings = settings or UtilitySettings()
+    folders = check_utility(real, synthetic, heldout, pretrain)
+    pictures = {
+        name: [folder.read(settings.size) for folder in classes.values()] for name, classes in folders.classes.items()
+    }
+    heldout_folders = folders.classes["heldout"]
+    labels = np.repeat(np.arange(len(heldout_folders)), [len(folder) for folder in heldout_folders.values()])
+    sources = np.concatenate([folder.sources for folder in heldout_folders.values()])
+    rows = {
+        row: measure_row(found, labels, list(heldout_folders), sources=sources, resamples=settings.resamples)
+        for row, found in _predictions(pictures, settings, progress).items()
+    }
+    return Utility(
+        rows,
+        list(heldout_folders),
+        {name: {c: len(folder) for c, folder in classes.items()} for name, classes in folders.classes.items()},
+        {name: {c: folder.sha256 for c, folder in classes.items()} for name, classes in folders.classes.items()},
+        folders.ignored,
+        settings,
+        DEFINITIONS,
+        time.perf_counter() - started,
+    )
+
+
+def _predictions(
+    pictures: dict[str, list[Pictures]], settings: UtilitySettings, progress: Callable[[str, int, int], None]
+) -> dict[str, dict[str, Probabilities]]:
+    """By row and arm, the probabilities of the held-out pictures: (seeds, N, classes)."""
+    # torch takes seconds to import, and the command line needs only the settings to show its help.
+    from evaluate.classifier import Classifier, make_classifier, predict, train_classifier
+
+    rows = ROWS if "pretrain" in pictures else ROWS[:1]
+    total = len(rows) * len(ARMS) * len(settings.seeds) * settings.steps
+    total += settings.pretrain_steps * (len(rows) - 1)
+    counter = itertools.count(1)
+
+    def trained(
+        label: str, sources: tuple[str, ...], augmented: bool, steps: int, seed: int, start: Classifier | None = None
+    ) -> Classifier:
+        classifier = make_classifier(len(pictures[sources[0]]), seed, start)
+        train_classifier(
+            classifier,
+            [pictures[name] for name in sources],
+            augmented=augmented,
+            steps=steps,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            seed=seed,
+            on_step=lambda: progress(label, next(counter), total),
+        )
+        return classifier
+
+    heldout = np.concatenate(pictures["heldout"])
+    found: dict[str, dict[str, Probabilities]] = {}
+    for row in rows:
+        start = None
+        if row == "pretrained":
+            start = trained("pretraining", ("pretrain",), True, settings.pretrain_steps, 0)
+        found[row] = {
+            arm: np.stack(
+                [
+                    predict(trained(f"{row}: {arm}, seed {seed}", *how, settings.steps, seed, start), heldout)
+                    for seed in settings.seeds
+                ]
+            )
+            for arm, how in ARMS.items()
+        }
+    return found
+
+
+def measure_row(
+    probabilities: Mapping[str, Probabilities],
+    labels: NDArray[np.int64],
+    class_names: Sequence[str],
+    *,
+    sources: NDArray[np.str_] | None = None,
+    resamples: int = 1000,
+) -> Row:
+    """The figures of every arm, and the gains of GAINS where they and the baseline are among them.
+
+    probabilities: by arm (seeds, N, classes) float64, the same seeds in each; labels: (N,) of 0 to classes - 1, every
+    class present; sources: (N,) the source of each picture, by default its own. A resample draws sources within their
+    class and seeds, with replacement and the same for every arm (paired).
+    """
+    rng = np.random.default_rng(0)
+    weights = _picture_weights(
+        labels, np.arange(len(labels)).astype(str) if sources is None else sources, resamples, rng
+    )
+    seeds = len(next(iter(probabilities.values())))
+    times = rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples)
+    arms: dict[str, Arm] = {}
+    balanced: dict[str, tuple[float, NDArray[np.float64]]] = {}
+    for name, of_seeds in probabilities.items():
+        predicted = of_seeds.argmax(2)
+        confusion = np.mean([confusion_matrix(labels, found) for found in predicted], 0)
+        drawn = np.stack([_weighted_figures(found, labels, weights) for found in of_seeds], 1)
+        accuracy, auc, *recall = np.einsum("bsf,bs->fb", drawn, times) / seeds
+        mean = float(np.mean([balanced_accuracy_score(labels, found) for found in predicted]))
+        balanced[name] = mean, np.mean(recall, 0)
+        arms[name] = Arm(
+            _estimate(float(np.mean([accuracy_score(labels, found) for found in predicted])), accuracy),
+            _estimate(*balanced[name]),
+            _estimate(float(np.mean([_auc(found, labels) for found in of_seeds])), auc),
+            {
+                class_name: _estimate(confusion[label, label] / confusion[label].sum(), recall[label])
+                for label, class_name in enumerate(class_names)
+            },
+            confusion.tolist(),
+        )
+    gains = {
+        name: _estimate(balanced[name][0] - balanced[BASELINE][0], balanced[name][1] - balanced[BASELINE][1])
+        for name in GAINS
+        if {name, BASELINE} <= set(balanced)
+    }
+    return Row(arms, gains)
+
+
+def _auc(found: Probabilities, labels: NDArray[np.int64]) -> float:
+    two = found.shape[1] == 2
+    return float(roc_auc_score(labels, found[:, 1] if two else found, multi_class="ovr"))
+
+
+def _picture_weights(
+    labels: NDArray[np.int64], sources: NDArray[np.str_], resamples: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """How often each picture is drawn: (resamples, N)."""
+    weights = np.empty((resamples, len(labels)))
+    for label in np.unique(labels):
+        names, source = np.unique(sources[labels == label], return_inverse=True)
+        weights[:, labels == label] = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), resamples)[
+            :, source
+        ]
+    return weights
+
+
+def _weighted_figures(
+    found: Probabilities, labels: NDArray[np.int64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(resamples, 2 + classes): accuracy, AUC, and the recall of each class, where pictures count by their weights.
+
+    The AUC is the weighted share of pairs in order, ties by half (Hanley and McNeil 1982), of all resamples at once;
+    scikit-learn's would sort the pictures anew for each.
+    """
+    right = (found.argmax(1) == labels).astype(float)
+    recalls, areas = [], []
+    for label in range(found.shape[1]):
+        inside, outside = labels == label, labels != label
+        positive, negative = weights[:, inside], weights[:, outside]
+        recalls.append(positive @ right[inside] / positive.sum(1))
+        before, after = found[outside, label], found[inside, label, None]
+        ordered = (after > before) + (after == before) / 2
+        areas.append(((positive @ ordered) * negative).sum(1) / (positive.sum(1) * negative.sum(1)))
+    area = areas[1] if len(areas) == 2 else np.mean(areas, 0)
+    return np.stack([weights @ right / weights.sum(1), area, *recalls], 1)
+
+
+def _estimate(mean: float, drawn: NDArray[np.float64]) -> Estimate:
+    low, high = np.percentile(drawn, [5, 95])
+    return Estimate(float(mean), float(low), float(high))
