@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,10 @@ from numpy.typing import NDArray
 
 from engine.backends.select import AUTO
 from engine.errors import CytosynthError, RequestError
+from engine.exclusions import read_exclusions
 from engine.library import Batch, ChunkMaker, Engine, picture_failed
+from engine.pipeline import plan_of
+from engine.provenance import describe
 
 __all__ = ["ChunkShuffle", "SyntheticCells"]
 
@@ -23,8 +27,9 @@ class SyntheticCells:
     A picture is (H, W, 3) uint8 RGB, or what `transform` makes of it; a label is the class's place in `classes`.
     Picture i of a class has seed `seed` + i and is the one that `engine generate` writes. Pictures come in chunks of
     the bundle's batch size; the last `cache_chunks` are kept, so read in order, or in that of ChunkShuffle.
-    options: those of engine.request.make_request. Raises RequestError; `data[i]` raises CytosynthError for a picture
-    that stays blank or non-finite.
+    exclude names a list of pictures to leave out, as `python -m evaluate copies` writes it; the rest close up. options:
+    those of engine.request.make_request. Raises RequestError; `data[i]` raises CytosynthError for a picture that stays
+    blank or non-finite.
     """
 
     def __init__(
@@ -39,6 +44,7 @@ class SyntheticCells:
         threads: int = 0,
         transform: Callable[[NDArray[np.uint8]], Any] | None = None,
         cache_chunks: int = 4,
+        exclude: str | Path | None = None,
         **options: Any,
     ) -> None:
         if cache_chunks < 1:
@@ -51,19 +57,32 @@ class SyntheticCells:
         self._bundle = engine.bundle
         self._requests = [engine.request(name, n, seed=seed, **options) for name in self.classes]
         self._bundle.verify_for(self.classes)
-        self.n, self.transform, self.cache_chunks = n, transform, cache_chunks
+        self.transform, self.cache_chunks = transform, cache_chunks
         self.chunk_size = self._requests[0].batch_size
+        excluded = {} if exclude is None else self._excluded(Path(exclude))
+        self._places = [
+            np.setdiff1d(np.arange(n), [at - seed for at in excluded.get(name, ())]) for name in self.classes
+        ]
+        self._ends = np.cumsum([len(places) for places in self._places])
         self._process = os.getpid()
         self._makers: dict[int, ChunkMaker] = {}
         self._chunks: OrderedDict[tuple[int, int], Batch] = OrderedDict()
 
+    def _excluded(self, path: Path) -> dict[str, set[int]]:
+        plan, scales = plan_of(self._bundle, self._requests[0])
+        requests = zip(self.classes, self._requests, strict=True)
+        descriptions = {name: describe(self._bundle, one, name, plan.sha256(scales)) for name, one in requests}
+        return read_exclusions(path, descriptions)
+
     def __len__(self) -> int:
-        return len(self.classes) * self.n
+        return int(self._ends[-1])
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
         if not -len(self) <= index < len(self):
             raise IndexError(f"{index} of {len(self)} pictures")
-        label, place = divmod(index % len(self), self.n)
+        index %= len(self)
+        label = int(np.searchsorted(self._ends, index, side="right"))
+        place = int(self._places[label][index - self._ends[label]])
         chunk, offset = divmod(place, self.chunk_size)
         batch = self._chunk(label, chunk)
         if offset in batch.failures:
@@ -91,6 +110,14 @@ class SyntheticCells:
 
     def _forget(self) -> None:
         self._process, self._makers, self._chunks = os.getpid(), {}, OrderedDict()
+
+    def chunks(self) -> list[NDArray[np.intp]]:
+        """The indices of the pictures that are made together."""
+        found = []
+        for places, end in zip(self._places, self._ends, strict=True):
+            breaks = np.flatnonzero(np.diff(places // self.chunk_size)) + 1
+            found += np.split(np.arange(end - len(places), end), breaks)
+        return found
 
     def close(self) -> None:
         """Close the models and drop the kept pictures; both come back when they are needed."""
@@ -126,14 +153,7 @@ class ChunkShuffle:
         return len(self._data)
 
     def __iter__(self) -> Iterator[int]:
-        data, rng = self._data, np.random.default_rng([self._seed, self._epoch])
-        starts = np.array(
-            [(label, start) for label in range(len(data.classes)) for start in range(0, data.n, data.chunk_size)]
-        )
-        for window in np.array_split(rng.permutation(starts), range(data.cache_chunks, len(starts), data.cache_chunks)):
-            indices = [
-                label * data.n + place
-                for label, start in window.tolist()
-                for place in range(start, min(start + data.chunk_size, data.n))
-            ]
-            yield from rng.permutation(indices).tolist()
+        rng, chunks = np.random.default_rng([self._seed, self._epoch]), self._data.chunks()
+        order = rng.permutation(len(chunks))
+        for window in np.array_split(order, range(self._data.cache_chunks, len(order), self._data.cache_chunks)):
+            yield from rng.permutation(np.concatenate([chunks[place] for place in window])).tolist()

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.errors import RequestError
-from evaluate.features import Encoder, blurred_features, features_of, open_encoders
+from evaluate.features import Encoder, open_encoders
 from evaluate.images import PictureFolder, open_different
 from evaluate.metrics import METRICS
 from evaluate.records import Picture, check_out, describe_folder, make_record
-from evaluate.score import CONTROLS, FEW, Compared, Figure, Score, not_measured, sample_size, score
+from evaluate.score import CONTROLS, FEW, Figure, Score, compare_folders, not_measured, sample_size, score
 from evaluate.sheets import draw_sheet
 from evaluate.terminal import AsJson, RecordOut, Seed, finish
 
@@ -67,7 +67,7 @@ def score_command(
     scores: dict[str, Score] = {}
     omitted: dict[str, str] = {}
     for encoder in encoders:
-        compared = _features(encoder, reals, fakes, others)
+        compared = compare_folders(encoder, reals, fakes, others)
         scores |= score(encoder.name, compared, n=n, splits=splits, bootstrap=bootstrap, seed=seed)
         omitted |= not_measured(encoder.name, n)
     record = make_record(
@@ -97,16 +97,6 @@ def score_command(
 
 def _sheet(folder: PictureFolder) -> Any:
     return draw_sheet(list(next(folder.batches(128, SHOWN))))
-
-
-def _features(encoder: Encoder, reals: PictureFolder, fakes: PictureFolder, others: PictureFolder | None) -> Compared:
-    return Compared(
-        real=features_of(encoder, reals),
-        blurred=blurred_features(encoder, reals),
-        fake=features_of(encoder, fakes),
-        other=None if others is None else features_of(encoder, others),
-        sources=reals.sources,
-    )
 
 
 def _definitions(encoder: Encoder, scores: dict[str, Score]) -> list[tuple[str, str]]:

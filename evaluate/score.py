@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from engine.errors import RequestError
-from evaluate.features import Layers
+from evaluate.features import Encoder, Layers, blurred_features, features_of
+from evaluate.images import PictureFolder
 from evaluate.metrics import METRICS, Metric
 
-__all__ = ["CONTROLS", "FEW", "Compared", "Figure", "Score", "not_measured", "sample_size", "score"]
+__all__ = ["CONTROLS", "FEW", "Compared", "Figure", "Score", "compare_folders", "not_measured", "sample_size", "score"]
 
 Indices = NDArray[np.intp]
 
@@ -39,6 +40,19 @@ class Compared:
     other: Layers | None
     sources: Sequence[str]
     """Each real picture's source; augmented copies share one, and never stand on both sides of a split."""
+
+
+def compare_folders(
+    encoder: Encoder, real: PictureFolder, fake: PictureFolder, other: PictureFolder | None
+) -> Compared:
+    """Extract every folder's features."""
+    return Compared(
+        real=features_of(encoder, real),
+        blurred=blurred_features(encoder, real),
+        fake=features_of(encoder, fake),
+        other=None if other is None else features_of(encoder, other),
+        sources=real.sources,
+    )
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import warnings
 from dataclasses import replace
@@ -139,7 +140,49 @@ def test_a_picture_that_is_none_is_left_out_and_its_neighbours_are_not(pictures,
         data[1]
 
 
+@pytest.fixture(scope="module")
+def listed(tiny_bundle, command, tmp_path_factory):
+    """The lines of metadata.jsonl of the pictures of `data_of`."""
+    out = tmp_path_factory.mktemp("listed") / "out"
+    options = ("--class", "all", "--n", 7, "--seed", 5, "--steps", 3, "--bundle", tiny_bundle, "--out", out)
+    done = command("engine", "generate", *options)
+    assert done.returncode == 0, done.stderr
+    return (out / "metadata.jsonl").read_text().splitlines()
+
+
+def test_listed_pictures_are_left_out_and_the_rest_close_up(pictures, listed, tiny_bundle, tmp_path):
+    path = tmp_path / "exclude.jsonl"
+    path.write_text("\n".join(line for line in listed if json.loads(line)["seed"] in (5, 9)))
+    data = data_of(tiny_bundle, exclude=path)
+    assert len(data) == 10
+    np.testing.assert_array_equal(np.stack([data[i][0] for i in range(5)]), np.delete(pictures, [0, 4], axis=0))
+    assert [data[i][1] for i in (4, 5, -1)] == [0, 1, 1]
+    assert sorted(ChunkShuffle(data)) == list(range(10))
+    only = data_of(tiny_bundle, class_names="cyt_mast", exclude=path)
+    assert len(only) == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"guidance_scale": 5.5}, "guidance_scale 5.5"),
+        ({"bundle_sha256": "0" * 64}, "bundle_sha256 000"),
+        ({"seed": None}, "class and seed"),
+    ],
+)
+def test_a_list_of_other_pictures_is_refused(change, words, listed, tiny_bundle, tmp_path):
+    path = tmp_path / "exclude.jsonl"
+    path.write_text(json.dumps(json.loads(listed[0]) | change))
+    with pytest.raises(RequestError, match=words):
+        data_of(tiny_bundle, exclude=path)
+
+
 def test_wrong_requests_are_refused(tiny_bundle):
-    for options in ({"class_names": ["nobody"]}, {"cache_chunks": 0}, {"sampler": "heun"}):
+    for options in (
+        {"class_names": ["nobody"]},
+        {"cache_chunks": 0},
+        {"sampler": "heun"},
+        {"exclude": "/nowhere"},
+    ):
         with pytest.raises(RequestError):
             SyntheticCells(bundle=str(tiny_bundle), **options)

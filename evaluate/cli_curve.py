@@ -1,0 +1,188 @@
+"""The command `curve`: figures against training steps, beside those that the thesis published."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from engine.errors import RequestError
+from evaluate.curve import find_checkpoints, make_pictures
+from evaluate.curve_plots import draw_curve, draw_means
+from evaluate.features import Encoder, features_of, open_encoders
+from evaluate.images import PictureFolder, open_different, open_folder
+from evaluate.metrics import METRICS
+from evaluate.records import Picture, check_out, describe_folder, make_record
+from evaluate.score import FEW, Score, compare_folders, sample_size, score
+from evaluate.sheets import draw_sheet
+from evaluate.terminal import AsJson, Seed, finish, progress_bar
+from evaluate.thesis import MEANS, PUBLISHED, TABLES
+
+__all__ = ["curve_command"]
+
+COLUMNS = 8
+SHOWN = {"inception": ("FID-64", "FID-2048", "IS-10"), "cyto": ("FD-cyto", "IS-cyto-10")}
+"""What tables and plots show; the record has every figure."""
+DEFINITIONS = {
+    "thesis": "FID and IS as the thesis printed them, of Stable Diffusion 1.5 at 512 x 512 on pictures that are not"
+    " public. It names no layer, and values below 1 cannot be FID-2048 on about 100 pictures. Only the course of the"
+    " curves can be compared with ours",
+    "floor": "real pictures against other real pictures, N of each",
+    "interval": "bootstrap over source pictures, 5th to 95th percentile",
+}
+Scores = dict[str, dict[int, dict[str, Score]]]
+
+
+def curve_command(
+    checkpoints: Annotated[Path, typer.Argument(metavar="CHECKPOINTS", help="OUT of `trainer fit --save-every`.")],
+    base: Annotated[str, typer.Option(help="The base that they were trained on.")],
+    real: Annotated[Path, typer.Option(help="A folder of real pictures for each class, not trained on.")],
+    out: Annotated[Path, typer.Option(help="A folder for pictures and record; what is there is not done again.")],
+    class_name: Annotated[list[str] | None, typer.Option("--class", help="By default all; may be repeated.")] = None,
+    step: Annotated[list[int] | None, typer.Option("--step", help="By default all; may be repeated.")] = None,
+    n: Annotated[int, typer.Option("--n", help="Pictures of each checkpoint.")] = FEW,
+    guidance_scale: Annotated[float, typer.Option(help="Of the sampler.")] = 7.0,
+    sampling_steps: Annotated[int, typer.Option(help="Of the sampler.")] = 20,
+    features: Annotated[str, typer.Option(help="auto, inception or cyto, as of `score`.")] = "auto",
+    bootstrap: Annotated[int, typer.Option(help="Replicates of the bootstrap.")] = 200,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Merge, export, generate and score every checkpoint: the thesis's tables 3.3 to 3.7 and figures 3.5 to 3.14."""
+    if n < 2 or bootstrap < 20 or seed < 0:
+        raise RequestError(
+            "--n, --bootstrap and --seed",
+            found=f"{n}, {bootstrap}, {seed}",
+            expected="at least 2, at least 20, not negative",
+            mend="change them",
+        )
+    check_out(out / "record", "curve")
+    encoders, warnings = open_encoders(features)
+    chosen = find_checkpoints(checkpoints, class_name or [], step or [])
+    names = list(dict.fromkeys(one.class_name for one in chosen))
+    reals = open_different({name: real / name for name in names})
+    sizes = {sample_size(reals[name].sources, n, None, None) for name in names}
+    sample = min(sizes)
+    if sample < FEW:
+        warnings.append(f"N is {sample}; below {FEW} these figures say little.")
+    with progress_bar() as progress:
+        fakes: dict[str, dict[int, PictureFolder]] = {name: {} for name in names}
+        for done, one in enumerate(chosen, 1):
+            work = out / "checkpoints" / one.name
+            folder = make_pictures(one, work, base=base, n=n, guidance_scale=guidance_scale, steps=sampling_steps)
+            fakes[one.class_name][one.step] = open_folder(folder)
+            progress("pictures", done, len(chosen))
+    scores = {
+        name: _score_class(
+            encoders, reals[name], fakes[name], _next(reals, name), n=sample, bootstrap=bootstrap, seed=seed
+        )
+        for name in names
+    }
+    shown = [figure for encoder in encoders for figure in SHOWN[encoder.name]]
+    record = make_record(
+        "curve",
+        f"Figures against training steps: {', '.join(names)}",
+        inputs={
+            **{f"real {name}": describe_folder(folder) for name, folder in reals.items()},
+            **{
+                f"{name}, {steps} steps": describe_folder(folder)
+                for name in names
+                for steps, folder in fakes[name].items()
+            },
+        },
+        results={
+            "n": sample,
+            "bootstrap": bootstrap,
+            "seed": seed,
+            "sampling": {"steps": sampling_steps, "guidance_scale": guidance_scale},
+            "encoders": {encoder.name: encoder.sha256 for encoder in encoders},
+            "checkpoints": {one.name: one.sha256 for one in chosen},
+            "shown": shown,
+            "classes": {
+                name: {
+                    str(steps): {
+                        figure: {**asdict(found), "sensitive": found.sensitive} for figure, found in figures.items()
+                    }
+                    for steps, figures in by_step.items()
+                }
+                for name, by_step in scores.items()
+            },
+            "thesis": {
+                name: {"table": TABLES[name], "values": PUBLISHED[name], "mean": MEANS[name]}
+                for name in names
+                if name in PUBLISHED
+            },
+        },
+        definitions={
+            **{
+                figure: words
+                for encoder in encoders
+                for metric in METRICS[encoder.name]
+                for figure, words in metric.definitions.items()
+                if figure in shown
+            },
+            **DEFINITIONS,
+        },
+        warnings=warnings,
+    )
+    finish(record, _pictures(reals, fakes, scores, shown), out / "record", as_json, lambda c: _print(c, scores, shown))
+
+
+def _next(reals: dict[str, PictureFolder], name: str) -> PictureFolder | None:
+    """Another class, for the third control."""
+    names = list(reals)
+    return None if len(names) == 1 else reals[names[(names.index(name) + 1) % len(names)]]
+
+
+def _score_class(
+    encoders: list[Encoder],
+    real: PictureFolder,
+    fakes: dict[int, PictureFolder],
+    other: PictureFolder | None,
+    *,
+    n: int,
+    bootstrap: int,
+    seed: int,
+) -> dict[int, dict[str, Score]]:
+    found: dict[int, dict[str, Score]] = {steps: {} for steps in fakes}
+    for encoder in encoders:
+        common = compare_folders(encoder, real, real, other)
+        for steps, fake in fakes.items():
+            compared = replace(common, fake=features_of(encoder, fake))
+            found[steps] |= score(encoder.name, compared, n=n, bootstrap=bootstrap, seed=seed)
+    return found
+
+
+def _pictures(
+    reals: dict[str, PictureFolder], fakes: dict[str, dict[int, PictureFolder]], scores: Scores, shown: list[str]
+) -> dict[str, Picture]:
+    found = {}
+    for name, folder in reals.items():
+        rows = [folder.pick(range(min(COLUMNS, len(folder))))]
+        rows += [fake.pick(range(min(COLUMNS, len(fake)))) for fake in fakes[name].values()]
+        sheet = draw_sheet([picture for row in rows for picture in row], COLUMNS, 96)
+        steps = ", ".join(f"{steps:,}" for steps in fakes[name])
+        caption = f"{name}: the first row real, then generated after {steps} steps; the first of each, not chosen"
+        found[f"sheet_{name}"] = Picture(sheet, caption, real=True)
+        plot = draw_curve(scores[name], shown, PUBLISHED.get(name))
+        found[f"curve_{name}"] = Picture(plot, f"{name}: figures against training steps")
+    found["means"] = Picture(draw_means(scores, shown, MEANS), "Means over the training steps, by class")
+    return found
+
+
+def _print(console: Console, scores: Scores, shown: list[str]) -> None:
+    for name, by_step in scores.items():
+        title = f"{name} (beside table {TABLES[name]} of the thesis)" if name in TABLES else name
+        table = Table("steps", *(f"{figure} (floor)" for figure in shown), "thesis: FID", "thesis: IS", title=title)
+        for steps, figures in by_step.items():
+            cells = (
+                f"{found.fake.value:.3g} [{found.fake.low:.3g}, {found.fake.high:.3g}] ({found.floor.value:.3g})"
+                for found in (figures[figure] for figure in shown if figure in figures)
+            )
+            theirs = PUBLISHED.get(name, {}).get(steps)
+            table.add_row(f"{steps:,}", *cells, *(("-", "-") if theirs is None else (f"{v:.2f}" for v in theirs)))
+        console.print(table)

@@ -1,0 +1,93 @@
+"""`curve`: a checkpoint of a training -> merged UNet -> bundle -> pictures, through the parts' command lines."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from engine.errors import CytosynthError, RequestError
+from engine.files import sha256_of
+
+__all__ = ["Checkpoint", "find_checkpoints", "make_pictures"]
+
+NAME = re.compile(r"(?P<class_name>.+)-(?P<step>\d+)\.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A hypernetwork of one class after `step` training steps."""
+
+    class_name: str
+    step: int
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The class's name in the curve's bundle."""
+        return f"{self.class_name}-{self.step}"
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the file."""
+        return sha256_of(self.path)
+
+
+def find_checkpoints(folder: Path, class_names: Sequence[str], steps: Sequence[int]) -> list[Checkpoint]:
+    """The files <class>-<step>.safetensors that `python -m trainer fit --save-every` left in OUT/steps, in the order of
+    classes and steps. class_names and steps choose among them; empty is all. Raises RequestError for what is missing.
+    """
+    where = folder / "steps" if (folder / "steps").is_dir() else folder
+    matches = [(NAME.fullmatch(path.name), path) for path in sorted(where.glob("*.safetensors"))]
+    found = [Checkpoint(match["class_name"], int(match["step"]), path) for match, path in matches if match]
+    chosen = [
+        one for one in found if (not class_names or one.class_name in class_names) and (not steps or one.step in steps)
+    ]
+    there = {(one.class_name, one.step) for one in chosen}
+    names = list(class_names) or sorted({one.class_name for one in chosen})
+    missing = [f"{name}-{step}" for name in names for step in (steps or [-1]) if (name, step) not in there and steps]
+    missing += [name for name in names if not steps and not any(one.class_name == name for one in chosen)]
+    if missing or not chosen:
+        raise RequestError(
+            f"The checkpoints in {where}",
+            found=", ".join(one.path.name for one in found) or "none",
+            expected=", ".join(missing) or "<class>-<step>.safetensors",
+            mend="train with `python -m trainer fit ... --save-every 5000` and name its --out",
+        )
+    return sorted(chosen, key=lambda one: (names.index(one.class_name), one.step))
+
+
+def make_pictures(checkpoint: Checkpoint, out: Path, *, base: str, n: int, guidance_scale: float, steps: int) -> Path:
+    """n pictures of a checkpoint; returns their folder. Raises CytosynthError with what a command said when it fails.
+
+    What stands in `out` is not done again; the merged folder and the bundle go when the pictures are there.
+    """
+    merged, bundle, pictures = out / "merged", out / "bundle", out / "pictures"
+    if not (pictures / "sheet.png").is_file():
+        if not (merged / "class.json").is_file():
+            _run("trainer", "merge", checkpoint.path, "--out", merged, "--base", base, "--class", checkpoint.name)
+        if not (bundle / "manifest.json").is_file():
+            settings = ("--steps", steps, "--guidance-scale", guidance_scale, "--batch-size", 8)
+            _run("exporter", "onnx", merged, "--out", bundle, "--name", "curve", "--base", Path(base).name, *settings)
+        _run("engine", "generate", "--bundle", bundle, "--class", checkpoint.name, "--n", n, "--out", pictures)
+        shutil.rmtree(merged)
+        shutil.rmtree(bundle)
+    return pictures / checkpoint.name
+
+
+def _run(*words: object) -> None:
+    command = [sys.executable, "-m", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own parts
+    if done.returncode != 0:
+        raise CytosynthError(
+            shlex.join(["python", *command[1:]]),
+            found=f"exit code {done.returncode}\n{done.stderr.strip()[-2000:]}",
+            expected="exit code 0",
+            mend="run it alone; the curve goes on from there",
+        )
