@@ -1,4 +1,4 @@
-"""The command line `python -m evaluate`: score, copies, morphology, curve, weights."""
+"""The command line `python -m evaluate`: score, copies, morphology, utility, curve, report, weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import typer
 
 from engine.errors import CytosynthError
-from evaluate import cli_copies, cli_curve, cli_morphology, cli_score, cli_weights
+from evaluate import cli_copies, cli_curve, cli_morphology, cli_report, cli_score, cli_utility, cli_weights
 
 __all__ = ["app", "main"]
 
@@ -22,7 +22,9 @@ def evaluate() -> None:
 app.command("score")(cli_score.score_command)
 app.command("copies")(cli_copies.copies_command)
 app.command("morphology")(cli_morphology.morphology_command)
+app.command("utility")(cli_utility.utility_command)
 app.command("curve")(cli_curve.curve_command)
+app.command("report")(cli_report.report_command)
 app.command("weights")(cli_weights.weights_command)
 
 

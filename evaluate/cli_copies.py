@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from engine.errors import RequestError
 from engine.files import write_text
@@ -93,7 +91,7 @@ def copies_command(
             "Distances to the nearest training picture",
         ),
     }
-    finish(record, pictures, out, as_json, lambda console: _print(console, record))
+    finish(record, pictures, out, as_json)
     if out is not None:
         write_text(out / EXCLUDE, _exclusions(fakes, found))
 
@@ -113,17 +111,3 @@ def _exclusions(fakes: PictureFolder, found: Copies) -> str:
     rows = metadata_of(fakes)
     copies = [fakes.files[place].name for place in found.copies]
     return "".join(json.dumps(rows.get(name, {"file_name": name}), ensure_ascii=False) + "\n" for name in copies)
-
-
-def _print(console: Console, record: dict[str, Any]) -> None:
-    results = record["results"]
-    console.print(
-        f"Copies: {len(results['copies'])} of {record['inputs']['FAKE']['pictures']} pictures, {results['rate']:.1%} "
-        f"[{results['rate_low']:.1%}, {results['rate_high']:.1%}]; of held-out real pictures "
-        f"{results['held_out_rate']:.1%}. Threshold: {results['threshold']:.3f}."
-    )
-    table = Table("synthetic", "nearest training picture", "distance", title="The closest pairs")
-    for pair in results["closest"]:
-        mark = " copy" if pair["distance"] < results["threshold"] else ""
-        table.add_row(pair["synthetic"], pair["training"], f"{pair['distance']:.3f}{mark}")
-    console.print(table)

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from engine.errors import RequestError
 from evaluate.curve import find_checkpoints, make_pictures
@@ -112,7 +110,11 @@ def curve_command(
                 for name, by_step in scores.items()
             },
             "thesis": {
-                name: {"table": TABLES[name], "values": PUBLISHED[name], "mean": MEANS[name]}
+                name: {
+                    "table": TABLES[name],
+                    "values": {str(steps): pair for steps, pair in PUBLISHED[name].items()},
+                    "mean": MEANS[name],
+                }
                 for name in names
                 if name in PUBLISHED
             },
@@ -129,7 +131,7 @@ def curve_command(
         },
         warnings=warnings,
     )
-    finish(record, _pictures(reals, fakes, scores, shown), out / "record", as_json, lambda c: _print(c, scores, shown))
+    finish(record, _pictures(reals, fakes, scores, shown), out / "record", as_json)
 
 
 def _next(reals: dict[str, PictureFolder], name: str) -> PictureFolder | None:
@@ -172,17 +174,3 @@ def _pictures(
         found[f"curve_{name}"] = Picture(plot, f"{name}: figures against training steps")
     found["means"] = Picture(draw_means(scores, shown, MEANS), "Means over the training steps, by class")
     return found
-
-
-def _print(console: Console, scores: Scores, shown: list[str]) -> None:
-    for name, by_step in scores.items():
-        title = f"{name} (beside table {TABLES[name]} of the thesis)" if name in TABLES else name
-        table = Table("steps", *(f"{figure} (floor)" for figure in shown), "thesis: FID", "thesis: IS", title=title)
-        for steps, figures in by_step.items():
-            cells = (
-                f"{found.fake.value:.3g} [{found.fake.low:.3g}, {found.fake.high:.3g}] ({found.floor.value:.3g})"
-                for found in (figures[figure] for figure in shown if figure in figures)
-            )
-            theirs = PUBLISHED.get(name, {}).get(steps)
-            table.add_row(f"{steps:,}", *cells, *(("-", "-") if theirs is None else (f"{v:.2f}" for v in theirs)))
-        console.print(table)

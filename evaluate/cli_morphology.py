@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from engine.errors import RequestError
 from evaluate.images import PictureFolder, open_different
-from evaluate.morphology import TITLES, Morphology, compare
+from evaluate.morphology import Morphology, compare
 from evaluate.plots import draw_morphology
 from evaluate.records import Picture, check_out, describe_folder, make_record
 from evaluate.segmentation import overlay, segment
@@ -67,7 +65,7 @@ def morphology_command(
         "real": Picture(_outlined(reals, found), f"Real, {captions}", real=True),
         "synthetic": Picture(_outlined(fakes, found), f"Synthetic, {captions}"),
     }
-    finish(record, pictures, out, as_json, lambda console: _print(console, found))
+    finish(record, pictures, out, as_json)
 
 
 def _warnings(found: Morphology) -> list[str]:
@@ -85,17 +83,3 @@ def _warnings(found: Morphology) -> list[str]:
 def _outlined(folder: PictureFolder, found: Morphology) -> Any:
     some = islice((picture for batch in folder.batches(found.side, SHOWN) for picture in batch), SHOWN)
     return draw_sheet([overlay(picture, segment(picture, one_cell=found.one_cell)) for picture in some])
-
-
-def _print(console: Console, found: Morphology) -> None:
-    table = Table("", "N", "distance [90 %]", "floor", "distance / sd", "floor / sd")
-    for name, one in found.measures.items():
-        low, high = one.interval
-        shares = (
-            f"{value:.2f}" if value is not None else "real values all equal"
-            for value in (one.distance_in_sd, one.floor_in_sd)
-        )
-        table.add_row(
-            TITLES[name], str(one.n), f"{one.distance:.3g} [{low:.3g}, {high:.3g}]", f"{one.floor:.3g}", *shares
-        )
-    console.print(table)

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from engine.errors import RequestError
 from evaluate.features import Encoder, open_encoders
 from evaluate.images import PictureFolder, open_different
 from evaluate.metrics import METRICS
 from evaluate.records import Picture, check_out, describe_folder, make_record
-from evaluate.score import CONTROLS, FEW, Figure, Score, compare_folders, not_measured, sample_size, score
+from evaluate.score import FEW, Score, compare_folders, not_measured, sample_size, score
 from evaluate.sheets import draw_sheet
 from evaluate.terminal import AsJson, RecordOut, Seed, finish
 
@@ -92,7 +90,7 @@ def score_command(
         "real": Picture(_sheet(reals), f"Real: the first {min(SHOWN, len(reals))} pictures of {real}", real=True),
         "synthetic": Picture(_sheet(fakes), f"Synthetic: the first {min(SHOWN, len(fakes))} pictures of {fake}"),
     }
-    finish(record, sheets, out, as_json, lambda console: _print(console, encoders, scores, record))
+    finish(record, sheets, out, as_json)
 
 
 def _sheet(folder: PictureFolder) -> Any:
@@ -132,33 +130,3 @@ def _insensitive(encoders: list[Encoder], scores: dict[str, Score]) -> dict[str,
         if missed:
             found[encoder.name] = "; ".join(missed)
     return found
-
-
-def _print(console: Console, encoders: list[Encoder], scores: dict[str, Score], record: dict[str, Any]) -> None:
-    results = record["results"]
-    for encoder in encoders:
-        table = Table(title=f"{encoder.name}: N = {results['n']}, {results['splits']} splits [5 %, 95 %]")
-        for column in ("", "floor (real)", "synthetic", *CONTROLS):
-            table.add_column(column, overflow="fold")
-        for name, _ in _definitions(encoder, scores):
-            found = scores[name]
-            controls = (_control(found, control) for control in CONTROLS)
-            table.add_row(name, _shown(found.floor), _shown(found.fake), *controls)
-        console.print(table)
-    for name, words in results["insensitive"].items():
-        console.print(f"The feature set {name} is INSENSITIVE for these pictures: {words}.", style="bold")
-    if "--other" not in record["inputs"]:
-        console.print("The control `another class` was not measured: give --other DIR.")
-    for name, words in results["not_measured"].items():
-        console.print(f"{name} was not measured: it {words}.")
-
-
-def _control(found: Score, control: str) -> str:
-    if control not in found.controls:
-        return "not measured"
-    mark = "" if not found.clear else " clear" if found.clear[control] else " NOT CLEAR"
-    return _shown(found.controls[control]) + mark
-
-
-def _shown(figure: Figure) -> str:
-    return f"{figure.value:.3g} [{figure.low:.3g}, {figure.high:.3g}]"

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evaluate.morphology import TITLES, Comparison, Morphology
+from evaluate.utility_figures import Row
 
-__all__ = ["draw_histogram", "draw_morphology", "to_image"]
+__all__ = ["draw_histogram", "draw_morphology", "draw_utility", "to_image"]
 
 DPI = 144
 BINS = 24
@@ -56,6 +57,24 @@ def draw_morphology(morphology: Morphology) -> Image.Image:
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=10)
     figure.supylabel("share of pictures", fontsize=10)
+    return to_image(figure)
+
+
+def draw_utility(rows: Mapping[str, Row]) -> Image.Image:
+    """Balanced accuracy of every arm with its interval, a panel for each row."""
+    figure = Figure(figsize=(6.5, 0.6 + 1.9 * len(rows)), layout="constrained")
+    for ax, (title, row) in zip(
+        figure.subplots(len(rows), 1, squeeze=False, sharex=True)[:, 0], rows.items(), strict=True
+    ):
+        found = [arm.balanced_accuracy for arm in row.arms.values()]
+        means = np.array([one.mean for one in found])
+        reach = np.abs([[one.low for one in found], [one.high for one in found]] - means)
+        ax.errorbar(means, list(row.arms), xerr=reach, fmt="o", color="#08519c", capsize=3)
+        ax.invert_yaxis()
+        ax.set_title(title, fontsize=10)
+        ax.set_xlabel("balanced accuracy on held-out real pictures", fontsize=9)
+        ax.grid(axis="x", alpha=0.4)
+        ax.spines[["top", "right"]].set_visible(False)
     return to_image(figure)
 
 

@@ -12,8 +12,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
+from rich.table import Table
 
 from evaluate.records import Picture, write_record
+from evaluate.tables import summarise
 
 __all__ = ["AsJson", "RecordOut", "Seed", "finish", "progress_bar"]
 
@@ -39,26 +41,32 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         yield update
 
 
-def finish(
-    record: dict[str, Any],
-    pictures: dict[str, Picture],
-    out: Path | None,
-    as_json: bool,
-    show: Callable[[Console], None],
-) -> None:
+def finish(record: dict[str, Any], pictures: dict[str, Picture], out: Path | None, as_json: bool) -> None:
     """Write the record where --out says, print it as JSON or for people, and its warnings to stderr."""
     if out is not None:
         write_record(out, record, pictures)
     if as_json:
         print(json.dumps(record))
     else:
-        console = Console(soft_wrap=False, highlight=False)
-        show(console)
-        for name, folder in record["inputs"].items():
-            console.print(f"{name}: {folder['pictures']} pictures in {folder['folder']}", markup=False)
-        for name, words in record["definitions"].items():
-            console.print(f"{name}: {words}.", markup=False)
-        if out is not None:
-            console.print(f"Record: {out}", markup=False)
+        _show(Console(highlight=False, markup=False), json.loads(json.dumps(record)), out)
     for words in record["warnings"]:
         print(f"warning: {words}", file=sys.stderr)
+
+
+def _show(console: Console, record: dict[str, Any], out: Path | None) -> None:
+    summary = summarise(record)
+    for found in summary.tables:
+        table = Table(title=found.title, show_lines=True)
+        for place, column in enumerate(found.header):
+            table.add_column(column, overflow="fold", no_wrap=place == 0)
+        for row in found.rows:
+            table.add_row(*row)
+        console.print(table)
+    for words in summary.sentences:
+        console.print(words)
+    for name, folder in record["inputs"].items():
+        console.print(f"{name}: {folder['pictures']} pictures in {folder['folder']}")
+    for name, words in record["definitions"].items():
+        console.print(f"{name}: {words}.")
+    if out is not None:
+        console.print(f"Record: {out}")

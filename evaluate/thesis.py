@@ -2,7 +2,7 @@
 National University, 2025, tables 3.3 to 3.7.
 
 Its FID and IS come from Stable Diffusion 1.5 at 512 x 512 on pictures that are not public. It names no layer; values
-below 1 cannot be those of Inception's last pooling on about 100 pictures. The first pooling's 64 features are likeliest.
+below 1 cannot be those of Inception's last pooling on about 100 pictures. Those of its first 64 features are likeliest.
 """
 
 from __future__ import annotations

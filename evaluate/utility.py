@@ -5,31 +5,26 @@ from __future__ import annotations
 import itertools
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, roc_auc_score
 
 from engine.errors import RequestError
 from engine.files import sha256_of
 from evaluate.images import PictureFolder, Pictures, open_folder
+from evaluate.utility_figures import Row, measure_row
 
 __all__ = [
     "ARMS",
     "DEFINITIONS",
-    "GAINS",
     "ROWS",
-    "Arm",
-    "Estimate",
-    "Row",
     "Utility",
     "UtilityFolders",
     "UtilitySettings",
     "check_utility",
-    "measure_row",
     "run_utility",
 ]
 
@@ -46,9 +41,6 @@ ARMS: dict[str, tuple[tuple[str, ...], bool]] = {
     "synthetic": (("synthetic",), False),
 }
 """By arm: whose pictures share a batch, and whether they are augmented."""
-BASELINE = "real + classical"
-GAINS = ("real + synthetic", "real + classical + synthetic")
-"""The arms whose gain over the baseline is published."""
 ROWS = ("from scratch", "pretrained")
 
 DEFINITIONS = {
@@ -116,37 +108,6 @@ class UtilityFolders:
     classes: dict[str, ClassFolders]
     ignored: dict[str, list[str]]
     """Class folders of synthetic and heldout that real does not have; not read."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Mean over seeds, and the ends of the 90 % interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Arm:
-    """The figures of one arm on the held-out pictures, in [0, 1]."""
-
-    accuracy: Estimate
-    balanced_accuracy: Estimate
-    auc: Estimate
-    recall: dict[str, Estimate]
-    """By class."""
-    confusion: list[list[float]]
-    """Pictures by true and predicted class, in the order of the classes; mean over seeds."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """The arms that start from the same kind of weights."""
-
-    arms: dict[str, Arm]
-    gains: dict[str, Estimate]
-    """By arm of GAINS: balanced accuracy less that of `real + classical`, in [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -306,94 +267,3 @@ def _predictions(
             for arm, how in ARMS.items()
         }
     return found
-
-
-def measure_row(
-    probabilities: Mapping[str, Probabilities],
-    labels: NDArray[np.int64],
-    class_names: Sequence[str],
-    *,
-    sources: NDArray[np.str_] | None = None,
-    resamples: int = 1000,
-) -> Row:
-    """The figures of every arm, and the gains of GAINS where they and the baseline are among them.
-
-    probabilities: by arm (seeds, N, classes) float64, the same seeds in each; labels: (N,) of 0 to classes - 1, every
-    class present; sources: (N,) the source of each picture, by default its own. A resample draws sources within their
-    class and seeds, with replacement and the same for every arm (paired).
-    """
-    rng = np.random.default_rng(0)
-    weights = _picture_weights(
-        labels, np.arange(len(labels)).astype(str) if sources is None else sources, resamples, rng
-    )
-    seeds = len(next(iter(probabilities.values())))
-    times = rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples)
-    arms: dict[str, Arm] = {}
-    balanced: dict[str, tuple[float, NDArray[np.float64]]] = {}
-    for name, of_seeds in probabilities.items():
-        predicted = of_seeds.argmax(2)
-        confusion = np.mean([confusion_matrix(labels, found) for found in predicted], 0)
-        drawn = np.stack([_weighted_figures(found, labels, weights) for found in of_seeds], 1)
-        accuracy, auc, *recall = np.einsum("bsf,bs->fb", drawn, times) / seeds
-        mean = float(np.mean([balanced_accuracy_score(labels, found) for found in predicted]))
-        balanced[name] = mean, np.mean(recall, 0)
-        arms[name] = Arm(
-            _estimate(float(np.mean([accuracy_score(labels, found) for found in predicted])), accuracy),
-            _estimate(*balanced[name]),
-            _estimate(float(np.mean([_auc(found, labels) for found in of_seeds])), auc),
-            {
-                class_name: _estimate(confusion[label, label] / confusion[label].sum(), recall[label])
-                for label, class_name in enumerate(class_names)
-            },
-            confusion.tolist(),
-        )
-    gains = {
-        name: _estimate(balanced[name][0] - balanced[BASELINE][0], balanced[name][1] - balanced[BASELINE][1])
-        for name in GAINS
-        if {name, BASELINE} <= set(balanced)
-    }
-    return Row(arms, gains)
-
-
-def _auc(found: Probabilities, labels: NDArray[np.int64]) -> float:
-    two = found.shape[1] == 2
-    return float(roc_auc_score(labels, found[:, 1] if two else found, multi_class="ovr"))
-
-
-def _picture_weights(
-    labels: NDArray[np.int64], sources: NDArray[np.str_], resamples: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """How often each picture is drawn: (resamples, N)."""
-    weights = np.empty((resamples, len(labels)))
-    for label in np.unique(labels):
-        names, source = np.unique(sources[labels == label], return_inverse=True)
-        weights[:, labels == label] = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), resamples)[
-            :, source
-        ]
-    return weights
-
-
-def _weighted_figures(
-    found: Probabilities, labels: NDArray[np.int64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """(resamples, 2 + classes): accuracy, AUC, and the recall of each class, where pictures count by their weights.
-
-    The AUC is the weighted share of pairs in order, ties by half (Hanley and McNeil 1982), of all resamples at once;
-    scikit-learn's would sort the pictures anew for each.
-    """
-    right = (found.argmax(1) == labels).astype(float)
-    recalls, areas = [], []
-    for label in range(found.shape[1]):
-        inside, outside = labels == label, labels != label
-        positive, negative = weights[:, inside], weights[:, outside]
-        recalls.append(positive @ right[inside] / positive.sum(1))
-        before, after = found[outside, label], found[inside, label, None]
-        ordered = (after > before) + (after == before) / 2
-        areas.append(((positive @ ordered) * negative).sum(1) / (positive.sum(1) * negative.sum(1)))
-    area = areas[1] if len(areas) == 2 else np.mean(areas, 0)
-    return np.stack([weights @ right / weights.sum(1), area, *recalls], 1)
-
-
-def _estimate(mean: float, drawn: NDArray[np.float64]) -> Estimate:
-    low, high = np.percentile(drawn, [5, 95])
-    return Estimate(float(mean), float(low), float(high))

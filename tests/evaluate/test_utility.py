@@ -14,7 +14,8 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_sco
 
 from engine.errors import RequestError
 from evaluate.classifier import augment, make_classifier, predict
-from evaluate.utility import ARMS, GAINS, UtilitySettings, check_utility, measure_row, run_utility
+from evaluate.utility import ARMS, UtilitySettings, check_utility, run_utility
+from evaluate.utility_figures import GAINS, measure_row
 
 TINY = UtilitySettings(size=16, steps=30, batch_size=12, learning_rate=3e-3, pretrain_steps=60, seeds=(0, 1))
 

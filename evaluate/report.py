@@ -1,0 +1,53 @@
+"""`report`: records into one HTML file that needs no other file and no network."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from evaluate.records import read_record
+from evaluate.tables import summarise
+
+__all__ = ["render_report"]
+
+
+def render_report(folders: Sequence[Path], title: str, *, real_pictures: bool = True) -> str:
+    """The report of several records, in their order, as HTML. Without `real_pictures` the images that show real
+    pictures are left out, and it says so. Raises RequestError for a folder that holds no record."""
+    sections = [_section(folder, read_record(folder), real_pictures) for folder in folders]
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["thousands"] = lambda number: f"{number:,}"
+    return environment.get_template("report.html").render(title=title, sections=sections)
+
+
+def _section(folder: Path, record: dict[str, Any], real_pictures: bool) -> dict[str, Any]:
+    summary = summarise(record)
+    images = [
+        {
+            "caption": image["caption"],
+            "source": _embedded(folder / image["file"]) if real_pictures or not image["real"] else None,
+        }
+        for image in record["images"]
+    ]
+    return {**record, "sentences": summary.sentences, "tables": summary.tables, "images": images}
+
+
+def _embedded(path: Path) -> str:
+    """A data URL: lossless, or JPEG where that is much smaller, as it is for pictures and is not for plots."""
+    image = Image.open(path).convert("RGB")
+    options: list[tuple[str, dict[str, Any]]] = [("png", {"optimize": True}), ("jpeg", {"quality": 88})]
+    coded = {}
+    for kind, settings in options:
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **settings)
+        coded[kind] = buffer.getvalue()
+    kind = "jpeg" if len(coded["jpeg"]) < len(coded["png"]) / 2 else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(coded[kind]).decode()}"

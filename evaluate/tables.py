@@ -1,0 +1,188 @@
+"""What a record says, in sentences and tables, for terminal and report alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from evaluate.morphology import TITLES
+from evaluate.score import CONTROLS
+
+__all__ = ["Summary", "Table", "summarise"]
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a title; the first column names the row."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Sentences, then tables."""
+
+    sentences: list[str] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+
+
+def summarise(record: Record) -> Summary:
+    """The summary of a record of any kind."""
+    return _KINDS[record["kind"]](record)
+
+
+def _score(record: Record) -> Summary:
+    results = record["results"]
+    sentences = [
+        f"The feature set {name} is INSENSITIVE for these pictures: {words}."
+        for name, words in results["insensitive"].items()
+    ]
+    if "--other" not in record["inputs"]:
+        sentences.append("The control `another class` was not measured: give --other DIR.")
+    sentences += [f"{name} was not measured: it {words}." for name, words in results["not_measured"].items()]
+    title = f"N = {results['n']}, {results['splits']} splits [5 %, 95 %]"
+    header = ("", "floor (real)", "synthetic", *CONTROLS)
+    rows = [
+        (name, _shown(found["floor"]), _shown(found["fake"]), *(_control(found, control) for control in CONTROLS))
+        for name, found in results["figures"].items()
+    ]
+    return Summary(sentences, [Table(title, header, rows)])
+
+
+def _control(found: dict[str, Any], control: str) -> str:
+    if control not in found["controls"]:
+        return "not measured"
+    mark = "" if not found["clear"] else " clear" if found["clear"][control] else " NOT CLEAR"
+    return _shown(found["controls"][control], mark)
+
+
+def _shown(figure: dict[str, float], mark: str = "") -> str:
+    return f"{figure['value']:.3g}{mark}\n[{figure['low']:.3g}, {figure['high']:.3g}]"
+
+
+def _copies(record: Record) -> Summary:
+    results = record["results"]
+    sentence = (
+        f"Copies: {len(results['copies'])} of {record['inputs']['FAKE']['pictures']} pictures, {results['rate']:.1%} "
+        f"[{results['rate_low']:.1%}, {results['rate_high']:.1%}]; of held-out real pictures "
+        f"{results['held_out_rate']:.1%}. Threshold: {results['threshold']:.3f}."
+    )
+    rows = [
+        (
+            pair["synthetic"],
+            pair["training"],
+            f"{pair['distance']:.3f}" + (" copy" if pair["distance"] < results["threshold"] else ""),
+        )
+        for pair in results["closest"]
+    ]
+    return Summary(
+        [sentence], [Table("The closest pairs", ("synthetic", "nearest training picture", "distance"), rows)]
+    )
+
+
+def _morphology(record: Record) -> Summary:
+    results = record["results"]
+    rows = []
+    for name, one in results["measures"].items():
+        low, high = one["interval"]
+        in_sd = (
+            "real values all equal" if value is None else f"{value:.2f}"
+            for value in (one["distance_in_sd"], one["floor_in_sd"])
+        )
+        distance = _shown({"value": one["distance"], "low": low, "high": high})
+        rows.append((TITLES[name], str(one["n"]), distance, f"{one['floor']:.3g}", *in_sd))
+    header = ("", "N", "distance [90 %]", "floor", "distance / sd", "floor / sd")
+    return Summary(tables=[Table("Wasserstein distances, real to synthetic", header, rows)])
+
+
+def _utility(record: Record) -> Summary:
+    results = record["results"]
+    class_names = results["class_names"]
+    sentences, tables = [], []
+    for row, found in results["rows"].items():
+        header = ("", "balanced accuracy", "accuracy", "AUC", *(f"recall {name}" for name in class_names))
+        rows = [
+            (
+                name,
+                *(_estimated(arm[figure]) for figure in ("balanced_accuracy", "accuracy", "auc")),
+                *map(_estimated, arm["recall"].values()),
+            )
+            for name, arm in found["arms"].items()
+        ]
+        tables.append(Table(f"Held-out real pictures; {row} [5 %, 95 %]", header, rows))
+        for name, gain in found["gains"].items():
+            low, high = (f"{100 * gain[end]:+.1f}" for end in ("low", "high"))
+            sentences.append(
+                f"{row}: the gain of {name} over real + classical is {100 * gain['mean']:+.1f} points of balanced "
+                f"accuracy [{low}, {high}]."
+            )
+    return Summary(sentences, tables)
+
+
+def _estimated(estimate: dict[str, float]) -> str:
+    return _shown({"value": estimate["mean"], "low": estimate["low"], "high": estimate["high"]})
+
+
+def _curve(record: Record) -> Summary:
+    results = record["results"]
+    shown, thesis = results["shown"], results["thesis"]
+    insensitive = sorted(
+        {
+            f"{figure} ({name})"
+            for name, by_step in results["classes"].items()
+            for figures in by_step.values()
+            for figure in shown
+            if figure in figures and not figures[figure]["sensitive"]
+        }
+    )
+    sentences = [f"Controls do not stand clear, so these tell little: {', '.join(insensitive)}."] if insensitive else []
+    tables = []
+    for name, by_step in results["classes"].items():
+        theirs = thesis.get(name)
+        title = name if theirs is None else f"{name}, beside the thesis's table {theirs['table']}"
+        measured = [figure for figure in shown if all(figure in figures for figures in by_step.values())]
+        rows = []
+        for steps, figures in by_step.items():
+            cells = (
+                f"{_shown(figures[figure]['fake'])}\nfloor {figures[figure]['floor']['value']:.3g}"
+                for figure in measured
+            )
+            rows.append((f"{int(steps):,}", *cells, *_published(theirs and theirs["values"].get(steps))))
+        tables.append(Table(title, ("steps", *measured, "thesis: FID", "thesis: IS"), rows))
+    return Summary(sentences, [*tables, _means(results)])
+
+
+def _means(results: dict[str, Any]) -> Table:
+    classes, thesis = results["classes"], results["thesis"]
+    measured = [
+        figure
+        for figure in results["shown"]
+        if all(figure in figures for steps in classes.values() for figures in steps.values())
+    ]
+    rows = []
+    for name, by_step in classes.items():
+        means = (
+            sum(figures[figure]["fake"]["value"] for figures in by_step.values()) / len(by_step) for figure in measured
+        )
+        rows.append((name, *(f"{mean:.3g}" for mean in means), *_published(name in thesis and thesis[name]["mean"])))
+    return Table(
+        "Means over the steps, beside the thesis's table 3.7", ("", *measured, "thesis: FID", "thesis: IS"), rows
+    )
+
+
+def _published(values: Any) -> tuple[str, str]:
+    return ("-", "-") if not values else (f"{values[0]:.2f}", f"{values[1]:.2f}")
+
+
+_KINDS: dict[str, Callable[[Record], Summary]] = {
+    "score": _score,
+    "copies": _copies,
+    "morphology": _morphology,
+    "utility": _utility,
+    "curve": _curve,
+}
