@@ -10,7 +10,7 @@ import typer
 
 from engine.errors import RequestError
 from evaluate.plots import draw_utility
-from evaluate.records import Picture, check_out, make_record
+from evaluate.records import Picture, check_out, describe_folder, make_record
 from evaluate.terminal import AsJson, RecordOut, finish, progress_bar
 from evaluate.utility import DEFINITIONS, Utility, UtilitySettings, check_utility, run_utility
 
@@ -55,12 +55,7 @@ def utility_command(
         "utility",
         f"Utility: {', '.join(found.class_names)}, with {synthetic}",
         inputs={
-            f"{part} {name}": {
-                "folder": str(folder.path),
-                "pictures": len(folder),
-                "side": folder.side,
-                "sha256": folder.sha256,
-            }
+            f"{part} {name}": describe_folder(folder)
             for part, classes in folders.classes.items()
             for name, folder in classes.items()
         },

@@ -1,163 +1,222 @@
-"""`score`: the floor, the controls, what they can tell, and what is refused."""
+"""`score`: floor, intervals and controls, what they can tell, and what is refused."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from engine.errors import RequestError
-from evaluate.features import check_encoder, extract_features
-from evaluate.images import blur, read_folder
-from evaluate.score import sample_size, score
+from evaluate.features import CYTO, Cyto, blurred_features, features_of, open_encoders
+from evaluate.frechet import frechet_distance
+from evaluate.images import open_folder
+from evaluate.metrics import METRICS
+from evaluate.score import Compared, compare_folders, not_measured, sample_size, score
 from trainer.phantom import draw
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """Phantoms of two classes: 16 real, 10 "synthetic" of the same class, 9 of another."""
-    root = tmp_path_factory.mktemp("folders")
-    for name, class_name, seeds in (
-        ("real", "cyt_mast", range(16)),
-        ("fake", "cyt_mast", range(100, 110)),
-        ("other", "cyt_kist_mast", range(9)),
-    ):
-        (root / name).mkdir()
-        for seed in seeds:
-            Image.fromarray(draw(class_name, seed, 64)[0]).save(root / name / f"{seed:04d}.png")
-    return root
-
-
 def test_the_encoders_features_do_not_depend_on_the_batch():
-    encoder = check_encoder()
+    encoder = Cyto()
     pictures = np.stack([draw("cyt_mast", seed, encoder.size)[0] for seed in range(5)])
-    one, all_at_once = (extract_features(encoder, pictures, batch_size) for batch_size in (2, 5))
-    assert one.shape == (5, encoder.record["features"])
-    np.testing.assert_allclose(one, all_at_once, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(all_at_once, extract_features(encoder, pictures, 5))
+    whole = encoder(pictures)
+    assert whole["features"].shape == (5, encoder.record["features"])
+    assert whole["logits"].shape == (5, len(encoder.record["classes"]))
+    for layer, values in whole.items():
+        np.testing.assert_allclose(encoder(pictures[1:3])[layer], values[1:3], rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(encoder(pictures)[layer], values)
 
 
 def test_a_changed_encoder_is_refused(tmp_path):
-    encoder = check_encoder()
-    content = bytearray(encoder.path.read_bytes())
+    content = bytearray(CYTO.with_suffix(".onnx").read_bytes())
     content[1000] ^= 1
     (tmp_path / "cyto.onnx").write_bytes(content)
-    (tmp_path / "cyto.json").write_text(json.dumps(encoder.record))
+    (tmp_path / "cyto.json").write_bytes(CYTO.read_bytes())
     with pytest.raises(RequestError, match="SHA-256"):
-        check_encoder(tmp_path / "cyto.json")
+        Cyto(tmp_path / "cyto.json")
 
 
 def test_the_encoder_says_whose_pictures_taught_it():
-    record = check_encoder().record
+    record = Cyto().record
     assert "Acevedo" in record["attribution"]
     assert "CC BY 4.0" in record["attribution"]
     assert record["validation_accuracy"] > 0.85
 
 
-def gaussians(seed: int, n: int, mean: float = 0.0, scale: float = 1.0):
-    return mean + scale * np.random.default_rng(seed).standard_normal((n, 8))
+def test_auto_says_that_inception_is_not_here(monkeypatch, tmp_path):
+    monkeypatch.delenv("CYTOSYNTH_INCEPTION", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    encoders, said = open_encoders("auto")
+    assert [encoder.name for encoder in encoders] == ["cyto"]
+    assert "FID, IS and KID were not measured" in said[0]
+    with pytest.raises(RequestError, match="evaluate weights"):
+        open_encoders("inception")
+    monkeypatch.setenv("CYTOSYNTH_INCEPTION", str(CYTO))
+    with pytest.raises(RequestError, match="SHA-256"):
+        open_encoders("auto")
+    with pytest.raises(RequestError, match="--features"):
+        open_encoders("dino")
+
+
+def gaussians(seed: int, n: int, mean: float = 0.0):
+    rng = np.random.default_rng(seed)
+    layers = {"features": 8, "logits": 6}
+    return {name: mean + rng.standard_normal((n, width)) for name, width in layers.items()}
+
+
+def compared(fake_mean: float = 0.0, blurred_mean: float = 2.0, n: int = 400, other: bool = True) -> Compared:
+    return Compared(
+        gaussians(0, n),
+        gaussians(1, n, blurred_mean),
+        gaussians(2, n, fake_mean),
+        gaussians(3, n, -2.0) if other else None,
+        [str(i) for i in range(n)],
+    )
 
 
 def test_a_good_generator_scores_at_the_floor_and_a_bad_one_above_every_interval():
-    real = gaussians(0, 400)
-    settings = {"n": 150, "splits": 6}
-    good = score(real, gaussians(1, 400, 2.0), gaussians(2, 300), gaussians(3, 300, -2.0), **settings)
-    bad = score(real, gaussians(1, 400, 2.0), gaussians(2, 300, 1.0), gaussians(3, 300, -2.0), **settings)
-    for distance in ("FD-cyto", "KD-cyto"):
-        assert good[distance].fake.mean < 2 * good[distance].floor.high
-        assert bad[distance].fake.low > 3 * bad[distance].floor.high
-        assert good[distance].clear["blurred reals"]
-        assert good[distance].clear["another class"]
+    settings = {"n": 150, "splits": 6, "bootstrap": 30}
+    good, bad = (score("cyto", compared(mean), **settings) for mean in (0.0, 1.0))
+    for name in ("FD-cyto", "KD-cyto"):
+        assert good[name].fake.value < 2 * good[name].floor.high
+        assert bad[name].fake.low > 3 * bad[name].floor.high
+        assert all(good[name].clear.values())
+    assert good["recall-cyto"].fake.value > 0.7 > bad["recall-cyto"].fake.value
+    assert not good["recall-cyto"].clear
+    for found in good.values():
+        assert found.fake.low <= found.fake.value <= found.fake.high
+
+
+def test_the_interval_covers_what_other_pictures_would_have_given():
+    """The figure of fresh samples of the same two distributions lies in about 90 of 100 intervals."""
+    rng = np.random.default_rng(7)
+    pairs = ((rng.standard_normal((40, 4)), 0.7 + rng.standard_normal((40, 4))) for _ in range(300))
+    truth = np.mean([frechet_distance(*pair) for pair in pairs])
+    inside = 0
+    for seed in range(20):
+        rng = np.random.default_rng(1000 + seed)
+        real, fake = rng.standard_normal((80, 4)), 0.7 + rng.standard_normal((40, 4))
+        layers = [{"features": values, "logits": values} for values in (real, fake)]
+        pictures = Compared(layers[0], layers[0], layers[1], None, [str(i) for i in range(80)])
+        found = score("cyto", pictures, n=40, splits=4, bootstrap=60)["FD-cyto"].fake
+        inside += found.low <= truth <= found.high
+    assert inside >= 14
 
 
 def test_a_control_that_looks_like_the_floor_makes_the_figure_insensitive():
-    real = gaussians(0, 400)
-    found = score(real, real + 1e-6, gaussians(2, 300), None, n=100, splits=6)
-    for distance in ("FD-cyto", "KD-cyto"):
-        assert found[distance].clear["blurred reals"] is False
-        assert found[distance].sensitive is False
-        assert "another class" not in found[distance].controls
+    found = score("cyto", compared(blurred_mean=0.0, other=False), n=100, splits=6, bootstrap=20)
+    for name in ("FD-cyto", "KD-cyto"):
+        assert found[name].clear["blurred reals"] is False
+        assert found[name].sensitive is False
+        assert "another class" not in found[name].controls
 
 
-def test_the_seed_decides_the_splits():
-    arguments = (gaussians(0, 60), gaussians(1, 60), gaussians(2, 60), None)
-    assert score(*arguments, n=20, seed=1) == score(*arguments, n=20, seed=1) != score(*arguments, n=20, seed=2)
+def test_copies_of_one_source_never_stand_on_both_sides():
+    """Ten sources, each ten times: were they split as pictures, the floor would be nearly zero."""
+    real = {name: np.repeat(values, 10, axis=0) for name, values in gaussians(0, 10).items()}
+    together = Compared(real, real, gaussians(2, 50), None, np.repeat(np.arange(10), 10).astype(str).tolist())
+    apart = Compared(real, real, gaussians(2, 50), None, [str(i) for i in range(100)])
+    floors = [score("cyto", one, n=50, splits=6, bootstrap=20)["FD-cyto"].floor for one in (together, apart)]
+    assert floors[0].low > 3 * floors[1].high
+    assert sample_size(together.sources, 50, None, None) == 50
+
+
+def test_the_seed_decides_every_figure():
+    settings = {"n": 20, "splits": 3, "bootstrap": 20}
+    first, again, other = (score("cyto", compared(n=60), seed=seed, **settings) for seed in (1, 1, 2))
+    assert first == again != other
 
 
 def test_n_is_what_every_figure_can_have():
-    assert sample_size(600, 1000, 200, None) == 200
-    assert sample_size(301, 1000, None, None) == 150
+    def sources(n):
+        return [str(i) for i in range(n)]
+
+    assert sample_size(sources(600), 1000, 200, None) == 200
+    assert sample_size(sources(301), 1000, None, None) == 150
+    assert sample_size(["a"] * 9 + ["b", "c", "d"], 1000, None, None) == 2
     for arguments in ((3, 100, None, None), (100, 100, None, 51), (100, 100, 30, 31), (100, 100, None, 1)):
         with pytest.raises(RequestError, match="number of pictures"):
-            sample_size(*arguments)
+            sample_size(sources(arguments[0]), *arguments[1:])
 
 
-def test_blur_takes_detail_and_keeps_the_mean():
-    picture = draw("cyt_mast", 0, 64)[0][None]
-    blurred = blur(picture)
-    assert blurred.shape == picture.shape
-    assert blurred.dtype == np.uint8
-    assert abs(blurred.mean() - picture.mean()) < 0.5
-    assert (
-        np.abs(np.diff(blurred.astype(float), axis=1)).mean()
-        < 0.8 * np.abs(np.diff(picture.astype(float), axis=1)).mean()
-    )
+def test_figures_that_need_more_pictures_say_so_and_the_rest_are_measured():
+    assert set(score("cyto", compared(n=10), n=5, splits=2, bootstrap=20)) == {"FD-cyto", "KD-cyto", "IS-cyto-1"}
+    said = not_measured("cyto", 5)
+    assert said["IS-cyto-10"] == "needs 10 pictures; N is 5"
+    assert said["recall-cyto"] == "needs 6 pictures; N is 5"
+    names = {name for metric in METRICS["inception"] for name in metric.definitions}
+    assert {"FID-64", "FID-2048", "KID", "IS-1", "IS-10", "precision-inception"} <= names
 
 
-def test_the_command_prints_one_object(folders, command):
-    done = command(
-        "evaluate", "score", folders / "real", folders / "fake", "--other", folders / "other", "--splits", 4, "--json"
+def test_every_folder_is_what_it_says(phantoms):
+    real, fake = (open_folder(phantoms / name / "cyt_mast") for name in ("real", "synthetic"))
+    encoder = Cyto()
+    found = compare_folders(encoder, real, fake, None)
+    np.testing.assert_array_equal(found.fake["features"], features_of(encoder, fake)["features"])
+    np.testing.assert_array_equal(found.blurred["features"], blurred_features(encoder, real)["features"])
+    assert len(found.real["features"]) == len(found.sources) == 24
+
+
+def test_the_command_prints_one_object(phantoms, in_process, tmp_path):
+    real = phantoms / "real" / "cyt_mast"
+    arguments = ("--other", phantoms / "real" / "cyt_kist_mast", "--splits", 4, "--bootstrap", 20, "--features", "cyto")
+    done = in_process(
+        "evaluate", "score", real, phantoms / "synthetic" / "cyt_mast", *arguments, "--out", tmp_path / "out", "--json"
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["n"] == 8
-    assert set(found["figures"]) == {"FD-cyto", "KD-cyto"}
-    figures = found["figures"]["FD-cyto"]
+    assert found["results"]["n"] == 12
+    figures = found["results"]["figures"]["FD-cyto"]
     assert set(figures["controls"]) == {"blurred reals", "ten repeated reals", "another class"}
-    assert figures["controls"]["another class"]["mean"] > figures["fake"]["mean"]
-    assert "warning: N is 8" in done.stderr
+    assert figures["controls"]["another class"]["value"] > figures["fake"]["value"]
+    assert set(found["results"]["figures"]) <= set(found["definitions"])
+    assert found["inputs"]["REAL"]["sha256"] == open_folder(real).sha256
+    assert "warning: N is 12" in done.stderr
+    kept = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert kept["results"] == found["results"]
+    assert all((tmp_path / "out" / image["file"]).is_file() for image in kept["images"])
 
 
-def test_the_table_names_floor_controls_and_definitions(folders, command):
-    done = command("evaluate", "score", folders / "real", folders / "fake", "--splits", 3)
+def test_the_table_names_floor_controls_definitions_and_verdict(phantoms, in_process):
+    real = phantoms / "real" / "cyt_mast"
+    done = in_process("evaluate", "score", real, phantoms / "synthetic" / "cyt_mast", "--bootstrap", 20)
     assert done.returncode == 0, done.stderr
-    for words in ("real against real (floor)", "control: blurred reals", "not measured: give --other", "not FID"):
+    for words in ("floor (real)", "ten repeated reals", "give --other DIR", "not FID", "[5 %, 95 %]"):
         assert words in done.stdout
 
 
-def truncate(folder):
-    path = next(folder.iterdir())
-    path.write_bytes(path.read_bytes()[:200])
-
-
-def widen(folder):
-    Image.new("RGB", (64, 60)).save(folder / "wide.png")
-
-
-def empty(folder):
-    for path in folder.iterdir():
-        path.unlink()
-
-
-def remove(folder):
-    empty(folder)
-    folder.rmdir()
-
-
-@pytest.mark.parametrize("damage", [truncate, widen, empty, remove])
-def test_wrong_folders_exit_2(damage, folders, command, tmp_path):
-    fake = tmp_path / "fake"
-    fake.mkdir()
-    for path in (folders / "fake").iterdir():
-        (fake / path.name).write_bytes(path.read_bytes())
-    damage(fake)
-    done = command("evaluate", "score", folders / "real", fake)
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--n", 13], "--n 13"),
+        (["--splits", 1], "--splits"),
+        (["--features", "dino"], "--features"),
+        (["--other", "."], "no picture directly in it"),
+    ],
+)
+def test_wrong_requests_exit_2(arguments, word, phantoms, in_process):
+    folders = phantoms / "real" / "cyt_mast", phantoms / "synthetic" / "cyt_mast"
+    done = in_process("evaluate", "score", *folders, *arguments)
     assert done.returncode == 2, done.stderr
-    for word in ("found:", "expected:", "mend:", str(fake)):
-        assert word in done.stderr
+    for part in ("found:", "expected:", "mend:", word):
+        assert part in done.stderr
 
 
-def test_read_folder_resizes(folders):
-    assert read_folder(folders / "real", 32).shape == (16, 32, 32, 3)
+def test_the_same_folder_twice_exits_2(phantoms, in_process):
+    done = in_process("evaluate", "score", phantoms / "real" / "cyt_mast", phantoms / "real" / "cyt_mast")
+    assert done.returncode == 2
+    assert "REAL and FAKE" in done.stderr
+
+
+def test_a_record_of_another_kind_is_not_replaced(phantoms, in_process, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    folders = phantoms / "real" / "cyt_mast", phantoms / "synthetic" / "cyt_mast"
+    done = in_process("evaluate", "score", *folders, "--out", tmp_path)
+    assert done.returncode == 2
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_scores_are_plain_values():
+    found = score("cyto", compared(n=40), n=12, splits=2, bootstrap=20)
+    assert json.loads(json.dumps({name: asdict(one) for name, one in found.items()}))

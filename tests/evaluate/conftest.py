@@ -1,0 +1,25 @@
+"""Small folders of phantoms that the tests of figures share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from trainer.phantom import draw
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """real/cyt_mast (24) and real/cyt_kist_mast (12); synthetic/cyt_mast (12) of the same kind. Not to be changed."""
+    root = tmp_path_factory.mktemp("phantoms")
+    for folder, class_name, seeds in (
+        ("real", "cyt_mast", range(24)),
+        ("real", "cyt_kist_mast", range(12)),
+        ("synthetic", "cyt_mast", range(100, 112)),
+    ):
+        (root / folder / class_name).mkdir(parents=True)
+        for seed in seeds:
+            Image.fromarray(draw(class_name, seed, 64)[0]).save(root / folder / class_name / f"{seed:04d}.png")
+    return root

@@ -1,0 +1,123 @@
+"""Folders of pictures: what is read, and what is refused with every wrong file counted and named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine.errors import RequestError
+from evaluate.images import blur, open_different, open_folder
+from trainer.phantom import draw
+
+
+@pytest.fixture
+def folder(phantoms, tmp_path):
+    """A copy that a test may change."""
+    return shutil.copytree(phantoms / "synthetic" / "cyt_mast", tmp_path / "cyt_mast")
+
+
+def test_a_folder_is_read_in_order_at_any_size(folder):
+    found = open_folder(folder)
+    assert (len(found), found.side) == (12, 64)
+    assert [len(batch) for batch in found.batches(batch_size=5)] == [5, 5, 2]
+    np.testing.assert_array_equal(found.read()[3], np.asarray(Image.open(found.files[3])))
+    np.testing.assert_array_equal(found.pick([3])[0], found.read()[3])
+    assert found.read(32).shape == (12, 32, 32, 3)
+
+
+def test_its_hash_is_that_of_names_and_contents(folder, phantoms):
+    first = open_folder(folder)
+    assert first.sha256 == open_folder(phantoms / "synthetic" / "cyt_mast").sha256
+    first.files[0].rename(folder / "zzz.png")
+    assert open_folder(folder).sha256 != first.sha256
+
+
+def truncate(folder):
+    for path in sorted(folder.iterdir())[:7]:
+        path.write_bytes(path.read_bytes()[:200])
+    return ["7 of the 12 pictures", "0100.png", "and 2 more"]
+
+
+def grey(folder):
+    Image.open(folder / "0100.png").convert("L").save(folder / "0100.png")
+    return ["1 of the 12 pictures", "0100.png: L pixels"]
+
+
+def transparent(folder):
+    picture = Image.open(folder / "0100.png").convert("RGBA")
+    picture.putpixel((0, 0), (1, 2, 3, 4))
+    picture.save(folder / "0100.png")
+    return ["0100.png: RGBA with transparency"]
+
+
+def mixed(folder):
+    Image.new("RGB", (32, 32)).save(folder / "other.png")
+    return ["2 sizes: 12 of 64 x 64, 1 of 32 x 32"]
+
+
+def oblong(folder):
+    for path in folder.iterdir():
+        Image.new("RGB", (64, 60)).save(path)
+    return ["64 x 60 pixels", "squares"]
+
+
+def empty(folder):
+    for path in folder.iterdir():
+        path.unlink()
+    return ["no picture directly in it"]
+
+
+def remove(folder):
+    shutil.rmtree(folder)
+    return ["no such folder"]
+
+
+@pytest.mark.parametrize("damage", [truncate, grey, transparent, mixed, oblong, empty, remove])
+def test_wrong_folders_are_refused_with_what_is_wrong(damage, folder):
+    words = damage(folder)
+    with pytest.raises(RequestError) as refused:
+        open_folder(folder)
+    for word in (*words, str(folder)):
+        assert word in str(refused.value)
+
+
+def test_opaque_alpha_and_palettes_are_colour(folder):
+    Image.open(folder / "0100.png").convert("RGBA").save(folder / "0100.png")
+    Image.open(folder / "0101.png").convert("P").save(folder / "0101.png")
+    assert len(open_folder(folder)) == 12
+
+
+def test_two_names_for_the_same_pictures_are_refused(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    for other in (folder, copy):
+        with pytest.raises(RequestError, match="REAL and FAKE"):
+            open_different({"REAL": folder, "FAKE": other})
+    (copy / "0100.png").unlink()
+    assert set(open_different({"REAL": folder, "FAKE": copy})) == {"REAL", "FAKE"}
+
+
+def test_augmented_copies_share_a_source(folder, tmp_path):
+    assert len(set(open_folder(folder).sources)) == 12
+    rows = [{"file_name": f"cyt_mast/{100 + i:04d}.png", "source": f"{i // 4}.jpg"} for i in range(12)]
+    (tmp_path / "sources.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert open_folder(folder).sources == tuple(f"{i // 4}.jpg" for i in range(12))
+    (tmp_path / "sources.jsonl").write_text("{}")
+    with pytest.raises(RequestError, match="file_name"):
+        _ = open_folder(folder).sources
+
+
+def test_blur_takes_detail_and_keeps_the_mean():
+    picture = draw("cyt_mast", 0, 64)[0][None]
+    blurred = blur(picture)
+    assert blurred.shape == picture.shape
+    assert blurred.dtype == np.uint8
+    assert abs(blurred.mean() - picture.mean()) < 0.5
+
+    def detail(pictures):
+        return np.abs(np.diff(pictures.astype(float), axis=1)).mean()
+
+    assert detail(blurred) < 0.8 * detail(picture)
