@@ -17,6 +17,7 @@ def report_command(
     records: Annotated[list[Path], typer.Argument(metavar="RECORD...", help="Folders that --out of a command named.")],
     out: Annotated[Path, typer.Option(help="The HTML file.")],
     title: Annotated[str, typer.Option(help="Its headline.")] = "Synthetic cells: how good they are",
+    note: Annotated[str, typer.Option(help="A sentence under it, such as where the pictures come from.")] = "",
     real_pictures: Annotated[
         bool, typer.Option(help="--no-real-pictures leaves out what shows real ones, for a report that is passed on.")
     ] = True,
@@ -27,5 +28,5 @@ def report_command(
     if out.suffix.lower() not in (".html", ".htm"):
         raise RequestError("--out", found=str(out), expected="a file name that ends in .html", mend="change it")
     expect_folder_of(out)
-    write_text(out, render_report(records, title, real_pictures=real_pictures))
+    write_text(out, render_report(records, title, note, real_pictures=real_pictures))
     print(f"{out}: {len(records)} records, {out.stat().st_size / 1e6:.1f} MB.")

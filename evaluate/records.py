@@ -22,7 +22,16 @@ from engine.errors import RequestError
 from engine.files import replace_file, write_json
 from evaluate.images import PictureFolder
 
-__all__ = ["Picture", "check_out", "describe_folder", "make_record", "metadata_of", "read_record", "write_record"]
+__all__ = [
+    "NAME",
+    "Picture",
+    "check_out",
+    "describe_folder",
+    "make_record",
+    "metadata_of",
+    "read_record",
+    "write_record",
+]
 
 NAME = "record.json"
 KEYS = ("kind", "title", "command", "inputs", "results", "definitions", "warnings", "images", "versions")

@@ -11,25 +11,42 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from evaluate.records import read_record
+from engine.errors import RequestError
+from evaluate.records import NAME, read_record
 from evaluate.tables import summarise
 
 __all__ = ["render_report"]
 
 
-def render_report(folders: Sequence[Path], title: str, *, real_pictures: bool = True) -> str:
-    """The report of several records, in their order, as HTML. Without `real_pictures` the images that show real
-    pictures are left out, and it says so. Raises RequestError for a folder that holds no record."""
+def render_report(folders: Sequence[Path], title: str, note: str = "", *, real_pictures: bool = True) -> str:
+    """The report of several records, in their order, as HTML; `note` is a sentence under the title.
+
+    Without `real_pictures` the images that show real pictures are left out, and it says so. Raises RequestError for a
+    folder that holds no record.
+    """
     sections = [_section(folder, read_record(folder), real_pictures) for folder in folders]
+    definitions: dict[str, dict[str, str]] = {}
+    for section in sections:
+        definitions.setdefault(section["kind"], {}).update(section["definitions"])
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["thousands"] = lambda number: f"{number:,}"
-    return environment.get_template("report.html").render(title=title, sections=sections)
+    return environment.get_template("report.html").render(
+        title=title, note=note, sections=sections, definitions=definitions
+    )
 
 
 def _section(folder: Path, record: dict[str, Any], real_pictures: bool) -> dict[str, Any]:
-    summary = summarise(record)
+    try:
+        summary = summarise(record)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RequestError(
+            f"The record {folder / NAME}",
+            found=f"{type(error).__name__}: {error}",
+            expected="what this version of `python -m evaluate` writes with --out",
+            mend=f"make it again: {record['command']}",
+        ) from error
     images = [
         {
             "caption": image["caption"],

@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# What docs/evaluation/blood_cells.html and few_shot.html report, through the public command lines alone.
+#
+#   docs/evaluation/blood_cells.sh PICTURES RECIPE      from a folder for the work, which keeps every stage
+#
+# PICTURES holds fewshot/, heldout/ and pretrain/ of the blood cells of Acevedo et al. (2020), RECIPE what `make bundle`
+# left behind (its folders base and real). Nothing is chosen on the held-out pictures.
+set -euo pipefail
+pictures=$1 recipe=$2
+python=${PYTHON:-python}
+
+attribution='Acevedo, Merino, Alférez, Molina, Boldú, Rodellar (2020), A dataset of microscopic peripheral blood cell images for development of automatic recognition systems, Data in Brief 30:105474; pictures were cropped and resized'
+
+once() { # once FILE COMMAND...: run the command unless the last file that it writes stands
+    [ -e "$1" ] || "${@:2}"
+}
+evaluate() { # evaluate RECORD COMMAND...: a record that stands is not made again
+    once "records/$1/record.json" "$python" -m evaluate "${@:2}" --out "records/$1"
+}
+
+once heldout/sources.jsonl "$python" -m trainer prepare "$pictures/heldout" heldout --size 128 --crop 0.7
+once pretrain "$(command -v ln)" -s "$recipe/real" pretrain
+
+# The embedded bundle's two classes of blood cells, against cells that nothing was trained on.
+for class in lymphocyte neutrophil; do
+    "$python" -m engine generate --class "$class" --n 300 --seed 1000 --out "embedded-$class"
+    other=$([ "$class" = lymphocyte ] && echo neutrophil || echo lymphocyte)
+    evaluate "score-$class" score "heldout/$class" "embedded-$class/$class" --other "heldout/$other"
+    evaluate "copies-$class" copies "embedded-$class/$class" --train "pretrain/$class" --held-out "heldout/$class"
+    evaluate "morphology-$class" morphology "heldout/$class" "embedded-$class/$class"
+done
+
+# Basophil and eosinophil, which the base never saw, from the first 12, 21 and 31 few-shot pictures.
+for count in 12 21 31; do
+    for class in basophil eosinophil; do
+        few=fewshot-$count/$class
+        if [ ! -e "$few" ]; then
+            mkdir -p "$few.part"
+            find "$pictures/fewshot/$class" -type f | sort | head -n "$count" | xargs -I{} cp {} "$few.part"
+            mv "$few.part" "$few"
+        fi
+        once "augmented-$count-$class/sources.jsonl" \
+            "$python" -m trainer prepare "$few" "augmented-$count-$class" --size 128 --crop 0.7 --n 100
+        once "hypernetworks-$count/$class.json" \
+            "$python" -m trainer fit "augmented-$count-$class/$class" --class "$class" --base "$recipe/base" \
+            --out "hypernetworks-$count" --licence 'CC BY 4.0' --attribution "$attribution" --prompt neutrophil \
+            --steps 400 --batch-size 16 --learning-rate 1e-3 --lr-scheduler cosine --clipping norm --clip-at 1 \
+            --weight-decay 0 --ema-decay 0.99 --symmetries --snr-gamma 5 --latent-sampling deterministic --resume
+        once "merged-$count/$class/class.json" \
+            "$python" -m trainer merge "hypernetworks-$count/$class.safetensors" --out "merged-$count/$class" \
+            --base "$recipe/base"
+    done
+    once "real-$count/sources.jsonl" \
+        "$python" -m trainer prepare "fewshot-$count" "real-$count" --size 128 --crop 0.7
+    once "bundle-$count/manifest.json" \
+        "$python" -m exporter onnx "merged-$count"/* --out "bundle-$count" --name "few-shot-$count" \
+        --base "the base of the embedded bundle; $attribution; CC BY 4.0" --steps 20 --guidance-scale 2 --batch-size 8
+    "$python" -m engine generate --bundle "bundle-$count" --class all --n 300 --out "synthetic-$count"
+    for class in basophil eosinophil; do
+        other=$([ "$class" = basophil ] && echo eosinophil || echo basophil)
+        synthetic=synthetic-$count/$class
+        evaluate "score-$count-$class" score "heldout/$class" "$synthetic" --other "heldout/$other"
+        evaluate "copies-$count-$class" copies "$synthetic" --train "real-$count/$class" --held-out "heldout/$class"
+        evaluate "morphology-$count-$class" morphology "heldout/$class" "$synthetic"
+    done
+    evaluate "utility-$count" utility --real "real-$count" --synthetic "synthetic-$count" --held-out heldout \
+        --pretrain pretrain --steps 400 --seeds 3
+done
+
+# Without the real pictures: they stay where they are published.
+note='The cells are those of Acevedo et al. (2020), CC BY 4.0, and what was trained on them; docs/evaluation/blood_cells.sh made every part.'
+"$python" -m evaluate report records/*-{lymphocyte,neutrophil} --no-real-pictures --note "$note" \
+    --title 'The embedded bundle against held-out blood cells' --out blood_cells.html
+"$python" -m evaluate report records/utility-{31,21,12} records/*-{31,21,12}-{basophil,eosinophil} --no-real-pictures \
+    --note "$note" --title 'Two classes that the base never saw, from 12, 21 and 31 pictures' --out few_shot.html
