@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from engine.errors import RequestError
 from engine.files import sha256_of
 from evaluate.images import PictureFolder, Pictures, blur
+from evaluate.metrics import METRICS
 
 __all__ = ["CHOICES", "CYTO", "Cyto", "Encoder", "Layers", "blurred_features", "features_of", "open_encoders"]
 
@@ -74,7 +75,7 @@ class Cyto:
 
 
 def features_of(encoder: Encoder, folder: PictureFolder) -> Layers:
-    """Every picture's features, in the order of the files. Pictures are read in batches and not kept."""
+    """The layers that figures are made of, in the order of the files. Pictures are read in batches and not kept."""
     return _collect(encoder, folder.batches(encoder.size))
 
 
@@ -84,7 +85,8 @@ def blurred_features(encoder: Encoder, folder: PictureFolder) -> Layers:
 
 
 def _collect(encoder: Encoder, batches: Iterable[Pictures]) -> Layers:
-    parts = [encoder(batch) for batch in batches]
+    layers = {metric.layer for metric in METRICS[encoder.name]}
+    parts = [{layer: values for layer, values in encoder(batch).items() if layer in layers} for batch in batches]
     return {layer: np.concatenate([part[layer] for part in parts]) for layer in parts[0]}
 
 

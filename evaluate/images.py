@@ -63,7 +63,7 @@ class PictureFolder:
         name = self.path.resolve().name
         return tuple(known.get(f"{name}/{path.name}", path.name) for path in self.files)
 
-    def batches(self, size: int | None = None, batch_size: int = 32) -> Iterator[Pictures]:
+    def batches(self, size: int | None = None, batch_size: int = 16) -> Iterator[Pictures]:
         """(B, size, size, 3) uint8 RGB, resized by Lanczos where `size` is not the files' own."""
         side = self.side if size is None else size
         for start in range(0, len(self.files), batch_size):

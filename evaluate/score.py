@@ -21,6 +21,8 @@ from evaluate.metrics import METRICS, Metric
 __all__ = ["CONTROLS", "FEW", "Compared", "Figure", "Score", "compare_folders", "not_measured", "sample_size", "score"]
 
 Indices = NDArray[np.intp]
+Sample = tuple[Layers, Indices]
+"""Some rows of every layer."""
 
 CONTROLS = ("blurred reals", "ten repeated reals", "another class")
 CLEAR = 3.0
@@ -137,8 +139,8 @@ def _score(encoder: str, compared: Compared, n: int, splits: int, bootstrap: int
     again = [
         _figures(
             metrics,
-            _take(compared.real, _with_replacement(groups, n, rng)),
-            _take(compared.fake, rng.integers(len(_any(compared.fake)), size=n)),
+            (compared.real, _with_replacement(groups, n, rng)),
+            (compared.fake, rng.integers(len(_any(compared.fake)), size=n)),
         )
         for _ in range(bootstrap)
     ]
@@ -154,47 +156,42 @@ def _score(encoder: str, compared: Compared, n: int, splits: int, bootstrap: int
 
 
 def _groups(sources: Sequence[str]) -> list[Indices]:
-    """The indices of each source's compared."""
+    """The indices of each source's pictures."""
     labels = np.unique(sources, return_inverse=True)[1]
     return [np.flatnonzero(labels == label) for label in range(labels.max() + 1)]
 
 
 def _split(
     compared: Compared, groups: list[Indices], n: int, rng: np.random.Generator
-) -> tuple[Layers, dict[str, Layers]]:
+) -> tuple[Sample, dict[str, Sample]]:
     """n real reference pictures, and n of everything that is compared with them."""
     order = [groups[place] for place in rng.permutation(len(groups))]
     half = len(order) // 2
     reference, rest = (rng.permutation(np.concatenate(part))[:n] for part in (order[:half], order[half:]))
     samples = {
-        "floor": _take(compared.real, rest),
-        "fake": _take(compared.fake, rng.permutation(len(_any(compared.fake)))[:n]),
-        "blurred reals": _take(compared.blurred, rest),
-        "ten repeated reals": _take(compared.real, np.resize(rest[:REPEATED], n)),
+        "floor": (compared.real, rest),
+        "fake": (compared.fake, rng.permutation(len(_any(compared.fake)))[:n]),
+        "blurred reals": (compared.blurred, rest),
+        "ten repeated reals": (compared.real, np.resize(rest[:REPEATED], n)),
     }
     if compared.other is not None:
-        samples["another class"] = _take(compared.other, rng.permutation(len(_any(compared.other)))[:n])
-    return _take(compared.real, reference), samples
+        samples["another class"] = (compared.other, rng.permutation(len(_any(compared.other)))[:n])
+    return (compared.real, reference), samples
 
 
 def _with_replacement(groups: list[Indices], n: int, rng: np.random.Generator) -> Indices:
-    """n pictures of sources that are drawn with replacement."""
-    drawn = [groups[place] for place in rng.integers(len(groups), size=n)]
-    return rng.permutation(np.concatenate(drawn))[:n]
+    """n pictures, of as many sources as have them, drawn with replacement."""
+    return np.concatenate([groups[place] for place in rng.integers(len(groups), size=n)])[:n]
 
 
 def _any(layers: Layers) -> NDArray[np.float32]:
     return next(iter(layers.values()))
 
 
-def _take(layers: Layers, indices: Indices) -> Layers:
-    return {layer: values[indices] for layer, values in layers.items()}
-
-
-def _figures(metrics: Sequence[Metric], reference: Layers, sample: Layers) -> dict[str, float]:
+def _figures(metrics: Sequence[Metric], reference: Sample, sample: Sample) -> dict[str, float]:
     found: dict[str, float] = {}
     for metric in metrics:
-        values = metric.compute(reference[metric.layer], sample[metric.layer])
+        values = metric.compute(*(layers[metric.layer][rows] for layers, rows in (reference, sample)))
         found.update(zip(metric.definitions, values, strict=True))
     return found
 
