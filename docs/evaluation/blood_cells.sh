@@ -31,7 +31,7 @@ for class in lymphocyte neutrophil; do
 done
 
 # Basophil and eosinophil, which the base never saw, from the first 12, 21 and 31 few-shot pictures.
-for count in 12 21 31; do
+for count in 31 21 12; do
     for class in basophil eosinophil; do
         few=fewshot-$count/$class
         if [ ! -e "$few" ]; then
