@@ -26,16 +26,20 @@ def read_exclusions(path: Path, descriptions: dict[str, dict[str, Any]]) -> dict
         return RequestError(f"The list {path}, line {number}", found=found, expected=expected, mend=mend)
 
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(
             f"The list {path}", found=str(error), expected="a file of JSON lines", mend="check the path"
         ) from error
     seeds: dict[str, set[int]] = {name: set() for name in descriptions}
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
-            name, seed = str(row["class"]), int(row["seed"])
+            name, seed = row["class"], row["seed"]
+            if type(seed) is not int:
+                raise TypeError(f"the seed {seed} is no whole number")
         except (ValueError, KeyError, TypeError) as error:
             raise problem(
                 number,

@@ -9,10 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from engine.errors import RequestError
-from engine.files import write_text
 from evaluate.copies import DEFINITIONS, FEW, Copies, find_copies
-from evaluate.images import PictureFolder, open_different
-from evaluate.plots import draw_histogram
+from evaluate.images import PictureFolder, first_of, open_different, open_folder
+from evaluate.plots import plot_histogram, to_image
 from evaluate.records import Picture, check_out, describe_folder, make_record, metadata_of
 from evaluate.sheets import draw_pairs
 from evaluate.terminal import AsJson, RecordOut, finish, progress_bar
@@ -21,6 +20,8 @@ __all__ = ["copies_command"]
 
 PAIRS = 12
 EXCLUDE = "exclude.jsonl"
+SAME = 0.02
+"""Two pictures nearer than this are one, compressed or saved anew."""
 
 
 def copies_command(
@@ -33,7 +34,7 @@ def copies_command(
     """The nearest training picture of every picture in FAKE, under rotation, mirroring, shift and zoom; the copies
     among them by what held-out real pictures have; with --out also the closest pairs and exclude.jsonl."""
     check_out(out, "copies")
-    folders = open_different({"FAKE": fake, "--train": train, "--held-out": held_out})
+    folders = {"FAKE": open_folder(fake), **open_different({"--train": train, "--held-out": held_out})}
     fakes, trained, reals = folders.values()
     if len(reals) < 2:
         raise RequestError(
@@ -42,6 +43,8 @@ def copies_command(
             expected=f"at least 2, better {FEW}: their distances are the measure",
             mend="add pictures that were not trained on",
         )
+    inputs = {name: describe_folder(folder) for name, folder in folders.items()}
+    lines = metadata_of(fakes)
     with progress_bar() as progress:
         found = find_copies(fakes, trained, reals, progress)
     warnings = []
@@ -49,8 +52,14 @@ def copies_command(
         warnings.append(
             f"{len(reals)} held-out pictures; below {FEW} the threshold is their smallest distance or nearly."
         )
-    if not found.threshold > 0:
-        warnings.append("A held-out picture is a training picture: the threshold is 0 and finds nothing.")
+    if leaks := [reals.files[place].name for place in (found.held_out.distances < SAME).nonzero()[0]]:
+        warnings.append(
+            f"Held-out pictures that were trained on, which makes the threshold too small: {first_of(leaks)}."
+        )
+    if len(set(reals.sources)) < len(reals):
+        warnings.append(
+            "The held-out pictures hold augmented copies: the threshold rests on fewer cells than it seems."
+        )
     pairs = [
         {
             "synthetic": fakes.files[place].name,
@@ -62,7 +71,7 @@ def copies_command(
     record = make_record(
         "copies",
         f"Copies of training pictures in {fake}",
-        inputs={name: describe_folder(folder) for name, folder in folders.items()},
+        inputs=inputs,
         results={
             "threshold": found.threshold,
             "rate": found.rate,
@@ -83,17 +92,20 @@ def copies_command(
             real=True,
         ),
         "distances": Picture(
-            draw_histogram(
-                {"held-out real": found.held_out.distances, "synthetic": found.synthetic.distances},
-                "distance to the nearest training picture",
-                mark=("threshold", found.threshold),
+            to_image(
+                plot_histogram(
+                    {"held-out real": found.held_out.distances, "synthetic": found.synthetic.distances},
+                    "distance to the nearest training picture",
+                    mark=("threshold", found.threshold),
+                )
             ),
             "Distances to the nearest training picture",
         ),
     }
-    finish(record, pictures, out, as_json)
-    if out is not None:
-        write_text(out / EXCLUDE, _exclusions(fakes, found))
+    copies = (fakes.files[place].name for place in found.copies)
+    # As metadata.jsonl has them; `engine.SyntheticCells(exclude=...)` takes the file.
+    listed = "".join(json.dumps(lines.get(name, {"file_name": name})) + "\n" for name in copies)
+    finish(record, pictures, out, as_json, {EXCLUDE: listed})
 
 
 def _rounded(nearest: Any) -> list[float]:
@@ -104,10 +116,3 @@ def _draw_pairs(fakes: PictureFolder, trained: PictureFolder, found: Copies) -> 
     closest = found.synthetic.distances.argsort(kind="stable")[:PAIRS]
     ours, theirs = fakes.pick(closest), trained.pick(found.synthetic.indices[closest])
     return draw_pairs(list(zip(ours, theirs, strict=True)))
-
-
-def _exclusions(fakes: PictureFolder, found: Copies) -> str:
-    """One line a copy, as metadata.jsonl has it; `engine.SyntheticCells(exclude=...)` takes the file."""
-    rows = metadata_of(fakes)
-    copies = [fakes.files[place].name for place in found.copies]
-    return "".join(json.dumps(rows.get(name, {"file_name": name}), ensure_ascii=False) + "\n" for name in copies)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from engine.errors import RequestError
-from evaluate.curve import find_checkpoints, make_pictures
-from evaluate.curve_plots import draw_curve, draw_means
-from evaluate.features import Encoder, features_of, open_encoders
+from evaluate.curve import find_checkpoints, make_pictures, refuse_others
+from evaluate.curve_plots import plot_curve, plot_means
+from evaluate.features import Encoder, blurred_features, features_of, open_encoders
 from evaluate.images import PictureFolder, open_different, open_folder
 from evaluate.metrics import METRICS
+from evaluate.plots import to_image
 from evaluate.records import Picture, check_out, describe_folder, make_record
-from evaluate.score import FEW, Score, compare_folders, sample_size, score
+from evaluate.score import FEW, Compared, Score, sample_size, score
 from evaluate.sheets import draw_sheet
 from evaluate.terminal import AsJson, Seed, finish, progress_bar
-from evaluate.thesis import MEANS, PUBLISHED, TABLES
+from evaluate.thesis import MEANS, OVERALL, PUBLISHED, TABLES
 
 __all__ = ["curve_command"]
 
@@ -42,56 +42,44 @@ def curve_command(
     out: Annotated[Path, typer.Option(help="A folder for pictures and record; what is there is not done again.")],
     class_name: Annotated[list[str] | None, typer.Option("--class", help="By default all; may be repeated.")] = None,
     step: Annotated[list[int] | None, typer.Option("--step", help="By default all; may be repeated.")] = None,
-    n: Annotated[int, typer.Option("--n", help="Pictures of each checkpoint.")] = FEW,
+    n: Annotated[int, typer.Option("--n", min=2, help="Pictures of each checkpoint.")] = FEW,
     guidance_scale: Annotated[float, typer.Option(help="Of the sampler.")] = 7.0,
-    sampling_steps: Annotated[int, typer.Option(help="Of the sampler.")] = 20,
+    sampling_steps: Annotated[int, typer.Option(min=1, help="Of the sampler.")] = 20,
     features: Annotated[str, typer.Option(help="auto, inception or cyto, as of `score`.")] = "auto",
-    bootstrap: Annotated[int, typer.Option(help="Replicates of the bootstrap.")] = 200,
+    bootstrap: Annotated[int, typer.Option(min=20, help="Replicates of the bootstrap.")] = 100,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Merge, export, generate and score every checkpoint: the thesis's tables 3.3 to 3.7 and figures 3.5 to 3.14."""
-    if n < 2 or bootstrap < 20 or seed < 0:
-        raise RequestError(
-            "--n, --bootstrap and --seed",
-            found=f"{n}, {bootstrap}, {seed}",
-            expected="at least 2, at least 20, not negative",
-            mend="change them",
-        )
+    if guidance_scale < 0:
+        raise RequestError("--guidance-scale", found=f"{guidance_scale}", expected="at least 0", mend="change it")
     check_out(out / "record", "curve")
     encoders, warnings = open_encoders(features)
     chosen = find_checkpoints(checkpoints, class_name or [], step or [])
+    settings: dict[str, Any] = {"base": base, "n": n, "guidance_scale": guidance_scale, "steps": sampling_steps}
+    for one in chosen:
+        refuse_others(one, out / "checkpoints" / one.name, **settings)
     names = list(dict.fromkeys(one.class_name for one in chosen))
     reals = open_different({name: real / name for name in names})
-    sizes = {sample_size(reals[name].sources, n, None, None) for name in names}
-    sample = min(sizes)
-    if sample < FEW:
-        warnings.append(f"N is {sample}; below {FEW} these figures say little.")
+    fakes: dict[str, dict[int, PictureFolder]] = {name: {} for name in names}
     with progress_bar() as progress:
-        fakes: dict[str, dict[int, PictureFolder]] = {name: {} for name in names}
         for done, one in enumerate(chosen, 1):
-            work = out / "checkpoints" / one.name
-            folder = make_pictures(one, work, base=base, n=n, guidance_scale=guidance_scale, steps=sampling_steps)
+            folder = make_pictures(one, out / "checkpoints" / one.name, **settings)
             fakes[one.class_name][one.step] = open_folder(folder)
             progress("pictures", done, len(chosen))
-    scores = {
-        name: _score_class(
-            encoders, reals[name], fakes[name], _next(reals, name), n=sample, bootstrap=bootstrap, seed=seed
-        )
-        for name in names
-    }
+    least = min(len(folder) for by_step in fakes.values() for folder in by_step.values())
+    sample = min(sample_size(reals[name].sources, least, None, None) for name in names)
+    if sample < FEW:
+        warnings.append(f"N is {sample}; below {FEW} these figures say little.")
+    inputs = {f"real {name}": describe_folder(folder) for name, folder in reals.items()}
+    for name in names:
+        inputs |= {f"{name}, {steps} steps": describe_folder(folder) for steps, folder in fakes[name].items()}
+    scores = _score_all(encoders, reals, fakes, n=sample, bootstrap=bootstrap, seed=seed)
     shown = [figure for encoder in encoders for figure in SHOWN[encoder.name]]
     record = make_record(
         "curve",
         f"Figures against training steps: {', '.join(names)}",
-        inputs={
-            **{f"real {name}": describe_folder(folder) for name, folder in reals.items()},
-            **{
-                f"{name}, {steps} steps": describe_folder(folder)
-                for name in names
-                for steps, folder in fakes[name].items()
-            },
-        },
+        inputs=inputs,
         results={
             "n": sample,
             "bootstrap": bootstrap,
@@ -102,9 +90,7 @@ def curve_command(
             "shown": shown,
             "classes": {
                 name: {
-                    str(steps): {
-                        figure: {**asdict(found), "sensitive": found.sensitive} for figure, found in figures.items()
-                    }
+                    str(steps): {figure: found.as_facts() for figure, found in figures.items()}
                     for steps, figures in by_step.items()
                 }
                 for name, by_step in scores.items()
@@ -118,6 +104,7 @@ def curve_command(
                 for name in names
                 if name in PUBLISHED
             },
+            "thesis_overall": OVERALL,
         },
         definitions={
             **{
@@ -134,29 +121,27 @@ def curve_command(
     finish(record, _pictures(reals, fakes, scores, shown), out / "record", as_json)
 
 
-def _next(reals: dict[str, PictureFolder], name: str) -> PictureFolder | None:
-    """Another class, for the third control."""
-    names = list(reals)
-    return None if len(names) == 1 else reals[names[(names.index(name) + 1) % len(names)]]
-
-
-def _score_class(
+def _score_all(
     encoders: list[Encoder],
-    real: PictureFolder,
-    fakes: dict[int, PictureFolder],
-    other: PictureFolder | None,
+    reals: dict[str, PictureFolder],
+    fakes: dict[str, dict[int, PictureFolder]],
     *,
     n: int,
     bootstrap: int,
     seed: int,
-) -> dict[int, dict[str, Score]]:
-    found: dict[int, dict[str, Score]] = {steps: {} for steps in fakes}
+) -> Scores:
+    """Every checkpoint; the third control is the next class."""
+    names = list(reals)
+    scores: Scores = {name: {steps: {} for steps in fakes[name]} for name in names}
     for encoder in encoders:
-        common = compare_folders(encoder, real, real, other)
-        for steps, fake in fakes.items():
-            compared = replace(common, fake=features_of(encoder, fake))
-            found[steps] |= score(encoder.name, compared, n=n, bootstrap=bootstrap, seed=seed)
-    return found
+        real = {name: features_of(encoder, folder) for name, folder in reals.items()}
+        for place, name in enumerate(names):
+            blurred = blurred_features(encoder, reals[name])
+            other = real[names[(place + 1) % len(names)]] if len(names) > 1 else None
+            for steps, folder in fakes[name].items():
+                compared = Compared(real[name], blurred, features_of(encoder, folder), other, reals[name].sources)
+                scores[name][steps] |= score(encoder.name, compared, n=n, bootstrap=bootstrap, seed=seed)
+    return scores
 
 
 def _pictures(
@@ -170,7 +155,7 @@ def _pictures(
         steps = ", ".join(f"{steps:,}" for steps in fakes[name])
         caption = f"{name}: the first row real, then generated after {steps} steps; the first of each, not chosen"
         found[f"sheet_{name}"] = Picture(sheet, caption, real=True)
-        plot = draw_curve(scores[name], shown, PUBLISHED.get(name))
+        plot = to_image(plot_curve(scores[name], shown, PUBLISHED.get(name)))
         found[f"curve_{name}"] = Picture(plot, f"{name}: figures against training steps")
-    found["means"] = Picture(draw_means(scores, shown, MEANS), "Means over the training steps, by class")
+    found["means"] = Picture(to_image(plot_means(scores, shown, MEANS)), "Means over the training steps, by class")
     return found

@@ -11,8 +11,8 @@ import typer
 
 from engine.errors import RequestError
 from evaluate.images import PictureFolder, open_different
-from evaluate.morphology import Morphology, compare
-from evaluate.plots import draw_morphology
+from evaluate.morphology import LARGEST, SMALLEST, Morphology, compare
+from evaluate.plots import plot_morphology, to_image
 from evaluate.records import Picture, check_out, describe_folder, make_record
 from evaluate.segmentation import overlay, segment
 from evaluate.sheets import draw_sheet
@@ -43,41 +43,47 @@ def morphology_command(
     as_json: AsJson = False,
 ) -> None:
     """Segment nucleus and cytoplasm by their stain; compare area, eccentricity, N:C ratio, lobes and colours."""
-    if cells not in ("one", "many") or seed < 0:
-        raise RequestError(
-            "--cells and --seed", found=f"{cells}, {seed}", expected="one or many, not negative", mend="change them"
-        )
+    if cells not in ("one", "many"):
+        raise RequestError("--cells", found=cells, expected="one or many", mend="choose one of them")
     check_out(out, "morphology")
     folders = open_different({"REAL": real, "FAKE": fake})
     reals, fakes = folders.values()
+    inputs = {name: describe_folder(folder) for name, folder in folders.items()}
     found = compare(reals, fakes, one_cell=cells == "one", seed=seed)
     record = make_record(
         "morphology",
         f"Morphology: {fake} against {real}",
-        inputs={name: describe_folder(folder) for name, folder in folders.items()},
+        inputs=inputs,
         results=asdict(found),
         definitions=DEFINITIONS,
-        warnings=_warnings(found),
+        warnings=_warnings(found, reals),
     )
     captions = "cells outlined green, nuclei yellow; what is outlined wrongly is measured wrongly"
     pictures = {
-        "histograms": Picture(draw_morphology(found), "Every measure, real and synthetic"),
+        "histograms": Picture(to_image(plot_morphology(found)), "Every measure, real and synthetic"),
         "real": Picture(_outlined(reals, found), f"Real, {captions}", real=True),
         "synthetic": Picture(_outlined(fakes, found), f"Synthetic, {captions}"),
     }
     finish(record, pictures, out, as_json)
 
 
-def _warnings(found: Morphology) -> list[str]:
+def _warnings(found: Morphology, reals: PictureFolder) -> list[str]:
     without = {
         "real": (found.real_without_nucleus, found.real_pictures),
         "synthetic": (found.synthetic_without_nucleus, found.synthetic_pictures),
     }
-    return [
+    warnings = [
         f"No nucleus was found in {missing} of {total} {name} pictures."
         for name, (missing, total) in without.items()
         if missing
     ]
+    if len(set(reals.sources)) < len(reals):
+        warnings.append("REAL holds augmented copies: floor and intervals are of fewer cells than they seem.")
+    if found.side < SMALLEST:
+        warnings.append(
+            f"Pictures of {found.side} pixels are small for segmentation; {SMALLEST} to {LARGEST} are meant."
+        )
+    return warnings
 
 
 def _outlined(folder: PictureFolder, found: Morphology) -> Any:

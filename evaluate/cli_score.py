@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from engine.errors import RequestError
 from evaluate.features import Encoder, open_encoders
 from evaluate.images import PictureFolder, open_different
 from evaluate.metrics import METRICS
@@ -27,9 +25,10 @@ DEFINITIONS = {
     "another class": "real pictures of --other",
     "value": "mean over random splits of the real pictures in two halves, N of each",
     "interval of floor and controls": "5th to 95th percentile over the splits",
-    "interval of synthetic": "bootstrap over the source pictures of both sides, 5th to 95th percentile, moved by the"
-    " difference of the means, since drawing with replacement repeats pictures and biases most figures",
-    "clear": "a Fréchet distance of at least 3 floors, a kernel distance above the floor's interval",
+    "interval of synthetic": "bootstrap over the source pictures of both sides, 5th to 95th percentile of the mean over"
+    " samples of N, moved by the difference of the means, since drawing with replacement repeats pictures and biases"
+    " most figures",
+    "clear": "a Fréchet distance above 3 floors, a kernel distance above the floor's interval",
 }
 
 
@@ -41,27 +40,21 @@ def score_command(
         str, typer.Option(help="inception, cyto, or auto: cyto, and inception where its weights are.")
     ] = "auto",
     n: Annotated[int | None, typer.Option("--n", help="Pictures a sample; by default as many as there are.")] = None,
-    splits: Annotated[int, typer.Option(help="Random splits of the real pictures.")] = 20,
-    bootstrap: Annotated[int, typer.Option(help="Replicates of the bootstrap.")] = 200,
+    splits: Annotated[int, typer.Option(min=2, help="Random splits of the real pictures.")] = 20,
+    bootstrap: Annotated[int, typer.Option(min=20, help="Replicates of the bootstrap.")] = 100,
     seed: Seed = 0,
     out: RecordOut = None,
     as_json: AsJson = False,
 ) -> None:
     """FID, IS, KID, precision, recall, density, coverage (on Inception's and cyto's features) of FAKE against REAL,
     each beside its real-against-real floor, its interval and three controls."""
-    if splits < 2 or bootstrap < 20 or seed < 0:
-        raise RequestError(
-            "--splits, --bootstrap and --seed",
-            found=f"{splits}, {bootstrap} and {seed}",
-            expected="at least 2, at least 20, and not negative",
-            mend="change them",
-        )
     check_out(out, "score")
     encoders, warnings = open_encoders(features)
     folders = open_different({"REAL": real, "FAKE": fake} | ({} if other is None else {"--other": other}))
     reals, fakes, others = folders["REAL"], folders["FAKE"], folders.get("--other")
     n = sample_size(reals.sources, len(fakes), None if others is None else len(others), n)
     warnings += _warnings(folders, n)
+    inputs = {name: describe_folder(folder) for name, folder in folders.items()}
     scores: dict[str, Score] = {}
     omitted: dict[str, str] = {}
     for encoder in encoders:
@@ -71,14 +64,14 @@ def score_command(
     record = make_record(
         "score",
         f"{fake.resolve().name}: {fake} against {real}",
-        inputs={name: describe_folder(folder) for name, folder in folders.items()},
+        inputs=inputs,
         results={
             "n": n,
             "splits": splits,
             "bootstrap": bootstrap,
             "seed": seed,
             "encoders": {encoder.name: encoder.sha256 for encoder in encoders},
-            "figures": {name: {**asdict(found), "sensitive": found.sensitive} for name, found in scores.items()},
+            "figures": {name: found.as_facts() for name, found in scores.items()},
             "insensitive": _insensitive(encoders, scores),
             "not_measured": omitted,
         },
@@ -104,7 +97,10 @@ def _definitions(encoder: Encoder, scores: dict[str, Score]) -> list[tuple[str, 
 def _warnings(folders: dict[str, PictureFolder], n: int) -> list[str]:
     found = []
     if n < FEW:
-        found.append(f"N is {n}; below {FEW} these figures say little. Half the real pictures bound it: add pictures.")
+        counts = ", ".join(f"{name} {len(folder)}" for name, folder in folders.items())
+        found.append(
+            f"N is {n}; below {FEW} these figures say little. It is half of REAL at most, all of the others: {counts}."
+        )
     if len({folder.side for folder in folders.values()}) > 1:
         sides = ", ".join(f"{name} {folder.side}" for name, folder in folders.items())
         found.append(f"The folders' pictures differ in size ({sides} pixels), which the figures see too.")
@@ -125,7 +121,7 @@ def _insensitive(encoders: list[Encoder], scores: dict[str, Score]) -> dict[str,
             "from real pictures"
             for metric in METRICS[encoder.name]
             for name in metric.definitions
-            if name in scores and not scores[name].sensitive
+            if name in scores and scores[name].sensitive is False
         ]
         if missed:
             found[encoder.name] = "; ".join(missed)

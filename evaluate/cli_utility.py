@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.errors import RequestError
-from evaluate.plots import draw_utility
+from evaluate.plots import plot_utility, to_image
 from evaluate.records import Picture, check_out, describe_folder, make_record
 from evaluate.terminal import AsJson, RecordOut, finish, progress_bar
 from evaluate.utility import DEFINITIONS, Utility, UtilitySettings, check_utility, run_utility
@@ -30,43 +29,33 @@ def utility_command(
     pretrain_steps: Annotated[
         int, typer.Option(help="Optimiser steps on --pretrain.")
     ] = UtilitySettings.pretrain_steps,
-    seeds: Annotated[int, typer.Option(help="Trainings of every arm.")] = len(UtilitySettings.seeds),
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of every arm.")] = len(UtilitySettings.seeds),
     size: Annotated[int, typer.Option(help="Side to which pictures are resized.")] = UtilitySettings.size,
     out: RecordOut = None,
     as_json: AsJson = False,
 ) -> None:
     """Train small classifiers on real, real + classical augmentation, real + synthetic and synthetic pictures, with
     equal steps; test on held-out real ones."""
-    if seeds < 1:
-        raise RequestError("--seeds", found=str(seeds), expected="at least 1", mend="change it")
     check_out(out, "utility")
     settings = UtilitySettings(size=size, steps=steps, pretrain_steps=pretrain_steps, seeds=tuple(range(seeds)))
     folders = check_utility(real, synthetic, held_out, pretrain)
+    inputs = {
+        f"{part} {name}": describe_folder(folder)
+        for part, classes in folders.classes.items()
+        for name, folder in classes.items()
+    }
     with progress_bar() as progress:
-        found = run_utility(
-            real,
-            synthetic,
-            held_out,
-            pretrain=pretrain,
-            settings=settings,
-            progress=lambda label, done, total: progress("training", done, total),
-        )
+        found = run_utility(folders, settings, lambda label, done, total: progress("training", done, total))
     record = make_record(
         "utility",
         f"Utility: {', '.join(found.class_names)}, with {synthetic}",
-        inputs={
-            f"{part} {name}": describe_folder(folder)
-            for part, classes in folders.classes.items()
-            for name, folder in classes.items()
-        },
-        results={
-            key: value for key, value in asdict(found).items() if key not in ("definitions", "pictures", "sha256")
-        },
+        inputs=inputs,
+        results=asdict(found),
         definitions=DEFINITIONS,
         warnings=_warnings(found),
         libraries=("torch", "scikit-learn"),
     )
-    plot = Picture(draw_utility(found.rows), "Balanced accuracy on held-out real pictures")
+    plot = Picture(to_image(plot_utility(found.rows)), "Balanced accuracy on held-out real pictures")
     finish(record, {"balanced_accuracy": plot}, out, as_json)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -11,12 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from engine.errors import CytosynthError, RequestError
-from engine.files import sha256_of
+from engine.files import sha256_of, write_json
 
-__all__ = ["Checkpoint", "find_checkpoints", "make_pictures"]
+__all__ = ["Checkpoint", "find_checkpoints", "make_pictures", "refuse_others"]
 
+MADE = "made.json"
+"""What the folder is of, and whether its pictures are all there."""
 NAME = re.compile(r"(?P<class_name>.+)-(?P<step>\d+)\.safetensors")
 
 
@@ -66,26 +70,56 @@ def find_checkpoints(folder: Path, class_names: Sequence[str], steps: Sequence[i
 def make_pictures(checkpoint: Checkpoint, out: Path, *, base: str, n: int, guidance_scale: float, steps: int) -> Path:
     """n pictures of a checkpoint; returns their folder. Raises CytosynthError with what a command said when it fails.
 
-    What stands in `out` is not done again; the merged folder and the bundle go when the pictures are there.
+    Pictures that stand in `out` are not made again: `refuse_others` first. The merged folder and the bundle go when the
+    pictures are there.
     """
     merged, bundle, pictures = out / "merged", out / "bundle", out / "pictures"
-    if not (pictures / "sheet.png").is_file():
+    made = {"checkpoint": checkpoint.sha256, "base": base, "n": n, "guidance_scale": guidance_scale, "steps": steps}
+    if not _made(out).get("done"):
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / MADE, {**made, "done": False})
         if not (merged / "class.json").is_file():
             _run("trainer", "merge", checkpoint.path, "--out", merged, "--base", base, "--class", checkpoint.name)
         if not (bundle / "manifest.json").is_file():
-            settings = ("--steps", steps, "--guidance-scale", guidance_scale, "--batch-size", 8)
-            _run("exporter", "onnx", merged, "--out", bundle, "--name", "curve", "--base", Path(base).name, *settings)
+            name = Path(base).resolve().name
+            sampling = ("--steps", steps, "--guidance-scale", guidance_scale, "--batch-size", 8)
+            _run("exporter", "onnx", merged, "--out", bundle, "--name", "curve", "--base", name, *sampling)
         _run("engine", "generate", "--bundle", bundle, "--class", checkpoint.name, "--n", n, "--out", pictures)
+        write_json(out / MADE, {**made, "done": True})
         shutil.rmtree(merged)
         shutil.rmtree(bundle)
     return pictures / checkpoint.name
+
+
+def refuse_others(checkpoint: Checkpoint, out: Path, **settings: Any) -> None:
+    """Raise RequestError where `out` is of another checkpoint or other settings, those of make_pictures."""
+    wanted = {"checkpoint": checkpoint.sha256, **settings}
+    made = _made(out)
+    differs = [key for key in wanted if made and made.get(key) != wanted[key]]
+    if differs:
+        raise RequestError(
+            f"The pictures in {out}",
+            found=", ".join(f"{key} {made.get(key)}" for key in differs),
+            expected=", ".join(f"{key} {wanted[key]}" for key in differs),
+            mend="name another --out, or remove that folder",
+        )
+
+
+def _made(out: Path) -> dict[str, Any]:
+    path = out / MADE
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    except (TypeError, ValueError) as error:
+        raise RequestError(
+            f"The record {path}", found=str(error), expected="JSON", mend=f"remove the folder {out}"
+        ) from error
 
 
 def _run(*words: object) -> None:
     command = [sys.executable, "-m", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own parts
     if done.returncode != 0:
-        raise CytosynthError(
+        raise (RequestError if done.returncode == RequestError.exit_code else CytosynthError)(
             shlex.join(["python", *command[1:]]),
             found=f"exit code {done.returncode}\n{done.stderr.strip()[-2000:]}",
             expected="exit code 0",

@@ -7,23 +7,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 
-from evaluate.plots import to_image
 from evaluate.score import Score
 
-__all__ = ["draw_curve", "draw_means"]
+__all__ = ["plot_curve", "plot_means"]
 
 OURS, THEIRS = "#08519c", "#a63603"
 Published = Mapping[int, tuple[float, float]]
 
 
-def draw_curve(
-    by_step: Mapping[int, Mapping[str, Score]], shown: Sequence[str], published: Published | None
-) -> Image.Image:
+def plot_curve(by_step: Mapping[int, Mapping[str, Score]], shown: Sequence[str], published: Published | None) -> Figure:
     """One class: every figure with its interval and floor, and what the thesis published of that class."""
     figures = [name for name in shown if all(name in figures for figures in by_step.values())]
-    panels = _panels(len(figures) + (2 if published else 0))
+    figure, panels = _panels(len(figures) + (2 if published else 0))
     for ax, name in zip(panels, figures, strict=False):
         scores = [figures[name] for figures in by_step.values()]
         values = np.array([found.fake.value for found in scores])
@@ -40,18 +36,18 @@ def draw_curve(
             ax.set_title(f"the thesis's {name}, as published", fontsize=10)
     for ax in panels:
         ax.set_xlabel("training steps", fontsize=9)
-    return to_image(panels[0].figure)  # type: ignore[arg-type]
+    return figure
 
 
-def draw_means(
+def plot_means(
     scores: Mapping[str, Mapping[int, Mapping[str, Score]]],
     shown: Sequence[str],
     published: Mapping[str, tuple[float, float]],
-) -> Image.Image:
+) -> Figure:
     """Each figure's mean over the steps, by class; then the thesis's means of the classes that it has."""
     figures = [name for name in shown if all(name in by for steps in scores.values() for by in steps.values())]
     theirs = [name for name in scores if name in published]
-    panels = _panels(len(figures) + (2 if theirs else 0))
+    figure, panels = _panels(len(figures) + (2 if theirs else 0))
     for ax, name in zip(panels, figures, strict=False):
         _bars(
             ax, {key: float(np.mean([by[name].fake.value for by in steps.values()])) for key, steps in scores.items()}
@@ -61,10 +57,10 @@ def draw_means(
         for ax, place, name in zip(panels[len(figures) :], (0, 1), ("FID", "IS"), strict=False):
             _bars(ax, {key: published[key][place] for key in theirs}, hatch="//", facecolor="white", edgecolor=THEIRS)
             ax.set_title(f"the thesis's mean {name}, as published", fontsize=10)
-    return to_image(panels[0].figure)  # type: ignore[arg-type]
+    return figure
 
 
-def _panels(count: int) -> list[Axes]:
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
     rows = -(-count // 2)
     figure = Figure(figsize=(6.5, 2.4 * rows), layout="constrained")
     axes = list(figure.subplots(rows, 2, squeeze=False).ravel())
@@ -73,7 +69,7 @@ def _panels(count: int) -> list[Axes]:
     for ax in axes[:count]:
         ax.tick_params(labelsize=8)
         ax.spines[["top", "right"]].set_visible(False)
-    return axes[:count]
+    return figure, axes[:count]
 
 
 def _bars(ax: Axes, values: Mapping[str, float], **style: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +19,13 @@ from engine.errors import RequestError
 from engine.files import sha256_of
 from engine.pictures import SUFFIXES, pictures_in, read_picture
 
-__all__ = ["PictureFolder", "Pictures", "blur", "open_different", "open_folder"]
+__all__ = ["PictureFolder", "Pictures", "blur", "first_of", "open_different", "open_folder", "refuse_shared"]
 
 Pictures = NDArray[np.uint8]
 NAMED = 5
 """How many wrong files an error names; it counts all."""
+RECORDS = (".csv", ".json", ".jsonl", ".md", ".txt")
+"""What may lie among pictures without being one."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,14 @@ class PictureFolder:
         return len(self.files)
 
     @cached_property
+    def hashes(self) -> tuple[str, ...]:
+        """SHA-256 of each file."""
+        return tuple(map(sha256_of, self.files))
+
+    @cached_property
     def sha256(self) -> str:
         """SHA-256 over the names and the SHA-256 of the files."""
-        listing = "".join(f"{sha256_of(path)}  {path.name}\n" for path in self.files)
+        listing = "".join(f"{digest}  {path.name}\n" for digest, path in zip(self.hashes, self.files, strict=True))
         return hashlib.sha256(listing.encode()).hexdigest()
 
     @cached_property
@@ -88,8 +95,9 @@ def _resized(path: Path, side: int) -> Pictures:
 def open_folder(path: Path) -> PictureFolder:
     """Decode every picture directly in a folder. Raises RequestError that counts and names what is wrong.
 
-    Wrong are a folder without pictures, files that cannot be decoded, greyscale and transparent pictures (a stain has
-    colours, and what lies behind transparency is unknown), and sizes that are not one square.
+    Wrong are a folder without pictures, files that cannot be decoded or are of another format, pictures that are grey,
+    transparent or made for print (a stain has colours, what lies behind transparency is unknown, and so is an ink), and
+    sizes that are not one square.
     """
     files = pictures_in(path) if path.is_dir() else []
     if not files:
@@ -106,12 +114,13 @@ def open_folder(path: Path) -> PictureFolder:
             sizes[_size_of_colour(file)] += 1
         except RequestError as error:
             wrong.append(f"{file.name}: {error.found}")
+    # A picture of another format would be left out in silence.
+    wrong += [f"{file.name}: no {', '.join(SUFFIXES)}" for file in _strangers(path)]
     if wrong:
-        rest = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
         raise RequestError(
-            f"{len(wrong)} of the {len(files)} pictures in {path}",
-            found="; ".join(wrong[:NAMED]) + rest,
-            expected="whole RGB pictures of 8 bits a channel",
+            f"{len(wrong)} of the files in {path}, {len(files)} of them pictures",
+            found=first_of(wrong),
+            expected="whole RGB pictures of 8 bits a channel, and no others",
             mend="replace or convert them, or take them out of the folder",
         )
     (width, height), _ = sizes.most_common(1)[0]
@@ -126,39 +135,59 @@ def open_folder(path: Path) -> PictureFolder:
     return PictureFolder(path, tuple(files), width)
 
 
+def first_of(wrong: Sequence[str]) -> str:
+    """The first few of many, and how many more there are."""
+    rest = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+    return "; ".join(wrong[:NAMED]) + rest
+
+
+def _strangers(path: Path) -> list[Path]:
+    kinds = (*SUFFIXES, *RECORDS)
+    return sorted(
+        file
+        for file in path.iterdir()
+        if file.is_file() and file.suffix.lower() not in kinds and not file.name.startswith(".")
+    )
+
+
 def _size_of_colour(path: Path) -> tuple[int, int]:
     picture = read_picture(path)
     with Image.open(path) as file:
-        found = file.mode if file.mode in ("1", "L", "LA") else None
+        found = file.mode if file.mode not in ("RGB", "RGBA", "P", "PA", "YCbCr") else None
         if file.has_transparency_data and file.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             found = f"{file.mode} with transparency"
+    if found is None:
+        red, green, blue = (channel.tobytes() for channel in picture.split())
+        found = "grey, its three channels equal," if red == green == blue else None
     if found is not None:
         raise RequestError(f"The picture {path}", found=f"{found} pixels", expected="opaque RGB", mend="convert it")
     return picture.size
 
 
-def open_different(named: dict[str, Path]) -> dict[str, PictureFolder]:
-    """Open several folders, such as {"REAL": path, "FAKE": path}. Raises RequestError where two are the same folder, or
-    hold the same files."""
-    seen: dict[Path, str] = {}
-    for name, path in named.items():
-        if (other := seen.setdefault(path.resolve(), name)) != name:
-            raise _same(other, name, path)
+def refuse_shared(named: Mapping[str, Sequence[PictureFolder]], allowed: Sequence[set[str]] = ()) -> None:
+    """Raise RequestError, naming them, where folders of different names share a picture file (by its content)."""
+    holders: dict[str, dict[str, Path]] = {}
+    for name, folders in named.items():
+        for folder in folders:
+            for digest, file in zip(folder.hashes, folder.files, strict=True):
+                holders.setdefault(digest, {}).setdefault(name, file)
+    shared = [found for found in holders.values() if len(found) > 1 and set(found) not in allowed]
+    if shared:
+        names = sorted({name for found in shared for name in found})
+        raise RequestError(
+            f"{len(shared)} pictures in more than one of {', '.join(names)}",
+            found=first_of([" is ".join(str(file) for file in found.values()) for found in shared]),
+            expected="folders that share no picture, for one that does falsifies every figure",
+            mend="name other folders, or split the pictures again, all pictures of one source on one side",
+        )
+
+
+def open_different(named: Mapping[str, Path]) -> dict[str, PictureFolder]:
+    """Open several folders, such as {"REAL": path, "FAKE": path}. Raises RequestError as open_folder does, and where
+    two of them share a picture."""
     opened = {name: open_folder(path) for name, path in named.items()}
-    contents: dict[str, str] = {}
-    for name, folder in opened.items():
-        if (other := contents.setdefault(folder.sha256, name)) != name:
-            raise _same(other, name, folder.path)
+    refuse_shared({name: [folder] for name, folder in opened.items()})
     return opened
-
-
-def _same(first: str, second: str, path: Path) -> RequestError:
-    return RequestError(
-        f"The folders {first} and {second}",
-        found=f"the same pictures, in {path}",
-        expected="two different sets of pictures",
-        mend="name another folder for one of them",
-    )
 
 
 def blur(pictures: Pictures, share: float = 1 / 64) -> Pictures:

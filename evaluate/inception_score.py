@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
+from scipy.special import rel_entr, softmax
 
 from engine.errors import RequestError
 
@@ -27,12 +27,10 @@ def inception_score(logits: NDArray[np.floating], splits: int = 1) -> float:
             expected=f"at least {max(splits, 1)}",
             mend="add pictures, or take fewer splits",
         )
-    log_p = log_softmax(logits.astype(np.float64), axis=1)
-    p = np.exp(log_p)
+    p = softmax(logits.astype(np.float64), axis=1)
     edges = [part * len(p) // splits for part in range(splits + 1)]
-    return float(np.mean([_score(p[a:b], log_p[a:b]) for a, b in pairwise(edges)]))
+    return float(np.mean([_score(p[start:end]) for start, end in pairwise(edges)]))
 
 
-def _score(p: NDArray[np.float64], log_p: NDArray[np.float64]) -> float:
-    divergence = (p * (log_p - np.log(p.mean(0, keepdims=True)))).sum(1)
-    return float(np.exp(divergence.mean()))
+def _score(p: NDArray[np.float64]) -> float:
+    return float(np.exp(rel_entr(p, p.mean(0)).sum(1).mean()))

@@ -32,8 +32,8 @@ class Metric:
     least: int
     """Pictures that it needs in either sample."""
     compute: Callable[[Features, Features], tuple[float, ...]]
-    bounds: tuple[float, float] = (-inf, inf)
-    """Least and greatest possible value."""
+    bounds: tuple[tuple[float, float], ...] = ((-inf, inf),)
+    """Least and greatest possible value of each figure."""
     kind: str = "other"
     """`frechet` is biased upwards at small N, so its floor is a scale; `kernel` is not, so its floor's spread is. What
     is neither has no control."""
@@ -41,7 +41,7 @@ class Metric:
 
 def _frechet(name: str, layer: str, words: str) -> Metric:
     definition = f"|m1 - m2|^2 + tr(S1 + S2 - 2 sqrt(S1 S2)) of {words}, unbiased covariances; lower is better"
-    return Metric({name: definition}, layer, 2, lambda a, b: (frechet_distance(a, b),), (0, inf), "frechet")
+    return Metric({name: definition}, layer, 2, lambda a, b: (frechet_distance(a, b),), ((0, inf),), "frechet")
 
 
 def _kernel(name: str, layer: str, words: str) -> Metric:
@@ -53,7 +53,7 @@ def _score(name: str, splits: int, layer: str, words: str) -> Metric:
     definition = f"exp of the mean KL(p(y|x) || p(y)), p the softmax of {words}, mean of {splits} split(s); the floor's"
     definition += " row is that of real pictures; higher is surer and more varied"
     compute = partial(inception_score, splits=splits)
-    return Metric({name: definition}, layer, splits, lambda _, sample: (compute(sample),), (1, inf))
+    return Metric({name: definition}, layer, splits, lambda _, sample: (compute(sample),), ((1, inf),))
 
 
 def _manifold(encoder: str, layer: str, words: str) -> Metric:
@@ -67,13 +67,13 @@ def _manifold(encoder: str, layer: str, words: str) -> Metric:
             " neighbour); higher is better",
             f"recall-{encoder}": "share of the reals within some sample picture's such ball; higher is better",
             f"density-{encoder}": "mean number of real balls (radius to the 5th neighbour) around a picture of the"
-            " sample, over 5; about 1 is best",
-            f"coverage-{encoder}": "share of the reals whose ball (5th neighbour) holds the sample; higher is better",
+            " sample, over 5; about 1 for two samples of one distribution, and it may be more",
+            f"coverage-{encoder}": "share of real balls (5th neighbour) that hold some of the sample; higher is better",
         },
         layer,
         6,
         compute,
-        (0, inf),
+        ((0, 1), (0, 1), (0, inf), (0, 1)),
     )
 
 

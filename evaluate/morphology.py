@@ -15,7 +15,7 @@ from engine.errors import RequestError
 from evaluate.images import PictureFolder
 from evaluate.segmentation import Segmentation, optical_density, segment
 
-__all__ = ["TITLES", "Comparison", "Measures", "Morphology", "compare", "measure", "measure_all"]
+__all__ = ["LARGEST", "SMALLEST", "TITLES", "Comparison", "Measures", "Morphology", "compare", "measure", "measure_all"]
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -34,6 +34,8 @@ TITLES = {
 }
 """Short names of the measures, for plots and tables; OD is optical density."""
 FEWEST = 2
+SMALLEST, LARGEST = 64, 512
+"""Sides that the segmentation is meant for; larger pictures are made smaller."""
 
 
 @dataclass(frozen=True)
@@ -139,12 +141,12 @@ def compare(
     resamples: int = 200,
     seed: int = 0,
 ) -> Morphology:
-    """Measure both folders at the smaller of their sides, and compare each measure.
+    """Measure both folders at the smaller of their sides, 512 at most, and compare each measure.
 
     Raises RequestError where fewer than four real or two synthetic pictures have a nucleus, since then nothing can be
     compared.
     """
-    side = min(real.side, synthetic.side)
+    side = min(real.side, synthetic.side, LARGEST)
     values = [
         measure_all((picture for batch in folder.batches(side) for picture in batch), one_cell=one_cell)
         for folder in (real, synthetic)

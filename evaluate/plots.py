@@ -15,7 +15,7 @@ from PIL import Image
 from evaluate.morphology import TITLES, Comparison, Morphology
 from evaluate.utility_figures import Row
 
-__all__ = ["draw_histogram", "draw_morphology", "draw_utility", "to_image"]
+__all__ = ["plot_histogram", "plot_morphology", "plot_utility", "to_image"]
 
 DPI = 144
 BINS = 24
@@ -32,9 +32,9 @@ def to_image(figure: Figure) -> Image.Image:
     return Image.open(buffer).convert("RGB")
 
 
-def draw_histogram(
+def plot_histogram(
     samples: Mapping[str, NDArray[np.floating]], label: str, mark: tuple[str, float] | None = None
-) -> Image.Image:
+) -> Figure:
     """Two samples on one axis; `mark` is a named vertical line."""
     figure = Figure(figsize=(6.5, 3.2), layout="constrained")
     axes = figure.subplots()
@@ -42,10 +42,10 @@ def draw_histogram(
     axes.set_xlabel(label)
     axes.set_ylabel("share of pictures")
     axes.legend(frameon=False)
-    return to_image(figure)
+    return figure
 
 
-def draw_morphology(morphology: Morphology) -> Image.Image:
+def plot_morphology(morphology: Morphology) -> Figure:
     """Histograms of every measure, two to a row."""
     rows = -(-len(morphology.measures) // 2)
     figure = Figure(figsize=(6.5, 1.0 + 1.7 * rows), layout="constrained")
@@ -57,10 +57,10 @@ def draw_morphology(morphology: Morphology) -> Image.Image:
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=10)
     figure.supylabel("share of pictures", fontsize=10)
-    return to_image(figure)
+    return figure
 
 
-def draw_utility(rows: Mapping[str, Row]) -> Image.Image:
+def plot_utility(rows: Mapping[str, Row]) -> Figure:
     """Balanced accuracy of every arm with its interval, a panel for each row."""
     figure = Figure(figsize=(6.5, 0.6 + 1.9 * len(rows)), layout="constrained")
     for ax, (title, row) in zip(
@@ -75,7 +75,7 @@ def draw_utility(rows: Mapping[str, Row]) -> Image.Image:
         ax.set_xlabel("balanced accuracy on held-out real pictures", fontsize=9)
         ax.grid(axis="x", alpha=0.4)
         ax.spines[["top", "right"]].set_visible(False)
-    return to_image(figure)
+    return figure
 
 
 def _measure(ax: Axes, title: str, comparison: Comparison) -> None:

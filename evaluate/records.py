@@ -7,6 +7,7 @@ synthetic ones), `results`, `definitions`, `warnings`, `images` (file, caption, 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shlex
 import sys
@@ -18,8 +19,8 @@ from typing import Any
 
 from PIL import Image
 
-from engine.errors import RequestError
-from engine.files import replace_file, write_json
+from engine.errors import CytosynthError, RequestError, first_line
+from engine.files import replace_file, write_json, write_text
 from evaluate.images import PictureFolder
 
 __all__ = [
@@ -34,8 +35,18 @@ __all__ = [
 ]
 
 NAME = "record.json"
-KEYS = ("kind", "title", "command", "inputs", "results", "definitions", "warnings", "images", "versions")
-LIBRARIES = ("numpy", "scipy", "scikit-image", "openvino", "pillow")
+KEYS = {
+    "kind": str,
+    "title": str,
+    "command": str,
+    "inputs": dict,
+    "results": dict,
+    "definitions": dict,
+    "warnings": list,
+    "images": list,
+    "versions": dict,
+}
+LIBRARIES = ("cytosynth", "numpy", "scipy", "scikit-image", "openvino", "pillow")
 MADE_BY = (
     "class",
     "bundle",
@@ -66,8 +77,17 @@ def describe_folder(folder: PictureFolder) -> dict[str, Any]:
         "side": folder.side,
         "sha256": folder.sha256,
     }
-    if row := next(iter(metadata_of(folder).values()), None):
-        found["made_by"] = {key: row[key] for key in MADE_BY if key in row}
+    rows = list(metadata_of(folder).values())
+    if rows:
+        made_by = {key: sorted({json.dumps(row.get(key)) for row in rows}) for key in MADE_BY}
+        found["made_by"] = {
+            key: json.loads(values[0]) if len(values) == 1 else f"{len(values)} different"
+            for key, values in made_by.items()
+            if values != ["null"]
+        }
+        seeds = [row["seed"] for row in rows if isinstance(row.get("seed"), int)]
+        if seeds:
+            found["made_by"]["seeds"] = f"{min(seeds)} to {max(seeds)}"
     return found
 
 
@@ -78,15 +98,17 @@ def metadata_of(folder: PictureFolder) -> dict[str, dict[str, Any]]:
         return {}
     names = {f"{folder.path.resolve().name}/{path.name}": path.name for path in folder.files}
     try:
-        rows = [json.loads(line) for line in metadata.read_text(encoding="utf-8").splitlines()]
-        return {names[row["file_name"]]: row for row in rows if row["file_name"] in names}
-    except (ValueError, KeyError, TypeError) as error:
+        rows = [json.loads(line) for line in metadata.read_text(encoding="utf-8").split("\n") if line]
+    except (OSError, ValueError) as error:
         raise RequestError(
             f"The record {metadata}",
-            found=f"{type(error).__name__}: {error}",
-            expected="one JSON object a line with file_name, as `engine generate` writes",
+            found=first_line(error),
+            expected="one JSON object a line, as `engine generate` writes",
             mend="run the same `engine generate` command again, or take the file away",
         ) from error
+    # Other programs write such files too, with other keys.
+    ours = (row for row in rows if isinstance(row, dict) and row.get("synthetic") is True)
+    return {names[name]: row for row in ours if (name := row.get("file_name")) in names}
 
 
 def make_record(
@@ -117,8 +139,18 @@ def make_record(
 
 
 def check_out(out: Path | None, kind: str) -> None:
-    """Raise RequestError unless `out` is new, empty, or holds a record of the same kind."""
-    if out is None or not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    """Raise RequestError unless `out` can be made, is empty, or holds a record of the same kind."""
+    if out is None:
+        return
+    parent = next(one for one in (out, *out.absolute().parents) if one.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise RequestError(
+            f"The folder {out}",
+            found=f"{parent} is no folder that can be written to",
+            expected="a place for a new folder",
+            mend="name another",
+        )
+    if not out.exists() or not any(out.iterdir()):
         return
     if not (out / NAME).is_file() or read_record(out)["kind"] != kind:
         raise RequestError(
@@ -129,16 +161,24 @@ def check_out(out: Path | None, kind: str) -> None:
         )
 
 
-def write_record(out: Path, record: dict[str, Any], pictures: dict[str, Picture]) -> None:
-    """Write the images as <name>.png, then record.json, which names them."""
-    out.mkdir(parents=True, exist_ok=True)
-    for name, picture in pictures.items():
-        with replace_file(out / f"{name}.png") as part:
-            picture.image.save(part, format="PNG", optimize=True)
+def write_record(out: Path, record: dict[str, Any], pictures: dict[str, Picture], lists: dict[str, str]) -> None:
+    """Write the images as <name>.png, lists under their names, and at last record.json. Raises CytosynthError where the
+    disk refuses."""
     images = [
         {"file": f"{name}.png", "caption": picture.caption, "real": picture.real} for name, picture in pictures.items()
     ]
-    write_json(out / NAME, {**record, "images": images})
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, picture in pictures.items():
+            with replace_file(out / f"{name}.png") as part:
+                picture.image.save(part, format="PNG", optimize=True)
+        for name, text in lists.items():
+            write_text(out / name, text)
+        write_json(out / NAME, {**record, "images": images})
+    except OSError as error:
+        raise CytosynthError(
+            f"The record {out}", found=first_line(error), expected="a folder that can be written to", mend="make room"
+        ) from error
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -157,10 +197,10 @@ def read_record(folder: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise problem(str(error)) from error
-    if not isinstance(record, dict) or (missing := [key for key in KEYS if key not in record]):
-        raise problem("no record" if not isinstance(record, dict) else f"no {', '.join(missing)}")
+    if not isinstance(record, dict) or (missing := [key for key in KEYS if not isinstance(record.get(key), KEYS[key])]):
+        raise problem("no record" if not isinstance(record, dict) else f"no {', '.join(missing)}, or of another type")
     for image in record["images"]:
-        name = str(image.get("file"))
+        name = str(image.get("file")) if isinstance(image, dict) else str(image)
         if name != PurePosixPath(name).name or not (folder / name).is_file():
             raise problem(f"the image {name}, which is no file in that folder")
     return record

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
+from markupsafe import Markup
 from PIL import Image
 
 from engine.errors import RequestError
@@ -24,29 +25,35 @@ def render_report(folders: Sequence[Path], title: str, note: str = "", *, real_p
     Without `real_pictures` the images that show real pictures are left out, and it says so. Raises RequestError for a
     folder that holds no record.
     """
-    sections = [_section(folder, read_record(folder), real_pictures) for folder in folders]
+    records = [read_record(folder) for folder in folders]
     definitions: dict[str, dict[str, str]] = {}
-    for section in sections:
-        definitions.setdefault(section["kind"], {}).update(section["definitions"])
+    for record in records:
+        definitions.setdefault(record["kind"], {}).update(record["definitions"])
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["thousands"] = lambda number: f"{number:,}"
+    parts = []
+    for folder, record in zip(folders, records, strict=True):
+        try:
+            parts.append(_part(environment, folder, record, real_pictures))
+        except (AttributeError, KeyError, OSError, TypeError, ValueError, UndefinedError) as error:
+            raise RequestError(
+                f"The record {folder / NAME}",
+                found=f"{type(error).__name__}: {error}",
+                expected="what this version of `python -m evaluate` writes with --out",
+                mend=f"make it again: {record['command']}",
+            ) from error
     return environment.get_template("report.html").render(
-        title=title, note=note, sections=sections, definitions=definitions
+        title=title,
+        note=note,
+        titles=[record["title"] for record in records],
+        parts=parts,
+        definitions=definitions,
     )
 
 
-def _section(folder: Path, record: dict[str, Any], real_pictures: bool) -> dict[str, Any]:
-    try:
-        summary = summarise(record)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RequestError(
-            f"The record {folder / NAME}",
-            found=f"{type(error).__name__}: {error}",
-            expected="what this version of `python -m evaluate` writes with --out",
-            mend=f"make it again: {record['command']}",
-        ) from error
+def _part(environment: Environment, folder: Path, record: dict[str, Any], real_pictures: bool) -> Markup:
     images = [
         {
             "caption": image["caption"],
@@ -54,7 +61,8 @@ def _section(folder: Path, record: dict[str, Any], real_pictures: bool) -> dict[
         }
         for image in record["images"]
     ]
-    return {**record, "sentences": summary.sentences, "tables": summary.tables, "images": images}
+    template = environment.get_template("section.html")
+    return Markup(template.render(record=record, summary=summarise(record), images=images))  # noqa: S704 - escaped by it
 
 
 def _embedded(path: Path) -> str:

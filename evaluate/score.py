@@ -7,7 +7,8 @@ so that floor, score and controls carry the same bias of a small sample.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,18 @@ from evaluate.features import Encoder, Layers, blurred_features, features_of
 from evaluate.images import PictureFolder
 from evaluate.metrics import METRICS, Metric
 
-__all__ = ["CONTROLS", "FEW", "Compared", "Figure", "Score", "compare_folders", "not_measured", "sample_size", "score"]
+__all__ = [
+    "CONTROLS",
+    "FEW",
+    "REPEATED",
+    "Compared",
+    "Figure",
+    "Score",
+    "compare_folders",
+    "not_measured",
+    "sample_size",
+    "score",
+]
 
 Indices = NDArray[np.intp]
 Sample = tuple[Layers, Indices]
@@ -28,6 +40,9 @@ CONTROLS = ("blurred reals", "ten repeated reals", "another class")
 CLEAR = 3.0
 """How many floors a Fréchet distance must reach to stand clear."""
 REPEATED = 10
+"""Below twice as many pictures, ten repeated ones are the floor's own sample, or nearly: they are no control."""
+SUBSAMPLES = 4
+"""Samples of N of each bootstrap replicate."""
 FEW = 150
 """Below this many pictures the figures say little."""
 
@@ -77,9 +92,13 @@ class Score:
     """Whether each control stands clear of the floor; empty for figures that are no distance."""
 
     @property
-    def sensitive(self) -> bool:
-        """Whether every control that was measured stands clear of the floor."""
-        return all(self.clear.values())
+    def sensitive(self) -> bool | None:
+        """Whether every control that was measured stands clear of the floor; None for figures that are no distance."""
+        return all(self.clear.values()) if self.clear else None
+
+    def as_facts(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "sensitive": self.sensitive}
 
 
 def sample_size(sources: Sequence[str], fakes: int, others: int | None, wanted: int | None) -> int:
@@ -114,15 +133,18 @@ def not_measured(encoder: str, n: int) -> dict[str, str]:
 
 
 def score(
-    encoder: str, compared: Compared, *, n: int, splits: int = 20, bootstrap: int = 200, seed: int = 0
+    encoder: str, compared: Compared, *, n: int, splits: int = 20, bootstrap: int = 100, seed: int = 0
 ) -> dict[str, Score]:
     """Score by figure, of those that n pictures suffice for.
 
     Values are means over random splits: the reference is n reals, the floor and the controls made of reals take n
-    others. Intervals of floor and controls are the splits'; that of the synthetic pictures is a bootstrap over source
-    pictures of both sides. Drawing with replacement repeats pictures, which biases most figures, so the interval is
-    moved by the difference of the means. Deterministic.
+    others. Intervals of floor and controls are the splits'. That of the synthetic pictures is a bootstrap over the
+    source pictures of both sides: each replicate draws as many sources as there are, with replacement, and takes the
+    mean over a few samples of n pictures of what it drew. Repeated pictures bias most figures, so the interval is moved
+    by the difference of the means. Deterministic. Raises RequestError for fewer pictures than n.
     """
+    others = None if compared.other is None else len(_any(compared.other))
+    sample_size(compared.sources, len(_any(compared.fake)), others, n)
     # Threads cost small matrices far more than they save: 300 times the time where another process is busy.
     with threadpool_limits(1 if n < FEW * 10 else None, "blas"):
         return _score(encoder, compared, n, splits, bootstrap, seed)
@@ -136,22 +158,16 @@ def _score(encoder: str, compared: Compared, n: int, splits: int, bootstrap: int
         {row: _figures(metrics, reference, sample) for row, sample in samples.items()}
         for reference, samples in (_split(compared, groups, n, rng) for _ in range(splits))
     ]
-    again = [
-        _figures(
-            metrics,
-            (compared.real, _with_replacement(groups, n, rng)),
-            (compared.fake, rng.integers(len(_any(compared.fake)), size=n)),
-        )
-        for _ in range(bootstrap)
-    ]
+    again = [_replicate(metrics, compared, groups, n, rng) for _ in range(bootstrap)]
     return {
         name: _summary(
-            metric,
+            metric.kind,
+            metric.bounds[place],
             [{row: found[name] for row, found in rows.items()} for rows in drawn],
             [found[name] for found in again],
         )
         for metric in metrics
-        for name in metric.definitions
+        for place, name in enumerate(metric.definitions)
     }
 
 
@@ -172,16 +188,28 @@ def _split(
         "floor": (compared.real, rest),
         "fake": (compared.fake, rng.permutation(len(_any(compared.fake)))[:n]),
         "blurred reals": (compared.blurred, rest),
-        "ten repeated reals": (compared.real, np.resize(rest[:REPEATED], n)),
     }
+    if n >= 2 * REPEATED:
+        samples["ten repeated reals"] = (compared.real, np.resize(rest[:REPEATED], n))
     if compared.other is not None:
         samples["another class"] = (compared.other, rng.permutation(len(_any(compared.other)))[:n])
     return (compared.real, reference), samples
 
 
-def _with_replacement(groups: list[Indices], n: int, rng: np.random.Generator) -> Indices:
-    """n pictures, of as many sources as have them, drawn with replacement."""
-    return np.concatenate([groups[place] for place in rng.integers(len(groups), size=n)])[:n]
+def _replicate(
+    metrics: Sequence[Metric], compared: Compared, groups: list[Indices], n: int, rng: np.random.Generator
+) -> dict[str, float]:
+    """The figures of source pictures drawn with replacement."""
+    drawn = [groups[place] for place in rng.integers(len(groups), size=len(groups))]
+    while sum(map(len, drawn)) < n:  # of sources of very different sizes
+        drawn.append(groups[rng.integers(len(groups))])
+    reals = np.concatenate(drawn)
+    fakes = rng.integers(len(_any(compared.fake)), size=len(_any(compared.fake)))
+    found = [
+        _figures(metrics, (compared.real, rng.permutation(reals)[:n]), (compared.fake, rng.permutation(fakes)[:n]))
+        for _ in range(SUBSAMPLES)
+    ]
+    return {name: float(np.mean([values[name] for values in found])) for name in found[0]}
 
 
 def _any(layers: Layers) -> NDArray[np.float32]:
@@ -196,13 +224,13 @@ def _figures(metrics: Sequence[Metric], reference: Sample, sample: Sample) -> di
     return found
 
 
-def _summary(metric: Metric, drawn: list[dict[str, float]], again: list[float]) -> Score:
+def _summary(kind: str, bounds: tuple[float, float], drawn: list[dict[str, float]], again: list[float]) -> Score:
     rows = {row: np.array([values[row] for values in drawn]) for row in drawn[0]}
     floor = _figure(rows.pop("floor"))
     value = float(rows.pop("fake").mean())
-    low, high = np.clip(value + np.percentile(again, [5, 95]) - np.mean(again), *metric.bounds)
+    low, high = np.clip(value + np.percentile(again, [5, 95]) - np.mean(again), *bounds)
     controls = {row: _figure(values) for row, values in rows.items()}
-    limit = {"frechet": CLEAR * floor.value, "kernel": floor.high}.get(metric.kind)
+    limit = {"frechet": CLEAR * floor.value, "kernel": floor.high}.get(kind)
     clear = {} if limit is None else {name: figure.value > limit for name, figure in controls.items()}
     return Score(floor, Figure(value, float(low), float(high)), controls, clear)
 

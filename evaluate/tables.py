@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evaluate.morphology import TITLES
-from evaluate.score import CONTROLS
+from evaluate.score import CONTROLS, REPEATED
 
 __all__ = ["Summary", "Table", "summarise"]
 
@@ -44,6 +44,8 @@ def _score(record: Record) -> Summary:
     ]
     if "--other" not in record["inputs"]:
         sentences.append("The control `another class` was not measured: give --other DIR.")
+    if any("ten repeated reals" not in found["controls"] for found in results["figures"].values()):
+        sentences.append(f"The control `ten repeated reals` was not measured: it needs N of at least {2 * REPEATED}.")
     sentences += [f"{name} was not measured: it {words}." for name, words in results["not_measured"].items()]
     title = f"N = {results['n']}, {results['splits']} splits [5 %, 95 %]"
     header = ("", "floor (real)", "synthetic", *CONTROLS)
@@ -103,7 +105,12 @@ def _morphology(record: Record) -> Summary:
 def _utility(record: Record) -> Summary:
     results = record["results"]
     class_names = results["class_names"]
-    sentences, tables = [], []
+    settings = results["settings"]
+    sentences = [
+        f"Every arm: {settings['steps']} steps of {settings['batch_size']} pictures of {settings['size']} x "
+        f"{settings['size']}, {len(settings['seeds'])} seeds."
+    ]
+    tables = []
     for row, found in results["rows"].items():
         header = ("", "balanced accuracy", "accuracy", "AUC", *(f"recall {name}" for name in class_names))
         rows = [
@@ -137,7 +144,7 @@ def _curve(record: Record) -> Summary:
             for name, by_step in results["classes"].items()
             for figures in by_step.values()
             for figure in shown
-            if figure in figures and not figures[figure]["sensitive"]
+            if figure in figures and figures[figure]["sensitive"] is False
         }
     )
     sentences = [f"Controls do not stand clear, so these tell little: {', '.join(insensitive)}."] if insensitive else []
@@ -170,9 +177,12 @@ def _means(results: dict[str, Any]) -> Table:
             sum(figures[figure]["fake"]["value"] for figures in by_step.values()) / len(by_step) for figure in measured
         )
         rows.append((name, *(f"{mean:.3g}" for mean in means), *_published(name in thesis and thesis[name]["mean"])))
-    return Table(
-        "Means over the steps, beside the thesis's table 3.7", ("", *measured, "thesis: FID", "thesis: IS"), rows
+    rows.append(("all classes", *("" for _ in measured), *_published(results["thesis_overall"])))
+    steps = sorted({int(steps) for by_step in classes.values() for steps in by_step})
+    title = (
+        f"Means over {', '.join(f'{one:,}' for one in steps)} steps, beside the thesis's table 3.7 (5,000 to 20,000)"
     )
+    return Table(title, ("", *measured, "thesis: FID", "thesis: IS"), rows)
 
 
 def _published(values: Any) -> tuple[str, str]:

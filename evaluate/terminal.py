@@ -19,7 +19,7 @@ from evaluate.tables import summarise
 
 __all__ = ["AsJson", "RecordOut", "Seed", "finish", "progress_bar"]
 
-Seed = Annotated[int, typer.Option(help="Seed of all randomness.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all randomness.")]
 RecordOut = Annotated[
     Path | None, typer.Option("--out", help="A folder for the record and its pictures, which `report` takes.")
 ]
@@ -41,10 +41,16 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         yield update
 
 
-def finish(record: dict[str, Any], pictures: dict[str, Picture], out: Path | None, as_json: bool) -> None:
+def finish(
+    record: dict[str, Any],
+    pictures: dict[str, Picture],
+    out: Path | None,
+    as_json: bool,
+    lists: dict[str, str] | None = None,
+) -> None:
     """Write the record where --out says, print it as JSON or for people, and its warnings to stderr."""
     if out is not None:
-        write_record(out, record, pictures)
+        write_record(out, record, pictures, lists or {})
     if as_json:
         print(json.dumps(record))
     else:

@@ -3,11 +3,12 @@ National University, 2025, tables 3.3 to 3.7.
 
 Its FID and IS come from Stable Diffusion 1.5 at 512 x 512 on pictures that are not public. It names no layer; values
 below 1 cannot be those of Inception's last pooling on about 100 pictures. Those of its first 64 features are likeliest.
+Its text to figure 3.6 puts the best FID of cyt_kist_mast at 15,000 steps, its table at 20,000; the table stands here.
 """
 
 from __future__ import annotations
 
-__all__ = ["MEANS", "PUBLISHED", "STEPS", "TABLES"]
+__all__ = ["MEANS", "OVERALL", "PUBLISHED", "STEPS", "TABLES"]
 
 STEPS = (5000, 10000, 15000, 20000)
 PUBLISHED: dict[str, dict[int, tuple[float, float]]] = {
@@ -25,3 +26,5 @@ MEANS: dict[str, tuple[float, float]] = {
     "cyt_nep_mast": (0.52, 2.65),
 }
 """Mean FID and IS of each class as its table 3.7 prints them."""
+OVERALL = (0.51, 2.68)
+"""Mean FID and IS over all classes and steps."""

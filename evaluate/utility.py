@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import RequestError
-from engine.files import sha256_of
-from evaluate.images import PictureFolder, Pictures, open_folder
+from evaluate.images import PictureFolder, Pictures, open_folder, refuse_shared
 from evaluate.utility_figures import Row, measure_row
 
 __all__ = [
@@ -30,9 +28,6 @@ __all__ = [
 
 Probabilities = NDArray[np.float64]
 ClassFolders = dict[str, PictureFolder]
-NAMED = 5
-"""How many leaked pictures an error names; it counts all."""
-
 ARMS: dict[str, tuple[tuple[str, ...], bool]] = {
     "real": (("real",), False),
     "real + classical": (("real",), True),
@@ -118,11 +113,8 @@ class Utility:
     class_names: list[str]
     pictures: dict[str, dict[str, int]]
     """Number by folder and class."""
-    sha256: dict[str, dict[str, str]]
-    """PictureFolder.sha256 by folder and class."""
     ignored: dict[str, list[str]]
     settings: UtilitySettings
-    definitions: dict[str, str]
     seconds: float
 
 
@@ -147,7 +139,7 @@ def check_utility(real: Path, synthetic: Path, heldout: Path, pretrain: Path | N
         names = _class_names(pretrain)
         _expect_two("pretrain", pretrain, names)
         opened["pretrain"] = {c: open_folder(pretrain / c) for c in names}
-    _refuse_leaks(opened)
+    refuse_shared({name: list(folders.values()) for name, folders in opened.items()}, [{"real", "pretrain"}])
     return UtilityFolders(opened, {name: [c for c in found[name] if c not in wanted] for name in list(paths)[1:]})
 
 
@@ -167,40 +159,19 @@ def _expect_two(name: str, path: Path, class_names: list[str]) -> None:
         )
 
 
-def _refuse_leaks(opened: Mapping[str, ClassFolders]) -> None:
-    holders: dict[str, dict[str, Path]] = defaultdict(dict)
-    for name, folders in opened.items():
-        for folder in folders.values():
-            for file in folder.files:
-                holders[sha256_of(file)].setdefault(name, file)
-    leaks = [found for found in holders.values() if len(found) > 1 and set(found) != {"real", "pretrain"}]
-    if leaks:
-        rest = f"; and {len(leaks) - NAMED} more" if len(leaks) > NAMED else ""
-        raise RequestError(
-            f"{len(leaks)} pictures in more than one folder",
-            found="; ".join(" is ".join(str(file) for file in found.values()) for found in leaks[:NAMED]) + rest,
-            expected="real, synthetic and held-out pictures that share no file, for a leak would falsify every figure",
-            mend="split the pictures again, all pictures of one source on one side",
-        )
-
-
 def run_utility(
-    real: Path,
-    synthetic: Path,
-    heldout: Path,
-    *,
-    pretrain: Path | None = None,
+    folders: UtilityFolders,
     settings: UtilitySettings | None = None,
     progress: Callable[[str, int, int], None] = lambda label, done, total: None,
 ) -> Utility:
-    """Check, then train and test every arm with every seed; with `pretrain` once more from a body that it taught.
+    """Train and test every arm with every seed on what `check_utility` opened; with pretrain once more from a body that
+    it taught.
 
     progress(label, done, total) follows every optimiser step; done and total count those of the whole run. The same
-    call gives the same figures on the same machine. Raises RequestError as `check_utility` does.
+    call gives the same figures on the same machine.
     """
     started = time.perf_counter()
     settings = settings or UtilitySettings()
-    folders = check_utility(real, synthetic, heldout, pretrain)
     pictures = {
         name: [folder.read(settings.size) for folder in classes.values()] for name, classes in folders.classes.items()
     }
@@ -215,10 +186,8 @@ def run_utility(
         rows,
         list(heldout_folders),
         {name: {c: len(folder) for c, folder in classes.items()} for name, classes in folders.classes.items()},
-        {name: {c: folder.sha256 for c, folder in classes.items()} for name, classes in folders.classes.items()},
         folders.ignored,
         settings,
-        DEFINITIONS,
         time.perf_counter() - started,
     )
 

@@ -168,6 +168,7 @@ def test_listed_pictures_are_left_out_and_the_rest_close_up(pictures, listed, ti
         ({"guidance_scale": 5.5}, "guidance_scale 5.5"),
         ({"bundle_sha256": "0" * 64}, "bundle_sha256 000"),
         ({"seed": None}, "class and seed"),
+        ({"seed": 7.9}, "no whole number"),
     ],
 )
 def test_a_list_of_other_pictures_is_refused(change, words, listed, tiny_bundle, tmp_path):

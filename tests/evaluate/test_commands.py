@@ -43,7 +43,7 @@ def test_utility_prints_gains_and_leaves_a_record(sets, in_process):
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"--held-out": "real"}, "in more than one folder"),
+        ({"--held-out": "real"}, "pictures in more than one of heldout, real"),
         ({"--real": "real/cyt_mast"}, "two folders"),
         ({"--seeds": 0}, "--seeds"),
         ({"--steps": 0}, "steps of utility"),

@@ -108,6 +108,19 @@ def test_the_engine_leaves_listed_copies_out(tiny_bundle, command, in_process, t
     assert not any(np.array_equal(data[i][0], copy) for i in range(len(data)))
 
 
+def test_a_held_out_picture_that_was_trained_on_is_named(folders, in_process, tmp_path):
+    held_out = shutil.copytree(folders / "heldout", tmp_path / "heldout")
+    shutil.copy(folders / "train" / "0007.png", held_out / "leak.png")
+    arguments = ("--train", folders / "train", "--held-out", held_out)
+    done = in_process("evaluate", "copies", folders / "synthetic", *arguments)
+    assert done.returncode == 2
+    assert "leak.png" in done.stderr
+    Image.open(held_out / "leak.png").transpose(Image.Transpose.ROTATE_90).save(held_out / "leak.png")
+    done = in_process("evaluate", "copies", folders / "synthetic", *arguments)
+    assert done.returncode == 0
+    assert "Held-out pictures that were trained on, which makes the threshold too small: leak.png." in done.stderr
+
+
 def test_one_held_out_picture_is_no_measure(folders, in_process, tmp_path):
     (tmp_path / "one").mkdir()
     shutil.copy(folders / "heldout" / "0500.png", tmp_path / "one")

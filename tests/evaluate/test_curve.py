@@ -74,11 +74,16 @@ def test_the_command_makes_scores_and_draws_a_checkpoint(checkpoints, whole_path
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["results"] == record["results"]
     assert [path.stat().st_mtime_ns for path in made] == times
+    for change in (("--guidance-scale", 3), ("--sampling-steps", 3), ("--n", 11), ("--base", whole_path / "merged")):
+        other = in_process("evaluate", "curve", checkpoints, *arguments, *options, *change)
+        assert other.returncode == 2
+        assert "cyt_nep_mast-5000" in other.stderr
+    assert [path.stat().st_mtime_ns for path in made] == times
 
 
 def test_a_failing_stage_says_its_command(checkpoints, whole_path, in_process, tmp_path):
     arguments = ("--base", tmp_path / "no-base", "--real", whole_path / "prepared", "--out", tmp_path / "curve")
     done = in_process("evaluate", "curve", checkpoints, *arguments, "--step", 5000, "--n", 4)
-    assert done.returncode == 1
+    assert done.returncode == 2
     for words in ("python -m trainer merge", "exit code 2", "no-base"):
         assert words in done.stderr

@@ -78,6 +78,7 @@ def test_inception_score_agrees_with_torch_fidelity(case):
 def test_inception_score_at_its_ends():
     assert inception_score(np.zeros((20, 7))) == pytest.approx(1)
     assert inception_score(1000 * np.eye(7).repeat(3, axis=0)) == pytest.approx(7)
+    assert inception_score(1000 * np.eye(7)[:3]) == pytest.approx(3)
     for splits in (0, 8):
         with pytest.raises(RequestError, match="7 pictures"):
             inception_score(np.eye(7), splits)

@@ -39,12 +39,12 @@ def test_its_hash_is_that_of_names_and_contents(folder, phantoms):
 def truncate(folder):
     for path in sorted(folder.iterdir())[:7]:
         path.write_bytes(path.read_bytes()[:200])
-    return ["7 of the 12 pictures", "0100.png", "and 2 more"]
+    return ["7 of the files", "12 of them pictures", "0100.png", "and 2 more"]
 
 
 def grey(folder):
     Image.open(folder / "0100.png").convert("L").save(folder / "0100.png")
-    return ["1 of the 12 pictures", "0100.png: L pixels"]
+    return ["1 of the files", "0100.png: L pixels"]
 
 
 def transparent(folder):
@@ -54,14 +54,29 @@ def transparent(folder):
     return ["0100.png: RGBA with transparency"]
 
 
+def grey_in_colour(folder):
+    Image.open(folder / "0100.png").convert("L").convert("RGB").save(folder / "0100.png")
+    return ["0100.png: grey, its three channels equal"]
+
+
+def for_print(folder):
+    Image.open(folder / "0100.png").convert("CMYK").save(folder / "0100.jpg")
+    return ["0100.jpg: CMYK pixels"]
+
+
+def other_format(folder):
+    Image.open(folder / "0100.png").save(folder / "more.gif")
+    return ["1 of the files", "more.gif: no .bmp"]
+
+
 def mixed(folder):
-    Image.new("RGB", (32, 32)).save(folder / "other.png")
+    Image.open(folder / "0100.png").resize((32, 32)).save(folder / "other.png")
     return ["2 sizes: 12 of 64 x 64, 1 of 32 x 32"]
 
 
 def oblong(folder):
     for path in folder.iterdir():
-        Image.new("RGB", (64, 60)).save(path)
+        Image.open(path).resize((64, 60)).save(path)
     return ["64 x 60 pixels", "squares"]
 
 
@@ -76,7 +91,9 @@ def remove(folder):
     return ["no such folder"]
 
 
-@pytest.mark.parametrize("damage", [truncate, grey, transparent, mixed, oblong, empty, remove])
+@pytest.mark.parametrize(
+    "damage", [truncate, grey, grey_in_colour, for_print, other_format, transparent, mixed, oblong, empty, remove]
+)
 def test_wrong_folders_are_refused_with_what_is_wrong(damage, folder):
     words = damage(folder)
     with pytest.raises(RequestError) as refused:
@@ -91,13 +108,13 @@ def test_opaque_alpha_and_palettes_are_colour(folder):
     assert len(open_folder(folder)) == 12
 
 
-def test_two_names_for_the_same_pictures_are_refused(folder, tmp_path):
-    copy = shutil.copytree(folder, tmp_path / "copy")
-    for other in (folder, copy):
-        with pytest.raises(RequestError, match="REAL and FAKE"):
-            open_different({"REAL": folder, "FAKE": other})
-    (copy / "0100.png").unlink()
-    assert set(open_different({"REAL": folder, "FAKE": copy})) == {"REAL", "FAKE"}
+def test_folders_that_share_a_picture_are_refused_under_any_name(folder, tmp_path, phantoms):
+    other = shutil.copytree(phantoms / "real" / "cyt_kist_mast", tmp_path / "other")
+    assert set(open_different({"REAL": folder, "FAKE": other})) == {"REAL", "FAKE"}
+    shutil.copy(folder / "0103.png", other / "renamed.png")
+    for second, count in ((folder, 12), (other, 1)):
+        with pytest.raises(RequestError, match=f"{count} pictures in more than one of FAKE, REAL"):
+            open_different({"REAL": folder, "FAKE": second})
 
 
 def test_augmented_copies_share_a_source(folder, tmp_path):

@@ -13,19 +13,35 @@ from engine.errors import RequestError
 from evaluate.records import read_record
 from evaluate.report import render_report
 
+UTILITY = ("--steps", 2, "--seeds", 1, "--size", 16)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
 def records(phantoms, command, tmp_path_factory):
-    """A record of score, copies and morphology each, by their commands."""
+    """A record of score, copies, morphology and utility each, by their commands."""
     root = tmp_path_factory.mktemp("records")
+    sets = tmp_path_factory.mktemp("sets")
+    for name, part in {"real": slice(0, 4), "synthetic": slice(4, 8), "heldout": slice(8, 12)}.items():
+        for class_name in ("cyt_mast", "cyt_kist_mast"):
+            (sets / name / class_name).mkdir(parents=True)
+            for path in sorted((phantoms / "real" / class_name).iterdir())[part]:
+                shutil.copy(path, sets / name / class_name)
     real, fake = phantoms / "real" / "cyt_mast", phantoms / "synthetic" / "cyt_mast"
     other = phantoms / "real" / "cyt_kist_mast"
     for name, arguments in {
         "score": (real, fake, "--other", other, "--bootstrap", 20, "--splits", 3),
         "copies": (fake, "--train", real, "--held-out", other),
         "morphology": (real, fake, "--cells", "many"),
+        "utility": (
+            *UTILITY,
+            "--real",
+            sets / "real",
+            "--synthetic",
+            sets / "synthetic",
+            "--held-out",
+            sets / "heldout",
+        ),
     }.items():
         done = command("evaluate", name, *arguments, "--out", root / name)
         assert done.returncode == 0, done.stderr
@@ -36,7 +52,7 @@ def records(phantoms, command, tmp_path_factory):
 def report(records, command):
     """The file that the command writes."""
     out = records / "report.html"
-    folders = [records / name for name in ("score", "copies", "morphology")]
+    folders = [records / name for name in ("score", "copies", "morphology", "utility")]
     done = command("evaluate", "report", *folders, "--out", out, "--title", "Mastopathy & <others>", "--note", "Drawn.")
     assert done.returncode == 0, done.stderr
     return out
@@ -44,7 +60,7 @@ def report(records, command):
 
 def test_it_holds_figures_definitions_commands_and_hashes(report, records):
     text = report.read_text()
-    for name in ("score", "copies", "morphology"):
+    for name in ("score", "copies", "morphology", "utility"):
         record = read_record(records / name)
         for folder in record["inputs"].values():
             assert folder["sha256"] in text
@@ -70,6 +86,14 @@ def test_real_pictures_can_be_left_out(records):
     assert without.count("Left out: it shows real pictures") == 2
 
 
+def test_the_command_leaves_real_pictures_out(records, in_process, tmp_path):
+    arguments = ("--out", tmp_path / "report.html", "--no-real-pictures")
+    assert in_process("evaluate", "report", records / "copies", *arguments).returncode == 0
+    text = (tmp_path / "report.html").read_text()
+    assert "Left out: it shows real pictures" in text
+    assert len(re.findall("data:image", text)) == 1
+
+
 def test_names_cannot_write_into_the_page(records, tmp_path):
     copy = shutil.copytree(records / "score", tmp_path / "score")
     record = json.loads((copy / "record.json").read_text())
@@ -79,6 +103,11 @@ def test_names_cannot_write_into_the_page(records, tmp_path):
     text = render_report([copy], "title")
     assert "<script" not in text
     assert '" onerror="' not in text
+
+
+def change(folder, **values):
+    record = json.loads((folder / "record.json").read_text())
+    (folder / "record.json").write_text(json.dumps(record | values))
 
 
 def damage_json(folder):
@@ -100,11 +129,44 @@ def damage_image(folder):
 
 
 def damage_kind(folder):
-    record = json.loads((folder / "record.json").read_text())
-    (folder / "record.json").write_text(json.dumps(record | {"kind": "poem"}))
+    change(folder, kind="poem")
 
 
-@pytest.mark.parametrize("damage", [damage_json, damage_keys, damage_path, damage_image, damage_kind])
+def damage_inputs(folder):
+    change(folder, inputs={"REAL": {"folder": "x"}})
+
+
+def damage_number(folder):
+    change(folder, inputs={"REAL": {"folder": "x", "pictures": "many", "side": 1, "sha256": ""}})
+
+
+def damage_list(folder):
+    change(folder, versions=["1.0"])
+
+
+def damage_images(folder):
+    change(folder, images=["real.png"])
+
+
+def damage_pixels(folder):
+    (folder / "real.png").write_bytes(b"no picture")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage_json,
+        damage_keys,
+        damage_path,
+        damage_image,
+        damage_kind,
+        damage_inputs,
+        damage_number,
+        damage_list,
+        damage_images,
+        damage_pixels,
+    ],
+)
 def test_what_is_no_record_is_refused(damage, records, tmp_path):
     copy = shutil.copytree(records / "score", tmp_path / "score")
     damage(copy)
@@ -153,9 +215,9 @@ def test_a_browser_shows_all_of_it(width, report, tmp_path):
     title = re.search(r"<title>(.*?)</title>", shown)
     assert title, shown[:500]
     found = json.loads(title[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
-    assert found["images"] == 7
+    assert found["images"] == 8
     assert found["broken"] == 0
-    assert found["tables"] == 3
+    assert found["tables"] == 4
     assert found["wide"] == []
     assert found["overflow"] <= 0
     assert found["headings"][0] == "Mastopathy & <others>"
