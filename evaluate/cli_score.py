@@ -13,7 +13,7 @@ from evaluate.metrics import METRICS
 from evaluate.records import Picture, check_out, describe_folder, make_record
 from evaluate.score import FEW, Score, compare_folders, not_measured, sample_size, score
 from evaluate.sheets import draw_sheet
-from evaluate.terminal import AsJson, RecordOut, Seed, finish
+from evaluate.terminal import AsJson, RecordOut, Seed, finish, progress_bar
 
 __all__ = ["score_command"]
 
@@ -58,7 +58,8 @@ def score_command(
     scores: dict[str, Score] = {}
     omitted: dict[str, str] = {}
     for encoder in encoders:
-        compared = compare_folders(encoder, reals, fakes, others)
+        with progress_bar() as progress:
+            compared = compare_folders(encoder, reals, fakes, others, progress)
         scores |= score(encoder.name, compared, n=n, splits=splits, bootstrap=bootstrap, seed=seed)
         omitted |= not_measured(encoder.name, n)
     record = make_record(

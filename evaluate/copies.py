@@ -3,7 +3,7 @@ trained on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,9 +14,9 @@ from scipy.ndimage import affine_transform
 from scipy.sparse import csr_array
 from scipy.stats import binomtest
 
-from evaluate.images import PictureFolder
+from evaluate.images import PictureFolder, Pictures
 
-__all__ = ["DEFINITIONS", "FEW", "Copies", "Nearest", "find_copies", "nearest_training"]
+__all__ = ["DEFINITIONS", "FEW", "Copies", "Nearest", "describe", "find_copies", "nearest_training"]
 
 SIDE = 16
 """Pictures are compared at this side: coarse, so that blur changes little and a blurred generator is not taken for one
@@ -70,8 +70,8 @@ def find_copies(
     progress: Callable[[str, int, int], None] = lambda task, done, total: None,
 ) -> Copies:
     """Compare every synthetic and every held-out picture with every training picture. Deterministic."""
-    both = np.concatenate([_descriptions(synthetic), _descriptions(held_out)])
-    nearest = nearest_training(both, _descriptions(training), progress)
+    both = np.concatenate([_describe_folder(synthetic), _describe_folder(held_out)])
+    nearest = nearest_training(both, _describe_folder(training), progress)
     found, reference = (
         Nearest(nearest.distances[part], nearest.indices[part])
         for part in (slice(len(synthetic)), slice(len(synthetic), None))
@@ -92,15 +92,15 @@ def find_copies(
     )
 
 
-def _descriptions(folder: PictureFolder) -> NDArray[np.float32]:
-    """(N, SIDE^2, 3) float32."""
+def describe(pictures: Iterable[Pictures]) -> NDArray[np.float32]:
+    """Pictures (S, S, 3) uint8 as they are compared: (N, SIDE^2, 3) float32, row by row."""
     size = (SIDE, SIDE)
-    small = [
-        np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX), np.float32)
-        for batch in folder.batches()
-        for picture in batch
-    ]
+    small = [np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BOX), np.float32) for one in pictures]
     return np.stack(small).reshape(len(small), -1, 3)
+
+
+def _describe_folder(folder: PictureFolder) -> NDArray[np.float32]:
+    return np.concatenate([describe(batch) for batch in folder.batches()])
 
 
 def nearest_training(
@@ -108,7 +108,7 @@ def nearest_training(
     training: NDArray[np.float32],
     progress: Callable[[str, int, int], None] = lambda task, done, total: None,
 ) -> Nearest:
-    """pictures (N, 256, 3), training (M, 256, 3) float32: small pictures, row by row -> Nearest."""
+    """pictures (N, 256, 3), training (M, 256, 3) float32, as `describe` gives them -> Nearest."""
     likeness = np.full(len(pictures), -1.0, np.float32)
     indices = np.zeros(len(pictures), np.intp)
     upright = _unit(pictures[:, _disc()])

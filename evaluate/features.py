@@ -7,7 +7,7 @@ so on. They are no FID, KID and IS, which are defined on Inception's features.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,10 +19,29 @@ from engine.files import sha256_of
 from evaluate.images import PictureFolder, Pictures, blur
 from evaluate.metrics import METRICS
 
-__all__ = ["CHOICES", "CYTO", "Cyto", "Encoder", "Layers", "blurred_features", "features_of", "open_encoders"]
+__all__ = [
+    "CHOICES",
+    "CYTO",
+    "Cyto",
+    "Encoder",
+    "Layers",
+    "Progress",
+    "blurred_features",
+    "features_of",
+    "open_encoders",
+    "silent",
+]
 
 CYTO = Path(__file__).parent / "encoders" / "cyto.json"
 """The record of the encoder that ships here."""
+
+Progress = Callable[[str, int, int], None]
+"""(task, done, total)"""
+
+
+def silent(task: str, done: int, total: int) -> None:
+    """No progress."""
+
 
 CHOICES = ("auto", "inception", "cyto")
 """What --features takes."""
@@ -74,19 +93,23 @@ class Cyto:
         return {layer: found[layer].copy() for layer in ("features", "logits")}
 
 
-def features_of(encoder: Encoder, folder: PictureFolder) -> Layers:
+def features_of(encoder: Encoder, folder: PictureFolder, progress: Progress = silent) -> Layers:
     """The layers that figures are made of, in the order of the files. Pictures are read in batches and not kept."""
-    return _collect(encoder, folder.batches(encoder.size))
+    return _collect(encoder, folder, folder.batches(encoder.size), progress)
 
 
-def blurred_features(encoder: Encoder, folder: PictureFolder) -> Layers:
+def blurred_features(encoder: Encoder, folder: PictureFolder, progress: Progress = silent) -> Layers:
     """The same of the pictures under a Gaussian blur of 1/64 of the side."""
-    return _collect(encoder, map(blur, folder.batches(encoder.size)))
+    return _collect(encoder, folder, map(blur, folder.batches(encoder.size)), progress)
 
 
-def _collect(encoder: Encoder, batches: Iterable[Pictures]) -> Layers:
+def _collect(encoder: Encoder, folder: PictureFolder, batches: Iterable[Pictures], progress: Progress) -> Layers:
     layers = {metric.layer for metric in METRICS[encoder.name]}
-    parts = [{layer: values for layer, values in encoder(batch).items() if layer in layers} for batch in batches]
+    parts, done = [], 0
+    for batch in batches:
+        parts.append({layer: values for layer, values in encoder(batch).items() if layer in layers})
+        done += len(batch)
+        progress(f"{encoder.name} features of {folder.path}", done, len(folder))
     return {layer: np.concatenate([part[layer] for part in parts]) for layer in parts[0]}
 
 

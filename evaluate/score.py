@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from engine.errors import RequestError
-from evaluate.features import Encoder, Layers, blurred_features, features_of
+from evaluate.features import Encoder, Layers, Progress, blurred_features, features_of, silent
 from evaluate.images import PictureFolder
 from evaluate.metrics import METRICS, Metric
 
@@ -60,14 +60,18 @@ class Compared:
 
 
 def compare_folders(
-    encoder: Encoder, real: PictureFolder, fake: PictureFolder, other: PictureFolder | None
+    encoder: Encoder,
+    real: PictureFolder,
+    fake: PictureFolder,
+    other: PictureFolder | None,
+    progress: Progress = silent,
 ) -> Compared:
     """Extract every folder's features."""
     return Compared(
-        real=features_of(encoder, real),
-        blurred=blurred_features(encoder, real),
-        fake=features_of(encoder, fake),
-        other=None if other is None else features_of(encoder, other),
+        real=features_of(encoder, real, progress),
+        blurred=blurred_features(encoder, real, progress),
+        fake=features_of(encoder, fake, progress),
+        other=None if other is None else features_of(encoder, other, progress),
         sources=real.sources,
     )
 

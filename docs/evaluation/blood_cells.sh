@@ -36,7 +36,7 @@ for count in 31 21 12; do
         few=fewshot-$count/$class
         if [ ! -e "$few" ]; then
             mkdir -p "$few.part"
-            find "$pictures/fewshot/$class" -type f | sort | head -n "$count" | xargs -I{} cp {} "$few.part"
+            find "$pictures/fewshot/$class" -type f | LC_ALL=C sort | sed -n "1,${count}p" | xargs -I{} cp {} "$few.part"
             mv "$few.part" "$few"
         fi
         once "augmented-$count-$class/sources.jsonl" \
@@ -64,11 +64,10 @@ for count in 31 21 12; do
         evaluate "morphology-$count-$class" morphology "heldout/$class" "$synthetic"
     done
     evaluate "utility-$count" utility --real "real-$count" --synthetic "synthetic-$count" --held-out heldout \
-        --pretrain pretrain --steps 400 --seeds 3
+        --pretrain pretrain --seeds 3
 done
 
-# Without the real pictures: they stay where they are published.
-note='The cells are those of Acevedo et al. (2020), CC BY 4.0, and what was trained on them; docs/evaluation/blood_cells.sh made every part.'
+note='The cells are those of Acevedo et al. (2020), CC BY 4.0, and what was trained on them. Real pictures are not shown here: they stay where they are published. docs/evaluation/blood_cells.sh made every part, and shows them without --no-real-pictures.'
 "$python" -m evaluate report records/*-{lymphocyte,neutrophil} --no-real-pictures --note "$note" \
     --title 'The embedded bundle against held-out blood cells' --out blood_cells.html
 "$python" -m evaluate report records/utility-{31,21,12} records/*-{31,21,12}-{basophil,eosinophil} --no-real-pictures \
