@@ -63,6 +63,10 @@ class SyntheticCells:
         self._places = [
             np.setdiff1d(np.arange(n), [at - seed for at in excluded.get(name, ())]) for name in self.classes
         ]
+        if not any(map(len, self._places)):
+            raise RequestError(
+                "The pictures to leave out", found="all of them", expected="fewer", mend="ask for a larger n"
+            )
         self._ends = np.cumsum([len(places) for places in self._places])
         self._process = os.getpid()
         self._makers: dict[int, ChunkMaker] = {}

@@ -10,7 +10,7 @@ import typer
 
 from engine.errors import RequestError
 from evaluate.copies import DEFINITIONS, FEW, Copies, find_copies
-from evaluate.images import PictureFolder, first_of, open_different, open_folder
+from evaluate.images import PictureFolder, expect_real, first_of, open_different, open_folder, refuse_shared
 from evaluate.plots import plot_histogram, to_image
 from evaluate.records import Picture, check_out, describe_folder, make_record, metadata_of
 from evaluate.sheets import draw_pairs
@@ -36,6 +36,9 @@ def copies_command(
     check_out(out, "copies")
     folders = {"FAKE": open_folder(fake), **open_different({"--train": train, "--held-out": held_out})}
     fakes, trained, reals = folders.values()
+    expect_real({"--train": trained, "--held-out": reals})
+    # A file in both FAKE and --train is a copy, and what is looked for.
+    refuse_shared({"FAKE": [fakes], "--held-out": [reals]})
     if len(reals) < 2:
         raise RequestError(
             f"The held-out pictures in {held_out}",

@@ -11,7 +11,7 @@ from engine.errors import RequestError
 from evaluate.curve import find_checkpoints, make_pictures, refuse_others
 from evaluate.curve_plots import plot_curve, plot_means
 from evaluate.features import Encoder, blurred_features, features_of, open_encoders
-from evaluate.images import PictureFolder, open_different, open_folder
+from evaluate.images import PictureFolder, expect_real, open_different, open_folder
 from evaluate.metrics import METRICS
 from evaluate.plots import to_image
 from evaluate.records import Picture, check_out, describe_folder, make_record
@@ -61,6 +61,7 @@ def curve_command(
         refuse_others(one, out / "checkpoints" / one.name, **settings)
     names = list(dict.fromkeys(one.class_name for one in chosen))
     reals = open_different({name: real / name for name in names})
+    expect_real(reals)
     fakes: dict[str, dict[int, PictureFolder]] = {name: {} for name in names}
     with progress_bar() as progress:
         for done, one in enumerate(chosen, 1):

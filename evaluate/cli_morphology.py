@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from engine.errors import RequestError
-from evaluate.images import PictureFolder, open_different
+from evaluate.images import PictureFolder, expect_real, open_different
 from evaluate.morphology import LARGEST, SMALLEST, Morphology, compare
 from evaluate.plots import plot_morphology, to_image
 from evaluate.records import Picture, check_out, describe_folder, make_record
@@ -48,6 +48,7 @@ def morphology_command(
     check_out(out, "morphology")
     folders = open_different({"REAL": real, "FAKE": fake})
     reals, fakes = folders.values()
+    expect_real({"REAL": reals})
     inputs = {name: describe_folder(folder) for name, folder in folders.items()}
     found = compare(reals, fakes, one_cell=cells == "one", seed=seed)
     record = make_record(
@@ -60,9 +61,9 @@ def morphology_command(
     )
     captions = "cells outlined green, nuclei yellow; what is outlined wrongly is measured wrongly"
     pictures = {
-        "histograms": Picture(to_image(plot_morphology(found)), "Every measure, real and synthetic"),
         "real": Picture(_outlined(reals, found), f"Real, {captions}", real=True),
         "synthetic": Picture(_outlined(fakes, found), f"Synthetic, {captions}"),
+        "histograms": Picture(to_image(plot_morphology(found)), "Every measure, real and synthetic"),
     }
     finish(record, pictures, out, as_json)
 

@@ -12,6 +12,8 @@ from engine.files import expect_folder_of, write_text
 
 __all__ = ["report_command"]
 
+GENERATOR = b'<meta name="generator" content="cytosynth">'
+
 
 def report_command(
     records: Annotated[list[Path], typer.Argument(metavar="RECORD...", help="Folders that --out of a command named.")],
@@ -28,5 +30,9 @@ def report_command(
     if out.suffix.lower() not in (".html", ".htm"):
         raise RequestError("--out", found=str(out), expected="a file name that ends in .html", mend="change it")
     expect_folder_of(out)
+    if out.exists() and GENERATOR not in out.read_bytes()[:1000]:
+        raise RequestError(
+            f"The file {out}", found="a page that is no report", expected="a new file", mend="name another"
+        )
     write_text(out, render_report(records, title, note, real_pictures=real_pictures))
-    print(f"{out}: {len(records)} records, {out.stat().st_size / 1e6:.1f} MB.")
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB.")

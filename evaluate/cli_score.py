@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from evaluate.features import Encoder, open_encoders
-from evaluate.images import PictureFolder, open_different
+from evaluate.images import PictureFolder, expect_real, open_different
 from evaluate.metrics import METRICS
 from evaluate.records import Picture, check_out, describe_folder, make_record
 from evaluate.score import FEW, Score, compare_folders, not_measured, sample_size, score
@@ -40,7 +40,7 @@ def score_command(
         str, typer.Option(help="inception, cyto, or auto: cyto, and inception where its weights are.")
     ] = "auto",
     n: Annotated[int | None, typer.Option("--n", help="Pictures a sample; by default as many as there are.")] = None,
-    splits: Annotated[int, typer.Option(min=2, help="Random splits of the real pictures.")] = 20,
+    splits: Annotated[int, typer.Option(min=10, help="Random splits of the real pictures.")] = 20,
     bootstrap: Annotated[int, typer.Option(min=20, help="Replicates of the bootstrap.")] = 100,
     seed: Seed = 0,
     out: RecordOut = None,
@@ -51,6 +51,7 @@ def score_command(
     check_out(out, "score")
     encoders, warnings = open_encoders(features)
     folders = open_different({"REAL": real, "FAKE": fake} | ({} if other is None else {"--other": other}))
+    expect_real({name: folder for name, folder in folders.items() if name != "FAKE"})
     reals, fakes, others = folders["REAL"], folders["FAKE"], folders.get("--other")
     n = sample_size(reals.sources, len(fakes), None if others is None else len(others), n)
     warnings += _warnings(folders, n)
@@ -64,7 +65,7 @@ def score_command(
         omitted |= not_measured(encoder.name, n)
     record = make_record(
         "score",
-        f"{fake.resolve().name}: {fake} against {real}",
+        f"Score: {fake} against {real}",
         inputs=inputs,
         results={
             "n": n,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,8 +17,18 @@ from scipy.ndimage import gaussian_filter
 from engine.errors import RequestError
 from engine.files import sha256_of
 from engine.pictures import SUFFIXES, pictures_in, read_picture
+from engine.provenance import PNG_KEY as MARK
 
-__all__ = ["PictureFolder", "Pictures", "blur", "first_of", "open_different", "open_folder", "refuse_shared"]
+__all__ = [
+    "PictureFolder",
+    "Pictures",
+    "blur",
+    "expect_real",
+    "first_of",
+    "open_different",
+    "open_folder",
+    "refuse_shared",
+]
 
 Pictures = NDArray[np.uint8]
 NAMED = 5
@@ -35,6 +44,8 @@ class PictureFolder:
     path: Path
     files: tuple[Path, ...]
     side: int
+    marked: int = 0
+    """How many say themselves that they are synthetic, as those of `engine generate` do."""
 
     def __len__(self) -> int:
         return len(self.files)
@@ -53,10 +64,14 @@ class PictureFolder:
     @cached_property
     def sources(self) -> tuple[str, ...]:
         """The source picture of each file, where `python -m trainer prepare` wrote sources.jsonl beside the folder;
-        else every file is its own. Raises RequestError for a sources.jsonl that cannot be read."""
+        else files of one content are one source. Raises RequestError for a sources.jsonl that cannot be read."""
         record = self.path.resolve().parent / "sources.jsonl"
+        first: dict[str, str] = {}
+        for digest, path in zip(self.hashes, self.files, strict=True):
+            first.setdefault(digest, path.name)
+        own = [first[digest] for digest in self.hashes]
         if not record.is_file():
-            return tuple(path.name for path in self.files)
+            return tuple(own)
         try:
             lines = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
             known = {str(line["file_name"]): str(line["source"]) for line in lines}
@@ -68,7 +83,7 @@ class PictureFolder:
                 mend="restore it, or take it away: then every picture counts as a source of its own",
             ) from error
         name = self.path.resolve().name
-        return tuple(known.get(f"{name}/{path.name}", path.name) for path in self.files)
+        return tuple(known.get(f"{name}/{path.name}", mine) for path, mine in zip(self.files, own, strict=True))
 
     def batches(self, size: int | None = None, batch_size: int = 16) -> Iterator[Pictures]:
         """(B, size, size, 3) uint8 RGB, resized by Lanczos where `size` is not the files' own."""
@@ -100,18 +115,23 @@ def open_folder(path: Path) -> PictureFolder:
     sizes that are not one square.
     """
     files = pictures_in(path) if path.is_dir() else []
-    if not files:
+    inner = [one.name for one in sorted(path.iterdir()) if one.is_dir() and pictures_in(one)] if path.is_dir() else []
+    if not files or (inner and (path / "metadata.jsonl").is_file()):
+        found = "no such folder" if not path.exists() else "a file" if path.is_file() else "no picture directly in it"
         raise RequestError(
             f"The picture folder {path}",
-            found="no picture directly in it" if path.is_dir() else "no such folder",
+            found=f"folders of pictures: {first_of(inner)}" if inner else found,
             expected=f"the pictures of one class, files that end in {', '.join(SUFFIXES)}",
-            mend="name the folder that holds the pictures themselves",
+            mend=f"name {path / inner[0]}" if inner else "name the folder that holds the pictures themselves",
         )
     wrong: list[str] = []
-    sizes: Counter[tuple[int, int]] = Counter()
+    sizes: dict[tuple[int, int], list[str]] = {}
+    marked = 0
     for file in files:
         try:
-            sizes[_size_of_colour(file)] += 1
+            size, mark = _check(file)
+            sizes.setdefault(size, []).append(file.name)
+            marked += mark
         except RequestError as error:
             wrong.append(f"{file.name}: {error.found}")
     # A picture of another format would be left out in silence.
@@ -123,16 +143,16 @@ def open_folder(path: Path) -> PictureFolder:
             expected="whole RGB pictures of 8 bits a channel, and no others",
             mend="replace or convert them, or take them out of the folder",
         )
-    (width, height), _ = sizes.most_common(1)[0]
-    if len(sizes) > 1 or width != height:
-        found = ", ".join(f"{count} of {w} x {h}" for (w, h), count in sizes.most_common(NAMED))
+    (width, height), *others = sizes
+    if others or width != height:
+        several = [f"{len(names)} of {w} x {h} such as {names[0]}" for (w, h), names in sizes.items()]
         raise RequestError(
             f"The picture folder {path}",
-            found=f"{len(sizes)} sizes: {found} pixels" if len(sizes) > 1 else f"{width} x {height} pixels",
+            found=f"{len(sizes)} sizes: {first_of(several)}" if others else f"{width} x {height} pixels",
             expected="squares of one size, framed as the other folder's pictures are",
-            mend="run `python -m trainer prepare` on the real pictures, as was done for training",
+            mend="run `python -m trainer prepare` on real pictures, as was done for training; generate others anew",
         )
-    return PictureFolder(path, tuple(files), width)
+    return PictureFolder(path, tuple(files), width, marked)
 
 
 def first_of(wrong: Sequence[str]) -> str:
@@ -150,9 +170,11 @@ def _strangers(path: Path) -> list[Path]:
     )
 
 
-def _size_of_colour(path: Path) -> tuple[int, int]:
+def _check(path: Path) -> tuple[tuple[int, int], bool]:
+    """Width and height, and whether the picture says that it is synthetic."""
     picture = read_picture(path)
     with Image.open(path) as file:
+        marked = MARK in file.info
         found = file.mode if file.mode not in ("RGB", "RGBA", "P", "PA", "YCbCr") else None
         if file.has_transparency_data and file.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             found = f"{file.mode} with transparency"
@@ -161,7 +183,7 @@ def _size_of_colour(path: Path) -> tuple[int, int]:
         found = "grey, its three channels equal," if red == green == blue else None
     if found is not None:
         raise RequestError(f"The picture {path}", found=f"{found} pixels", expected="opaque RGB", mend="convert it")
-    return picture.size
+    return picture.size, marked
 
 
 def refuse_shared(named: Mapping[str, Sequence[PictureFolder]], allowed: Sequence[set[str]] = ()) -> None:
@@ -182,9 +204,27 @@ def refuse_shared(named: Mapping[str, Sequence[PictureFolder]], allowed: Sequenc
         )
 
 
+def expect_real(named: Mapping[str, PictureFolder]) -> None:
+    """Raise RequestError where pictures that should be real say that they are synthetic."""
+    for name, folder in named.items():
+        if folder.marked:
+            raise RequestError(
+                f"{name}, the folder {folder.path}",
+                found=f"{folder.marked} of {len(folder)} pictures say that they are synthetic",
+                expected="real pictures",
+                mend="name another folder; are the synthetic and the real one mixed up?",
+            )
+
+
 def open_different(named: Mapping[str, Path]) -> dict[str, PictureFolder]:
     """Open several folders, such as {"REAL": path, "FAKE": path}. Raises RequestError as open_folder does, and where
     two of them share a picture."""
+    places: dict[Path, str] = {}
+    for name, path in named.items():
+        if (other := places.setdefault(path.resolve(), name)) != name:
+            raise RequestError(
+                f"{other} and {name}", found=f"one folder, {path}", expected="two folders", mend="name another for one"
+            )
     opened = {name: open_folder(path) for name, path in named.items()}
     refuse_shared({name: [folder] for name, folder in opened.items()})
     return opened

@@ -50,8 +50,10 @@ def _kernel(name: str, layer: str, words: str) -> Metric:
 
 
 def _score(name: str, splits: int, layer: str, words: str) -> Metric:
-    definition = f"exp of the mean KL(p(y|x) || p(y)), p the softmax of {words}, mean of {splits} split(s); the floor's"
-    definition += " row is that of real pictures; higher is surer and more varied"
+    definition = (
+        f"exp of the mean KL(p(y|x) || p(y)), p the softmax of {words}, mean over {splits} equal parts; the floor's"
+    )
+    definition += " column is that of real pictures; higher is surer and more varied"
     compute = partial(inception_score, splits=splits)
     return Metric({name: definition}, layer, splits, lambda _, sample: (compute(sample),), ((1, inf),))
 

@@ -193,6 +193,11 @@ def read_record(folder: Path) -> dict[str, Any]:
             mend="name that folder",
         )
 
+    if not path.is_file():
+        inner = [str(folder / one.parent.name) for one in sorted(folder.glob(f"*/{NAME}"))]
+        if inner:
+            raise problem(f"no such file, but records in {', '.join(inner)}")
+        raise problem("no such file" if folder.is_dir() else "no such folder")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -25,6 +25,7 @@ def render_report(folders: Sequence[Path], title: str, note: str = "", *, real_p
     Without `real_pictures` the images that show real pictures are left out, and it says so. Raises RequestError for a
     folder that holds no record.
     """
+    folders = list({folder.resolve(): folder for folder in folders}.values())
     records = [read_record(folder) for folder in folders]
     definitions: dict[str, dict[str, str]] = {}
     for record in records:
@@ -33,10 +34,11 @@ def render_report(folders: Sequence[Path], title: str, note: str = "", *, real_p
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["thousands"] = lambda number: f"{number:,}"
-    parts = []
+    parts, verdicts = [], []
     for folder, record in zip(folders, records, strict=True):
         try:
             parts.append(_part(environment, folder, record, real_pictures))
+            verdicts.append(summarise(record).sentences)
         except (AttributeError, KeyError, OSError, TypeError, ValueError, UndefinedError) as error:
             raise RequestError(
                 f"The record {folder / NAME}",
@@ -47,7 +49,7 @@ def render_report(folders: Sequence[Path], title: str, note: str = "", *, real_p
     return environment.get_template("report.html").render(
         title=title,
         note=note,
-        titles=[record["title"] for record in records],
+        contents=[(record["title"], sentences) for record, sentences in zip(records, verdicts, strict=True)],
         parts=parts,
         definitions=definitions,
     )

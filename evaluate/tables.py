@@ -48,17 +48,16 @@ def _score(record: Record) -> Summary:
         sentences.append(f"The control `ten repeated reals` was not measured: it needs N of at least {2 * REPEATED}.")
     sentences += [f"{name} was not measured: it {words}." for name, words in results["not_measured"].items()]
     title = f"N = {results['n']}, {results['splits']} splits [5 %, 95 %]"
-    header = ("", "floor (real)", "synthetic", *CONTROLS)
+    controls = [one for one in CONTROLS if any(one in found["controls"] for found in results["figures"].values())]
+    header = ("", "floor (real)", "synthetic", *controls)
     rows = [
-        (name, _shown(found["floor"]), _shown(found["fake"]), *(_control(found, control) for control in CONTROLS))
+        (name, _shown(found["floor"]), _shown(found["fake"]), *(_control(found, control) for control in controls))
         for name, found in results["figures"].items()
     ]
     return Summary(sentences, [Table(title, header, rows)])
 
 
 def _control(found: dict[str, Any], control: str) -> str:
-    if control not in found["controls"]:
-        return "not measured"
     mark = "" if not found["clear"] else " clear" if found["clear"][control] else " NOT CLEAR"
     return _shown(found["controls"][control], mark)
 
@@ -97,9 +96,13 @@ def _morphology(record: Record) -> Summary:
             for value in (one["distance_in_sd"], one["floor_in_sd"])
         )
         distance = _shown({"value": one["distance"], "low": low, "high": high})
-        rows.append((TITLES[name], str(one["n"]), distance, f"{one['floor']:.3g}", *in_sd))
-    header = ("", "N", "distance [90 %]", "floor", "distance / sd", "floor / sd")
-    return Summary(tables=[Table("Wasserstein distances, real to synthetic", header, rows)])
+        rows.append((TITLES[name], distance, f"{one['floor']:.3g}", *in_sd))
+    header = ("", "distance [90 %]", "floor", "distance / sd", "floor / sd")
+    measures = results["measures"].values()
+    far = sum(one["distance"] > 3 * one["floor"] for one in measures)
+    sentence = f"{far} of {len(measures)} measures are more than three floors from the real ones."
+    least = min((one["n"] for one in measures), default=0)
+    return Summary([sentence], [Table(f"Wasserstein distances, real to synthetic, N = {least} or more", header, rows)])
 
 
 def _utility(record: Record) -> Summary:
@@ -112,16 +115,14 @@ def _utility(record: Record) -> Summary:
     ]
     tables = []
     for row, found in results["rows"].items():
-        header = ("", "balanced accuracy", "accuracy", "AUC", *(f"recall {name}" for name in class_names))
+        header = ("", "balanced accuracy", "accuracy", "AUC")
         rows = [
-            (
-                name,
-                *(_estimated(arm[figure]) for figure in ("balanced_accuracy", "accuracy", "auc")),
-                *map(_estimated, arm["recall"].values()),
-            )
+            (name, *(_estimated(arm[figure]) for figure in ("balanced_accuracy", "accuracy", "auc")))
             for name, arm in found["arms"].items()
         ]
         tables.append(Table(f"Held-out real pictures; {row} [5 %, 95 %]", header, rows))
+        recalls = [(name, *map(_estimated, arm["recall"].values())) for name, arm in found["arms"].items()]
+        tables.append(Table(f"Recall of each class; {row} [5 %, 95 %]", ("", *class_names), recalls))
         for name, gain in found["gains"].items():
             low, high = (f"{100 * gain[end]:+.1f}" for end in ("low", "high"))
             sentences.append(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
@@ -60,19 +61,18 @@ def finish(
 
 
 def _show(console: Console, record: dict[str, Any], out: Path | None) -> None:
+    """Definitions first: the verdict stands last, where it is read."""
     summary = summarise(record)
+    for name, words in record["definitions"].items():
+        console.print(f"{name}: {words}.")
+    for name, folder in record["inputs"].items():
+        console.print(f"{name}: {folder['pictures']} pictures in {folder['folder']}")
     for found in summary.tables:
-        table = Table(title=found.title, show_lines=True)
-        for place, column in enumerate(found.header):
-            table.add_column(column, overflow="fold", no_wrap=place == 0)
+        table = Table(*found.header, title=found.title, box=SIMPLE, show_lines=True, padding=(0, 1, 0, 0))
         for row in found.rows:
             table.add_row(*row)
         console.print(table)
     for words in summary.sentences:
         console.print(words)
-    for name, folder in record["inputs"].items():
-        console.print(f"{name}: {folder['pictures']} pictures in {folder['folder']}")
-    for name, words in record["definitions"].items():
-        console.print(f"{name}: {words}.")
     if out is not None:
         console.print(f"Record: {out}")

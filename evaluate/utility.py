@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import RequestError
-from evaluate.images import PictureFolder, Pictures, open_folder, refuse_shared
+from evaluate.images import PictureFolder, Pictures, expect_real, open_folder, refuse_shared
 from evaluate.utility_figures import Row, measure_row
 
 __all__ = [
@@ -139,6 +139,8 @@ def check_utility(real: Path, synthetic: Path, heldout: Path, pretrain: Path | N
         names = _class_names(pretrain)
         _expect_two("pretrain", pretrain, names)
         opened["pretrain"] = {c: open_folder(pretrain / c) for c in names}
+    for name in opened.keys() - {"synthetic"}:
+        expect_real({f"{name} {class_name}": folder for class_name, folder in opened[name].items()})
     refuse_shared({name: list(folders.values()) for name, folders in opened.items()}, [{"real", "pretrain"}])
     return UtilityFolders(opened, {name: [c for c in found[name] if c not in wanted] for name in list(paths)[1:]})
 

@@ -29,7 +29,7 @@ def phantom(
     ] = list(RECIPES),  # noqa: B006 - typer copies it
     n: Annotated[int, typer.Option("--n", help="Pictures of each class.")] = 20,
     size: Annotated[int, typer.Option(help="Side in pixels.")] = 256,
-    seed: Seed = 0,
+    seed: Annotated[int, typer.Option(help="Picture i has seed SEED + i: two sets need seeds N apart.")] = 0,
 ) -> None:
     """Draw procedural cytology pictures and their masks: OUT/pictures/<class>, OUT/masks/<class>."""
     from trainer.phantom_set import draw_set

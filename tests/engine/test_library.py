@@ -160,6 +160,9 @@ def test_listed_pictures_are_left_out_and_the_rest_close_up(pictures, listed, ti
     assert sorted(ChunkShuffle(data)) == list(range(10))
     only = data_of(tiny_bundle, class_names="cyt_mast", exclude=path)
     assert len(only) == 5
+    path.write_text("\n".join(listed))
+    with pytest.raises(RequestError, match="all of them"):
+        data_of(tiny_bundle, exclude=path)
 
 
 @pytest.mark.parametrize(

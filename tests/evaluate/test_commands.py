@@ -28,7 +28,7 @@ def test_utility_prints_gains_and_leaves_a_record(sets, in_process):
     options = ("--steps", 4, "--seeds", 1, "--size", 16, "--out", sets / "record")
     done = in_process("evaluate", "utility", *arguments, *options)
     assert done.returncode == 0, done.stderr
-    for words in ("balanced accuracy", "recall cyt_mast", "the gain of real + synthetic over real + classical is"):
+    for words in ("balanced accuracy", "Recall of each class", "the gain of real + synthetic over real + classical is"):
         assert words in done.stdout
     assert "Without --pretrain" in done.stderr
     assert "Fewer than 30 held-out pictures of cyt_kist_mast, cyt_mast" in done.stderr
@@ -65,7 +65,7 @@ def test_morphology_prints_distances_and_draws_outlines(phantoms, in_process, tm
     for words in ("nucleus area", "nucleus / cell area", "floor / sd"):
         assert words in done.stdout
     record = json.loads((tmp_path / "out" / "record.json").read_text())
-    assert [image["file"] for image in record["images"]] == ["histograms.png", "real.png", "synthetic.png"]
+    assert [image["file"] for image in record["images"]] == ["real.png", "synthetic.png", "histograms.png"]
     assert in_process("evaluate", "morphology", *folders, "--cells", "two").returncode == 2
 
 

@@ -89,7 +89,7 @@ def test_the_engine_leaves_listed_copies_out(tiny_bundle, command, in_process, t
         (tmp_path / name).mkdir()
         for seed in range(12):
             Image.fromarray(draw("cyt_mast", seed + 40 * len(name), 32)[0]).save(tmp_path / name / f"{seed}.png")
-    shutil.copy(run / "cyt_mast" / "000002.png", tmp_path / "train")
+    Image.open(run / "cyt_mast" / "000002.png").convert("RGB").save(tmp_path / "train" / "copy.bmp")
     arguments = ("--train", tmp_path / "train", "--held-out", tmp_path / "heldout", "--out", tmp_path / "out")
     done = in_process("evaluate", "copies", run / "cyt_mast", *arguments)
     assert done.returncode == 0, done.stderr

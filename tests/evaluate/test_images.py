@@ -71,7 +71,7 @@ def other_format(folder):
 
 def mixed(folder):
     Image.open(folder / "0100.png").resize((32, 32)).save(folder / "other.png")
-    return ["2 sizes: 12 of 64 x 64, 1 of 32 x 32"]
+    return ["2 sizes: 12 of 64 x 64 such as 0100.png; 1 of 32 x 32 such as other.png"]
 
 
 def oblong(folder):
@@ -112,9 +112,19 @@ def test_folders_that_share_a_picture_are_refused_under_any_name(folder, tmp_pat
     other = shutil.copytree(phantoms / "real" / "cyt_kist_mast", tmp_path / "other")
     assert set(open_different({"REAL": folder, "FAKE": other})) == {"REAL", "FAKE"}
     shutil.copy(folder / "0103.png", other / "renamed.png")
-    for second, count in ((folder, 12), (other, 1)):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    for second, count in ((copy, 12), (other, 1)):
         with pytest.raises(RequestError, match=f"{count} pictures in more than one of FAKE, REAL"):
             open_different({"REAL": folder, "FAKE": second})
+    with pytest.raises(RequestError, match=r"REAL and FAKE\n.*one folder"):
+        open_different({"REAL": folder, "FAKE": folder / "." / ".." / folder.name})
+
+
+def test_the_folder_of_a_run_is_answered_with_its_classes(folder, tmp_path):
+    (tmp_path / "metadata.jsonl").write_text("")
+    shutil.copy(folder / "0100.png", tmp_path / "sheet.png")
+    with pytest.raises(RequestError, match=f"mend: +name {folder}"):
+        open_folder(tmp_path)
 
 
 def test_augmented_copies_share_a_source(folder, tmp_path):
@@ -125,6 +135,13 @@ def test_augmented_copies_share_a_source(folder, tmp_path):
     (tmp_path / "sources.jsonl").write_text("{}")
     with pytest.raises(RequestError, match="file_name"):
         _ = open_folder(folder).sources
+
+
+def test_files_of_one_content_are_one_source(folder):
+    shutil.copy(folder / "0100.png", folder / "again.png")
+    sources = open_folder(folder).sources
+    assert len(sources) == 13
+    assert len(set(sources)) == 12
 
 
 def test_blur_takes_detail_and_keeps_the_mean():

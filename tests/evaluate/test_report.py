@@ -30,7 +30,7 @@ def records(phantoms, command, tmp_path_factory):
     real, fake = phantoms / "real" / "cyt_mast", phantoms / "synthetic" / "cyt_mast"
     other = phantoms / "real" / "cyt_kist_mast"
     for name, arguments in {
-        "score": (real, fake, "--other", other, "--bootstrap", 20, "--splits", 3),
+        "score": (real, fake, "--other", other, "--bootstrap", 20, "--splits", 10),
         "copies": (fake, "--train", real, "--held-out", other),
         "morphology": (real, fake, "--cells", "many"),
         "utility": (
@@ -179,9 +179,14 @@ def test_wrong_requests_exit_2(records, in_process, tmp_path):
         (tmp_path, "--out", tmp_path / "report.html"),
         (records / "score", "--out", tmp_path / "report.txt"),
         (records / "score", "--out", tmp_path / "nowhere" / "report.html"),
+        (records, "--out", tmp_path / "report.html"),
     ):
         assert in_process("evaluate", "report", *arguments).returncode == 2
     assert not list(tmp_path.iterdir())
+    (tmp_path / "mine.html").write_text("<p>mine</p>")
+    done = in_process("evaluate", "report", records / "score", "--out", tmp_path / "mine.html")
+    assert done.returncode == 2
+    assert (tmp_path / "mine.html").read_text() == "<p>mine</p>"
 
 
 def chromium(tmp_path, *arguments):
@@ -217,7 +222,7 @@ def test_a_browser_shows_all_of_it(width, report, tmp_path):
     found = json.loads(title[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
     assert found["images"] == 8
     assert found["broken"] == 0
-    assert found["tables"] == 4
+    assert found["tables"] == 5
     assert found["wide"] == []
     assert found["overflow"] <= 0
     assert found["headings"][0] == "Mastopathy & <others>"

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from engine.errors import RequestError
 from evaluate.features import CYTO, Cyto, blurred_features, features_of, open_encoders
@@ -192,7 +193,16 @@ def test_every_folder_is_what_it_says(phantoms):
 
 def test_the_command_prints_one_object(phantoms, in_process, tmp_path):
     real = phantoms / "real" / "cyt_mast"
-    arguments = ("--other", phantoms / "real" / "cyt_kist_mast", "--splits", 4, "--bootstrap", 20, "--features", "cyto")
+    arguments = (
+        "--other",
+        phantoms / "real" / "cyt_kist_mast",
+        "--splits",
+        10,
+        "--bootstrap",
+        20,
+        "--features",
+        "cyto",
+    )
     done = in_process(
         "evaluate", "score", real, phantoms / "synthetic" / "cyt_mast", *arguments, "--out", tmp_path / "out", "--json"
     )
@@ -223,7 +233,7 @@ def test_the_table_names_floor_controls_definitions_and_verdict(phantoms, in_pro
     [
         (["--n", 13], "--n 13"),
         (["--features", "dino"], "--features"),
-        (["--other", "."], "no picture directly in it"),
+        (["--other", "evaluate"], "no picture directly in it"),
     ],
 )
 def test_wrong_requests_exit_2(arguments, word, phantoms, in_process):
@@ -236,7 +246,7 @@ def test_wrong_requests_exit_2(arguments, word, phantoms, in_process):
 
 def test_options_out_of_range_exit_2(phantoms, in_process):
     folders = phantoms / "real" / "cyt_mast", phantoms / "synthetic" / "cyt_mast"
-    for arguments in (("--splits", 1), ("--bootstrap", 5), ("--seed", -1)):
+    for arguments in (("--splits", 9), ("--bootstrap", 5), ("--seed", -1)):
         done = in_process("evaluate", "score", *folders, *arguments)
         assert done.returncode == 2
         assert arguments[0] in done.stderr
@@ -287,10 +297,25 @@ def test_features_are_read_a_batch_at_a_time(phantoms):
     assert len(features["features"]) == 24
 
 
+def test_pictures_that_say_they_are_synthetic_are_not_taken_for_real(phantoms, in_process, tmp_path):
+    """The text chunk of the engine's PNG files."""
+    made = shutil.copytree(phantoms / "synthetic" / "cyt_mast", tmp_path / "made")
+    info = PngInfo()
+    info.add_itxt("cytosynth", "{}")
+    Image.open(made / "0100.png").save(made / "0100.png", pnginfo=info)
+    real = phantoms / "real" / "cyt_mast"
+    for arguments in ((made, real), (real, phantoms / "real" / "cyt_kist_mast", "--other", made)):
+        done = in_process("evaluate", "score", *arguments)
+        assert done.returncode == 2
+        assert "1 of 12 pictures say that they are synthetic" in done.stderr
+    assert in_process("evaluate", "score", real, made, "--features", "cyto").returncode == 0
+
+
 def test_the_same_folder_twice_exits_2(phantoms, in_process):
     done = in_process("evaluate", "score", phantoms / "real" / "cyt_mast", phantoms / "real" / "cyt_mast")
     assert done.returncode == 2
-    assert "24 pictures in more than one of FAKE, REAL" in done.stderr
+    assert "REAL and FAKE" in done.stderr
+    assert "one folder" in done.stderr
 
 
 def test_a_record_of_another_kind_is_not_replaced(phantoms, in_process, tmp_path):
