@@ -8,8 +8,10 @@ from PIL import Image, ImageOps
 
 from engine.errors import RequestError
 
-__all__ = ["SUFFIXES", "pictures_in", "read_picture"]
+__all__ = ["PNG_KEY", "SUFFIXES", "pictures_in", "read_picture"]
 
+PNG_KEY = "cytosynth"
+"""The PNG text chunk that says that a picture is synthetic, and holds its description as JSON."""
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """How the name of a picture file ends."""
 

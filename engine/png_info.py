@@ -11,7 +11,8 @@ from typing import Any
 from PIL import Image
 
 from engine.errors import RequestError
-from engine.provenance import PARAMETERS_KEY, PNG_KEY
+from engine.pictures import PNG_KEY
+from engine.provenance import PARAMETERS_KEY
 
 __all__ = ["PngDescription", "read_png"]
 

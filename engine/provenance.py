@@ -9,12 +9,11 @@ from typing import Any
 from PIL.PngImagePlugin import PngInfo
 
 from engine.bundle import Bundle
+from engine.pictures import PNG_KEY
 from engine.request import GenerateRequest
 
-__all__ = ["PARAMETERS_KEY", "PNG_KEY", "describe", "own_version", "parameters_line", "png_text"]
+__all__ = ["PARAMETERS_KEY", "describe", "own_version", "parameters_line", "png_text"]
 
-PNG_KEY = "cytosynth"
-"""The PNG text chunk that holds a picture's description as JSON."""
 PARAMETERS_KEY = "parameters"
 """The PNG text chunk that AUTOMATIC1111's WebUI reads."""
 SAMPLER_NAMES = {
