@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from typing import Any
 from PIL import Image
 
 from engine.errors import CytosynthError, RequestError, first_line
-from engine.files import replace_file, write_json, write_text
+from engine.files import write_json, write_text
 from evaluate.images import PictureFolder
 
 __all__ = [
@@ -162,19 +163,26 @@ def check_out(out: Path | None, kind: str) -> None:
 
 
 def write_record(out: Path, record: dict[str, Any], pictures: dict[str, Picture], lists: dict[str, str]) -> None:
-    """Write the images as <name>.png, lists under their names, and at last record.json. Raises CytosynthError where the
-    disk refuses."""
+    """Write the images as <name>.png, lists under their names, and record.json; a kill leaves no half of a new record.
+    Raises CytosynthError where the disk refuses."""
     images = [
         {"file": f"{name}.png", "caption": picture.caption, "real": picture.real} for name, picture in pictures.items()
     ]
+    part = out.with_name(out.name + ".part")
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
         for name, picture in pictures.items():
-            with replace_file(out / f"{name}.png") as part:
-                picture.image.save(part, format="PNG", optimize=True)
+            picture.image.save(part / f"{name}.png", optimize=True)
         for name, text in lists.items():
-            write_text(out / name, text)
-        write_json(out / NAME, {**record, "images": images})
+            write_text(part / name, text)
+        write_json(part / NAME, {**record, "images": images})
+        if out.exists():
+            for file in part.iterdir():
+                file.replace(out / file.name)
+            part.rmdir()
+        else:
+            part.rename(out)
     except OSError as error:
         raise CytosynthError(
             f"The record {out}", found=first_line(error), expected="a folder that can be written to", mend="make room"

@@ -217,6 +217,7 @@ def test_the_command_prints_one_object(phantoms, in_process, tmp_path):
     assert "warning: N is 12" in done.stderr
     kept = json.loads((tmp_path / "out" / "record.json").read_text())
     assert kept["results"] == found["results"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert all((tmp_path / "out" / image["file"]).is_file() for image in kept["images"])
 
 
@@ -324,6 +325,17 @@ def test_a_record_of_another_kind_is_not_replaced(phantoms, in_process, tmp_path
     done = in_process("evaluate", "score", *folders, "--out", tmp_path)
     assert done.returncode == 2
     assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_an_older_record_is_replaced_and_what_lies_beside_it_stays(phantoms, in_process, tmp_path):
+    folders = phantoms / "real" / "cyt_mast", phantoms / "synthetic" / "cyt_mast"
+    for seed in (1, 2):
+        done = in_process("evaluate", "score", *folders, "--bootstrap", 20, "--seed", seed, "--out", tmp_path / "out")
+        assert done.returncode == 0, done.stderr
+        (tmp_path / "out" / "mine.txt").write_text("mine")
+    assert json.loads((tmp_path / "out" / "record.json").read_text())["results"]["seed"] == 2
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"mine.txt", "real.png", "synthetic.png", "record.json"}
 
 
 def test_scores_are_plain_values():
