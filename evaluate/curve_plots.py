@@ -56,7 +56,7 @@ def plot_means(
     if theirs:
         for ax, place, name in zip(panels[len(figures) :], (0, 1), ("FID", "IS"), strict=False):
             _bars(ax, {key: published[key][place] for key in theirs}, hatch="//", facecolor="white", edgecolor=THEIRS)
-            ax.set_title(f"the thesis's mean {name}, as published", fontsize=10)
+            ax.set_title(f"the thesis's mean {name}", fontsize=10)
     return figure
 
 
