@@ -53,11 +53,16 @@ MADE_BY = (
     "bundle",
     "bundle_sha256",
     "sampler",
+    "schedule",
     "steps",
     "guidance_scale",
+    "plan_sha256",
     "backend",
     "precision",
+    "batch_size",
     "trained_on",
+    "licence",
+    "attribution",
 )
 
 

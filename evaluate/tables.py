@@ -39,6 +39,15 @@ def summarise(record: Record) -> Summary:
 def _score(record: Record) -> Summary:
     results = record["results"]
     sentences = [
+        f"{name} is {fake:.3g}, {fake / floor:.3g} times the floor."
+        for name, fake, floor in (
+            (name, found["fake"]["value"], found["floor"]["value"]) for name, found in results["figures"].items()
+        )
+        if name.startswith(("FID", "FD"))
+    ]
+    if not results["insensitive"]:
+        sentences.append("Every control that was measured stands clear of the floor.")
+    sentences += [
         f"The feature set {name} is INSENSITIVE for these pictures: {words}."
         for name, words in results["insensitive"].items()
     ]

@@ -68,7 +68,8 @@ for count in 31 21 12; do
 done
 
 note='The cells are those of Acevedo et al. (2020), CC BY 4.0, and what was trained on them. Real pictures are not shown here: they stay where they are published. docs/evaluation/blood_cells.sh made every part, and shows them without --no-real-pictures.'
-"$python" -m evaluate report records/*-{lymphocyte,neutrophil} --no-real-pictures --note "$note" \
+"$python" -m evaluate report records/{score,copies,morphology}-{lymphocyte,neutrophil} --no-real-pictures --note "$note" \
     --title 'The embedded bundle against held-out blood cells' --out blood_cells.html
-"$python" -m evaluate report records/utility-{31,21,12} records/*-{31,21,12}-{basophil,eosinophil} --no-real-pictures \
+"$python" -m evaluate report records/utility-{31,21,12} \
+    records/{score,copies,morphology}-{31,21,12}-{basophil,eosinophil} --no-real-pictures \
     --note "$note" --title 'Two classes that the base never saw, from 12, 21 and 31 pictures' --out few_shot.html
