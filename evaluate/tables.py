@@ -158,6 +158,15 @@ def _curve(record: Record) -> Summary:
         }
     )
     sentences = [f"Controls do not stand clear, so these tell little: {', '.join(insensitive)}."] if insensitive else []
+    for figure in (one for one in shown if one.startswith(("FID", "FD"))):
+        courses = [
+            [figures[figure]["fake"]["value"] for figures in by_step.values() if figure in figures]
+            for by_step in results["classes"].values()
+        ]
+        fallen = sum(len(course) > 1 and course[-1] < course[0] for course in courses)
+        sentences.append(
+            f"{figure} is lower after the last than after the first steps in {fallen} of {len(courses)} classes."
+        )
     tables = []
     for name, by_step in results["classes"].items():
         theirs = thesis.get(name)
