@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from engine.errors import RequestError
-from evaluate.copies import DEFINITIONS, FEW, Copies, find_copies
-from evaluate.images import PictureFolder, expect_real, first_of, open_different, open_folder, refuse_shared
+from evaluate.copies import DEFINITIONS, FEW, Nearest, find_copies
+from evaluate.images import expect_real, first_of, open_different, open_folder, refuse_shared
 from evaluate.plots import plot_histogram, to_image
 from evaluate.records import Picture, check_out, describe_folder, make_record, metadata_of
 from evaluate.sheets import draw_pairs
@@ -59,17 +59,19 @@ def copies_command(
         warnings.append(
             f"Held-out pictures that were trained on, which makes the threshold too small: {first_of(leaks)}."
         )
-    if len(set(reals.sources)) < len(reals):
+    if reals.has_variants:
         warnings.append(
             "The held-out pictures hold augmented copies: the threshold rests on fewer cells than it seems."
         )
+    closest = found.synthetic.distances.argsort(kind="stable")[:PAIRS]
+    copies = [fakes.files[place].name for place in found.copies]
     pairs = [
         {
             "synthetic": fakes.files[place].name,
             "training": trained.files[found.synthetic.indices[place]].name,
             "distance": float(found.synthetic.distances[place]),
         }
-        for place in found.synthetic.distances.argsort(kind="stable")[:PAIRS]
+        for place in closest
     ]
     record = make_record(
         "copies",
@@ -81,7 +83,7 @@ def copies_command(
             "rate_low": found.rate_low,
             "rate_high": found.rate_high,
             "held_out_rate": found.held_out_rate,
-            "copies": [fakes.files[place].name for place in found.copies],
+            "copies": copies,
             "closest": pairs,
             "distances": {"synthetic": _rounded(found.synthetic), "held out": _rounded(found.held_out)},
         },
@@ -90,7 +92,7 @@ def copies_command(
     )
     pictures = {
         "pairs": Picture(
-            _draw_pairs(fakes, trained, found),
+            draw_pairs(list(zip(fakes.pick(closest), trained.pick(found.synthetic.indices[closest]), strict=True))),
             f"The {len(pairs)} closest pairs: synthetic left, its nearest training picture right",
             real=True,
         ),
@@ -105,17 +107,10 @@ def copies_command(
             "Distances to the nearest training picture",
         ),
     }
-    copies = (fakes.files[place].name for place in found.copies)
     # As metadata.jsonl has them; `engine.SyntheticCells(exclude=...)` takes the file.
     listed = "".join(json.dumps(lines.get(name, {"file_name": name})) + "\n" for name in copies)
     finish(record, pictures, out, as_json, {EXCLUDE: listed})
 
 
-def _rounded(nearest: Any) -> list[float]:
+def _rounded(nearest: Nearest) -> list[float]:
     return [round(float(value), 5) for value in nearest.distances]
-
-
-def _draw_pairs(fakes: PictureFolder, trained: PictureFolder, found: Copies) -> Any:
-    closest = found.synthetic.distances.argsort(kind="stable")[:PAIRS]
-    ours, theirs = fakes.pick(closest), trained.pick(found.synthetic.indices[closest])
-    return draw_pairs(list(zip(ours, theirs, strict=True)))

@@ -78,7 +78,7 @@ def _warnings(found: Morphology, reals: PictureFolder) -> list[str]:
         for name, (missing, total) in without.items()
         if missing
     ]
-    if len(set(reals.sources)) < len(reals):
+    if reals.has_variants:
         warnings.append("REAL holds augmented copies: floor and intervals are of fewer cells than they seem.")
     if found.side < SMALLEST:
         warnings.append(

@@ -107,7 +107,8 @@ def _warnings(folders: dict[str, PictureFolder], n: int) -> list[str]:
         sides = ", ".join(f"{name} {folder.side}" for name, folder in folders.items())
         found.append(f"The folders' pictures differ in size ({sides} pixels), which the figures see too.")
     reals = folders["REAL"]
-    if (sources := len(set(reals.sources))) < len(reals):
+    if reals.has_variants:
+        sources = len(set(reals.sources))
         found.append(
             f"REAL holds augmented copies: {len(reals)} pictures of {sources} sources, which are kept together."
         )

@@ -55,8 +55,10 @@ def find_checkpoints(folder: Path, class_names: Sequence[str], steps: Sequence[i
     ]
     there = {(one.class_name, one.step) for one in chosen}
     names = list(class_names) or sorted({one.class_name for one in chosen})
-    missing = [f"{name}-{step}" for name in names for step in (steps or [-1]) if (name, step) not in there and steps]
-    missing += [name for name in names if not steps and not any(one.class_name == name for one in chosen)]
+    if steps:
+        missing = [f"{name}-{step}" for name in names for step in steps if (name, step) not in there]
+    else:
+        missing = [name for name in names if name not in {class_name for class_name, _ in there}]
     if missing or not chosen:
         raise RequestError(
             f"The checkpoints in {where}",

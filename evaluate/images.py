@@ -84,6 +84,11 @@ class PictureFolder:
         name = self.path.resolve().name
         return tuple(known.get(f"{name}/{path.name}", mine) for path, mine in zip(self.files, own, strict=True))
 
+    @property
+    def has_variants(self) -> bool:
+        """Whether several pictures are of one source, as augmented copies are."""
+        return len(set(self.sources)) < len(self)
+
     def batches(self, size: int | None = None, batch_size: int = 16) -> Iterator[Pictures]:
         """(B, size, size, 3) uint8 RGB, resized by Lanczos where `size` is not the files' own."""
         side = self.side if size is None else size

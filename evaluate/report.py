@@ -14,7 +14,7 @@ from PIL import Image
 
 from engine.errors import RequestError
 from evaluate.records import NAME, read_record
-from evaluate.tables import summarise
+from evaluate.tables import Summary, summarise
 
 __all__ = ["render_report"]
 
@@ -34,11 +34,12 @@ def render_report(folders: Sequence[Path], title: str, note: str = "", *, real_p
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["thousands"] = lambda number: f"{number:,}"
-    parts, verdicts = [], []
+    parts, contents = [], []
     for folder, record in zip(folders, records, strict=True):
         try:
-            parts.append(_part(environment, folder, record, real_pictures))
-            verdicts.append(summarise(record).sentences)
+            summary = summarise(record)
+            parts.append(_part(environment, folder, record, summary, real_pictures))
+            contents.append((record["title"], summary.sentences))
         except (AttributeError, KeyError, OSError, TypeError, ValueError, UndefinedError) as error:
             raise RequestError(
                 f"The record {folder / NAME}",
@@ -49,13 +50,15 @@ def render_report(folders: Sequence[Path], title: str, note: str = "", *, real_p
     return environment.get_template("report.html").render(
         title=title,
         note=note,
-        contents=[(record["title"], sentences) for record, sentences in zip(records, verdicts, strict=True)],
+        contents=contents,
         parts=parts,
         definitions=definitions,
     )
 
 
-def _part(environment: Environment, folder: Path, record: dict[str, Any], real_pictures: bool) -> Markup:
+def _part(
+    environment: Environment, folder: Path, record: dict[str, Any], summary: Summary, real_pictures: bool
+) -> Markup:
     images = [
         {
             "caption": image["caption"],
@@ -64,7 +67,7 @@ def _part(environment: Environment, folder: Path, record: dict[str, Any], real_p
         for image in record["images"]
     ]
     template = environment.get_template("section.html")
-    return Markup(template.render(record=record, summary=summarise(record), images=images))  # noqa: S704 - escaped by it
+    return Markup(template.render(record=record, summary=summary, images=images))  # noqa: S704 - escaped by it
 
 
 def _embedded(path: Path) -> str:
