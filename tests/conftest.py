@@ -63,7 +63,27 @@ def whole_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     steps = [
         ["trainer", "phantom", folder / "phantom", *classes, "--n", 24, "--size", 64, "--seed", 1],
         ["trainer", "prepare", folder / "phantom" / "pictures", prepared, "--size", 32, "--n", 32],
-        ["trainer", "pretrain", prepared, "--out", base, "--preset", "tiny", "--vae-steps", 80, "--unet-steps", 60],
+        [
+            "trainer",
+            "pretrain",
+            prepared,
+            "--out",
+            base,
+            "--preset",
+            "tiny",
+            "--vae-steps",
+            80,
+            "--vae-learning-rate",
+            4e-4,
+            "--vae-batch-size",
+            8,
+            "--decoder-steps",
+            4,
+            "--unet-steps",
+            60,
+            "--unet-batch-size",
+            16,
+        ],
     ]
     for name in ("cyt_mast", "cyt_nep_mast"):
         source = ["--origin", "phantom", "--pictures", 24, "--licence", "CC0", "--attribution", "drawn by cytosynth"]

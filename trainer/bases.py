@@ -29,8 +29,8 @@ class BasePreset:
     vae_channels: tuple[int, ...]
     latent_channels: int
     unet_channels: tuple[int, ...]
-    """The first level is convolutional, the others attend to the prompt."""
-    attention_heads: int
+    attention_heads: tuple[int, ...]
+    """Of each level: all attend to the prompt, so that a hypernetwork reaches the finest one too."""
     norm_groups: int
     text_width: int
     text_layers: int
@@ -44,8 +44,8 @@ class BasePreset:
 
 
 PRESETS = {
-    "small": BasePreset((16, 32, 96, 128), 8, (96, 128, 160), 4, 16, 64, 2),
-    "tiny": BasePreset((8, 16, 32), 4, (16, 32), 2, 8, 16, 1, 8),
+    "small": BasePreset((16, 32, 96, 128), 12, (96, 128, 160), (2, 4, 4), 16, 64, 2),
+    "tiny": BasePreset((8, 16, 32), 4, (16, 32), (2, 2), 8, 16, 1, 8),
 }
 
 
@@ -91,8 +91,8 @@ class Base:
             out_channels=preset.latent_channels,
             layers_per_block=1,
             block_out_channels=preset.unet_channels,
-            down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * (levels - 1)),
-            up_block_types=(*("CrossAttnUpBlock2D",) * (levels - 1), "UpBlock2D"),
+            down_block_types=("CrossAttnDownBlock2D",) * levels,
+            up_block_types=("CrossAttnUpBlock2D",) * levels,
             cross_attention_dim=preset.text_width,
             attention_head_dim=preset.attention_heads,
             norm_num_groups=preset.norm_groups,

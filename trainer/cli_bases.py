@@ -19,16 +19,22 @@ def pretrain(
     data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Prepared folders.")],
     out: Annotated[Path, typer.Option("--out", help="The base's folder; a cut-off run goes on there.")],
     preset: Annotated[str, typer.Option(help="small, or tiny for trials.")] = "small",
-    vae_steps: Annotated[int, typer.Option(help="Steps of the autoencoder.")] = 3600,
-    vae_batch_size: BatchSize = 8,
-    vae_learning_rate: Annotated[float, typer.Option()] = 4e-4,
-    unet_steps: Annotated[int, typer.Option(help="Steps of UNet and text encoder.")] = 5500,
-    unet_batch_size: BatchSize = 16,
+    vae_steps: Annotated[int, typer.Option(help="Steps of the autoencoder.")] = 6000,
+    vae_batch_size: BatchSize = 16,
+    vae_learning_rate: Annotated[float, typer.Option()] = 6e-4,
+    decoder_steps: Annotated[int, typer.Option(help="Steps of the decoder against a discriminator.")] = 1800,
+    decoder_batch_size: BatchSize = 8,
+    decoder_learning_rate: Annotated[float, typer.Option()] = 2e-4,
+    unet_steps: Annotated[int, typer.Option(help="Steps of UNet and text encoder.")] = 6500,
+    unet_batch_size: BatchSize = 32,
     unet_learning_rate: Annotated[float, typer.Option()] = 4e-4,
+    device: Device = "auto",
+    precision: Annotated[str, typer.Option(help="auto, f32 or bf16 (by autocast); auto is f32 on a CPU.")] = "auto",
     seed: Seed = 0,
 ) -> None:
     """Train a small latent-diffusion base from scratch, as a diffusers folder."""
     from trainer import pretrain as room
+    from trainer.devices import choose_compute
     from trainer.loop import LoopSettings
     from trainer.schedule import Cosine
 
@@ -41,7 +47,9 @@ def pretrain(
             out,
             preset=preset,
             vae_settings=settings(vae_steps, vae_batch_size, vae_learning_rate),
+            decoder_settings=settings(decoder_steps, decoder_batch_size, decoder_learning_rate, ema_decay=0.998),
             unet_settings=settings(unet_steps, unet_batch_size, unet_learning_rate, ema_decay=0.999),
+            compute=choose_compute(device, precision, gradient_checkpointing=False, compiled=False),
             progress=progress,
         )
     print(f"The base is in {out}, its record in {out / 'record.json'}.")

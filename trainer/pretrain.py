@@ -10,16 +10,19 @@ from torch import nn
 
 from engine.errors import RequestError
 from trainer.autoencoder import encode_set, normalise_latents, reconstruction_psnr_db, train_autoencoder
-from trainer.bases import PRESETS, Base, digest_of, encode_prompts, prompt_of
+from trainer.bases import PRESETS, Base, encode_prompts, prompt_of
 from trainer.dataset import read_set, turn
+from trainer.decoder import train_decoder
+from trainer.devices import Compute, choose_attention
 from trainer.folders import expect_new_folder
 from trainer.loop import LoopSettings, digest_parts, run_loop
 from trainer.objective import denoising_loss
+from trainer.perceptual import open_perceptual_distance
 from trainer.record import write_record
 
 __all__ = ["pretrain"]
 
-SYMMETRIES = (0, 1, 2, 3)
+SYMMETRIES = range(8)
 UNCONDITIONAL_SHARE = 0.1
 
 
@@ -29,13 +32,16 @@ def pretrain(
     *,
     preset: str,
     vae_settings: LoopSettings,
+    decoder_settings: LoopSettings,
     unet_settings: LoopSettings,
+    compute: Compute | None = None,
     progress: Callable[..., None] = lambda *values: None,
 ) -> None:
-    """Train the autoencoder, then UNet and text encoder together; write a diffusers folder and `record.json`.
+    """Train the autoencoder, then its decoder alone, then UNet and text encoder together; write a diffusers folder and
+    `record.json`.
 
     folders: prepared pictures, each class's name its caption. One tenth of the captions is dropped, so that
-    guidance has an unconditional model. The weights written are moving averages (the UNet's and text encoder's).
+    guidance has an unconditional model. The weights written are moving averages (all but the encoder's).
     A cut-off run goes on from `out/checkpoints` when the same command is given.
     """
     if not out.is_dir() or {path.name for path in out.iterdir()} != {"checkpoints"}:
@@ -44,6 +50,7 @@ def pretrain(
         raise RequestError(
             "--preset", found=preset, expected=f"one of {', '.join(PRESETS)}", mend="choose one of these"
         )
+    compute = compute or Compute()
     data = read_set(folders)
     multiple = PRESETS[preset].size_multiple
     if data.size % multiple:
@@ -53,15 +60,23 @@ def pretrain(
             expected=f"a multiple of {multiple} for the preset {preset}",
             mend=f"prepare them with --size {max(1, round(data.size / multiple)) * multiple}",
         )
+    distance = open_perceptual_distance()
     captions = [prompt_of(name) for name in data.class_names]
     torch.manual_seed(unet_settings.seed)
     base = Base.new(PRESETS[preset], captions, data.size)
+    for part in (base.vae, base.unet, base.text_encoder):
+        part.to(compute.device)
+    choose_attention(base.unet, compute.device)
     checkpoints = out / "checkpoints"
-    vae_record = train_autoencoder(base.vae, data, vae_settings, checkpoints, progress)
+    vae_record = train_autoencoder(base.vae, data, vae_settings, checkpoints, compute, progress)
     sample = data.pictures[torch.randperm(len(data.pictures), generator=torch.Generator().manual_seed(0))[:128]]
-    vae_record["training_psnr_db"] = reconstruction_psnr_db(base.vae, sample)
-    latents = torch.stack([encode_set(base.vae, turn(data.pictures, which)) for which in SYMMETRIES])
+    vae_record["training_psnr_db"] = reconstruction_psnr_db(base.vae, sample, compute)
+    latents = torch.stack([encode_set(base.vae, turn(data.pictures, which), compute) for which in SYMMETRIES])
     latents = normalise_latents(base.vae, latents.flatten(0, 1)).unflatten(0, (len(SYMMETRIES), -1))
+    decoder_record = train_decoder(
+        base.vae, data.pictures, latents, distance, decoder_settings, checkpoints, compute, progress
+    )
+    vae_record["decoder_trained_psnr_db"] = reconstruction_psnr_db(base.vae, sample, compute)
     members = [torch.nonzero(data.labels == label).flatten() for label in range(len(captions))]
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
@@ -74,12 +89,21 @@ def pretrain(
         batch = latents[draw(len(SYMMETRIES)), torch.stack(chosen)]
         dropped = torch.rand(unet_settings.batch_size, generator=generator) < UNCONDITIONAL_SHARE
         rows = torch.where(dropped, len(captions), labels)
-        context = encode_prompts(base, [*captions, ""])[rows]
-        return denoising_loss(base.unet, base.scheduler, batch, context, generator, snr_gamma=5.0)
+        with compute.autocast():
+            context = encode_prompts(base, [*captions, ""])[rows]
+            return denoising_loss(base.unet, base.scheduler, batch, context, generator, snr_gamma=5.0)
 
     model = nn.ModuleDict({"unet": base.unet, "text_encoder": base.text_encoder})
-    subject = digest_parts(data.pictures, data.labels, data.class_names, preset, digest_of(base.vae))
+    subject = digest_parts(latents, data.labels, data.class_names, preset, compute.precision)
     unet_record = run_loop("unet", model, loss_of, unet_settings, checkpoints, subject=subject, progress=progress)
     base.save(out)
     counts = {name: len(members[label]) for label, name in enumerate(data.class_names)}
-    write_record(out / "record.json", preset=preset, size=data.size, pictures=counts, vae=vae_record, unet=unet_record)
+    write_record(
+        out / "record.json",
+        preset=preset,
+        size=data.size,
+        pictures=counts,
+        vae=vae_record,
+        decoder=decoder_record,
+        unet=unet_record,
+    )

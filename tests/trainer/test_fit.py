@@ -217,6 +217,7 @@ def two_classes(tmp_path_factory):
         folder / "base",
         preset="tiny",
         vae_settings=LoopSettings(200, 16, Cosine(2e-3, 20)),
+        decoder_settings=LoopSettings(4, 8, Cosine(1e-4, 1)),
         unet_settings=LoopSettings(500, 32, Cosine(2e-3, 20), ema_decay=0.99),
     )
     found = {}
