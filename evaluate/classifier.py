@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-__all__ = ["Classifier", "augment", "make_classifier", "predict", "train_classifier"]
+__all__ = ["Classifier", "augment", "digest_of", "make_classifier", "predict", "train_classifier"]
 
 WIDTHS = (16, 32, 64, 128)
 GROUPS = 8
@@ -64,6 +65,14 @@ def make_classifier(classes: int, seed: int, start: Classifier | None = None) ->
     if start is not None:
         classifier.body.load_state_dict(start.body.state_dict())
     return classifier
+
+
+def digest_of(classifier: Classifier) -> str:
+    """SHA-256 of its weights, in the order of their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(classifier.state_dict().items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def train_classifier(

@@ -1,4 +1,4 @@
-"""The command line `python -m evaluate`: score, copies, morphology, utility, curve, report, weights."""
+"""The command line `python -m evaluate`: score, copies, morphology, utility, judge, curve, report, weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import typer
 
 from engine.errors import CytosynthError
-from evaluate import cli_copies, cli_curve, cli_morphology, cli_report, cli_score, cli_utility, cli_weights
+from evaluate import cli_copies, cli_curve, cli_judge, cli_morphology, cli_report, cli_score, cli_utility, cli_weights
 
 __all__ = ["app", "main"]
 
@@ -23,6 +23,7 @@ app.command("score")(cli_score.score_command)
 app.command("copies")(cli_copies.copies_command)
 app.command("morphology")(cli_morphology.morphology_command)
 app.command("utility")(cli_utility.utility_command)
+app.command("judge")(cli_judge.judge_command)
 app.command("curve")(cli_curve.curve_command)
 app.command("report")(cli_report.report_command)
 app.command("weights")(cli_weights.weights_command)

@@ -141,6 +141,38 @@ def _utility(record: Record) -> Summary:
     return Summary(sentences, tables)
 
 
+def _judge(record: Record) -> Summary:
+    results = record["results"]
+    names, own = results["class_names"], results["held_out"]
+    sets = {"held-out real pictures": own, **results["synthetic"]}
+    sentences = [
+        f"The judge gives the right class to {results['held_out_accuracy']:.1%} of held-out real pictures (balanced)."
+    ]
+    sentences += [
+        f"{path}: {name} is given its own class in {share['intended']:.1%} [{share['low']:.1%}, {share['high']:.1%}] "
+        f"(real: {own[name]['intended']:.1%})."
+        for path, shares in results["synthetic"].items()
+        for name, share in shares.items()
+    ]
+    tables = [
+        Table(
+            f"Pictures by the class that the judge gives; {path}",
+            ("", "pictures", "intended", *names),
+            [
+                (
+                    name,
+                    str(sum(share["given"].values())),
+                    f"{share['intended']:.1%}",
+                    *(str(share["given"][one]) for one in names),
+                )
+                for name, share in shares.items()
+            ],
+        )
+        for path, shares in sets.items()
+    ]
+    return Summary(sentences, tables)
+
+
 def _estimated(estimate: dict[str, float]) -> str:
     return _shown({"value": estimate["mean"], "low": estimate["low"], "high": estimate["high"]})
 
@@ -213,5 +245,6 @@ _KINDS: dict[str, Callable[[Record], Summary]] = {
     "copies": _copies,
     "morphology": _morphology,
     "utility": _utility,
+    "judge": _judge,
     "curve": _curve,
 }

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import RequestError
-from evaluate.images import PictureFolder, Pictures, expect_real, open_folder, refuse_shared
+from evaluate.class_folders import ClassFolders, class_names_of, expect_two_classes
+from evaluate.images import Pictures, expect_real, open_folder, refuse_shared
 from evaluate.utility_figures import Row, measure_row
 
 __all__ = [
@@ -27,7 +28,6 @@ __all__ = [
 ]
 
 Probabilities = NDArray[np.float64]
-ClassFolders = dict[str, PictureFolder]
 ARMS: dict[str, tuple[tuple[str, ...], bool]] = {
     "real": (("real",), False),
     "real + classical": (("real",), True),
@@ -123,9 +123,9 @@ def check_utility(real: Path, synthetic: Path, heldout: Path, pretrain: Path | N
     real that another folder lacks, for pictures that `open_folder` refuses, and for leaks: a file that two folders
     share. Only real and pretrain may share files. The classes of pretrain are its own."""
     paths = {"real": real, "synthetic": synthetic, "heldout": heldout}
-    found = {name: _class_names(path) for name, path in paths.items()}
+    found = {name: class_names_of(path) for name, path in paths.items()}
     wanted = found["real"]
-    _expect_two("real", real, wanted)
+    expect_two_classes("real", real, wanted)
     for name, path in paths.items():
         if missing := [class_name for class_name in wanted if class_name not in found[name]]:
             raise RequestError(
@@ -136,29 +136,13 @@ def check_utility(real: Path, synthetic: Path, heldout: Path, pretrain: Path | N
             )
     opened = {name: {c: open_folder(path / c) for c in wanted} for name, path in paths.items()}
     if pretrain is not None:
-        names = _class_names(pretrain)
-        _expect_two("pretrain", pretrain, names)
+        names = class_names_of(pretrain)
+        expect_two_classes("pretrain", pretrain, names)
         opened["pretrain"] = {c: open_folder(pretrain / c) for c in names}
     for name in opened.keys() - {"synthetic"}:
         expect_real({f"{name} {class_name}": folder for class_name, folder in opened[name].items()})
     refuse_shared({name: list(folders.values()) for name, folders in opened.items()}, [{"real", "pretrain"}])
     return UtilityFolders(opened, {name: [c for c in found[name] if c not in wanted] for name in list(paths)[1:]})
-
-
-def _class_names(path: Path) -> list[str]:
-    if not path.is_dir():
-        return []
-    return sorted(inner.name for inner in path.iterdir() if inner.is_dir() and not inner.name.startswith("."))
-
-
-def _expect_two(name: str, path: Path, class_names: list[str]) -> None:
-    if len(class_names) < 2:
-        raise RequestError(
-            f"The {name} folder {path}",
-            found=", ".join(class_names) or ("no folder of a class" if path.is_dir() else "no such folder"),
-            expected="at least two folders of pictures, named after their classes",
-            mend="name the folder that holds the folders of the classes",
-        )
 
 
 def run_utility(

@@ -1,0 +1,31 @@
+"""A folder of pictures for each class, side by side in one folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.errors import RequestError
+from evaluate.images import PictureFolder
+
+__all__ = ["ClassFolders", "class_names_of", "expect_two_classes"]
+
+ClassFolders = dict[str, PictureFolder]
+"""The opened folder of each class."""
+
+
+def class_names_of(path: Path) -> list[str]:
+    """The names of the folders in it, sorted; hidden ones do not count."""
+    if not path.is_dir():
+        return []
+    return sorted(inner.name for inner in path.iterdir() if inner.is_dir() and not inner.name.startswith("."))
+
+
+def expect_two_classes(name: str, path: Path, class_names: list[str]) -> None:
+    """Raise RequestError where there are fewer."""
+    if len(class_names) < 2:
+        raise RequestError(
+            f"The {name} folder {path}",
+            found=", ".join(class_names) or ("no folder of a class" if path.is_dir() else "no such folder"),
+            expected="at least two folders of pictures, named after their classes",
+            mend="name the folder that holds the folders of the classes",
+        )
