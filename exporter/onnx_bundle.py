@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import hashlib
 import json
 import os
 import shutil
@@ -168,7 +169,13 @@ def _add_class(
     progress(f"{class_name}: UNet")
     half = to_half(model.unet, in_place=True)
     unet = export_unet(half, context_shape)
-    written = [_write_graph(unet, staging, graph_name, UNET_WEIGHTS, own_name, mergeable_digests(half))]
+    files = _write_graph(unet, staging, graph_name, UNET_WEIGHTS, own_name, mergeable_digests(half))
+    if twin := _twin_of(unet, staging, own_name, manifest):
+        for name in (graph_name, own_name):
+            (staging / name).unlink()
+        graph_name, own_name = twin
+        files = (UNET_WEIGHTS,)
+    written = [files]
     del unet
     expected = manifest["files"].get(UNET_WEIGHTS)
     if expected is None:
@@ -201,6 +208,26 @@ def _add_class(
         "context": context_name,
         **{key: record[key] for key in ("prompt", "origin", "pictures", "licence", "attribution")},
     }
+
+
+def _twin_of(
+    model: onnx.ModelProto, folder: Path, own_name: str, manifest: dict[str, Any]
+) -> tuple[str, str] | None:
+    """The graph and weights of a class that has this very UNet, as those have that the base knows by itself."""
+    weights = sha256_of(folder / own_name)
+    for found in manifest["classes"].values():
+        graph_name, name = found["unet"], found["weights"][-1]
+        if manifest["files"][name]["sha256"] == weights:
+            same = onnx.ModelProto()
+            same.CopyFrom(model)
+            for tensor in same.graph.initializer:
+                for entry in tensor.external_data:
+                    if entry.key == "location" and entry.value == own_name:
+                        entry.value = name
+            graph = hashlib.sha256(same.SerializeToString(deterministic=True)).hexdigest()
+            if manifest["files"][graph_name]["sha256"] == graph:
+                return graph_name, name
+    return None
 
 
 def _write_graph(

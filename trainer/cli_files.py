@@ -39,16 +39,20 @@ def merge(
     licence: Licence = None,
     attribution: Attribution = None,
 ) -> None:
-    """Put hypernetworks into the base's UNet, exactly: a diffusers folder. Says which way each module went."""
+    """Put hypernetworks into the base's UNet, exactly: a diffusers folder. Says which way each module went. Without a
+    hypernetwork it is the base itself, under the name and prompt of a class that it knows."""
     from trainer import merge as room
     from trainer.bases import open_base
     from trainer.embeddings import add_words, read_embedding
     from trainer.interchange import read_hypernetwork
 
     paths = hypernetwork or []
-    if not paths and not embedding:
+    if not paths and not embedding and None in (class_name, origin, pictures):
         raise RequestError(
-            "merge", found="no hypernetwork and no --embedding", expected="one of them", mend="name a file"
+            "merge",
+            found="no hypernetwork and no --embedding",
+            expected="one of them, or --class, --origin and --pictures of a class that the base knows by itself",
+            mend="name a file, or say these three",
         )
     multipliers = multiplier or [1.0] * len(paths)
     if len(multipliers) != len(paths):
@@ -72,7 +76,7 @@ def merge(
         "licence": licence,
         "attribution": attribution,
     }
-    record = _record(files[-1] if files else embeddings[-1], given)
+    record = _record((files or embeddings or [None])[-1], given)
     merged = room.merge(opened, list(zip(files, multipliers, strict=True)), out, record)
     ways = Counter((way.hypernetwork, way.folded) for way in merged.ways)
     for (name, folded), count in ways.items():
@@ -96,7 +100,7 @@ def _record(file: Any, given: dict[str, Any]) -> Any:
     from trainer.record import ClassRecord
 
     given = {name: value for name, value in given.items() if value is not None}
-    if file.record is not None:
+    if file is not None and file.record is not None:
         return replace(file.record, **given)
     missing = [f"--{name}" for name in ("origin", "pictures") if name not in given]
     if missing:
@@ -106,7 +110,7 @@ def _record(file: Any, given: dict[str, Any]) -> Any:
             expected="where its pictures came from, and how many",
             mend=f"say it with {', '.join(missing)} (and --licence, --attribution)",
         )
-    name = given.get("class_name", file.name)
+    name = given.get("class_name") or file.name
     return ClassRecord(**{"class_name": name, "prompt": prompt_of(name), **given})
 
 
