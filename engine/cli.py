@@ -1,4 +1,4 @@
-"""The command line `engine`: generate, info, verify, doctor, bench, sheet, png-info."""
+"""The command line `engine`: generate, info, verify, doctor, bench, reference, sheet, png-info."""
 
 from __future__ import annotations
 
@@ -248,6 +248,41 @@ def bench(
         share = "" if row["host_share"] is None else f"{row['host_share']:.1%}"
         table.add_row(row["backend"], row["precision"], str(row["batch_size"]), *figures, share)
     Console().print(table)
+
+
+@app.command()
+def reference(
+    bundle: BundleArgument = "cells",
+    class_name: Annotated[list[str] | None, typer.Option("--class", help="By default all; may be repeated.")] = None,
+    backend: Annotated[str, typer.Option(help="openvino in float32, or tensorrt in its plans' own.")] = "openvino",
+    steps: Annotated[int | None, typer.Option(help="Sampling steps; by default the bundle's.")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="By default the bundle's.")] = None,
+    batch_size: Annotated[int, typer.Option(help="One that TensorRT's plans were built for.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="The file, of one class; by default where cyto_bench looks for it.")
+    ] = None,
+) -> None:
+    """Write the noise, latents and picture of seed 0 under DPM++ 2M, with which cpp_bench compares its own."""
+    opened = open_bundle(bundle)
+    from engine import reference as room
+
+    requests = room.reference_requests(
+        opened.manifest,
+        class_name or ["all"],
+        backend=backend,
+        num_inference_steps=steps,
+        guidance_scale=guidance_scale,
+        batch_size=batch_size,
+    )
+    paths = [out or room.default_path(opened, request) for request in requests]
+    if len(set(paths)) < len(paths):
+        found = f"{len(paths)} classes"
+        raise RequestError("--out", found=found, expected="one class", mend="name one with --class, or no --out")
+    expect_folder_of(paths[0])
+    choose_backend(backend, requests[0].precision, opened, requests[0])
+    for request, path in zip(requests, paths, strict=True):
+        room.write_reference(opened, request, path)
+        print(path)
 
 
 @app.command("png-info")
