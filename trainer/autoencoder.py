@@ -48,7 +48,9 @@ def train_autoencoder(
         kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
         return pixel_loss(found.float(), batch) + KL_WEIGHT * kl
 
-    subject = digest_parts(data.pictures, sorted(vae.config.items()), compute.precision)
+    # Keys with an underscore are diffusers' own notes, one of them a set in no order.
+    config = sorted(item for item in vae.config.items() if not item[0].startswith("_"))
+    subject = digest_parts(data.pictures, config, compute.precision)
     return run_loop("vae", vae, loss_of, settings, folder, subject=subject, progress=progress)
 
 

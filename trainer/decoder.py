@@ -32,6 +32,8 @@ JITTER = 0.1
 """Deviation of the noise on the latents, which have unit deviation: uniform between zero and this."""
 LPIPS_WEIGHT = 2.0
 ADVERSARIAL_SHARE = 0.5
+LEAST_WINDOW = 32
+"""Pixels that the networks which judge a picture need."""
 ALONE_SHARE = 0.1
 """For this share of the steps the discriminator learns alone."""
 
@@ -76,6 +78,8 @@ def train_decoder(
     discriminator = Discriminator().to(compute.device)
     model = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv, "critic": discriminator})
     last = vae.decoder.conv_out.weight
+    # The decoder sees whole pictures, for its normalisation; its judges half the side, which costs a quarter.
+    window = max(LEAST_WINDOW, vae.config.sample_size // 2)
 
     def judged_by_frozen(pictures: torch.Tensor) -> torch.Tensor:
         frozen = {name: value.detach() for name, value in discriminator.named_parameters()}
@@ -89,9 +93,12 @@ def train_decoder(
         z = latents[which, rows]
         level = JITTER * torch.rand(len(z), 1, 1, 1, generator=generator)
         z = (z + level * torch.randn(z.shape, generator=generator)).to(compute.device) / vae.config.scaling_factor
+        top, left = torch.randint(vae.config.sample_size - window + 1, (2,), generator=generator).tolist()
         with compute.autocast():
             found = vae.decode(z).sample.float()
-            loss = pixel_loss(found, wanted) + LPIPS_WEIGHT * distance(found, wanted).mean()
+            loss = pixel_loss(found, wanted)
+            found, wanted = (whole[..., top : top + window, left : left + window] for whole in (found, wanted))
+            loss = loss + LPIPS_WEIGHT * distance(found, wanted).mean()
             if step >= ALONE_SHARE * settings.steps:
                 fooled = -judged_by_frozen(found).float().mean()
                 sizes = [torch.autograd.grad(term, last, retain_graph=True)[0].norm() for term in (loss, fooled)]
@@ -99,5 +106,5 @@ def train_decoder(
             real, drawn = (discriminator(pictures).float() for pictures in (wanted, found.detach()))
         return loss + (functional.relu(1 - real).mean() + functional.relu(1 + drawn).mean()) / 2
 
-    subject = digest_parts(pictures, latents, digest_of(vae), compute.precision)
+    subject = digest_parts(pictures, digest_of(vae.encoder), digest_of(vae.decoder), compute.precision)
     return run_loop("decoder", model, loss_of, settings, folder, subject=subject, progress=progress)

@@ -10,7 +10,7 @@ from torch import nn
 
 from engine.errors import RequestError
 from trainer.autoencoder import encode_set, normalise_latents, reconstruction_psnr_db, train_autoencoder
-from trainer.bases import PRESETS, Base, encode_prompts, prompt_of
+from trainer.bases import PRESETS, Base, digest_of, encode_prompts, prompt_of
 from trainer.dataset import read_set, turn
 from trainer.decoder import train_decoder
 from trainer.devices import Compute, choose_attention
@@ -37,7 +37,7 @@ def pretrain(
     compute: Compute | None = None,
     progress: Callable[..., None] = lambda *values: None,
 ) -> None:
-    """Train the autoencoder, then its decoder alone, then UNet and text encoder together; write a diffusers folder and
+    """Train the autoencoder, then UNet and text encoder together, then the decoder alone; write a diffusers folder and
     `record.json`.
 
     folders: prepared pictures, each class's name its caption. One tenth of the captions is dropped, so that
@@ -73,10 +73,6 @@ def pretrain(
     vae_record["training_psnr_db"] = reconstruction_psnr_db(base.vae, sample, compute)
     latents = torch.stack([encode_set(base.vae, turn(data.pictures, which), compute) for which in SYMMETRIES])
     latents = normalise_latents(base.vae, latents.flatten(0, 1)).unflatten(0, (len(SYMMETRIES), -1))
-    decoder_record = train_decoder(
-        base.vae, data.pictures, latents, distance, decoder_settings, checkpoints, compute, progress
-    )
-    vae_record["decoder_trained_psnr_db"] = reconstruction_psnr_db(base.vae, sample, compute)
     members = [torch.nonzero(data.labels == label).flatten() for label in range(len(captions))]
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
@@ -94,8 +90,14 @@ def pretrain(
             return denoising_loss(base.unet, base.scheduler, batch, context, generator, snr_gamma=5.0)
 
     model = nn.ModuleDict({"unet": base.unet, "text_encoder": base.text_encoder})
-    subject = digest_parts(latents, data.labels, data.class_names, preset, compute.precision)
+    # Not the latents: their last bits follow the number of threads.
+    encoder = digest_of(base.vae.encoder)
+    subject = digest_parts(data.pictures, data.labels, data.class_names, preset, encoder, compute.precision)
     unet_record = run_loop("unet", model, loss_of, unet_settings, checkpoints, subject=subject, progress=progress)
+    decoder_record = train_decoder(
+        base.vae, data.pictures, latents, distance, decoder_settings, checkpoints, compute, progress
+    )
+    decoder_record["training_psnr_db"] = reconstruction_psnr_db(base.vae, sample, compute)
     base.save(out)
     counts = {name: len(members[label]) for label, name in enumerate(data.class_names)}
     write_record(
@@ -104,6 +106,6 @@ def pretrain(
         size=data.size,
         pictures=counts,
         vae=vae_record,
-        decoder=decoder_record,
         unet=unet_record,
+        decoder=decoder_record,
     )
