@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 from torch import nn
 from torch.export import Dim
@@ -148,3 +149,10 @@ def _export(encoder: Encoder, out: Path, size: int) -> None:
             external_data=False,
             verbose=False,
         )
+    model = onnx.load(out)
+    # The exporter's notes: stack traces with paths of this machine.
+    for part in (model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info):
+        del part.metadata_props[:]
+    for value in (*model.graph.input, *model.graph.output):
+        del value.metadata_props[:]
+    onnx.save(model, out)
