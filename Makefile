@@ -3,8 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 EVERYTHING := trainer,exporter,evaluate,onnxruntime,rtx,dev
+CPP_SOURCES = $(wildcard cpp_bench/src/*.h cpp_bench/src/*.cpp cpp_bench/tests/*.h cpp_bench/tests/*.cpp cpp_bench/tests/*/*)
+# OpenVINO's wheel holds its headers and CMake package.
+OPENVINO_CMAKE = $(shell $(BIN)/python -c 'import importlib.util as u; print(u.find_spec("openvino").submodule_search_locations[0])')/cmake
 
-.PHONY: demo test check gpu-check format bundle wheel clean
+.PHONY: demo test check gpu-check format bundle wheel cpp-bench clean
 
 demo: .venv/engine
 	$(BIN)/engine generate --class cyt_mast --n 16
@@ -25,10 +28,12 @@ check: .venv/everything
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/clang-format --dry-run --Werror $(CPP_SOURCES)
 
 format: .venv/everything
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CPP_SOURCES)
 
 # Trains the embedded bundle anew from folders of pictures; hours on two cores. See docs/embedded-bundle.md.
 bundle: .venv/everything
@@ -38,8 +43,17 @@ bundle: .venv/everything
 wheel: .venv/everything
 	$(BIN)/python -m build --wheel
 
+# The benchmark in C++, and what it compares itself with for every class of the embedded bundle. TENSORRT_ROOT names the
+# folder of TensorRT or of TensorRT for RTX, CUDA_ROOT that of the CUDA runtime where it is in no usual place.
+cpp-bench: .venv/engine
+	@command -v cmake > /dev/null || { echo "cmake was not found: apt install cmake g++"; exit 2; }
+	@cmake -S cpp_bench -B cpp_bench/build --log-level=NOTICE -DBUILD_TESTING=OFF -DOpenVINO_DIR=$(OPENVINO_CMAKE) \
+	    $(if $(TENSORRT_ROOT),-DTENSORRT_ROOT=$(TENSORRT_ROOT)) $(if $(CUDA_ROOT),-DCUDA_ROOT=$(CUDA_ROOT))
+	MAKEFLAGS=--no-print-directory cmake --build cpp_bench/build
+	$(BIN)/engine reference
+
 clean:
-	rm -rf .venv build dist out
+	rm -rf .venv build dist out cpp_bench/build
 
 .venv/python:
 	$(PYTHON) -c 'import sys; v = sys.version_info; assert (3, 11) <= v < (3, 14), f"Python 3.11 to 3.13 is needed, this is {sys.version}; name one with make PYTHON=..."'

@@ -1,0 +1,31 @@
+# TensorRT, classic or for RTX, and the CUDA runtime; sets TENSORRT_LIBRARY where both are there.
+set(tensorrt_sources src/backend_tensorrt.cpp src/cuda.cpp src/device_workload.cpp src/tensorrt_engine.cpp)
+
+if(NOT TENSORRT_ROOT)
+  message(NOTICE "TensorRT: left out; name its folder with TENSORRT_ROOT=")
+  return()
+endif()
+find_path(TENSORRT_INCLUDE NAMES NvInfer.h PATHS ${TENSORRT_ROOT} PATH_SUFFIXES include NO_DEFAULT_PATH)
+find_library(TENSORRT_LIBRARY NAMES tensorrt_rtx libtensorrt_rtx.so.1 nvinfer libnvinfer.so.11 libnvinfer.so.10
+             NAMES_PER_DIR PATHS ${TENSORRT_ROOT} PATH_SUFFIXES lib lib64 . NO_DEFAULT_PATH)
+find_path(CUDA_INCLUDE NAMES cuda_runtime_api.h HINTS ${CUDA_ROOT} /usr/local/cuda PATH_SUFFIXES include)
+# The library that belongs to the headers: another version's has other symbols.
+find_library(CUDART_LIBRARY NAMES cudart libcudart.so.13 libcudart.so.12 NAMES_PER_DIR HINTS ${CUDA_INCLUDE}/..
+             PATH_SUFFIXES lib lib64)
+foreach(needed TENSORRT_INCLUDE TENSORRT_LIBRARY CUDA_INCLUDE CUDART_LIBRARY)
+  if(NOT ${needed})
+    message(NOTICE "TensorRT: left out, ${needed} was not found under TENSORRT_ROOT=${TENSORRT_ROOT}, CUDA_ROOT=${CUDA_ROOT}")
+    unset(TENSORRT_LIBRARY CACHE)
+    return()
+  endif()
+endforeach()
+if(TENSORRT_LIBRARY MATCHES "rtx")
+  set(flavour rtx)
+else()
+  set(flavour tensorrt)
+endif()
+add_library(cyto_tensorrt STATIC EXCLUDE_FROM_ALL ${tensorrt_sources})
+target_include_directories(cyto_tensorrt SYSTEM PUBLIC ${TENSORRT_INCLUDE} ${CUDA_INCLUDE})
+target_compile_definitions(cyto_tensorrt PRIVATE CYTO_TENSORRT_FLAVOUR="${flavour}")
+target_link_libraries(cyto_tensorrt PUBLIC cyto ${TENSORRT_LIBRARY} ${CUDART_LIBRARY} ${CMAKE_DL_LIBS})
+message(NOTICE "TensorRT (${flavour}): built in, ${TENSORRT_LIBRARY}")

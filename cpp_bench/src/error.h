@@ -1,0 +1,37 @@
+// Errors that name the subject, what was found, what was expected, and the mend, as the engine's do.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace cyto {
+
+class Error : public std::runtime_error {
+ public:
+  Error(int exit_code, const std::string& subject, const std::string& found, const std::string& expected,
+        const std::string& mend)
+      : std::runtime_error(subject + "\n  found:    " + found + "\n  expected: " + expected + "\n  mend:     " + mend),
+        exit_code_(exit_code) {}
+
+  int exit_code() const { return exit_code_; }
+
+ private:
+  int exit_code_;
+};
+
+/// The request is wrong; nothing was loaded.
+class RequestError : public Error {
+ public:
+  RequestError(const std::string& subject, const std::string& found, const std::string& expected,
+               const std::string& mend)
+      : Error(2, subject, found, expected, mend) {}
+};
+
+/// Something failed while running.
+class RunError : public Error {
+ public:
+  RunError(const std::string& subject, const std::string& found, const std::string& expected, const std::string& mend)
+      : Error(1, subject, found, expected, mend) {}
+};
+
+}  // namespace cyto

@@ -1,0 +1,175 @@
+// cyto_bench: check that a class's trajectory is the Python engine's, then time it.
+//
+//   cyto_bench --bundle DIR --class NAME --batch 1,8,16 --json FILE
+#include <algorithm>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backends.h"
+#include "build_info.h"
+#include "bundle.h"
+#include "error.h"
+#include "files.h"
+#include "measure.h"
+#include "options.h"
+#include "record.h"
+#include "reference.h"
+
+namespace cyto {
+namespace {
+
+/// bf16 and other batches of float16 stay far below; what is beyond is another picture.
+constexpr double kMostDeviation[] = {0.1, 64};
+
+struct Request {
+  Bundle bundle;
+  std::string schedule;
+  Reference reference;
+  Task task;
+};
+
+SamplerPlan plan_of(const Manifest& manifest, std::size_t steps) {
+  const std::size_t most = manifest.noise.sigmas().size();
+  if (steps > most) {
+    throw RequestError("--steps", std::to_string(steps), "1 to " + std::to_string(most), "change the value");
+  }
+  SamplerPlan plan = plan_dpmpp_2m(manifest.noise, manifest.schedule, steps);
+  const auto& rows = plan.rows;
+  const auto rises = [](const StepRow& row, const StepRow& following) { return following.sigma >= row.sigma; };
+  if (std::adjacent_find(rows.begin(), rows.end(), rises) != rows.end()) {
+    throw RequestError("--steps with the schedule " + manifest.schedule, std::to_string(steps),
+                       "fewer, so that no two steps share a noise level", "lower --steps");
+  }
+  return plan;
+}
+
+/// Everything that a wrong request is refused for, before any runtime loads.
+Request check_request(const Options& options) {
+  Bundle bundle = open_bundle(options.bundle);
+  const Manifest& manifest = bundle.manifest;
+  const ClassEntry& entry = bundle.class_named(options.class_name);
+  if (!options.json.empty()) expect_folder_of(options.json);
+  const SamplerPlan plan = plan_of(manifest, options.steps.value_or(manifest.num_inference_steps));
+  const double guidance_scale = options.guidance_scale.value_or(manifest.guidance_scale);
+  const std::size_t least = *std::min_element(options.batches.begin(), options.batches.end());
+  const ReferenceKey key{options.class_name, options.backend, manifest.schedule,
+                         plan.rows.size(),   guidance_scale,  options.backend == "tensorrt" ? least : 1};
+  Reference reference =
+      read_reference(options.reference.empty() ? default_reference(bundle, key) : options.reference, bundle, key);
+  std::vector<std::string> files = manifest.decoder;
+  files.insert(files.end(), {manifest.step, entry.unet, entry.context});
+  files.insert(files.end(), entry.weights.begin(), entry.weights.end());
+  bundle.verify(files);
+  Task task{bundle.path(entry.unet),
+            bundle.path(manifest.decoder.front()),
+            bundle.path(manifest.step),
+            manifest.latents,
+            manifest.pixels_per_latent,
+            plan,
+            guidance_scale,
+            manifest.frequencies,
+            manifest.context_tokens,
+            manifest.context_width,
+            bundle.context(options.class_name),
+            reference.noise,
+            reference.latents};
+  const std::string schedule = manifest.schedule;
+  return {std::move(bundle), schedule, std::move(reference), std::move(task)};
+}
+
+[[noreturn]] void refuse(const std::string& subject, double found, double allowed, const std::string& mend) {
+  throw RunError(subject, "a deviation of " + std::to_string(found) + " from the engine's",
+                 "at most " + std::to_string(allowed), mend);
+}
+
+/// Compare the trajectory, and the decoder where it will be timed, with the reference in its own arithmetic.
+nlohmann::json check(const Options& options, const Request& request, Backend& backend) {
+  nlohmann::json record = {{"reference_sha256", request.reference.sha256},
+                           {"reference_runtime", request.reference.runtime},
+                           {"runtime", backend.version()},
+                           {"batch", request.reference.batch}};
+  std::vector<Mode> modes = {Mode::trajectory};
+  if (options.mode == Mode::decode) modes.push_back(Mode::decode);
+  for (const Mode mode : modes) {
+    const auto workloads = backend.open(request.task, {mode, request.reference.batch, 1, false});
+    workloads.front()->run();
+    const double found = deviation(mode, workloads.front()->output(), request.reference);
+    if (!(found <= tolerance(mode))) {
+      refuse("The check of " + name_of(mode) + ", seed 0", found, tolerance(mode),
+             "nothing was timed; write the reference again with `engine reference`, or report this");
+    }
+    record[name_of(mode)] = {{"deviation", found}, {"tolerance", tolerance(mode)}};
+  }
+  return record;
+}
+
+nlohmann::json time_setting(const Options& options, const Request& request, Backend& backend, const Setting& setting) {
+  const Clock::time_point began = Clock::now();
+  const auto workloads = backend.open(request.task, setting);
+  const double open_s = 1e-3 * milliseconds(Clock::now() - began);
+  const Measured measured = measure(workloads, setting.batch, {options.warmup, options.iterations, options.duration_s});
+  double worst = 0;
+  for (const auto& workload : workloads) {
+    worst = std::max(worst, deviation(setting.mode, workload->output(), request.reference));
+  }
+  const double allowed = options.exact ? tolerance(setting.mode) : kMostDeviation[setting.mode == Mode::decode ? 1 : 0];
+  if (!(worst <= allowed)) {
+    refuse("The timed " + name_of(setting.mode) + " of batch " + std::to_string(setting.batch), worst, allowed,
+           "its times mean nothing; try --precision f32, or report this");
+  }
+  return result_record(setting, backend, measured, open_s, worst);
+}
+
+void run(const Options& options) {
+  const Request request = check_request(options);
+  std::set<std::size_t> sizes(options.batches.begin(), options.batches.end());
+  sizes.insert(request.reference.batch);
+  const std::vector<std::size_t> batches(sizes.begin(), sizes.end());
+  nlohmann::json checked;
+  {
+    const std::unique_ptr<Backend> exact = open_backend(options, request.bundle, batches, true);
+    checked = check(options, request, *exact);
+  }
+  std::cout << "The trajectory of seed 0 is the engine's within " << tolerance(Mode::trajectory) << ": "
+            << checked["trajectory"]["deviation"] << ".\n";
+  const std::unique_ptr<Backend> backend = open_backend(options, request.bundle, batches, false);
+  std::cout << name_of(options.mode) << " of " << options.class_name << ", " << backend->version() << "\n"
+            << table_head(options.mode) << "\n";
+  nlohmann::json record = run_record(options, request.bundle, request.task, *backend, request.schedule);
+  record["check"] = checked;
+  for (const std::size_t batch : options.batches) {
+    for (const bool cuda_graph : backend->has_cuda_graphs() ? options.cuda_graphs : std::vector<bool>{false}) {
+      record["results"].push_back(
+          time_setting(options, request, *backend, {options.mode, batch, options.streams, cuda_graph}));
+      std::cout << table_line(record["results"].back()) << std::endl;
+    }
+  }
+  if (!options.json.empty()) write_file(options.json, record.dump(2) + "\n");
+}
+
+}  // namespace
+}  // namespace cyto
+
+int main(int count, char** arguments) {
+  try {
+    const cyto::Options options = cyto::parse_options({arguments + 1, arguments + count}, cyto::built_backends());
+    if (options.help || options.version) {
+      std::cout << (options.help ? cyto::help_text(cyto::built_backends())
+                                 : std::string("cyto_bench ") + cyto::kVersion + ", commit " + cyto::kCommit + "\n");
+      return 0;
+    }
+    cyto::run(options);
+    return 0;
+  } catch (const cyto::Error& error) {
+    std::cerr << "error: " << error.what() << "\n";
+    return error.exit_code();
+  } catch (const std::exception& error) {
+    const cyto::RunError unforeseen("cyto_bench", error.what(), "no such failure", "more memory; or report this");
+    std::cerr << "error: " << unforeseen.what() << "\n";
+    return unforeseen.exit_code();
+  }
+}

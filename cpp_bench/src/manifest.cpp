@@ -1,0 +1,96 @@
+#include "manifest.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "json_field.h"
+
+namespace cyto {
+namespace {
+
+constexpr std::int64_t kFormatVersion = 1;
+const std::vector<std::string> kSamplers = {"dpmpp_2m", "euler", "euler_a", "ddim", "ddpm", "langevin"};
+
+std::size_t size_of(const JsonField& field, std::int64_t most) {
+  return static_cast<std::size_t>(field.whole(1, most));
+}
+
+/// A class's name becomes part of file names.
+bool is_class_name(const std::string& name) {
+  const auto letter_or_digit = [](unsigned char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+  };
+  return !name.empty() && name.size() <= 64 && letter_or_digit(static_cast<unsigned char>(name[0])) &&
+         std::all_of(name.begin(), name.end(),
+                     [&](unsigned char c) { return letter_or_digit(c) || c == '_' || c == '-'; });
+}
+
+std::string file_name(const JsonField& field, const std::map<std::string, FileEntry>& files) {
+  if (files.count(field.text()) == 0) field.fail("a name that stands under files");
+  return field.text();
+}
+
+std::vector<std::string> file_names(const JsonField& field, const std::map<std::string, FileEntry>& files) {
+  std::vector<std::string> names;
+  for (const JsonField& name : field.elements()) names.push_back(file_name(name, files));
+  return names;
+}
+
+std::map<std::string, FileEntry> files_of(const JsonField& field) {
+  std::map<std::string, FileEntry> files;
+  for (const auto& [name, entry] : field.items()) {
+    if (!is_plain_file_name(name)) entry.fail("a plain file name, without folders");
+    files[name] = {entry["sha256"].sha256(),
+                   static_cast<std::uint64_t>(entry["bytes"].whole(0, std::int64_t{1} << 48))};
+  }
+  return files;
+}
+
+NoiseSchedule noise_of(const JsonField& schedule) {
+  schedule["kind"].choice({"scaled_linear"});
+  schedule["prediction_type"].choice({"epsilon"});
+  const double beta_end = schedule["beta_end"].number(1e-6, 0.5);
+  return NoiseSchedule(schedule["beta_start"].number(1e-6, beta_end), beta_end,
+                       static_cast<std::size_t>(schedule["num_train_timesteps"].whole(2, 100'000)));
+}
+
+}  // namespace
+
+Manifest parse_manifest(const std::string& text, const std::filesystem::path& path) {
+  const JsonSource source{"The manifest " + path.string(), "export the bundle again"};
+  const nlohmann::json json = parse_json(text, source);
+  const JsonField top(source, "", json);
+  top["format_version"].whole(kFormatVersion, kFormatVersion);
+  const std::map<std::string, FileEntry> files = files_of(top["files"]);
+  const JsonField latents = top["latents"], context = top["context"], defaults = top["defaults"];
+  top["time_features"]["order"].choice({"cos_sin"});
+  std::vector<double> frequencies;
+  for (const JsonField& frequency : top["time_features"]["frequencies"].elements()) {
+    frequencies.push_back(frequency.number(0, 1e6));
+  }
+  std::map<std::string, ClassEntry> classes;
+  for (const auto& [name, entry] : top["classes"].items()) {
+    if (!is_class_name(name)) entry.fail("a class name of letters, digits, _ and -, at most 64");
+    classes[name] = {file_name(entry["unet"], files), file_names(entry["weights"], files),
+                     file_name(entry["context"], files)};
+  }
+  const std::string own = defaults["schedule"].choice(schedule_names());
+  return Manifest{
+      top["name"].text(),
+      {size_of(latents["channels"], 256), size_of(latents["height"], 4096), size_of(latents["width"], 4096)},
+      size_of(latents["pixels_per_latent"], 64),
+      size_of(context["tokens"], 4096),
+      size_of(context["width"], 65536),
+      frequencies,
+      noise_of(top["schedule"]),
+      defaults["sampler"].choice(kSamplers) == "dpmpp_2m" ? own : "karras",
+      size_of(defaults["num_inference_steps"], 1000),
+      defaults["guidance_scale"].number(0, 100),
+      file_names(top["decoder"], files),
+      file_name(top["step"], files),
+      classes,
+      files,
+  };
+}
+
+}  // namespace cyto

@@ -1,0 +1,121 @@
+#include "reference.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+
+#include "error.h"
+#include "files.h"
+#include "safetensors.h"
+
+namespace cyto {
+namespace {
+
+std::string shown(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", value);
+  return text;
+}
+
+std::string mend_of(const Bundle& bundle, const ReferenceKey& key) {
+  return "let the engine write it: engine reference " + bundle.folder.string() + " --class " + key.class_name +
+         " --backend " + key.backend + " --steps " + std::to_string(key.num_inference_steps) + " --guidance-scale " +
+         shown(key.guidance_scale) + (key.batch == 1 ? "" : " --batch-size " + std::to_string(key.batch));
+}
+
+double relative_l2(const float* found, const std::vector<float>& wanted) {
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    difference += std::pow(static_cast<double>(found[i]) - wanted[i], 2);
+    norm += std::pow(static_cast<double>(wanted[i]), 2);
+  }
+  return std::sqrt(difference / norm);
+}
+
+}  // namespace
+
+std::filesystem::path default_reference(const Bundle& bundle, const ReferenceKey& key) {
+  const std::filesystem::path folder = cache_folder("references");
+  if (folder.empty()) return {};
+  return folder / (bundle.sha256.substr(0, 16) + "-" + key.class_name + "-" + key.backend + "-" + key.schedule + "-" +
+                   std::to_string(key.num_inference_steps) + "-" + shown(key.guidance_scale) + ".safetensors");
+}
+
+Reference read_reference(const std::filesystem::path& path, const Bundle& bundle, const ReferenceKey& key) {
+  const std::string mend = mend_of(bundle, key);
+  const std::string subject = "The reference " + path.string();
+  if (path.empty()) {
+    throw RequestError("The reference", "neither HOME nor XDG_CACHE_HOME", "a folder to look in", "name --reference");
+  }
+  std::error_code unknown;
+  if (!std::filesystem::exists(path, unknown)) {
+    throw RequestError(subject, "no such file", "the engine's own result, without which nothing is timed", mend);
+  }
+  const Safetensors file = read_safetensors(path, mend);
+  const auto text = [&](const std::string& name) {
+    const auto value = file.metadata().find(name);
+    return value == file.metadata().end() ? std::string("nothing") : value->second;
+  };
+  const auto expect = [&](const std::string& name, const std::string& wanted) {
+    if (text(name) != wanted) throw RequestError(subject + ", field " + name, text(name), wanted, mend);
+  };
+  expect("format_version", "1");
+  expect("bundle_sha256", bundle.sha256);
+  expect("class", key.class_name);
+  expect("sampler", "dpmpp_2m");
+  expect("schedule", key.schedule);
+  expect("num_inference_steps", std::to_string(key.num_inference_steps));
+  expect("seed", "0");
+  expect("backend", key.backend);
+  if (key.backend == "openvino") expect("precision", "f32");
+  const std::string scale = text("guidance_scale");
+  if (std::strtod(scale.c_str(), nullptr) != key.guidance_scale) {
+    throw RequestError(subject + ", field guidance_scale", scale, shown(key.guidance_scale), mend);
+  }
+  const std::string batch = text("batch_size");
+  const bool is_number = batch.size() <= 4 && batch.find_first_not_of("0123456789") == std::string::npos;
+  const std::size_t batch_size = is_number ? std::stoul(batch) : 0;
+  if (batch_size == 0) throw RequestError(subject + ", field batch_size", batch, "a number above 0", mend);
+  const Manifest& manifest = bundle.manifest;
+  const LatentShape& shape = manifest.latents;
+  const std::vector<std::size_t> latents = {shape.channels, shape.height, shape.width};
+  Reference reference{
+      file.floats("noise", latents),
+      file.floats("latents", latents),
+      file.bytes("image", {shape.height * manifest.pixels_per_latent, shape.width * manifest.pixels_per_latent, 3}),
+      batch_size,
+      text("runtime"),
+      file.sha256()};
+  const auto finite = [](const std::vector<float>& values) {
+    return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
+  };
+  if (!finite(reference.noise) || !finite(reference.latents)) {
+    throw RequestError(subject, "values that are not finite", "finite noise and latents", mend);
+  }
+  return reference;
+}
+
+double deviation(Mode mode, const Output& output, const Reference& reference) {
+  const auto finite = [](float value) { return std::isfinite(value); };
+  if (!output.finite || !std::all_of(output.values.begin(), output.values.end(), finite)) {
+    return std::numeric_limits<double>::infinity();
+  }
+  double worst = 0;
+  if (mode == Mode::trajectory) {
+    for (std::size_t start = 0; start < output.values.size(); start += reference.latents.size()) {
+      worst = std::max(worst, relative_l2(output.values.data() + start, reference.latents));
+    }
+  } else if (mode == Mode::decode) {
+    for (std::size_t i = 0; i < output.images.size(); ++i) {
+      const int wanted = reference.image[i % reference.image.size()];
+      worst = std::max(worst, static_cast<double>(std::abs(output.images[i] - wanted)));
+    }
+  }
+  return worst;
+}
+
+double tolerance(Mode mode) { return mode == Mode::decode ? 1 : 1e-3; }
+
+}  // namespace cyto

@@ -1,0 +1,105 @@
+// The sampler's table, the time features and the loop, against the engine's values and k-diffusion's.
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "check.h"
+#include "samplers.h"
+#include "trajectory.h"
+
+namespace {
+
+using cyto::StepRow;
+using nlohmann::json;
+
+json read(const std::string& name) {
+  std::ifstream file(std::string(CYTO_GOLDEN) + "/" + name);
+  return json::parse(file);
+}
+
+void expect_rows(const std::vector<StepRow>& found, const json& wanted) {
+  EXPECT(found.size() == wanted.size());
+  for (std::size_t i = 0; i < std::min(found.size(), wanted.size()); ++i) {
+    const double values[] = {found[i].sigma, found[i].timestep, found[i].c_in, found[i].a, found[i].b, found[i].c};
+    for (std::size_t j = 0; j < std::size(values); ++j) {
+      EXPECT_CLOSE(values[j], wanted[i][j].get<double>(), 1e-11);
+    }
+  }
+}
+
+void test_tables(const json& golden) {
+  for (const json& wanted : golden["plans"]) {
+    const cyto::NoiseSchedule noise(wanted["beta_start"], wanted["beta_end"], wanted["num_train_timesteps"]);
+    const cyto::SamplerPlan plan = cyto::plan_dpmpp_2m(noise, wanted["schedule"], wanted["steps"]);
+    EXPECT_CLOSE(plan.initial_scale, wanted["initial_scale"].get<double>(), 1e-12);
+    expect_rows(plan.rows, wanted["rows"]);
+    expect_rows(cyto::scaled_rows(plan), wanted["scaled_rows"]);
+  }
+}
+
+void test_time_features(const json& golden) {
+  const auto frequencies = golden["frequencies"].get<std::vector<double>>();
+  for (std::size_t i = 0; i < golden["timesteps"].size(); ++i) {
+    const std::vector<float> found = cyto::time_features(golden["timesteps"][i], frequencies);
+    for (std::size_t j = 0; j < found.size(); ++j) {
+      EXPECT_CLOSE(static_cast<double>(found[j]), golden["time_features"][i][j].get<double>(), 1e-7);
+    }
+  }
+}
+
+/// The optimal denoiser of data N(mean, std^2) in place of a UNet; the same for both halves of a guided step, so that
+/// guidance changes nothing.
+void test_trajectory(const json& golden, double guidance_scale) {
+  const cyto::NoiseSchedule noise(golden["beta_start"], golden["beta_end"], golden["num_train_timesteps"]);
+  const double mean = golden["mean"], variance = std::pow(golden["std"].get<double>(), 2);
+  const auto x0 = golden["noise"].get<std::vector<float>>();
+  constexpr std::size_t batch = 3;
+  for (const json& run : golden["runs"]) {
+    cyto::Task task{{},
+                    {},
+                    {},
+                    {x0.size(), 1, 1},
+                    1,
+                    cyto::plan_dpmpp_2m(noise, "karras", run["steps"]),
+                    guidance_scale,
+                    {1.0, 0.5},
+                    1,
+                    1,
+                    {1, 2},
+                    x0,
+                    {}};
+    const std::size_t rows = task.unet_rows(batch);
+    std::vector<float> latents(rows * x0.size()), features(rows * 4), eps(rows * x0.size());
+    std::size_t step = 0;
+    cyto::HostTrajectory trajectory(
+        task, batch, {latents.data(), features.data(), eps.data(), [&] {
+                        const StepRow& row = task.plan.rows[step++];
+                        EXPECT_CLOSE(static_cast<double>(features[4 * (rows - 1)]), std::cos(row.timestep), 1e-6);
+                        for (std::size_t i = 0; i < latents.size(); ++i) {
+                          const double x = static_cast<double>(latents[i]) / row.c_in, squared = row.sigma * row.sigma;
+                          const double denoised = (variance * x + squared * mean) / (variance + squared);
+                          eps[i] = static_cast<float>((x - denoised) / row.sigma);
+                        }
+                      }});
+    for (int again = 0; again < 2; ++again) {
+      step = 0;
+      trajectory.run();
+      const json& wanted = run["results"]["dpmpp_2m"];
+      for (std::size_t i = 0; i < trajectory.latents().size(); ++i) {
+        EXPECT_CLOSE(static_cast<double>(trajectory.latents()[i]), wanted[i % x0.size()].get<double>(), 2e-5);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int main() {
+  const json tables = read("cpp_tables.json");
+  test_tables(tables);
+  test_time_features(tables);
+  test_trajectory(read("k_diffusion.json"), 1);
+  test_trajectory(read("k_diffusion.json"), 7.5);
+  return cyto::test::failures == 0 ? 0 : 1;
+}
