@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from safetensors import safe_open
 
@@ -33,6 +34,13 @@ def test_it_is_what_the_engine_makes(command, tiny_bundle, tmp_path):
     engine = Engine.open(str(tiny_bundle), precision="f32")
     (batch,) = engine.generate("cyt_mast", n=1, seed=0, num_inference_steps=3, guidance_scale=1.5, batch_size=1)
     assert (tensors["image"] == batch.images[0]).all()
+    done = command("engine", "reference", tiny_bundle, *arguments, "--batch-size", 2)
+    assert done.returncode == 0, done.stderr
+    in_a_batch, metadata = read(out)
+    assert metadata["batch_size"] == "2"
+    difference = np.linalg.norm(in_a_batch["latents"] - tensors["latents"])
+    assert difference < 1e-3 * np.linalg.norm(tensors["latents"])
+    assert (in_a_batch["noise"] == tensors["noise"]).all()
 
 
 def test_by_default_every_class_has_one_in_the_cache(command, tiny_bundle, tmp_path, monkeypatch):

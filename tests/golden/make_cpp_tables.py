@@ -1,6 +1,6 @@
 """Make cpp_tables.json: what the engine and NumPy compute, for cpp_bench's tests of its table and statistics.
 
-Run from the checkout: python tests/golden/make_cpp_tables.py
+Run from the checkout, after make test: .venv/bin/python tests/golden/make_cpp_tables.py
 """
 
 from __future__ import annotations
@@ -65,4 +65,4 @@ def make_record() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    Path(__file__).with_name("cpp_tables.json").write_text(json.dumps(make_record(), indent=1) + "\n")
+    Path(__file__).with_name("cpp_tables.json").write_text(json.dumps(make_record()) + "\n")
