@@ -210,9 +210,7 @@ def _add_class(
     }
 
 
-def _twin_of(
-    model: onnx.ModelProto, folder: Path, own_name: str, manifest: dict[str, Any]
-) -> tuple[str, str] | None:
+def _twin_of(model: onnx.ModelProto, folder: Path, own_name: str, manifest: dict[str, Any]) -> tuple[str, str] | None:
     """The graph and weights of a class that has this very UNet, as those have that the base knows by itself."""
     weights = sha256_of(folder / own_name)
     for found in manifest["classes"].values():
