@@ -106,7 +106,7 @@ def generate(
 
     if batch_size == AUTO and not previous:
         # Nothing is measured for a folder that will be refused.
-        Journal(out, {}, Chunks(1, 1, 1), overwrite=overwrite)
+        Journal(out, {}, Chunks([1], 1), overwrite=overwrite)
         from engine.batch_size import measure_batch_size
 
         chosen, words = measure_batch_size(opened, request)

@@ -10,8 +10,10 @@ import errno
 import json
 import os
 import re
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -32,26 +34,38 @@ RUN, METADATA, FAILED = "run.json", "metadata.jsonl", "failed.jsonl"
 class Chunks:
     """The fixed cutting of a run: `batch_size` pictures each, class by class, by absolute index."""
 
-    def __init__(self, classes: int, n: int, batch_size: int) -> None:
-        self.n, self.batch_size = n, batch_size
-        self.per_class = -(-n // batch_size)
-        self.count = classes * self.per_class
+    def __init__(self, counts: Sequence[int], batch_size: int) -> None:
+        """counts: the pictures of each class, all above 0."""
+        self.batch_size = batch_size
+        self._counts = tuple(counts)
+        self._firsts = [0, *accumulate(-(-n // batch_size) for n in counts)]
+        self.count = self._firsts[-1]
+
+    def position(self, chunk: int) -> int:
+        """The place of the chunk's class."""
+        return bisect_right(self._firsts, chunk) - 1
+
+    def end(self, position: int) -> int:
+        """The first chunk behind those of the class at this place."""
+        return self._firsts[position + 1]
 
     def start(self, chunk: int) -> int:
         """Index of the chunk's first picture in its class."""
-        return chunk % self.per_class * self.batch_size
+        return (chunk - self._firsts[self.position(chunk)]) * self.batch_size
 
     def size(self, chunk: int) -> int:
         """Pictures of the chunk; the last of a class may be short."""
-        return min(self.batch_size, self.n - self.start(chunk))
+        return min(self.batch_size, self._counts[self.position(chunk)] - self.start(chunk))
 
     def pictures_before(self, chunk: int) -> int:
         """Pictures of all chunks before this one."""
-        return chunk // self.per_class * self.n + self.start(chunk) if chunk < self.count else self.count_pictures()
+        if chunk >= self.count:
+            return self.count_pictures()
+        return sum(self._counts[: self.position(chunk)]) + self.start(chunk)
 
     def count_pictures(self) -> int:
         """Pictures of all chunks."""
-        return self.count // self.per_class * self.n
+        return sum(self._counts)
 
 
 def _read_run(folder: Path) -> dict[str, Any] | None:

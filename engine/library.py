@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from engine.backends.select import AUTO, choose_backend, open_backend
 from engine.bundle import Bundle, open_bundle
 from engine.errors import CytosynthError
+from engine.journal import Chunks
 from engine.line import ahead
 from engine.pipeline import Pipeline
 from engine.request import GenerateRequest, make_request
@@ -72,8 +73,7 @@ class Engine:
     def _batches(self, request: GenerateRequest) -> Iterator[Batch]:
         with ExitStack() as opened:
             maker = opened.enter_context(closing(ChunkMaker(self.bundle, request)))
-            chunks = range(-(-request.n // request.batch_size))
-            for batch in opened.enter_context(closing(ahead(maker.make(chunk) for chunk in chunks))):
+            for batch in opened.enter_context(closing(ahead(maker.make(chunk) for chunk in range(maker.count)))):
                 yield _without_failures(batch)
 
 
@@ -101,6 +101,8 @@ class ChunkMaker:
 
     def __init__(self, bundle: Bundle, request: GenerateRequest) -> None:
         self._request = request
+        self._chunks = Chunks(request.counts, request.batch_size)
+        self.count = self._chunks.count
         self._class_name = request.class_names[0]
         backend = open_backend(bundle, request)
         self._pipeline = Pipeline(bundle, self._class_name, request, backend)
@@ -108,8 +110,7 @@ class ChunkMaker:
 
     def make(self, chunk: int) -> Batch:
         """The chunk's pictures; the last of a request may be short."""
-        start = chunk * self._request.batch_size
-        size = min(self._request.batch_size, self._request.n - start)
+        start, size = self._chunks.start(chunk), self._chunks.size(chunk)
         seeds = [self._request.seed + start + i for i in range(self._request.batch_size)]
         images, finite = self._pipeline.decode(self._pipeline.generate_latents(seeds))
         checked = self._rescue.check(seeds, images[:size], finite[:size])

@@ -31,8 +31,8 @@ class GenerateRequest:
     """A whole run: equal requests on one machine write equal bytes."""
 
     class_names: tuple[str, ...]
-    n: int
-    """Pictures of each class; picture i has seed `seed + i`."""
+    counts: tuple[int, ...]
+    """Pictures of each class; picture i of a class has seed `seed + i`."""
     seed: int
     rng: str
     sampler: str
@@ -56,14 +56,15 @@ class GenerateRequest:
     def as_json(self) -> dict[str, Any]:
         """The request as plain values."""
         interval = None if self.guidance_interval is None else list(self.guidance_interval)
-        return {**asdict(self), "class_names": list(self.class_names), "guidance_interval": interval}
+        lists = {"class_names": list(self.class_names), "counts": list(self.counts), "guidance_interval": interval}
+        return {**asdict(self), **lists}
 
 
 def make_request(
     manifest: Manifest,
     *,
     class_names: Sequence[str],
-    n: int,
+    n: int | Mapping[str, int],
     backend: str,
     seed: int = 0,
     rng: str = "numpy",
@@ -83,7 +84,8 @@ def make_request(
     threads: int = 0,
     previous: Mapping[str, Any] | None = None,
 ) -> GenerateRequest:
-    """Fill in the manifest's defaults and check everything; "all" stands for every class.
+    """Fill in the manifest's defaults and check everything; "all" stands for every class. n: pictures of each class, or
+    by class.
 
     `previous` is the identity of the run that is to be continued: a seed of -1, threads of 0 and no precision are
     taken from it. Without it the seed is drawn, the threads are those of this process and the precision is "auto".
@@ -103,7 +105,7 @@ def make_request(
     own = Langevin()
     request = GenerateRequest(
         class_names=chosen,
-        n=n,
+        counts=tuple(n if isinstance(n, int) else n[name] for name in chosen),
         seed=_drawn_seed(previous) if seed == -1 else seed,
         rng=_choice("--rng", rng, RNGS),
         sampler=sampler,
@@ -172,8 +174,9 @@ def _threads(previous: Mapping[str, Any] | None) -> int:
 
 
 def _check_numbers(request: GenerateRequest, manifest: Manifest) -> None:
-    _within("--n", request.n, 1, MAX_PICTURES)
-    _within("--seed", request.seed, 0, MAX_SEED - request.n)
+    _within("--n", min(request.counts), 1, MAX_PICTURES)
+    _within("--n", max(request.counts), 1, MAX_PICTURES)
+    _within("--seed", request.seed, 0, MAX_SEED - max(request.counts))
     _within("--steps", request.num_inference_steps, 1, manifest.noise.num_train_timesteps)
     _within("--guidance-scale", request.guidance_scale, 0, 100)
     _within("--batch-size", request.batch_size, 1, 4096)

@@ -72,7 +72,7 @@ def generate(
     }
     if output.format == "webdataset":
         identity["shard_pictures"] = output.shard_pictures
-    chunks = Chunks(len(request.class_names), request.n, request.batch_size)
+    chunks = Chunks(request.counts, request.batch_size)
     journal = Journal(output.folder, identity, chunks, overwrite=output.overwrite)
     bundle.verify_for(request.class_names)
     check_opening(bundle, request, runtime)
@@ -83,10 +83,9 @@ def generate(
     try:
         with _open_writer(bundle, output, chunks.pictures_before(done)) as writer:
             while done < chunks.count and not stop.is_set():
-                position = done // chunks.per_class
-                last = min(chunks.count, (position + 1) * chunks.per_class)
+                position = chunks.position(done)
                 worker = _ClassWorker(bundle, request, position, chunks, runtime, stop)
-                with closing(worker.produce(range(done, last))) as produced:
+                with closing(worker.produce(range(done, chunks.end(position)))) as produced:
                     for finished in produced:
                         rows = worker.write(finished, writer)
                         writer.flush()
@@ -203,10 +202,9 @@ class _ClassWorker:
 
     def write(self, finished: _Finished, writer: PictureWriter) -> list[dict[str, Any]]:
         """Write a chunk's pictures; returns their metadata lines."""
-        start, rows = self._chunks.start(finished.chunk), []
+        start, before = self._chunks.start(finished.chunk), self._chunks.pictures_before(finished.chunk)
+        rows = []
         for place, png, description in finished.pictures:
-            index = start + place
-            ordinal = self._position * self._request.n + index
-            name = writer.write(ordinal, index, self._position, png, description)
+            name = writer.write(before + place, start + place, self._position, png, description)
             rows.append({"file_name": name, **description})
         return rows
