@@ -1,0 +1,59 @@
+"""`--balance`: how many pictures each class of a folder of real ones lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from engine.errors import RequestError
+from engine.pictures import PNG_KEY, pictures_in
+
+__all__ = ["missing_pictures"]
+
+
+def missing_pictures(folder: Path, known: Sequence[str], chosen: Sequence[str], total: int | None) -> dict[str, int]:
+    """Pictures to make, by class: what lacks to `total`, or to as many as the class with the most has.
+
+    folder: one folder of real pictures for each class; known: the bundle's classes; chosen: those to fill, or none for
+    all of the folder's. A class that lacks nothing is left out. Raises RequestError for no folder of a class, one that
+    the bundle cannot make, and pictures that say that they are synthetic.
+    """
+    there = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    names = [name for name in there if not name.startswith(".")]
+    wanted = names if not chosen or "all" in chosen else list(dict.fromkeys(chosen))
+    if not names or not set(wanted) <= set(names) & set(known):
+        wrong = ", ".join(sorted(set(wanted) - (set(names) & set(known)))) or "no folder of a class"
+        raise RequestError(
+            f"--balance {folder}",
+            found=f"{', '.join(names) or 'no folder of a class'}; wrong: {wrong}",
+            expected=f"a folder of pictures for each class, named as the bundle's: {', '.join(known)}",
+            mend="rename the folders, or say with --class which ones to fill",
+        )
+    counts = {name: _count(folder / name) for name in names}
+    target = max(counts[name] for name in wanted) if total is None else total
+    return {name: target - counts[name] for name in wanted if counts[name] < target}
+
+
+def _count(folder: Path) -> int:
+    pictures = pictures_in(folder)
+    for path in pictures:
+        try:
+            with Image.open(path) as picture:
+                # PNG's texts may stand behind the pixels.
+                if picture.format == "PNG":
+                    picture.load()
+                synthetic = PNG_KEY in picture.info
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise RequestError(
+                f"The picture {path}", found=f"unreadable ({error})", expected="a picture", mend="take it away"
+            ) from error
+        if synthetic:
+            raise RequestError(
+                f"The picture {path}",
+                found="one that says that it is synthetic",
+                expected="real pictures alone, for they are what is counted",
+                mend="take the synthetic ones out of the folder",
+            )
+    return len(pictures)

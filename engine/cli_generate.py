@@ -1,0 +1,168 @@
+"""The command `generate`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from engine.backends.select import AUTO, BACKENDS, choose_backend
+from engine.balance import missing_pictures
+from engine.bundle import Bundle, open_bundle
+from engine.cli_options import JsonOption, origin_words, parse_batch_size
+from engine.errors import RequestError
+from engine.formats import FORMATS, make_output
+from engine.journal import Chunks, Journal, previous_identity
+from engine.request import PRECISIONS, GenerateRequest, make_request
+from engine.samplers import SAMPLERS
+from engine.schedules import SCHEDULES
+from engine.terminal import ProgressBar, stopped_by_signals
+
+if TYPE_CHECKING:
+    from engine.run import RunResult
+
+__all__ = ["generate"]
+
+
+def generate(
+    class_name: Annotated[
+        list[str] | None, typer.Option("--class", help="A class of the bundle, or all; may be repeated.")
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", help="Pictures of each class.")] = None,
+    balance: Annotated[
+        Path | None,
+        typer.Option(help="Real pictures by class: make what each class lacks to --n, or to the largest class."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The output folder.")] = Path("out"),
+    seed: Annotated[int, typer.Option(help="Picture i has seed + i; -1 draws one.")] = 0,
+    rng: Annotated[str, typer.Option(help="numpy, or nv for the noise of CUDA's randn.")] = "numpy",
+    bundle: Annotated[str, typer.Option(help="An embedded bundle's name, or a folder.")] = "cells",
+    steps: Annotated[int | None, typer.Option(help="Sampling steps; by default the bundle's.")] = None,
+    sampler: Annotated[str | None, typer.Option(help=f"One of {', '.join(SAMPLERS)}.")] = None,
+    schedule: Annotated[str | None, typer.Option(help=f"One of {', '.join(SCHEDULES)}.")] = None,
+    langevin_step_size: Annotated[float | None, typer.Option(help="m of the sampler langevin.")] = None,
+    langevin_steps_per_level: Annotated[int | None, typer.Option(help="Steps a level of the sampler langevin.")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="1 is no guidance; by default the bundle's.")] = None,
+    guidance_interval: Annotated[
+        tuple[float, float] | None, typer.Option(help="LO HI: no guidance outside these sigmas.")
+    ] = None,
+    prompt: Annotated[str | None, typer.Option(help="In place of the class's own.")] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="In place of the empty one.")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels; by default the bundle's.")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels; by default the bundle's.")] = None,
+    batch_size: Annotated[
+        str | None, typer.Option(help="Pictures at a time, or auto to measure; by default the bundle's.")
+    ] = None,
+    backend: Annotated[str, typer.Option(help=f"auto, {', '.join(BACKENDS)}.")] = AUTO,
+    threads: Annotated[int, typer.Option(help="Processor threads; 0 lets the runtime choose.")] = 0,
+    precision: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(PRECISIONS)}; f32 is exact; a continued run keeps its own.")
+    ] = None,
+    file_format: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")] = FORMATS[0],
+    shard_pictures: Annotated[
+        int | None, typer.Option(help="Pictures of a webdataset shard; by default about 1 GB.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace another run in the output folder.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make n pictures of each class. The same command again continues a run that was cut off."""
+    opened = open_bundle(bundle)
+    counts = _counts(opened, class_name or [], n, balance)
+    if not counts:
+        nothing = {"made": 0, "total": 0, "failed": 0, "complete": True}
+        print(json.dumps(nothing) if as_json else f"No class of {balance} lacks a picture.")
+        return
+    previous = None if overwrite else previous_identity(out)
+    request = make_request(
+        opened.manifest,
+        class_names=list(counts),
+        n=counts,
+        backend=backend,
+        seed=seed,
+        rng=rng,
+        sampler=sampler,
+        schedule=schedule,
+        num_inference_steps=steps,
+        langevin_step_size=langevin_step_size,
+        langevin_steps_per_level=langevin_steps_per_level,
+        guidance_scale=guidance_scale,
+        guidance_interval=guidance_interval,
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        width=width,
+        height=height,
+        batch_size=parse_batch_size(batch_size, previous),
+        precision=precision,
+        threads=threads,
+        previous=previous,
+    )
+    output = make_output(out, file_format, request.width, request.height, shard_pictures, overwrite=overwrite)
+    # Runtimes are imported from here on, so that a wrong request costs nothing and needs none.
+    chosen_backend, why = choose_backend(backend, request.precision, opened, request)
+    request = replace(request, backend=chosen_backend)
+    print(f"Backend: {why}.", file=sys.stderr)
+    from engine import run
+
+    if batch_size == AUTO and not previous:
+        # Nothing is measured for a folder that will be refused.
+        Journal(out, {}, Chunks([1], 1), overwrite=overwrite)
+        from engine.batch_size import measure_batch_size
+
+        chosen, words = measure_batch_size(opened, request)
+        print(f"Batch size: {words}.", file=sys.stderr)
+        request = replace(request, batch_size=chosen)
+    with ProgressBar() as progress, stopped_by_signals() as stop:
+        result = run.generate(opened, request, output, stop=stop, progress=progress)
+    _report(opened, request, result, as_json)
+    if result.failed or result.stopped:
+        sys.exit(1)
+
+
+def _counts(bundle: Bundle, chosen: list[str], n: int | None, balance: Path | None) -> dict[str, int]:
+    """Pictures to make, by class; empty where nothing lacks. Raises RequestError."""
+    known = list(bundle.manifest.classes)
+    if balance is not None:
+        return missing_pictures(balance, known, chosen, n)
+    if n is None or not chosen:
+        missing = " and ".join(flag for flag, given in (("--class", chosen), ("--n", n)) if not given)
+        raise RequestError(
+            "generate",
+            found=f"no {missing}",
+            expected="--class and --n, or --balance",
+            mend=f"say which: --class is one of {', '.join(known)}, or all",
+        )
+    return dict.fromkeys(known if "all" in chosen else chosen, n)
+
+
+def _report(bundle: Bundle, request: GenerateRequest, result: RunResult, as_json: bool) -> None:
+    classes = bundle.manifest.classes
+    if as_json:
+        facts = {
+            "made": result.made,
+            "total": result.total,
+            "failed": result.failed,
+            "complete": not result.stopped,
+            "seconds": round(result.seconds, 3),
+            "seed": request.seed,
+            "batch_size": request.batch_size,
+            "out": str(result.folder),
+            "sheet": None if result.sheet is None else str(result.sheet),
+            "trained_on": {name: classes[name].origin for name in request.class_names},
+        }
+        print(json.dumps(facts))
+        return
+    rate = f", {result.made / result.seconds:.1f} a second" if result.made else ""
+    print(f"{result.total} synthetic pictures, {result.made} of them new, in {result.seconds:.1f} s{rate}.")
+    for name in request.class_names:
+        print(f"{name}: trained on {classes[name].pictures} {origin_words(classes[name].origin)}.")
+    if result.failed:
+        print(f"{result.failed} seeds gave no picture: see {result.folder / 'failed.jsonl'}.")
+    print(f"Folder:        {result.folder}")
+    if result.stopped:
+        print("Stopped before the end; every picture and shard is whole. The same command continues the run.")
+    else:
+        print(f"Contact sheet: {result.sheet}")
