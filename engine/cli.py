@@ -1,4 +1,4 @@
-"""The command line `engine`: generate, info, verify, doctor, bench, reference, sheet, png-info."""
+"""The command line `engine`: generate, info, verify, doctor, bench, reference, sheet, merge-runs, png-info."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from engine.cli_bench import bench, reference
 from engine.cli_generate import generate
 from engine.cli_options import BundleArgument, JsonOption, origin_words
 from engine.errors import CytosynthError
-from engine.terminal import printable
+from engine.terminal import ProgressBar, printable
 
 __all__ = ["app", "main"]
 
@@ -83,6 +83,24 @@ def sheet(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder t
     from engine.sheet import write_sheet
 
     print(write_sheet(folder))
+
+
+@app.command("merge-runs")
+def merge_runs(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="The --out of generate --shard.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Join the pieces of a run, after a check that nothing is missing or doubled, into what one process would write."""
+    from engine.merge_runs import merge_runs as merge
+
+    with ProgressBar() as progress:
+        found = merge(out, lambda done, total: progress(done, total, "joining"))
+    if as_json:
+        print(json.dumps({**asdict(found), "sheet": found.sheet and str(found.sheet), "out": str(out)}))
+        return
+    print(f"{found.pieces} pieces joined: {found.total} synthetic pictures in {out}.")
+    if found.failed:
+        print(f"{found.failed} seeds gave no picture: see {out / 'failed.jsonl'}.")
 
 
 @app.command()

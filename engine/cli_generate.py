@@ -13,10 +13,11 @@ import typer
 from engine.backends.select import AUTO, BACKENDS, choose_backend
 from engine.balance import missing_pictures
 from engine.bundle import Bundle, open_bundle
+from engine.chunks import Chunks, parse_piece
 from engine.cli_options import JsonOption, origin_words, parse_batch_size
 from engine.errors import RequestError
 from engine.formats import FORMATS, make_output
-from engine.journal import Chunks, Journal, previous_identity
+from engine.journal import Journal, previous_identity
 from engine.request import PRECISIONS, GenerateRequest, make_request
 from engine.samplers import SAMPLERS
 from engine.schedules import SCHEDULES
@@ -66,6 +67,9 @@ def generate(
     shard_pictures: Annotated[
         int | None, typer.Option(help="Pictures of a webdataset shard; by default about 1 GB.")
     ] = None,
+    shard: Annotated[
+        str | None, typer.Option(help="K/N: make one of N pieces, for array jobs; merge-runs joins them.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace another run in the output folder.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -76,7 +80,9 @@ def generate(
         nothing = {"made": 0, "total": 0, "failed": 0, "complete": True}
         print(json.dumps(nothing) if as_json else f"No class of {balance} lacks a picture.")
         return
-    previous = None if overwrite else previous_identity(out)
+    piece = None if shard is None else parse_piece(shard)
+    folder = out if piece is None else piece.folder(out)
+    previous = None if overwrite else previous_identity(folder)
     request = make_request(
         opened.manifest,
         class_names=list(counts),
@@ -100,7 +106,7 @@ def generate(
         threads=threads,
         previous=previous,
     )
-    output = make_output(out, file_format, request.width, request.height, shard_pictures, overwrite=overwrite)
+    output = make_output(out, file_format, request.width, request.height, shard_pictures, piece, overwrite=overwrite)
     # Runtimes are imported from here on, so that a wrong request costs nothing and needs none.
     chosen_backend, why = choose_backend(backend, request.precision, opened, request)
     request = replace(request, backend=chosen_backend)
@@ -109,7 +115,7 @@ def generate(
 
     if batch_size == AUTO and not previous:
         # Nothing is measured for a folder that will be refused.
-        Journal(out, {}, Chunks([1], 1), overwrite=overwrite)
+        Journal(folder, {}, Chunks([1], 1), overwrite=overwrite)
         from engine.batch_size import measure_batch_size
 
         chosen, words = measure_batch_size(opened, request)
@@ -164,5 +170,5 @@ def _report(bundle: Bundle, request: GenerateRequest, result: RunResult, as_json
     print(f"Folder:        {result.folder}")
     if result.stopped:
         print("Stopped before the end; every picture and shard is whole. The same command continues the run.")
-    else:
+    elif result.sheet is not None:
         print(f"Contact sheet: {result.sheet}")

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.chunks import Piece
 from engine.errors import CytosynthError, RequestError
 from engine.files import replace_file, write_json
 from engine.provenance import png_text
@@ -46,12 +47,21 @@ class Output:
     shard_pictures: int | None = None
     """Pictures of a WebDataset shard; None for folders of pictures."""
     overwrite: bool = False
+    piece: Piece | None = None
+    """Which piece of the run is made; `folder` is then the piece's own."""
 
 
 def make_output(
-    folder: Path, file_format: str, width: int, height: int, shard_pictures: int | None = None, *, overwrite: bool
+    folder: Path,
+    file_format: str,
+    width: int,
+    height: int,
+    shard_pictures: int | None = None,
+    piece: Piece | None = None,
+    *,
+    overwrite: bool,
 ) -> Output:
-    """Check and fill in: a shard is about 1 GB by default. Raises RequestError."""
+    """Check and fill in: a shard is about 1 GB by default, a piece has a folder of its own. Raises RequestError."""
     if file_format not in FORMATS:
         raise RequestError(
             "--format", found=file_format, expected=f"one of {', '.join(FORMATS)}", mend="choose one of these"
@@ -66,7 +76,7 @@ def make_output(
     if file_format == "webdataset" and shard_pictures is None:
         # These pictures take about 1.5 bytes a pixel.
         shard_pictures = max(1, int(2**30 / (1.5 * width * height)))
-    return Output(folder, file_format, shard_pictures, overwrite)
+    return Output(folder if piece is None else piece.folder(folder), file_format, shard_pictures, overwrite, piece)
 
 
 def encode_png(picture: NDArray[np.uint8], description: dict[str, Any]) -> bytes:

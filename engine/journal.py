@@ -10,13 +10,12 @@ import errno
 import json
 import os
 import re
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.chunks import Chunks
 from engine.errors import CytosynthError, RequestError
 from engine.files import write_json, write_text
 from engine.names import is_class_name
@@ -26,49 +25,13 @@ try:
 except ImportError:  # Windows has no such lock.
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Chunks", "Journal", "previous_identity"]
+__all__ = ["FAILED", "METADATA", "RUN", "Journal", "previous_identity", "read_run"]
 
 RUN, METADATA, FAILED = "run.json", "metadata.jsonl", "failed.jsonl"
 
 
-class Chunks:
-    """The fixed cutting of a run: `batch_size` pictures each, class by class, by absolute index."""
-
-    def __init__(self, counts: Sequence[int], batch_size: int) -> None:
-        """counts: the pictures of each class, all above 0."""
-        self.batch_size = batch_size
-        self._counts = tuple(counts)
-        self._firsts = [0, *accumulate(-(-n // batch_size) for n in counts)]
-        self.count = self._firsts[-1]
-
-    def position(self, chunk: int) -> int:
-        """The place of the chunk's class."""
-        return bisect_right(self._firsts, chunk) - 1
-
-    def end(self, position: int) -> int:
-        """The first chunk behind those of the class at this place."""
-        return self._firsts[position + 1]
-
-    def start(self, chunk: int) -> int:
-        """Index of the chunk's first picture in its class."""
-        return (chunk - self._firsts[self.position(chunk)]) * self.batch_size
-
-    def size(self, chunk: int) -> int:
-        """Pictures of the chunk; the last of a class may be short."""
-        return min(self.batch_size, self._counts[self.position(chunk)] - self.start(chunk))
-
-    def pictures_before(self, chunk: int) -> int:
-        """Pictures of all chunks before this one."""
-        if chunk >= self.count:
-            return self.count_pictures()
-        return sum(self._counts[: self.position(chunk)]) + self.start(chunk)
-
-    def count_pictures(self) -> int:
-        """Pictures of all chunks."""
-        return sum(self._counts)
-
-
-def _read_run(folder: Path) -> dict[str, Any] | None:
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """The folder's run.json, or None where it is none."""
     try:
         run = json.loads((folder / RUN).read_text(encoding="utf-8"))
         return run if isinstance(run["identity"], dict) else None
@@ -78,7 +41,7 @@ def _read_run(folder: Path) -> dict[str, Any] | None:
 
 def previous_identity(folder: Path) -> dict[str, Any] | None:
     """The identity of the run in this folder, if there is one."""
-    run = _read_run(folder)
+    run = read_run(folder)
     return None if run is None else run["identity"]
 
 
@@ -127,7 +90,7 @@ class Journal:
         self.resumed = True
 
     def _expect_a_run(self) -> dict[str, Any]:
-        run = _read_run(self.folder)
+        run = read_run(self.folder)
         if run is None:
             there = (self.folder / RUN).exists()
             raise RequestError(
@@ -163,7 +126,7 @@ class Journal:
             write_text(self.folder / METADATA, "")
             (self.folder / FAILED).unlink(missing_ok=True)
             self.write_run(complete=False)
-            return 0
+            return self.chunks.first
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise CytosynthError(
@@ -226,10 +189,10 @@ class Journal:
         failed = self._failed_lines()
         failures = Counter(chunk for chunk, _ in failed)
         path = self.folder / METADATA
-        done = offset = 0
+        done, offset = self.chunks.first, 0
         if path.exists():
             with path.open("rb") as file:
-                while done < self.chunks.count:
+                while done < self.chunks.stop:
                     lines = [file.readline() for _ in range(self.chunks.size(done) - failures[done])]
                     if not all(line.endswith(b"\n") for line in lines):
                         break

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from engine.backends.select import AUTO, choose_backend, open_backend
 from engine.bundle import Bundle, open_bundle
+from engine.chunks import Chunks
 from engine.errors import CytosynthError
-from engine.journal import Chunks
 from engine.line import ahead
 from engine.pipeline import Pipeline
 from engine.request import GenerateRequest, make_request

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from engine.backends.base import Backend
 from engine.backends.select import open_backend
 from engine.bundle import Bundle
+from engine.chunks import Chunks
 from engine.errors import CytosynthError
 from engine.formats import ImageFolder, Output, PictureWriter, WebDataset, encode_png, shard_counts
-from engine.journal import METADATA, Chunks, Journal
+from engine.journal import METADATA, Journal
 from engine.line import ahead
 from engine.loops import Stopped
 from engine.pipeline import Pipeline, check_opening, plan_of
@@ -72,31 +73,33 @@ def generate(
     }
     if output.format == "webdataset":
         identity["shard_pictures"] = output.shard_pictures
-    chunks = Chunks(request.counts, request.batch_size)
+    if output.piece is not None:
+        identity["shard"] = str(output.piece)
+    chunks = Chunks(request.counts, request.batch_size, output.piece)
     journal = Journal(output.folder, identity, chunks, overwrite=output.overwrite)
     bundle.verify_for(request.class_names)
     check_opening(bundle, request, runtime)
     began = time.monotonic()
     done = journal.start()
-    total, made = chunks.count_pictures(), 0
-    progress(chunks.pictures_before(done), total, request.class_names[0])
+    total, made = chunks.done_here(chunks.stop), 0
+    progress(chunks.done_here(done), total, request.class_names[0])
     try:
         with _open_writer(bundle, output, chunks.pictures_before(done)) as writer:
-            while done < chunks.count and not stop.is_set():
+            while done < chunks.stop and not stop.is_set():
                 position = chunks.position(done)
                 worker = _ClassWorker(bundle, request, position, chunks, runtime, stop)
-                with closing(worker.produce(range(done, chunks.end(position)))) as produced:
+                with closing(worker.produce(range(done, min(chunks.stop, chunks.end(position))))) as produced:
                     for finished in produced:
                         rows = worker.write(finished, writer)
                         writer.flush()
                         journal.append(rows, finished.failures)
                         done, made = finished.chunk + 1, made + len(rows)
-                        progress(chunks.pictures_before(done), total, request.class_names[position])
-            complete = done == chunks.count
+                        progress(chunks.done_here(done), total, request.class_names[position])
+            complete = done == chunks.stop
             if complete:
                 writer.finish()
         failed = journal.failed_count()
-        total_now = chunks.pictures_before(done) - failed
+        total_now = chunks.done_here(done) - failed
         seconds = time.monotonic() - began
         journal.write_run(
             complete=complete,
@@ -105,7 +108,7 @@ def generate(
             failed=failed,
             versions={"cytosynth": own_version(), "runtime": runtime.version, "python": platform.python_version()},
         )
-        sheet = write_sheet(output.folder) if complete and total_now else None
+        sheet = write_sheet(output.folder) if complete and total_now and output.piece is None else None
     except OSError as error:
         raise CytosynthError(
             f"Writing into {output.folder}",

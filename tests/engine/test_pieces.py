@@ -1,0 +1,130 @@
+"""`generate --shard` and `merge-runs`: pieces made apart become the run that one process would have made."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from engine.chunks import Chunks, Piece, parse_piece
+from engine.errors import RequestError
+from tests.engine.folders import contents
+
+
+@pytest.mark.parametrize("of", [1, 2, 3, 7, 50])
+def test_pieces_cover_every_chunk_once(of):
+    pieces = [Chunks([5, 1, 12], 4, Piece(number, of)) for number in range(1, of + 1)]
+    covered = [chunk for piece in pieces for chunk in range(piece.first, piece.stop)]
+    assert covered == list(range(pieces[0].count)) == list(range(6))
+    assert sum(piece.done_here(piece.stop) for piece in pieces) == 18
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0", "-1/3", "1/3/5", "²/3"])
+def test_what_is_no_piece_is_refused(text):
+    with pytest.raises(RequestError, match="--shard"):
+        parse_piece(text)
+
+
+FORMATS = {"imagefolder": [], "webdataset": ["--format", "webdataset", "--shard-pictures", 4]}
+
+
+@pytest.fixture(scope="module", params=FORMATS)
+def made(request, command, tiny_bundle, tmp_path_factory):
+    """The same run whole and in three pieces, which end inside classes and inside tar shards; not to be changed."""
+    root = tmp_path_factory.mktemp("pieces")
+    words = ["engine", "generate", "--bundle", tiny_bundle, "--class", "all", "--n", 7, "--seed", 3, "--steps", 2]
+    words += ["--batch-size", 2, *FORMATS[request.param]]
+    for out, extra in [("whole", []), *(("apart", ["--shard", f"{number}/3"]) for number in (2, 1, 3))]:
+        done = command(*words, "--out", root / out, *extra)
+        assert done.returncode == 0, done.stderr
+    return root, words
+
+
+@pytest.fixture
+def apart(made, tmp_path):
+    return shutil.copytree(made[0] / "apart", tmp_path / "apart")
+
+
+def without_times(folder):
+    """The files of a run, and run.json's identity."""
+    files = contents(folder)
+    files.pop("run.json")
+    return files, json.loads((folder / "run.json").read_text())["identity"]
+
+
+def test_joined_pieces_are_the_run_of_one_process_and_continue_it(made, apart, in_process):
+    root, words = made
+    done = in_process("engine", "merge-runs", apart)
+    assert done.returncode == 0, done.stderr
+    assert "3 pieces joined: 14 synthetic pictures" in done.stdout
+    assert without_times(apart) == without_times(root / "whole")
+    again = in_process(*words, "--out", apart, "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["made"] == 0
+
+
+def damaged(folder, kind):
+    piece = folder / "pieces/000002-of-000003"
+    metadata = piece / "metadata.jsonl"
+    lines = metadata.read_text().splitlines(keepends=True)
+    run = json.loads((piece / "run.json").read_text())
+    if kind == "missing piece":
+        shutil.rmtree(piece)
+    elif kind == "not finished":
+        (piece / "run.json").write_text(json.dumps({**run, "complete": False}))
+    elif kind == "another run":
+        run["identity"]["guidance_scale"] = 9
+        (piece / "run.json").write_text(json.dumps(run))
+    elif kind == "doubled":
+        metadata.write_text("".join([*lines, lines[-1]]))
+    elif kind == "a line missing":
+        metadata.write_text("".join(lines[1:]))
+    elif kind == "another seed":
+        metadata.write_text("".join([json.dumps({**json.loads(lines[0]), "seed": 99}) + "\n", *lines[1:]]))
+    elif kind == "a path":
+        run["identity"]["class_names"] = ["../x", "y"]
+        (piece / "run.json").write_text(json.dumps(run))
+    elif kind == "no picture":
+        next(path for path in sorted(piece.rglob("*")) if path.suffix in (".png", ".tar")).unlink()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("missing piece", "missing 2/3"),
+        ("not finished", "not finished"),
+        ("another run", "another run"),
+        ("doubled", "too many"),
+        ("a line missing", "each picture once"),
+        ("another seed", "seed 99"),
+        ("a path", "names no run"),
+        ("no picture", "make"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(kind, words, apart, in_process):
+    damaged(apart, kind)
+    done = in_process("engine", "merge-runs", apart)
+    assert done.returncode == 2, done.stdout
+    assert words in done.stderr
+    assert (apart / "pieces").is_dir()
+    assert not (apart / "run.json").exists()
+
+
+def test_a_killed_merge_goes_on(made, apart, in_process, monkeypatch):
+    if (made[0] / "whole/_info.json").exists():
+        pytest.skip("shards are written anew from the start")
+    piece = apart / "pieces/000001-of-000003"
+    (apart / "cyt_mast").mkdir()
+    (piece / "cyt_mast/000000.png").rename(apart / "cyt_mast/000000.png")
+    assert in_process("engine", "merge-runs", apart).returncode == 0
+    assert without_times(apart) == without_times(made[0] / "whole")
+
+
+def test_a_piece_goes_on_and_a_folder_of_pieces_is_no_run(made, apart, in_process):
+    _, words = made
+    done = in_process(*words, "--out", apart, "--shard", "2/3", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["made"] == 0
+    assert in_process(*words, "--out", apart).returncode == 2
+    assert in_process("engine", "merge-runs", made[0] / "whole").returncode == 2
