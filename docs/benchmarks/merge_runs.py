@@ -1,0 +1,82 @@
+"""What joining the pieces of a long run costs: merge_runs.json.
+
+    python docs/benchmarks/merge_runs.py RECORD.json
+
+Sixteen pieces of 100,000 pictures in all are laid down with metadata lines as `generate` writes them; the pictures
+themselves are one small PNG under many names. Timed is `merge_runs`: its check of every line and file, the renames, and
+what it writes. The sheet and the removal of the empty pieces are part of it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from engine.bench import processor_name
+from engine.bundle import open_bundle
+from engine.chunks import Chunks, Piece
+from engine.journal import Journal
+from engine.merge_runs import merge_runs
+from engine.pipeline import plan_of
+from engine.provenance import describe
+from engine.request import make_request
+
+PIECES, PICTURES, ROUNDS = 16, 50_000, 3
+
+
+def lay_down(out: Path) -> int:
+    """Two classes of PICTURES each, in PIECES pieces; returns the bytes of metadata."""
+    bundle = open_bundle("cells")
+    names = list(bundle.manifest.classes)[:2]
+    request = make_request(bundle.manifest, class_names=names, n=PICTURES, backend="openvino", threads=1)
+    plan, scales = plan_of(bundle, request)
+    descriptions = [describe(bundle, request, name, plan.sha256(scales)) for name in names]
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(file, format="PNG")
+    identity = {**request.as_json(), "format": "imagefolder"}
+    size = 0
+    for number in range(1, PIECES + 1):
+        piece = Piece(number, PIECES)
+        chunks = Chunks(request.counts, request.batch_size, piece)
+        journal = Journal(piece.folder(out), {**identity, "shard": str(piece)}, chunks)
+        journal.start()
+        for name in names:
+            (journal.folder / name).mkdir(exist_ok=True)
+        rows = []
+        for chunk in range(chunks.first, chunks.stop):
+            position, start = chunks.position(chunk), chunks.start(chunk)
+            for index in range(start, start + chunks.size(chunk)):
+                file_name = f"{names[position]}/{index:06d}.png"
+                (journal.folder / file_name).write_bytes(file.getvalue())
+                rows.append({"file_name": file_name, **descriptions[position], "seed": index})
+        journal.append(rows, [])
+        journal.write_run(complete=True, seconds=1.0, versions={})
+        journal.close()
+        size += (journal.folder / "metadata.jsonl").stat().st_size
+    return size
+
+
+def main(record: Path) -> None:
+    seconds = []
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory(dir=record.resolve().parent) as folder:
+            size = lay_down(Path(folder) / "out")
+            began = time.perf_counter()
+            found = merge_runs(Path(folder) / "out")
+            seconds.append(time.perf_counter() - began)
+            assert found.total == 2 * PICTURES
+    facts = {"pictures": 2 * PICTURES, "pieces": PIECES, "metadata_bytes": size, "seconds": seconds}
+    machine = {"processor": processor_name(), "cores": os.cpu_count(), "python": sys.version.split()[0]}
+    record.write_text(json.dumps({**facts, "machine": machine}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
