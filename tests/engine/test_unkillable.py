@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine import rescue, run
+from engine import production, rescue, run
 from engine.backends.openvino import OpenVINOBackend
 from engine.bundle import open_bundle
 from engine.errors import CytosynthError, RequestError
@@ -177,7 +177,7 @@ def stubborn_rescue(monkeypatch):
         finite[0] = False
 
     stubborn = functools.partial(rescue.Rescue, open_cpu=lambda bundle, request: Poisoned(spoil_first))
-    monkeypatch.setattr(run, "Rescue", stubborn)
+    monkeypatch.setattr(production, "Rescue", stubborn)
 
 
 @pytest.mark.usefixtures("stubborn_rescue")
