@@ -1,0 +1,186 @@
+"""The figures of docs/model-card.md, from the records that cells.sh leaves: Markdown on stdout.
+
+    python docs/evaluation/model_card.py WORK RECIPE
+
+WORK holds records/ and autoencoder.json, RECIPE the folder cells/ with the bundle's manifest and record.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from string import Template
+from typing import Any
+
+Record = dict[str, Any]
+HERE = Path(__file__).parent
+
+
+def read(path: Path) -> Record:
+    """A JSON object."""
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def interval(figure: Record, digits: str = ".3g") -> str:
+    """Value and interval."""
+    return f"{figure['value']:{digits}} [{figure['low']:{digits}}, {figure['high']:{digits}}]"
+
+
+def share(found: Record) -> str:
+    """Percent and interval."""
+    return f"{found['intended']:.0%} [{found['low']:.0%}, {found['high']:.0%}]"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def scored(work: Path, class_name: str) -> Record:
+    """The figures of a class by name."""
+    return dict(read(work / f"records/score-{class_name}/record.json")["results"]["figures"])
+
+
+def distances(work: Path, names: list[str]) -> str:
+    """FD-cyto and recall of each class, its floor and the nearest control."""
+    rows = []
+    for name in names:
+        found = scored(work, name)
+        fd, recall = found["FD-cyto"], found["recall-cyto"]
+        floor, controls = (
+            fd["floor"]["value"],
+            {key: one["value"] / floor_of(fd) for key, one in fd["controls"].items()},
+        )
+        nearest = min(controls, key=lambda key: controls[key])
+        rows.append(
+            [
+                f"`{name}`",
+                f"{floor:.3g}",
+                interval(fd["fake"]),
+                f"{fd['fake']['value'] / floor:.1f}",
+                f"{controls[nearest]:.1f} ({nearest})",
+                f"{recall['fake']['value']:.2f} ({recall['floor']['value']:.2f})",
+            ]
+        )
+    header = ["class", "floor", "FD-cyto", "floors", "nearest control, floors", "recall (real)"]
+    return table(header, rows)
+
+
+def floor_of(figure: Record) -> float:
+    """The real-against-real value."""
+    return float(figure["floor"]["value"])
+
+
+def judged(work: Path, names: list[str]) -> str:
+    """The judge's word on each class, on real cells and beside the copies."""
+    results = read(work / "records/judge/record.json")["results"]
+    rows = []
+    for name in names:
+        given = results["synthetic"]["blood"][name]["given"]
+        other = max((key for key in given if key != name), key=lambda key: given[key])
+        copies = read(work / f"records/copies-{name}/record.json")["results"]
+        rows.append(
+            [
+                f"`{name}`",
+                share(results["held_out"][name]),
+                share(results["synthetic"]["blood"][name]),
+                f"{other}, {given[other]}",
+                f"{copies['rate']:.1%} [{copies['rate_low']:.1%}, {copies['rate_high']:.1%}]",
+            ]
+        )
+    return table(["class", "held-out real cells", "synthetic cells", "most often instead", "copies"], rows)
+
+
+def hypernetworks(work: Path, few: list[str], phantom: list[str]) -> str:
+    """FD-cyto and the judge's word with a class's own hypernetwork, without one, and with another class's."""
+    results = read(work / "records/judge/record.json")["results"]["synthetic"]
+    rows = []
+    for name in [*few, *phantom]:
+        values = [interval(scored(work, f"{kind}{name}")["FD-cyto"]["fake"]) for kind in ("", "alone-", "other-")]
+        words = [
+            f", {results[folder][name]['intended']:.0%}" if name in few else ""
+            for folder in ("blood", "blood-alone", "blood-other")
+        ]
+        rows.append([f"`{name}`", *(value + word for value, word in zip(values, words, strict=True))])
+    return table(["class", "its hypernetwork", "none", "another class's"], rows)
+
+
+def utility(work: Path) -> str:
+    """Balanced accuracy of every arm."""
+    rows = read(work / "records/utility/record.json")["results"]["rows"]
+    lines: list[list[str]] = []
+    for row, found in rows.items():
+        for arm, figures in found["arms"].items():
+            one = figures["balanced_accuracy"]
+            lines.append([f"{row}: {arm}", f"{one['mean']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"])
+        for arm, gain in found["gains"].items():
+            points = [f"{100 * gain[key]:+.1f}" for key in ("mean", "low", "high")]
+            lines.append([f"**{row}: gain of {arm}**, points", f"**{points[0]}** [{points[1]}, {points[2]}]"])
+    return table(["", "balanced accuracy"], lines)
+
+
+def autoencoder(work: Path) -> str:
+    """What the autoencoder alone loses."""
+    found = read(work / "autoencoder.json")
+    rows = [
+        [
+            f"`{name}`" if name != "mean" else "mean",
+            f"{one['psnr_db']:.1f}",
+            f"{one['psnr_nucleus_db']:.1f}",
+            f"{one['fd_cyto_floor']:.2f}",
+            f"{one['fd_cyto_reconstructed']:.2f}",
+            f"{one['fd_cyto_reconstructed'] / one['fd_cyto_floor']:.1f}",
+        ]
+        for name, one in {**found["classes"], "mean": found["means"]}.items()
+    ]
+    return table(["class", "PSNR, dB", "in the nucleus", "floor", "FD-cyto", "floors"], rows)
+
+
+def training(recipe: Path) -> str:
+    """Steps, batches and times."""
+    record = read(recipe / "cells/record.json")
+    base = record["base"]
+    rows = [
+        [what, f"{one['steps_done']:,}", str(one["batch_size"]), f"{one['seconds'] / 60:.0f} min"]
+        for what, one in (
+            ("autoencoder", base["vae"]),
+            ("UNet and text encoder", base["unet"]),
+            ("decoder", base["decoder"]),
+        )
+    ]
+    rows += [
+        [
+            f"hypernetwork `{name}`",
+            f"{one['training']['steps_done']:,}",
+            str(one["training"]["batch_size"]),
+            f"{one['training']['seconds'] / 60:.1f} min",
+        ]
+        for name, one in record["hypernetworks"].items()
+    ]
+    return table(["", "steps", "batch", "time"], rows)
+
+
+def main(work: Path, recipe: Path) -> None:
+    classes = read(recipe / "cells/manifest.json")["classes"]
+    trained = sorted(read(recipe / "cells/record.json")["hypernetworks"])
+    photographs = sorted(name for name, one in classes.items() if one["origin"] == "photographs")
+    few = [name for name in photographs if name in trained]
+    phantom = sorted(name for name, one in classes.items() if one["origin"] == "phantom")
+    text = Template((HERE / "model_card.md.in").read_text(encoding="utf-8")).substitute(
+        base_distances=distances(work, [name for name in photographs if name not in few]),
+        few_distances=distances(work, few),
+        phantom_distances=distances(work, phantom),
+        judged=judged(work, photographs),
+        judge_accuracy=f"{read(work / 'records/judge/record.json')['results']['held_out_accuracy']:.1%}",
+        hypernetworks=hypernetworks(work, few, phantom),
+        utility=utility(work),
+        autoencoder=autoencoder(work),
+        training=training(recipe),
+    )
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
