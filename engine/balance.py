@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from engine.errors import RequestError
-from engine.pictures import PNG_KEY, pictures_in
+from engine.pictures import PNG_KEY, class_names_of, pictures_in
 
 __all__ = ["missing_pictures"]
 
@@ -20,14 +20,13 @@ def missing_pictures(folder: Path, known: Sequence[str], chosen: Sequence[str], 
     all of the folder's. A class that lacks nothing is left out. Raises RequestError for no folder of a class, one that
     the bundle cannot make, and pictures that say that they are synthetic.
     """
-    there = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    names = [name for name in there if not name.startswith(".")]
+    names = class_names_of(folder)
     wanted = names if not chosen or "all" in chosen else list(dict.fromkeys(chosen))
-    if not names or not set(wanted) <= set(names) & set(known):
-        wrong = ", ".join(sorted(set(wanted) - (set(names) & set(known)))) or "no folder of a class"
+    wrong = sorted(set(wanted) - (set(names) & set(known)))
+    if wrong or not names:
         raise RequestError(
             f"--balance {folder}",
-            found=f"{', '.join(names) or 'no folder of a class'}; wrong: {wrong}",
+            found=f"{', '.join(names)}; wrong: {', '.join(wrong)}" if names else "no folder of a class",
             expected=f"a folder of pictures for each class, named as the bundle's: {', '.join(known)}",
             mend="rename the folders, or say with --class which ones to fill",
         )

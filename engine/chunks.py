@@ -73,14 +73,8 @@ class Chunks:
         return min(self.batch_size, self._counts[self.position(chunk)] - self.start(chunk))
 
     def pictures_before(self, chunk: int) -> int:
-        """Pictures of all chunks before this one."""
-        if chunk >= self.count:
-            return self.count_pictures()
+        """Pictures of all chunks before this one, which may be the end."""
         return sum(self._counts[: self.position(chunk)]) + self.start(chunk)
-
-    def count_pictures(self) -> int:
-        """Pictures of all chunks."""
-        return sum(self._counts)
 
     def done_here(self, chunk: int) -> int:
         """Pictures of the chunks from `first` to before this one."""

@@ -75,8 +75,8 @@ def generate(
 ) -> None:
     """Make n pictures of each class. The same command again continues a run that was cut off."""
     opened = open_bundle(bundle)
-    counts = _counts(opened, class_name or [], n, balance)
-    if not counts:
+    class_names, counts = _wanted(opened, class_name or [], n, balance)
+    if counts == {}:
         nothing = {"made": 0, "total": 0, "failed": 0, "complete": True}
         print(json.dumps(nothing) if as_json else f"No class of {balance} lacks a picture.")
         return
@@ -85,7 +85,7 @@ def generate(
     previous = None if overwrite else previous_identity(folder)
     request = make_request(
         opened.manifest,
-        class_names=list(counts),
+        class_names=class_names,
         n=counts,
         backend=backend,
         seed=seed,
@@ -106,7 +106,7 @@ def generate(
         threads=threads,
         previous=previous,
     )
-    output = make_output(out, file_format, request.width, request.height, shard_pictures, piece, overwrite=overwrite)
+    output = make_output(folder, file_format, request.width, request.height, shard_pictures, piece, overwrite=overwrite)
     # Runtimes are imported from here on, so that a wrong request costs nothing and needs none.
     chosen_backend, why = choose_backend(backend, request.precision, opened, request)
     request = replace(request, backend=chosen_backend)
@@ -128,20 +128,16 @@ def generate(
         sys.exit(1)
 
 
-def _counts(bundle: Bundle, chosen: list[str], n: int | None, balance: Path | None) -> dict[str, int]:
-    """Pictures to make, by class; empty where nothing lacks. Raises RequestError."""
-    known = list(bundle.manifest.classes)
+def _wanted(
+    bundle: Bundle, chosen: list[str], n: int | None, balance: Path | None
+) -> tuple[list[str], int | dict[str, int]]:
+    """The classes, and the pictures of each, or by class; nothing where nothing lacks. Raises RequestError."""
     if balance is not None:
-        return missing_pictures(balance, known, chosen, n)
-    if n is None or not chosen:
-        missing = " and ".join(flag for flag, given in (("--class", chosen), ("--n", n)) if not given)
-        raise RequestError(
-            "generate",
-            found=f"no {missing}",
-            expected="--class and --n, or --balance",
-            mend=f"say which: --class is one of {', '.join(known)}, or all",
-        )
-    return dict.fromkeys(known if "all" in chosen else chosen, n)
+        counts = missing_pictures(balance, list(bundle.manifest.classes), chosen, n)
+        return list(counts), counts
+    if n is None:
+        raise RequestError("generate", found="no --n", expected="--n or --balance", mend="say how many pictures")
+    return chosen, n
 
 
 def _report(bundle: Bundle, request: GenerateRequest, result: RunResult, as_json: bool) -> None:

@@ -61,7 +61,8 @@ def make_output(
     *,
     overwrite: bool,
 ) -> Output:
-    """Check and fill in: a shard is about 1 GB by default, a piece has a folder of its own. Raises RequestError."""
+    """Check and fill in: a shard is about 1 GB by default; `folder` is the piece's own where one is made. Raises
+    RequestError."""
     if file_format not in FORMATS:
         raise RequestError(
             "--format", found=file_format, expected=f"one of {', '.join(FORMATS)}", mend="choose one of these"
@@ -76,7 +77,7 @@ def make_output(
     if file_format == "webdataset" and shard_pictures is None:
         # These pictures take about 1.5 bytes a pixel.
         shard_pictures = max(1, int(2**30 / (1.5 * width * height)))
-    return Output(folder if piece is None else piece.folder(folder), file_format, shard_pictures, overwrite, piece)
+    return Output(folder, file_format, shard_pictures, overwrite, piece)
 
 
 def encode_png(picture: NDArray[np.uint8], description: dict[str, Any]) -> bytes:

@@ -8,8 +8,10 @@ import re
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import accumulate, islice
+from itertools import accumulate, groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ class _Part:
     """A finished piece: its metadata lines as they stand, and what they say."""
 
     folder: Path
+    piece: Piece
     run: Row
     lines: list[str]
     rows: list[Row]
@@ -53,8 +56,7 @@ def merge_runs(out: Path, progress: Callable[[int, int], None] = lambda done, to
 
     A merge that was killed goes on when it is called again. Raises RequestError.
     """
-    parts = _open_parts(out)
-    identity = _checked_identity(parts[0].folder, parts[0].run)
+    identity, parts = _open_parts(out)
     bundle = _bundle_name(parts) if identity["format"] == "webdataset" else None
     _expect_each_picture_once(out, identity, parts, bundle)
     if bundle is None:
@@ -88,8 +90,8 @@ def _wrong(subject: Path, found: str, expected: str, mend: str) -> RequestError:
     return RequestError(f"The run {subject}", found=found, expected=expected, mend=mend)
 
 
-def _open_parts(out: Path) -> list[_Part]:
-    """Every piece of one run, in order."""
+def _open_parts(out: Path) -> tuple[Row, list[_Part]]:
+    """The identity of the run, and every piece of it in order."""
     folders = sorted(path for path in (out / PIECES).iterdir() if path.is_dir()) if (out / PIECES).is_dir() else []
     runs = {folder: read_run(folder) for folder in folders}
     if not folders:
@@ -115,14 +117,15 @@ def _open_parts(out: Path) -> list[_Part]:
         raise _wrong(
             out, f"{len(pieces)} pieces; missing {words}", f"all {pieces[0].of}", "make them with generate --shard"
         )
-    return [_read_part(folder, run) for folder, run in runs.items() if run is not None]
+    matched = zip(pieces, runs.items(), strict=True)
+    return identities[0], [_read_part(folder, piece, run) for piece, (folder, run) in matched if run is not None]
 
 
-def _read_part(folder: Path, run: Row) -> _Part:
+def _read_part(folder: Path, piece: Piece, run: Row) -> _Part:
     try:
         lines = (folder / METADATA).read_text(encoding="utf-8").splitlines(keepends=True)
         failed = (folder / FAILED).read_text(encoding="utf-8") if (folder / FAILED).exists() else ""
-        return _Part(folder, run, lines, [json.loads(line) for line in lines], failed.splitlines(keepends=True))
+        return _Part(folder, piece, run, lines, [json.loads(line) for line in lines], failed.splitlines(keepends=True))
     except (OSError, ValueError) as error:
         raise _wrong(folder, first_line(error), "a readable metadata.jsonl", "make the piece again") from error
 
@@ -160,7 +163,7 @@ def _expect_each_picture_once(out: Path, identity: Row, parts: list[_Part], bund
     """Every picture of the run once and in order, in metadata.jsonl or in failed.jsonl; each file where it says."""
     pictures = _pictures(identity)
     for part in parts:
-        own = Chunks(identity["counts"], identity["batch_size"], parse_piece(part.run["identity"]["shard"]))
+        own = Chunks(identity["counts"], identity["batch_size"], part.piece)
         failed = {(row["class"], row["seed"]) for row in map(json.loads, part.failed)}
         rows = iter(part.rows)
         for ordinal, name, index in islice(pictures, own.done_here(own.stop)):
@@ -194,7 +197,7 @@ def _move_pictures(out: Path, parts: list[_Part], progress: Callable[[int, int],
             (out / name).mkdir(exist_ok=True)
         for row in part.rows:
             # One that is not there was moved by a merge that was killed.
-            if (part.folder / row["file_name"]).exists():
+            with suppress(FileNotFoundError):
                 os.replace(part.folder / row["file_name"], out / row["file_name"])
             done += 1
             progress(done, total)
@@ -220,8 +223,9 @@ def _rewrite_shards(
 
 def _pngs(part: _Part) -> Iterator[bytes]:
     """The PNG files of a piece's shards, in their order."""
-    for shard in dict.fromkeys(row["file_name"].split("/")[0] for row in part.rows):
-        wanted = iter([row["file_name"].split("/")[1] for row in part.rows if row["file_name"].startswith(f"{shard}/")])
+    names = (row["file_name"].split("/") for row in part.rows)
+    for shard, inside in groupby(names, key=itemgetter(0)):
+        wanted = map(itemgetter(1), inside)
         try:
             with tarfile.open(part.folder / shard, "r:") as tar:
                 for member in tar:

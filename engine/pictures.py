@@ -8,12 +8,19 @@ from PIL import Image, ImageOps
 
 from engine.errors import RequestError
 
-__all__ = ["PNG_KEY", "SUFFIXES", "pictures_in", "read_picture"]
+__all__ = ["PNG_KEY", "SUFFIXES", "class_names_of", "pictures_in", "read_picture"]
 
 PNG_KEY = "cytosynth"
 """The PNG text chunk that says that a picture is synthetic, and holds its description as JSON."""
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """How the name of a picture file ends."""
+
+
+def class_names_of(root: Path) -> list[str]:
+    """The names of the folders in `root`, sorted, without hidden ones; none where it is no folder."""
+    if not root.is_dir():
+        return []
+    return sorted(inner.name for inner in root.iterdir() if inner.is_dir() and not inner.name.startswith("."))
 
 
 def pictures_in(folder: Path) -> list[Path]:

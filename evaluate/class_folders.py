@@ -7,17 +7,10 @@ from pathlib import Path
 from engine.errors import RequestError
 from evaluate.images import PictureFolder
 
-__all__ = ["ClassFolders", "class_names_of", "expect_two_classes"]
+__all__ = ["ClassFolders", "expect_two_classes"]
 
 ClassFolders = dict[str, PictureFolder]
 """The opened folder of each class."""
-
-
-def class_names_of(path: Path) -> list[str]:
-    """The names of the folders in it, sorted; hidden ones do not count."""
-    if not path.is_dir():
-        return []
-    return sorted(inner.name for inner in path.iterdir() if inner.is_dir() and not inner.name.startswith("."))
 
 
 def expect_two_classes(name: str, path: Path, class_names: list[str]) -> None:

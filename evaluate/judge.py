@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from engine.errors import RequestError
-from evaluate.class_folders import ClassFolders, class_names_of, expect_two_classes
+from engine.pictures import class_names_of
+from evaluate.class_folders import ClassFolders, expect_two_classes
 from evaluate.images import PictureFolder, expect_real, open_folder, refuse_shared
 
 __all__ = ["DEFINITIONS", "JudgeFolders", "JudgeSettings", "Share", "Verdict", "check_judge", "judge"]
@@ -92,33 +93,35 @@ def check_judge(train: Sequence[Path], held_out: Path, synthetic: Sequence[Path]
             learnt.setdefault(name, []).append(open_folder(path / name))
     classes = sorted(learnt)
     expect_two_classes("--train", train[0], classes)
-    opened = {}
-    for label, path, names in [
-        ("--held-out", held_out, classes),
-        *(("synthetic", path, class_names_of(path)) for path in synthetic),
-    ]:
-        there = set(class_names_of(path))
-        if wrong := (set(names) - there) | (set(names) - set(classes)) or (not names and {"every class"}):
-            raise RequestError(
-                f"The {label} folder {path}",
-                found=f"{', '.join(sorted(there)) or 'no folder of a class'}; wrong: {', '.join(sorted(wrong))}",
-                expected=f"a folder of pictures for each of {', '.join(classes)}"
-                if label == "--held-out"
-                else f"folders of pictures named after some of {', '.join(classes)}",
-                mend="name a folder that has them, or train on other folders",
-            )
-        opened[str(path)] = {name: open_folder(path / name) for name in names}
-    tested = opened.pop(str(held_out))
+    missing = set(classes) - set(class_names_of(held_out))
+    tested = _open("--held-out", held_out, classes, missing, f"a folder of pictures for each of {', '.join(classes)}")
+    expected = f"folders of pictures named after some of {', '.join(classes)}"
+    judged = {}
+    for path in synthetic:
+        names = class_names_of(path)
+        judged[str(path)] = _open("synthetic", path, names, set(names) - set(classes), expected)
     expect_real({f"--train {name}": folder for name, folders in learnt.items() for folder in folders})
     expect_real({f"--held-out {name}": folder for name, folder in tested.items()})
     refuse_shared(
         {
             "--train": [folder for folders in learnt.values() for folder in folders],
             "--held-out": list(tested.values()),
-            **{path: list(folders.values()) for path, folders in opened.items()},
+            **{f"synthetic {path}": list(folders.values()) for path, folders in judged.items()},
         }
     )
-    return JudgeFolders({name: learnt[name] for name in classes}, {name: tested[name] for name in classes}, opened)
+    return JudgeFolders({name: learnt[name] for name in classes}, tested, judged)
+
+
+def _open(label: str, path: Path, names: list[str], wrong: set[str], expected: str) -> ClassFolders:
+    if wrong or not names:
+        found = ", ".join(class_names_of(path)) or "no folder of a class"
+        raise RequestError(
+            f"The {label} folder {path}",
+            found=f"{found}; wrong: {', '.join(sorted(wrong))}" if wrong else found,
+            expected=expected,
+            mend="name a folder that has them, or train on other folders",
+        )
+    return {name: open_folder(path / name) for name in names}
 
 
 def judge(

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import RequestError
-from evaluate.class_folders import ClassFolders, class_names_of, expect_two_classes
+from engine.pictures import class_names_of
+from evaluate.class_folders import ClassFolders, expect_two_classes
 from evaluate.images import Pictures, expect_real, open_folder, refuse_shared
 from evaluate.utility_figures import Row, measure_row
 

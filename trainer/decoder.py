@@ -39,7 +39,7 @@ ALONE_SHARE = 0.1
 
 
 class Discriminator(nn.Module):
-    """(B, 3, S, S) in [-1, 1] -> how real each patch of 46 x 46 pixels looks, (B, 1, S / 8, S / 8)."""
+    """(B, 3, S, S) in [-1, 1] -> how real each patch of 54 x 54 pixels looks, (B, 1, S / 8, S / 8)."""
 
     def __init__(self, widths: tuple[int, ...] = (32, 64, 128)) -> None:
         super().__init__()

@@ -49,10 +49,8 @@ def distances(work: Path, names: list[str]) -> str:
     for name in names:
         found = scored(work, name)
         fd, recall = found["FD-cyto"], found["recall-cyto"]
-        floor, controls = (
-            fd["floor"]["value"],
-            {key: one["value"] / floor_of(fd) for key, one in fd["controls"].items()},
-        )
+        floor = fd["floor"]["value"]
+        controls = {key: one["value"] / floor for key, one in fd["controls"].items()}
         nearest = min(controls, key=lambda key: controls[key])
         rows.append(
             [
@@ -66,11 +64,6 @@ def distances(work: Path, names: list[str]) -> str:
         )
     header = ["class", "floor", "FD-cyto", "floors", "nearest control, floors", "recall (real)"]
     return table(header, rows)
-
-
-def floor_of(figure: Record) -> float:
-    """The real-against-real value."""
-    return float(figure["floor"]["value"])
 
 
 def judged(work: Path, names: list[str]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from trainer.phantom import draw
@@ -23,3 +25,12 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for seed in seeds:
             Image.fromarray(draw(class_name, seed, 64)[0]).save(root / folder / class_name / f"{seed:04d}.png")
     return root
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads only wait for each other at 16 pixels."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -7,23 +7,14 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from scipy.stats import binomtest
 
 from engine.errors import RequestError
 from evaluate.judge import JudgeSettings, check_judge, judge
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = JudgeSettings(size=16, steps=60)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads only wait for each other at 16 pixels."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def write(folder, colour, count, seed):

@@ -17,6 +17,7 @@ from evaluate.classifier import augment, make_classifier, predict
 from evaluate.utility import ARMS, DEFINITIONS, UtilitySettings, check_utility, run_utility
 from evaluate.utility_figures import GAINS, measure_row
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = UtilitySettings(size=16, steps=30, batch_size=12, learning_rate=3e-3, pretrain_steps=60, seeds=(0, 1))
 
 
@@ -39,15 +40,6 @@ def write(root, numbers, noise=0.0, classes=(0, 1), labels=None, tint=25.0):
             drawn = label if labels is None else labels(label, number)
             Image.fromarray(draw(drawn, 1000 * label + number, noise, tint)).save(folder / f"{number:04d}.png")
     return root
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads only wait for each other at 16 pixels."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from diffusers import StableDiffusionPipeline
 from engine.errors import RequestError
 from trainer.autoencoder import encode_set, normalise_latents
 from trainer.bases import PRESETS, Base, encode_prompts
+from trainer.devices import Compute
 from trainer.loop import LoopSettings, run_loop
 from trainer.schedule import Cosine
 
@@ -28,13 +29,13 @@ def base():
 def test_normalised_latents_decode_to_the_same_pictures(base):
     generator = torch.Generator().manual_seed(3)
     pictures = torch.randint(256, (16, 3, 32, 32), generator=generator, dtype=torch.uint8)
-    latents = encode_set(base.vae, pictures)
+    latents = encode_set(base.vae, pictures, Compute())
     with torch.no_grad():
         before = base.vae.decode(latents).sample
         normalised = normalise_latents(base.vae, latents)
         after = base.vae.decode(normalised).sample
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(encode_set(base.vae, pictures), normalised, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(encode_set(base.vae, pictures, Compute()), normalised, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(normalised.mean((0, 2, 3)), torch.zeros(4), rtol=0, atol=1e-5)
     torch.testing.assert_close(normalised.std((0, 2, 3)), torch.ones(4), rtol=1e-4, atol=0)
 
