@@ -13,7 +13,7 @@ demo: .venv/engine
 	$(BIN)/engine generate --class cyt_mast --n 16
 
 test: .venv/everything check
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 # On a machine with an NVIDIA GPU: what only such a machine can test, then the speed of the runtimes and of training.
 # BASE is a base to train on, such as v1-5-pruned-emaonly.safetensors.

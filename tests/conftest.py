@@ -12,6 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Threads of several workers wait for each other. Torch reads this when it is imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -53,11 +58,25 @@ def in_process(capfd: pytest.CaptureFixture[str]) -> Command:
 
 
 @pytest.fixture(scope="session")
-def whole_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole_path(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """The whole path in small; the folder of every stage's output, and `log.txt` with what each command printed."""
     if prepared := os.environ.get("CYTOSYNTH_TEST_PATH"):
         return Path(prepared)
-    folder = tmp_path_factory.mktemp("path")
+    if worker_id == "master":
+        folder = tmp_path_factory.mktemp("path")
+        make_whole_path(folder)
+        return folder
+    folder = tmp_path_factory.getbasetemp().parent / "path"
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.exists():
+            unfinished = tmp_path_factory.mktemp("path")
+            make_whole_path(unfinished)
+            unfinished.rename(folder)
+    return folder
+
+
+def make_whole_path(folder: Path) -> None:
+    """Phantoms, a base, two hypernetworks, merged and exported."""
     base, prepared = folder / "base", folder / "prepared"
     classes = ["--class", "cyt_mast", "--class", "cyt_nep_mast"]
     steps = [
@@ -108,7 +127,6 @@ def whole_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
             done = run_command(*step)
             log.write(f"$ {' '.join(map(str, step))}\n{done.stdout}{done.stderr}\n")
             assert done.returncode == 0, f"{step} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -48,7 +48,7 @@ prepared "$work/phantom-cytology/pictures" "$work/general"
 kept_back "$work/real"
 [ -e "$work/base/record.json" ] ||
     "$python" -m trainer pretrain "$work/train" "$work/general" --out "$work/base" --precision bf16 \
-        --vae-steps 6000 --unet-steps 10000 --decoder-steps 2000
+        --vae-steps 6000 --unet-steps 7000 --decoder-steps 2000
 
 merged=()
 for class in "${blood[@]}"; do
