@@ -2,8 +2,9 @@
 
 A loss of pixels alone averages over what the latents do not say, and so blurs chromatin. The decoder is therefore
 trained on, with LPIPS and with a patch discriminator (Isola et al. 2017, arXiv:1611.07004), as Esser et al. (2021),
-arXiv:2012.09841, train an autoencoder whole. Its latents are disturbed a little, because those that a denoiser draws
-are never exact.
+arXiv:2012.09841, train an autoencoder whole. Latents that a denoiser draws are never exact, and a decoder that knows
+none of them turns their errors into texture of its own. So the encoder's are disturbed a little, and the discriminator
+sees pictures from latents that the UNet drew, too.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ def train_decoder(
     vae: AutoencoderKL,
     pictures: torch.Tensor,
     latents: torch.Tensor,
+    drawn: torch.Tensor,
+    drawn_by: str,
     distance: PerceptualDistance,
     settings: LoopSettings,
     folder: Path,
@@ -69,9 +72,10 @@ def train_decoder(
     """Minimise the autoencoder's loss of pixels + 2 LPIPS + a hinge loss against the discriminator, by the decoder's
     weights alone.
 
-    pictures: (N, 3, S, S) uint8; latents: (K, N, C, h, w), theirs in the first K symmetries of the square. The
-    adversarial term weighs half of what would make its gradient at the last layer as large as that of the others
-    (Esser et al., equation 7).
+    pictures: (N, 3, S, S) uint8; latents: (K, N, C, h, w), theirs in the first K symmetries of the square. drawn: (M,
+    C, h, w), latents that a UNet drew, whose digest is `drawn_by`; half a batch of them joins each step, for the
+    adversarial term alone. That term weighs half of what would make its gradient at the last layer as large as that of
+    the others (Esser et al., equation 7).
     """
     torch.manual_seed(settings.seed)
     distance = distance.to(compute.device)
@@ -92,19 +96,20 @@ def train_decoder(
         wanted = turn(to_model_range(pictures[rows]), which).to(compute.device)
         z = latents[which, rows]
         level = JITTER * torch.rand(len(z), 1, 1, 1, generator=generator)
-        z = (z + level * torch.randn(z.shape, generator=generator)).to(compute.device) / vae.config.scaling_factor
+        z = z + level * torch.randn(z.shape, generator=generator)
+        z = torch.cat([z, drawn[torch.randint(len(drawn), ((settings.batch_size + 1) // 2,), generator=generator)]])
         top, left = torch.randint(vae.config.sample_size - window + 1, (2,), generator=generator).tolist()
         with compute.autocast():
-            found = vae.decode(z).sample.float()
-            loss = pixel_loss(found, wanted)
+            found = vae.decode(z.to(compute.device) / vae.config.scaling_factor).sample.float()
+            loss = pixel_loss(found[: len(wanted)], wanted)
             found, wanted = (whole[..., top : top + window, left : left + window] for whole in (found, wanted))
-            loss = loss + LPIPS_WEIGHT * distance(found, wanted).mean()
+            loss = loss + LPIPS_WEIGHT * distance(found[: len(wanted)], wanted).mean()
             if step >= ALONE_SHARE * settings.steps:
                 fooled = -judged_by_frozen(found).float().mean()
                 sizes = [torch.autograd.grad(term, last, retain_graph=True)[0].norm() for term in (loss, fooled)]
                 loss = loss + ADVERSARIAL_SHARE * (sizes[0] / (sizes[1] + 1e-6)).clamp(max=1e3) * fooled
-            real, drawn = (discriminator(pictures).float() for pictures in (wanted, found.detach()))
-        return loss + (functional.relu(1 - real).mean() + functional.relu(1 + drawn).mean()) / 2
+            real, fake = (discriminator(pictures).float() for pictures in (wanted, found.detach()))
+        return loss + (functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()) / 2
 
-    subject = digest_parts(pictures, digest_of(vae.encoder), digest_of(vae.decoder), compute.precision)
+    subject = digest_parts(pictures, drawn_by, digest_of(vae.encoder), digest_of(vae.decoder), compute.precision)
     return run_loop("decoder", model, loss_of, settings, folder, subject=subject, progress=progress)

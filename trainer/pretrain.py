@@ -19,11 +19,15 @@ from trainer.loop import LoopSettings, digest_parts, run_loop
 from trainer.objective import denoising_loss
 from trainer.perceptual import open_perceptual_distance
 from trainer.record import write_record
+from trainer.sampling import draw_latents
 
 __all__ = ["pretrain"]
 
 SYMMETRIES = range(8)
 UNCONDITIONAL_SHARE = 0.1
+DRAWN = 896
+"""Latents that the UNet draws for the decoder, of all captions."""
+DRAWN_GUIDANCE = 2.0
 
 
 def pretrain(
@@ -94,8 +98,18 @@ def pretrain(
     encoder = digest_of(base.vae.encoder)
     subject = digest_parts(data.pictures, data.labels, data.class_names, preset, encoder, compute.precision)
     unet_record = run_loop("unet", model, loss_of, unet_settings, checkpoints, subject=subject, progress=progress)
+    drawn = _draw_latents(base, captions, min(DRAWN, decoder_settings.steps * decoder_settings.batch_size), compute)
     decoder_record = train_decoder(
-        base.vae, data.pictures, latents, distance, decoder_settings, checkpoints, compute, progress
+        base.vae,
+        data.pictures,
+        latents,
+        drawn,
+        digest_of(base.unet),
+        distance,
+        decoder_settings,
+        checkpoints,
+        compute,
+        progress,
     )
     decoder_record["training_psnr_db"] = reconstruction_psnr_db(base.vae, sample, compute)
     base.save(out)
@@ -109,3 +123,16 @@ def pretrain(
         unet=unet_record,
         decoder=decoder_record,
     )
+
+
+def _draw_latents(base: Base, captions: list[str], count: int, compute: Compute) -> torch.Tensor:
+    """(count, C, h, w), of the captions in turn."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad(), compute.autocast():
+        context = encode_prompts(base, [*captions, ""])
+        batches = torch.arange(count).remainder(len(captions)).split(16)
+        drawn = [
+            draw_latents(base, context[rows], context[-1:], generator=generator, guidance_scale=DRAWN_GUIDANCE)
+            for rows in batches
+        ]
+    return torch.cat(drawn).cpu()

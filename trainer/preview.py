@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from engine.samplers import plan_steps
-from engine.schedules import NoiseSchedule
 from trainer.bases import Base
+from trainer.sampling import draw_latents
 
 __all__ = ["draw_preview"]
 
@@ -30,25 +29,15 @@ def draw_preview(
 
     Nothing of the training's random state is touched: the noise has a generator of its own.
     """
-    unet, config = base.unet, base.scheduler.config
-    device, dtype = unet.device, unet.dtype
-    noise = NoiseSchedule(config.beta_start, config.beta_end, config.num_train_timesteps)
-    plan = plan_steps(noise, sampler="dpmpp_2m", schedule="karras", num_inference_steps=num_inference_steps)
-    side, channels = unet.config.sample_size, unet.config.in_channels
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(pictures, channels, side, side, generator=generator).to(device) * plan.initial_scale
-    conditions = context.to(device, dtype).repeat_interleave(pictures, 0)
-    previous = torch.zeros_like(x)
-    training = unet.training
-    unet.eval()
-    for row in plan.rows:
-        doubled = torch.cat([x, x]) * row.c_in
-        t = torch.tensor(row.timestep, dtype=torch.float32, device=device)
-        cond, uncond = unet(doubled.to(dtype), t, conditions).sample.float().chunk(2)
-        denoised = x - row.sigma * (uncond + guidance_scale * (cond - uncond))
-        x = row.a * x + row.b * denoised + row.c * previous
-        previous = denoised
-    unet.train(training)
+    x = draw_latents(
+        base,
+        context[:1].expand(pictures, -1, -1),
+        context[1:],
+        generator=generator,
+        guidance_scale=guidance_scale,
+        num_inference_steps=num_inference_steps,
+    )
     latents = (x / base.vae.config.scaling_factor).to(base.vae.device, base.vae.dtype)
     images = (base.vae.decode(latents).sample.float() / 2 + 0.5).clamp(0, 1) * 255
     row_of = np.concatenate(list(images.permute(0, 2, 3, 1).to(torch.uint8).cpu().numpy()), axis=1)

@@ -49,6 +49,8 @@ def test_the_decoder_learns_and_the_encoder_stays(tmp_path):
         vae,
         pictures,
         latents,
+        torch.randn(8, 4, 8, 8),
+        "a UNet",
         open_perceptual_distance(),
         LoopSettings(30, 4, Cosine(2e-3, 2), ema_decay=0.9),
         tmp_path,

@@ -1,0 +1,44 @@
+"""Drawing latents from a base in torch, by DPM++ 2M: for previews, and for the decoder to learn on."""
+
+from __future__ import annotations
+
+import torch
+
+from engine.samplers import plan_steps
+from engine.schedules import NoiseSchedule
+from trainer.bases import Base
+
+__all__ = ["draw_latents"]
+
+
+@torch.no_grad()
+def draw_latents(
+    base: Base,
+    prompts: torch.Tensor,
+    empty: torch.Tensor,
+    *,
+    generator: torch.Generator,
+    guidance_scale: float,
+    num_inference_steps: int = 20,
+) -> torch.Tensor:
+    """Latents (B, C, h, w) float32, as the UNet knows them. prompts: (B, T, D) embeddings; empty: (1, T, D), those of
+    no prompt. Nothing of a training's random state is touched."""
+    unet, config = base.unet, base.scheduler.config
+    device, dtype = unet.device, unet.dtype
+    noise = NoiseSchedule(config.beta_start, config.beta_end, config.num_train_timesteps)
+    plan = plan_steps(noise, sampler="dpmpp_2m", schedule="karras", num_inference_steps=num_inference_steps)
+    side, channels = unet.config.sample_size, unet.config.in_channels
+    x = torch.randn(len(prompts), channels, side, side, generator=generator).to(device) * plan.initial_scale
+    conditions = torch.cat([prompts, empty.expand_as(prompts)]).to(device, dtype)
+    previous = torch.zeros_like(x)
+    training = unet.training
+    unet.eval()
+    for row in plan.rows:
+        doubled = torch.cat([x, x]) * row.c_in
+        t = torch.tensor(row.timestep, dtype=torch.float32, device=device)
+        cond, uncond = unet(doubled.to(dtype), t, conditions).sample.float().chunk(2)
+        denoised = x - row.sigma * (uncond + guidance_scale * (cond - uncond))
+        x = row.a * x + row.b * denoised + row.c * previous
+        previous = denoised
+    unet.train(training)
+    return x
