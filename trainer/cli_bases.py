@@ -30,6 +30,7 @@ def pretrain(
     unet_learning_rate: Annotated[float, typer.Option()] = 4e-4,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="auto, f32 or bf16 (by autocast); auto is f32 on a CPU.")] = "auto",
+    compiled: Annotated[bool, typer.Option("--compile", help="torch.compile the UNet.")] = False,
     seed: Seed = 0,
 ) -> None:
     """Train a small latent-diffusion base from scratch, as a diffusers folder."""
@@ -49,7 +50,7 @@ def pretrain(
             vae_settings=settings(vae_steps, vae_batch_size, vae_learning_rate),
             decoder_settings=settings(decoder_steps, decoder_batch_size, decoder_learning_rate, ema_decay=0.998),
             unet_settings=settings(unet_steps, unet_batch_size, unet_learning_rate, ema_decay=0.999),
-            compute=choose_compute(device, precision, gradient_checkpointing=False, compiled=False),
+            compute=choose_compute(device, precision, gradient_checkpointing=False, compiled=compiled),
             progress=progress,
         )
     print(f"The base is in {out}, its record in {out / 'record.json'}.")

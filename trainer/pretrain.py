@@ -91,9 +91,10 @@ def pretrain(
         rows = torch.where(dropped, len(captions), labels)
         with compute.autocast():
             context = encode_prompts(base, [*captions, ""])[rows]
-            return denoising_loss(base.unet, base.scheduler, batch, context, generator, snr_gamma=5.0)
+            return denoising_loss(unet, base.scheduler, batch, context, generator, snr_gamma=5.0)
 
     model = nn.ModuleDict({"unet": base.unet, "text_encoder": base.text_encoder})
+    unet = torch.compile(base.unet) if compute.compiled else base.unet
     # Not the latents: their last bits follow the number of threads.
     encoder = digest_of(base.vae.encoder)
     subject = digest_parts(data.pictures, data.labels, data.class_names, preset, encoder, compute.precision)
