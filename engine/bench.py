@@ -100,7 +100,7 @@ class _TimedBackend:
 
     def __init__(self, inner: Backend) -> None:
         self._inner = inner
-        self.name, self.version = inner.name, inner.version
+        self.name, self.version, self.on_gpu = inner.name, inner.version, inner.on_gpu
         self.clock = [0.0]
         self.device = None if inner.device is None else _TimedDevice(inner.device, self.clock)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -70,10 +71,17 @@ def generate(
     shard: Annotated[
         str | None, typer.Option(help="K/N: make one of N pieces, for array jobs; merge-runs joins them.")
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Make it on a Ray cluster: auto, host:port, or local to start one here."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Ray workers, of a GPU or of --threads cores each.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace another run in the output folder.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make n pictures of each class. The same command again continues a run that was cut off."""
+    if workers is not None and ray is None:
+        raise RequestError("--workers", found="no --ray", expected="--ray ADDRESS", mend="name a Ray cluster, or local")
     opened = open_bundle(bundle)
     class_names, counts = _wanted(opened, class_name or [], n, balance)
     if counts == {}:
@@ -112,6 +120,7 @@ def generate(
     request = replace(request, backend=chosen_backend)
     print(f"Backend: {why}.", file=sys.stderr)
     from engine import run
+    from engine.production import produce
 
     if batch_size == AUTO and not previous:
         # Nothing is measured for a folder that will be refused.
@@ -121,8 +130,14 @@ def generate(
         chosen, words = measure_batch_size(opened, request)
         print(f"Batch size: {words}.", file=sys.stderr)
         request = replace(request, batch_size=chosen)
-    with ProgressBar() as progress, stopped_by_signals() as stop:
-        result = run.generate(opened, request, output, stop=stop, progress=progress)
+    with ExitStack() as open_here:
+        producer = produce
+        if ray is not None:
+            from engine.distributed import open_cluster
+
+            producer = open_here.enter_context(open_cluster(ray, 1 if workers is None else workers, request.threads)).produce
+        progress, stop = open_here.enter_context(ProgressBar()), open_here.enter_context(stopped_by_signals())
+        result = run.generate(opened, request, output, produced_by=producer, stop=stop, progress=progress)
     _report(opened, request, result, as_json)
     if result.failed or result.stopped:
         sys.exit(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 __all__ = ["CytosynthError", "RequestError", "first_line"]
 
 
@@ -14,11 +16,19 @@ class CytosynthError(Exception):
         self.subject, self.found, self.expected, self.mend = subject, found, expected, mend
         super().__init__(f"{subject}\n  found:    {found}\n  expected: {expected}\n  mend:     {mend}")
 
+    def __reduce__(self) -> tuple[Callable[..., CytosynthError], tuple[type[CytosynthError], dict[str, str]]]:
+        # An exception is copied by its positional arguments, which are not those of this one.
+        return _again, (type(self), vars(self))
+
 
 class RequestError(CytosynthError):
     """The request is wrong; nothing was loaded or touched; command lines exit 2."""
 
     exit_code = 2
+
+
+def _again(kind: type[CytosynthError], words: dict[str, str]) -> CytosynthError:
+    return kind(**words)
 
 
 def first_line(error: Exception) -> str:

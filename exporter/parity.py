@@ -79,6 +79,7 @@ class _Recorder:
     """A backend of functions that remembers its UNet."""
 
     name = version = "parity"
+    on_gpu = False
     device = None
     unet: _FunctionModel
 

@@ -80,6 +80,7 @@ class Backend(Protocol):
 
     name: str
     version: str
+    on_gpu: bool
 
     @property
     def device(self) -> Device | None:

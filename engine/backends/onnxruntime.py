@@ -50,6 +50,7 @@ class ORTBackend:
         self._options = ort.SessionOptions()
         self._options.intra_op_num_threads = threads
         self.version = f"onnxruntime {ort.__version__} {'CUDA' if cuda else 'CPU'}"
+        self.on_gpu = cuda
         self.device = ORTDevice(self._session, "cuda" if cuda else "cpu")
 
     def _session(self, path: Path, inputs: Signature, outputs: set[str]) -> ort.InferenceSession:

@@ -32,6 +32,7 @@ class OpenVINOBackend:
     """
 
     name = "openvino"
+    on_gpu = False
     device = None
 
     def __init__(self, *, precision: str = "auto", threads: int = 0, cached: bool = True) -> None:

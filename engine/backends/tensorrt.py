@@ -108,6 +108,7 @@ class TensorRTBackend:
     """Runs the plans of a bundle. Raises RequestError where none fits the request, this GPU and version."""
 
     name = "tensorrt"
+    on_gpu = True
 
     def __init__(self, bundle: Bundle, request: GenerateRequest, api: TensorRTApi) -> None:
         self._plans = choose_for(bundle, api, request)

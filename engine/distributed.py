@@ -1,0 +1,217 @@
+"""Making a run's chunks on a Ray cluster: one worker a GPU, or per `--threads` processor cores."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from engine.backends.base import Backend
+from engine.backends.select import open_backend
+from engine.bundle import EMBEDDED, Bundle, open_bundle
+from engine.chunks import Chunks
+from engine.errors import CytosynthError, RequestError, first_line
+from engine.production import ClassWorker, Finished
+from engine.request import GenerateRequest
+
+__all__ = ["LOCAL", "RayCluster", "open_cluster"]
+
+LOCAL = "local"
+"""The address of a cluster that is started on this machine for one run."""
+AHEAD = 4
+"""Chunks a worker may be ahead of the one that is written next, which bounds what waits in memory."""
+LOSSES = 3
+"""Workers that one chunk may lose."""
+LOOK_S = 0.5
+"""How often a stop is looked for."""
+
+
+@contextmanager
+def open_cluster(address: str, workers: int, threads: int) -> Iterator[RayCluster]:
+    """Connect to the Ray cluster at `address` ("auto", host:port, ray://host:port), or start one here for "local".
+
+    Raises RequestError where Ray is not installed, where nothing answers, or for a number of workers below 1.
+    """
+    if workers < 1:
+        raise RequestError("--workers", found=str(workers), expected="a number above 0", mend="change the value")
+    # Ray reports its use to its makers unless it is told not to.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise RequestError(
+            "--ray", found="no package ray", expected="it to be installed", mend="pip install 'cytosynth[distributed]'"
+        ) from error
+    cores = workers * threads if address == LOCAL else None
+    try:
+        ray.init(address, num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise RequestError(
+            f"--ray {address}",
+            found=first_line(error),
+            expected="the address of a running Ray cluster of this version of Ray, auto, or local",
+            mend="start one with `ray start --head`, or check the address",
+        ) from error
+    try:
+        yield RayCluster(workers)
+    finally:
+        ray.shutdown()
+
+
+class RayCluster:
+    """A connection. `produce` makes chunks there, with the bytes that one machine would make."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def produce(
+        self,
+        bundle: Bundle,
+        request: GenerateRequest,
+        chunks: Chunks,
+        first: int,
+        backend: Backend,
+        stop: threading.Event,
+    ) -> Generator[Finished]:
+        """As engine.production.produce. The bundle's folder must be the same on every machine, or an embedded one's.
+
+        A worker that is lost is replaced when there is room for another; its chunk goes to the next that is free.
+        Raises CytosynthError where a chunk has lost several workers, or a worker's bundle or runtime is another.
+        """
+        work = _Work(bundle, request, chunks, backend.version)
+        crew = _Crew(self.workers, _options(request, backend), work)
+        waiting = deque(range(first, chunks.stop))
+        finished: dict[int, Finished] = {}
+        losses: dict[int, int] = {}
+        following = first
+        while following < chunks.stop and not stop.is_set():
+            while waiting and waiting[0] < following + AHEAD * self.workers and crew.has_free():
+                crew.give(waiting.popleft())
+            for chunk, found in crew.collect():
+                if found is not None:
+                    finished[chunk] = found
+                    continue
+                losses[chunk] = losses.get(chunk, 0) + 1
+                if losses[chunk] >= LOSSES:
+                    raise CytosynthError(
+                        f"Chunk {chunk} on the Ray cluster",
+                        found=f"{LOSSES} workers lost while they made it",
+                        expected="workers that live",
+                        mend="look for the reason in Ray's logs (memory?), then the same command goes on",
+                    )
+                waiting.appendleft(chunk)
+            while following in finished:
+                yield finished.pop(following)
+                following += 1
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a worker is told."""
+
+    bundle: Bundle
+    request: GenerateRequest
+    chunks: Chunks
+    runtime: str
+
+
+def _options(request: GenerateRequest, backend: Backend) -> dict[str, int]:
+    """What a worker takes of the cluster."""
+    return {"num_cpus": 1, "num_gpus": 1} if backend.on_gpu else {"num_cpus": request.threads}
+
+
+class _Maker:
+    """What runs in a worker: the models of one class at a time."""
+
+    def __init__(self, work: _Work) -> None:
+        self._work = work
+        self._position: int | None = None
+        self._worker: ClassWorker | None = None
+
+    def open(self) -> None:
+        """Check that this machine has what the run needs. Raises CytosynthError."""
+        work = self._work
+        folder = work.bundle.folder
+        bundle = open_bundle(folder.name if folder.parent == EMBEDDED else str(folder))
+        backend = open_backend(bundle, work.request)
+        for what, found, expected in (
+            ("bundle", bundle.sha256, work.bundle.sha256),
+            ("runtime", backend.version, work.runtime),
+        ):
+            if found != expected:
+                raise CytosynthError(
+                    f"The {what} of a worker on {os.uname().nodename}",
+                    found=found,
+                    expected=expected,
+                    mend="install the same versions, and put the same bundle there, on every machine",
+                )
+        bundle.verify_for(work.request.class_names)
+        self._bundle, self._backend = bundle, backend
+
+    def make(self, chunk: int) -> Finished:
+        """One chunk."""
+        work = self._work
+        position = work.chunks.position(chunk)
+        if position != self._position:
+            if self._worker is not None:
+                self._worker.close()
+            never = threading.Event()
+            self._worker = ClassWorker(self._bundle, work.request, position, work.chunks, self._backend, never)
+            self._position = position
+        assert self._worker is not None
+        with closing(self._worker.produce([chunk])) as produced:
+            [finished] = produced
+        return finished
+
+
+class _Crew:
+    """Workers that come, work and are lost; a chunk each at a time, so that a lost one costs no more."""
+
+    def __init__(self, size: int, options: dict[str, int], work: _Work) -> None:
+        import ray
+
+        self._ray: Any = ray
+        self._actor: Any = ray.remote(_Maker).options(**options)
+        self._work = ray.put(work)
+        self._free: deque[Any] = deque()
+        self._busy: dict[Any, tuple[Any, int | None]] = {}
+        for _ in range(size):
+            self._hire()
+
+    def _hire(self) -> None:
+        worker = self._actor.remote(self._work)
+        self._busy[worker.open.remote()] = (worker, None)
+
+    def has_free(self) -> bool:
+        """Whether a worker waits for a chunk."""
+        return bool(self._free)
+
+    def give(self, chunk: int) -> None:
+        """Let a free worker make it."""
+        worker = self._free.popleft()
+        self._busy[worker.make.remote(chunk)] = (worker, chunk)
+
+    def collect(self) -> Iterator[tuple[int, Finished | None]]:
+        """What came back after a short wait: chunks, or None for one whose worker was lost. Raises CytosynthError."""
+        from ray.exceptions import RayActorError, RayTaskError
+
+        ready, _ = self._ray.wait(list(self._busy), num_returns=1, timeout=LOOK_S)
+        for reference in ready:
+            worker, chunk = self._busy.pop(reference)
+            try:
+                found = self._ray.get(reference)
+            except RayTaskError as error:
+                raise error.cause if isinstance(error.cause, CytosynthError) else error from error
+            except RayActorError:
+                self._hire()
+                if chunk is not None:
+                    yield chunk, None
+                continue
+            self._free.append(worker)
+            if chunk is not None:
+                yield chunk, found

@@ -1,0 +1,122 @@
+"""`generate --ray`: a cluster of two workers writes the bytes of one process, also when one is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from engine.backends.select import open_backend
+from engine.bundle import open_bundle
+from engine.distributed import open_cluster
+from engine.formats import make_output
+from engine.request import make_request
+from engine.run import generate
+from tests.engine.folders import contents
+
+pytest.importorskip("ray")
+
+
+def words(bundle, *more):
+    run = ["generate", "--bundle", bundle, "--class", "all", "--n", 7, "--seed", 3, "--steps", 2, "--batch-size", 2]
+    return ["engine", *run, "--threads", 1, *more]
+
+
+def without_times(folder):
+    files = contents(folder)
+    files.pop("run.json")
+    return files
+
+
+@pytest.fixture(scope="module")
+def alone(command, tiny_bundle, tmp_path_factory):
+    out = tmp_path_factory.mktemp("alone") / "out"
+    done = command(*words(tiny_bundle, "--out", out))
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_two_workers_write_the_bytes_of_one_process(command, tiny_bundle, alone, tmp_path):
+    out = tmp_path / "out"
+    done = command(*words(tiny_bundle, "--ray", "local", "--workers", 2, "--out", out))
+    assert done.returncode == 0, done.stderr
+    assert without_times(out) == without_times(alone)
+    again = command(*words(tiny_bundle, "--out", out))
+    assert "0 of them new" in again.stdout
+
+
+def test_the_chunk_of_a_killed_worker_is_made_by_another(tiny_bundle, tmp_path):
+    """And only that chunk: every other is asked for once."""
+    bundle = open_bundle(str(tiny_bundle))
+    request = make_request(
+        bundle.manifest, class_names=["all"], n=24, backend="openvino", batch_size=2, threads=1, num_inference_steps=2
+    )
+    killed = []
+
+    def kill_a_worker(done, total, class_name):
+        if done and not killed:
+            found = subprocess.run(["pgrep", "-f", "^ray::_Maker"], capture_output=True, text=True, check=True)
+            killed.append(int(found.stdout.split()[0]))
+            os.kill(killed[0], signal.SIGKILL)
+
+    outs = {}
+    with open_cluster("local", 2, 1) as cluster:
+        for name, producer in {"whole": None, "killed": cluster.produce}.items():
+            output = make_output(tmp_path / name, "imagefolder", request.width, request.height, overwrite=False)
+            more = {} if producer is None else {"produced_by": producer, "progress": kill_a_worker}
+            outs[name] = generate(bundle, request, output, **more)
+    assert killed
+    assert outs["killed"].made == outs["whole"].made == 48
+    assert without_times(tmp_path / "killed") == without_times(tmp_path / "whole")
+
+
+def test_a_stop_leaves_a_run_that_one_process_continues(tiny_bundle, tmp_path):
+    bundle = open_bundle(str(tiny_bundle))
+    request = make_request(
+        bundle.manifest, class_names=["all"], n=8, backend="openvino", batch_size=2, threads=1, num_inference_steps=2
+    )
+    output = make_output(tmp_path / "out", "webdataset", request.width, request.height, 4, overwrite=False)
+    stop = threading.Event()
+    with open_cluster("local", 1, 1) as cluster:
+        first = generate(
+            bundle,
+            request,
+            output,
+            produced_by=cluster.produce,
+            stop=stop,
+            progress=lambda done, total, class_name: stop.set() if done else None,
+        )
+    assert first.stopped
+    assert 0 < first.made < 16
+    assert generate(bundle, request, output).total == 16
+
+
+def test_a_worker_with_another_runtime_is_refused_by_name(tiny_bundle, tmp_path):
+    bundle = open_bundle(str(tiny_bundle))
+    request = make_request(bundle.manifest, class_names=["cyt_mast"], n=2, backend="openvino", threads=1)
+    backend = open_backend(bundle, request)
+    backend.version = "openvino 1.0"
+    output = make_output(tmp_path / "out", "imagefolder", request.width, request.height, overwrite=False)
+    with open_cluster("local", 1, 1) as cluster, pytest.raises(Exception, match="The runtime of a worker on"):
+        generate(bundle, request, output, backend=backend, produced_by=cluster.produce)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--workers", 2], "--workers"),
+        (["--ray", "local", "--workers", 0], "--workers"),
+        (["--ray", "127.0.0.1:1", "--workers", 2], "--ray 127.0.0.1:1"),
+    ],
+)
+def test_wrong_requests_exit_2_and_touch_nothing(command, tiny_bundle, tmp_path, options, message):
+    began = time.monotonic()
+    done = command(*words(tiny_bundle, *options, "--out", tmp_path / "out"))
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert not (tmp_path / "out").exists()
+    assert time.monotonic() - began < 60
