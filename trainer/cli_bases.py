@@ -18,8 +18,11 @@ __all__ = ["bench", "encoder", "pretrain"]
 def pretrain(
     data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Prepared folders.")],
     out: Annotated[Path, typer.Option("--out", help="The base's folder; a cut-off run goes on there.")],
-    preset: Annotated[str, typer.Option(help="small, or tiny for trials.")] = "small",
-    vae_steps: Annotated[int, typer.Option(help="Steps of the autoencoder.")] = 6000,
+    start_from: Annotated[
+        str | None, typer.Option(help="Train this base on: a diffusers folder, or an embedded one's name.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="Of a new base: small, or tiny for trials.")] = "small",
+    vae_steps: Annotated[int, typer.Option(help="Steps of a new base's autoencoder.")] = 6000,
     vae_batch_size: BatchSize = 16,
     vae_learning_rate: Annotated[float, typer.Option()] = 6e-4,
     decoder_steps: Annotated[int, typer.Option(help="Steps of the decoder against a discriminator.")] = 1800,
@@ -33,7 +36,7 @@ def pretrain(
     compiled: Annotated[bool, typer.Option("--compile", help="torch.compile the UNet.")] = False,
     seed: Seed = 0,
 ) -> None:
-    """Train a small latent-diffusion base from scratch, as a diffusers folder."""
+    """Train a small latent-diffusion base, from scratch or on from another, as a diffusers folder."""
     from trainer import pretrain as room
     from trainer.devices import choose_compute
     from trainer.loop import LoopSettings
@@ -50,6 +53,7 @@ def pretrain(
             vae_settings=settings(vae_steps, vae_batch_size, vae_learning_rate),
             decoder_settings=settings(decoder_steps, decoder_batch_size, decoder_learning_rate, ema_decay=0.998),
             unet_settings=settings(unet_steps, unet_batch_size, unet_learning_rate, ema_decay=0.999),
+            start=start_from,
             compute=choose_compute(device, precision, gradient_checkpointing=False, compiled=compiled),
             progress=progress,
         )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from engine.errors import RequestError
 from trainer.autoencoder import encode_set, normalise_latents, reconstruction_psnr_db, train_autoencoder
-from trainer.bases import PRESETS, Base, digest_of, encode_prompts, prompt_of
+from trainer.bases import PRESETS, Base, digest_of, encode_prompts, find_base, open_base, prompt_of
 from trainer.dataset import read_set, turn
 from trainer.decoder import train_decoder
 from trainer.devices import Compute, choose_attention
@@ -23,6 +25,7 @@ from trainer.sampling import draw_latents
 
 __all__ = ["pretrain"]
 
+RECORD = "record.json"
 SYMMETRIES = range(8)
 UNCONDITIONAL_SHARE = 0.1
 DRAWN = 896
@@ -38,6 +41,7 @@ def pretrain(
     vae_settings: LoopSettings,
     decoder_settings: LoopSettings,
     unet_settings: LoopSettings,
+    start: str | Path | None = None,
     compute: Compute | None = None,
     progress: Callable[..., None] = lambda *values: None,
 ) -> None:
@@ -47,36 +51,30 @@ def pretrain(
     folders: prepared pictures, each class's name its caption. One tenth of the captions is dropped, so that
     guidance has an unconditional model. The weights written are moving averages (all but the encoder's).
     A cut-off run goes on from `out/checkpoints` when the same command is given.
+
+    start: a base that is trained on, a folder or an embedded one's name, instead of a new one of `preset`. Its latents
+    stay what they are, so its autoencoder is not trained as a whole again; its record goes into the new one.
     """
     if not out.is_dir() or {path.name for path in out.iterdir()} != {"checkpoints"}:
         expect_new_folder(out)
-    if preset not in PRESETS:
-        raise RequestError(
-            "--preset", found=preset, expected=f"one of {', '.join(PRESETS)}", mend="choose one of these"
-        )
     compute = compute or Compute()
     data = read_set(folders)
-    multiple = PRESETS[preset].size_multiple
-    if data.size % multiple:
-        raise RequestError(
-            "The prepared pictures",
-            found=f"{data.size} x {data.size} pixels",
-            expected=f"a multiple of {multiple} for the preset {preset}",
-            mend=f"prepare them with --size {max(1, round(data.size / multiple)) * multiple}",
-        )
     distance = open_perceptual_distance()
     captions = [prompt_of(name) for name in data.class_names]
     torch.manual_seed(unet_settings.seed)
-    base = Base.new(PRESETS[preset], captions, data.size)
+    base = _new_base(preset, captions, data.size) if start is None else _open_start(start, data.size)
     for part in (base.vae, base.unet, base.text_encoder):
         part.to(compute.device)
     choose_attention(base.unet, compute.device)
     checkpoints = out / "checkpoints"
-    vae_record = train_autoencoder(base.vae, data, vae_settings, checkpoints, compute, progress)
+    vae_record = {}
+    if start is None:
+        vae_record = train_autoencoder(base.vae, data, vae_settings, checkpoints, compute, progress)
     sample = data.pictures[torch.randperm(len(data.pictures), generator=torch.Generator().manual_seed(0))[:128]]
     vae_record["training_psnr_db"] = reconstruction_psnr_db(base.vae, sample, compute)
     latents = torch.stack([encode_set(base.vae, turn(data.pictures, which), compute) for which in SYMMETRIES])
-    latents = normalise_latents(base.vae, latents.flatten(0, 1)).unflatten(0, (len(SYMMETRIES), -1))
+    if start is None:
+        latents = normalise_latents(base.vae, latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
     members = [torch.nonzero(data.labels == label).flatten() for label in range(len(captions))]
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
@@ -97,7 +95,8 @@ def pretrain(
     unet = torch.compile(base.unet) if compute.compiled else base.unet
     # Not the latents: their last bits follow the number of threads.
     encoder = digest_of(base.vae.encoder)
-    subject = digest_parts(data.pictures, data.labels, data.class_names, preset, encoder, compute.precision)
+    begun_with = preset if start is None else digest_of(base.unet)
+    subject = digest_parts(data.pictures, data.labels, data.class_names, begun_with, encoder, compute.precision)
     unet_record = run_loop("unet", model, loss_of, unet_settings, checkpoints, subject=subject, progress=progress)
     drawn = _draw_latents(base, captions, min(DRAWN, decoder_settings.steps * decoder_settings.batch_size), compute)
     decoder_record = train_decoder(
@@ -116,14 +115,50 @@ def pretrain(
     base.save(out)
     counts = {name: len(members[label]) for label, name in enumerate(data.class_names)}
     write_record(
-        out / "record.json",
-        preset=preset,
+        out / RECORD,
+        **({"preset": preset} if start is None else {"start": _record_of(start)}),
         size=data.size,
         pictures=counts,
         vae=vae_record,
         unet=unet_record,
         decoder=decoder_record,
     )
+
+
+def _new_base(preset: str, captions: list[str], size: int) -> Base:
+    """Raises RequestError for an unknown preset, or pictures that it cannot halve often enough."""
+    if preset not in PRESETS:
+        raise RequestError(
+            "--preset", found=preset, expected=f"one of {', '.join(PRESETS)}", mend="choose one of these"
+        )
+    multiple = PRESETS[preset].size_multiple
+    if size % multiple:
+        raise RequestError(
+            "The prepared pictures",
+            found=f"{size} x {size} pixels",
+            expected=f"a multiple of {multiple} for the preset {preset}",
+            mend=f"prepare them with --size {max(1, round(size / multiple)) * multiple}",
+        )
+    return Base.new(PRESETS[preset], captions, size)
+
+
+def _open_start(name: str | Path, size: int) -> Base:
+    """Raises RequestError for pictures of another size than the base's."""
+    base = open_base(name)
+    if size != base.picture_side:
+        raise RequestError(
+            "The prepared pictures",
+            found=f"{size} x {size} pixels",
+            expected=f"{base.picture_side} x {base.picture_side}, those of the base {name}",
+            mend=f"prepare them with --size {base.picture_side}",
+        )
+    return base
+
+
+def _record_of(name: str | Path) -> dict[str, Any]:
+    """What is known of a base's own training; nothing where another program made it."""
+    path = find_base(name) / RECORD
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
 
 
 def _draw_latents(base: Base, captions: list[str], count: int, compute: Compute) -> torch.Tensor:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file
 
 from engine.errors import RequestError
 from trainer.autoencoder import encode_set, normalise_latents
@@ -15,6 +17,8 @@ from trainer.bases import PRESETS, Base, encode_prompts
 from trainer.devices import Compute
 from trainer.loop import LoopSettings, run_loop
 from trainer.schedule import Cosine
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 @pytest.fixture
@@ -205,6 +209,33 @@ def test_pretrain_leaves_a_foreign_folder_alone(in_process, whole_path, tmp_path
     done = in_process("trainer", "pretrain", whole_path / "prepared", "--out", tmp_path, "--preset", "tiny")
     assert done.returncode == 2
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_pretrain_goes_on_from_a_base_and_keeps_its_latents(in_process, whole_path, tmp_path, monkeypatch):
+    """Named as an embedded base is. The encoder must not move, or what the UNet learnt before would be lost."""
+    monkeypatch.setattr("trainer.bases.EMBEDDED", tmp_path / "embedded")
+    before = Path(shutil.copytree(whole_path / "base", tmp_path / "embedded/mine"))
+    shutil.rmtree(before / "checkpoints")
+    pretrain = ["trainer", "pretrain", "--start-from", "mine", "--unet-steps", 3, "--decoder-steps", 3, "--seed", 5]
+    pretrain += ["--unet-batch-size", 2, "--decoder-batch-size", 2]
+    done = in_process(*pretrain, whole_path / "prepared", "--out", tmp_path / "base")
+    assert done.returncode == 0, done.stderr
+    parts = {part: load_file(tmp_path / f"base/{part}/{WEIGHTS}") for part in ("vae", "unet")}
+    for part, tensors in parts.items():
+        old = load_file(before / part / WEIGHTS)
+        changed = {name for name, tensor in tensors.items() if not torch.equal(tensor, old[name])}
+        assert changed
+        if part == "vae":
+            assert {name.split(".")[0] for name in changed} <= {"decoder", "post_quant_conv"}
+    record = json.loads((tmp_path / "base/record.json").read_text())
+    assert record["start"] == json.loads((before / "record.json").read_text())
+    assert record["unet"]["loss_first"] < 0.9 * record["start"]["unet"]["loss_first"]
+
+    source = whole_path / "phantom/pictures/cyt_mast"
+    assert in_process("trainer", "prepare", source, tmp_path / "other", "--size", 64).returncode == 0
+    done = in_process(*pretrain, tmp_path / "other", "--out", tmp_path / "another")
+    assert done.returncode == 2
+    assert "--size 32" in done.stderr
 
 
 def test_a_damaged_base_is_refused(in_process, whole_path, tmp_path):
