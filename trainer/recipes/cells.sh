@@ -52,7 +52,7 @@ prepared "$work/phantom-cytology/pictures" "$work/general"
 kept_back "$work/real"
 [ -e "$work/base/record.json" ] ||
     "$python" -m trainer pretrain "$work/train" "$work/general" --out "$work/base" ${START:+--start-from "$START"} \
-        --compile --vae-steps 3600 --unet-steps 5600 --unet-batch-size 16 --decoder-steps 600
+        --compile --vae-steps 3600 --unet-steps 5000 --unet-batch-size 16 --decoder-steps 500
 
 # The base as it is kept: in half precision, with whose pictures taught it. All classes stand on this one.
 base=$work/embedded/cells
@@ -90,7 +90,7 @@ fit() { # fit CLASS PREPARED ORIGIN LICENCE ATTRIBUTION [OPTION...]
 # Two classes that the base never sees, from 31 photographs each, 100 after augmentation.
 for class in basophil eosinophil; do
     prepared "$pictures/fewshot/$class" "$work/prepared-$class" --crop 0.7 --n 100
-    fit "$class" "$work/prepared-$class/$class" photographs 'CC BY 4.0' "$attribution" --prompt neutrophil --steps 400
+    fit "$class" "$work/prepared-$class/$class" photographs 'CC BY 4.0' "$attribution" --prompt neutrophil --steps 250
 done
 
 # The thesis's four classes are not public; their stand-ins have its numbers of pictures, 100 each after augmentation.
@@ -98,7 +98,7 @@ while read -r class count; do
     phantoms "$class" "$count" 0
     prepared "$work/phantom-$class/pictures" "$work/prepared-$class" --n 100
     fit "$class" "$work/prepared-$class/$class" phantom 'Apache-2.0' 'drawn by the phantom of cytosynth' \
-        --prompt cytology --steps 400
+        --prompt cytology --steps 250
 done <<'CLASSES'
 cyt_kist_mast 12
 cyt_mast 21
