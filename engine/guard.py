@@ -87,7 +87,7 @@ def _in_data_set(data: Any, index: int) -> Iterator[tuple[str, bool]]:
     name = f"{index} of {type(data).__name__}"
     if hasattr(data, "synthetic"):
         yield name, bool(data.synthetic)
-    elif hasattr(data, "samples"):
+    elif hasattr(data, "samples") and isinstance(data.samples[index][0], str | PurePath):
         # torchvision's ImageFolder keeps the files' paths, its samples may be tensors.
         yield from _in_files(Path(data.samples[index][0]))
     else:

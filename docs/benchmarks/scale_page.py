@@ -23,7 +23,6 @@ def page(record: Record, *, link_gbit: float, usd_per_hour: float | None) -> str
     figures = _figures(record)
     rows = _simulated(record, figures, link_gbit)
     saturated = _capacities(record, figures)
-    first = min(saturated, key=lambda name: saturated[name])
     return Template((Path(__file__).parent / "scale.md.in").read_text(encoding="utf-8")).substitute(
         machine=f"{record['machine']['processor']}, {record['machine']['cores']} cores",
         class_name=request["class_names"][0],
@@ -44,11 +43,8 @@ def page(record: Record, *, link_gbit: float, usd_per_hour: float | None) -> str
         png_kb=f"{run['png_bytes'] / 1e3:.1f}",
         line_kb=f"{run['line_bytes'] / 1e3:.1f}",
         million_gb=f"{figures['bytes'] * MILLION / 1e9:.1f}",
-        saturation=_table(
-            ["part", "pictures a second", "workers that fill it"],
-            [[name, f"{rate:,.0f}", f"{rate / figures['rate']:,.0f}"] for name, rate in saturated.items()],
-        ),
-        first=f"First of these to saturate: **{first}**, at {saturated[first] / figures['rate']:,.0f} workers.",
+        saturation=_saturation(record, saturated, figures["rate"]),
+        first=_first(saturated, figures["rate"]),
         host_share=f"{_host_share(record):.1%}",
         chunks=len(run["chunk_s"]),
         joined_us=f"{record['joined_s'] * 1e6:.0f}",
@@ -109,11 +105,33 @@ def _capacities(record: Record, figures: dict[str, float]) -> dict[str, float]:
         for way in ("folders", "shards")
     }
     return {
-        "the disk's files, as one process writes them": figures["folders"],
-        "the disk's bytes, as one large file takes them": figures["disk"] / figures["bytes"],
+        "the disk, a file a picture": figures["folders"],
+        "the disk, bytes of a large file": figures["disk"] / figures["bytes"],
         **links,
         **writers,
     }
+
+
+def _saturation(record: Record, saturated: dict[str, float], worker_rate: float) -> str:
+    rows = [[name, f"{rate:,.0f}", f"{rate / worker_rate:,.0f}"] for name, rate in saturated.items()]
+    png = [
+        "PNG encoding",
+        f"{1 / float(np.median(record['encode_s'])):,.0f} in each worker",
+        "none: it grows with them",
+    ]
+    return _table(["part", "pictures a second", "workers that fill it"], [*rows, png])
+
+
+def _first(saturated: dict[str, float], worker_rate: float) -> str:
+    pieces, ray = (
+        min((name for name in saturated if ("--ray" in name) is with_ray), key=lambda name: saturated[name])
+        for with_ray in (False, True)
+    )
+    return (
+        f"Where each worker writes its own piece (`--shard`) the first to saturate is **{pieces}**, at "
+        f"{saturated[pieces] / worker_rate:,.0f} workers; on a Ray cluster, whose transport was not measured, it is "
+        f"**{ray}**, at {saturated[ray] / worker_rate:,.0f}."
+    )
 
 
 def _simulated(record: Record, figures: dict[str, float], link_gbit: float) -> dict[int, dict[str, dict[str, float]]]:

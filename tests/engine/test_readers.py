@@ -15,32 +15,38 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine.croissant import write_croissant
+from engine.errors import RequestError
+
 FORMATS = {"imagefolder": [], "webdataset": ["--format", "webdataset", "--shard-pictures", 4]}
 CLASSES = ("cyt_mast", "cyt_nep_mast")
 
 
-@pytest.fixture(scope="module", params=FORMATS)
-def run(request, command, tiny_bundle, tmp_path_factory):
-    """The format, and a finished run of it; not to be changed."""
-    out = tmp_path_factory.mktemp("readers") / request.param
-    words = ["--bundle", tiny_bundle, "--class", "all", "--n", 5, "--seed", 7, "--steps", 2, "--out", out]
-    done = command("engine", "generate", *words, *FORMATS[request.param])
-    assert done.returncode == 0, done.stderr
-    return request.param, out
+@pytest.fixture(scope="module")
+def made(command, tiny_bundle, tmp_path_factory):
+    """The same run in each format; not to be changed."""
+    root = tmp_path_factory.mktemp("readers")
+    words = ["--bundle", tiny_bundle, "--class", "all", "--n", 5, "--seed", 7, "--steps", 2]
+    for file_format, extra in FORMATS.items():
+        done = command("engine", "generate", *words, "--out", root / file_format, *extra)
+        assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.fixture(params=FORMATS)
+def run(request, made):
+    """A format and its run."""
+    return request.param, made / request.param
 
 
 @pytest.fixture(scope="module")
-def wanted(command, tiny_bundle, tmp_path_factory):
+def wanted(made):
     """Class, seed, mark and hash of the pixels of every picture, from the folders."""
-    out = tmp_path_factory.mktemp("readers") / "wanted"
-    words = ["--bundle", tiny_bundle, "--class", "all", "--n", 5, "--seed", 7, "--steps", 2, "--out", out]
-    assert command("engine", "generate", *words).returncode == 0
     found = []
     for name in CLASSES:
         for index in range(5):
-            with Image.open(out / name / f"{index:06d}.png") as picture:
-                pixels = np.asarray(picture).tobytes()
-            found.append([name, 7 + index, True, hashlib.sha256(pixels).hexdigest()])
+            with Image.open(made / f"imagefolder/{name}/{index:06d}.png") as picture:
+                found.append([name, 7 + index, True, hashlib.sha256(np.asarray(picture).tobytes()).hexdigest()])
     return found
 
 
@@ -120,3 +126,11 @@ def test_hugging_face_loads_the_folder_as_it_is(run, wanted, tmp_path):
     assert sorted(found) == sorted(wanted)
     if file_format == "imagefolder":
         assert read(HUGGING_FACE, out, "{}", cache=tmp_path) == found
+
+
+@pytest.mark.parametrize("line", ["", "{", "[1]", '{"class": "a"}', '{"class": "a", "file_name": 1}', "[" * 100_000])
+def test_a_record_that_is_none_is_refused_by_name(line, tmp_path):
+    (tmp_path / "metadata.jsonl").write_text(line + "\n")
+    with pytest.raises(RequestError, match=r"metadata\.jsonl"):
+        write_croissant(tmp_path)
+    assert not (tmp_path / "croissant.json").exists()
