@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from engine.errors import RequestError
-from engine.pictures import PNG_KEY, class_names_of, pictures_in
+from engine.pictures import class_names_of, is_synthetic, pictures_in
 
 __all__ = ["missing_pictures"]
 
@@ -40,10 +40,7 @@ def _count(folder: Path) -> int:
     for path in pictures:
         try:
             with Image.open(path) as picture:
-                # PNG's texts may stand behind the pixels.
-                if picture.format == "PNG":
-                    picture.load()
-                synthetic = PNG_KEY in picture.info
+                synthetic = is_synthetic(picture)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise RequestError(
                 f"The picture {path}", found=f"unreadable ({error})", expected="a picture", mend="take it away"

@@ -6,7 +6,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,23 @@ from engine.library import Batch, ChunkMaker, Engine, picture_failed
 from engine.pipeline import plan_of
 from engine.provenance import describe
 
-__all__ = ["ChunkShuffle", "SyntheticCells"]
+__all__ = ["ChunkShuffle", "SyntheticCells", "SyntheticSample"]
+
+
+class SyntheticSample(NamedTuple):
+    """A picture and its class's place, to be unpacked as two; torch's loaders make batches of it that say the same."""
+
+    picture: Any
+    label: int
+
+    @property
+    def synthetic(self) -> bool:
+        """True."""
+        return True
 
 
 class SyntheticCells:
-    """`n` pictures of each class, made when they are asked for: `data[i]` is (picture, label).
+    """`n` pictures of each class, made when they are asked for: `data[i]` is (picture, label), a SyntheticSample.
 
     A picture is (H, W, 3) uint8 RGB, or what `transform` makes of it; a label is the class's place in `classes`.
     Picture i of a class has seed `seed` + i and is the one that `engine generate` writes. Pictures come in chunks of
@@ -31,6 +43,8 @@ class SyntheticCells:
     those of engine.request.make_request. Raises RequestError; `data[i]` raises CytosynthError for a picture that stays
     blank or non-finite.
     """
+
+    synthetic = True
 
     def __init__(
         self,
@@ -81,7 +95,7 @@ class SyntheticCells:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def __getitem__(self, index: int) -> tuple[Any, int]:
+    def __getitem__(self, index: int) -> SyntheticSample:
         if not -len(self) <= index < len(self):
             raise IndexError(f"{index} of {len(self)} pictures")
         index %= len(self)
@@ -92,7 +106,7 @@ class SyntheticCells:
         if offset in batch.failures:
             raise picture_failed(batch, offset)
         picture = batch.images[offset].copy()
-        return (picture if self.transform is None else self.transform(picture)), label
+        return SyntheticSample(picture if self.transform is None else self.transform(picture), label)
 
     def _chunk(self, label: int, chunk: int) -> Batch:
         if self._process != os.getpid():

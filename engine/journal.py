@@ -164,10 +164,12 @@ class Journal:
             self._lock_file = None
 
     def _files_of(self, identity: Mapping[str, Any]) -> list[Path]:
-        """The files of the run that stands here and nothing else: its sheet and shard list, a class folder's files
-        that are named by their index alone, and the shards that metadata.jsonl speaks of, the unfinished one
-        included."""
-        found = [path for name in ("sheet.png", "_info.json") if (path := self.folder / name).is_file()]
+        """The files of the run that stands here and nothing else: its sheet, shard list and Croissant metadata, a class
+        folder's files that are named by their index alone, and the shards that metadata.jsonl speaks of, the
+        unfinished one included."""
+        found = [
+            path for name in ("sheet.png", "_info.json", "croissant.json") if (path := self.folder / name).is_file()
+        ]
         names = identity.get("class_names")
         for name in names if isinstance(names, list) else []:
             if isinstance(name, str) and is_class_name(name):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.chunks import PIECES, Chunks, Piece, parse_piece
+from engine.croissant import write_croissant
 from engine.errors import RequestError, first_line
 from engine.files import write_json, write_text
 from engine.formats import WebDataset
@@ -81,7 +82,10 @@ def merge_runs(out: Path, progress: Callable[[int, int], None] = lambda done, to
             "versions": parts[0].run["versions"],
         },
     )
-    sheet = write_sheet(out) if total else None
+    sheet = None
+    if total:
+        write_croissant(out)
+        sheet = write_sheet(out)
     shutil.rmtree(out / PIECES)
     return MergedRun(len(parts), total, len(failed), sheet)
 

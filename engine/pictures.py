@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 from engine.errors import RequestError
 
-__all__ = ["PNG_KEY", "SUFFIXES", "class_names_of", "pictures_in", "read_picture"]
+__all__ = ["PNG_KEY", "SUFFIXES", "class_names_of", "is_synthetic", "pictures_in", "read_picture"]
 
 PNG_KEY = "cytosynth"
 """The PNG text chunk that says that a picture is synthetic, and holds its description as JSON."""
@@ -26,6 +26,14 @@ def class_names_of(root: Path) -> list[str]:
 def pictures_in(folder: Path) -> list[Path]:
     """The picture files directly in a folder, sorted by name."""
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+
+
+def is_synthetic(picture: Image.Image) -> bool:
+    """Whether an opened picture says that it is synthetic, as those of `engine generate` do. Decodes a PNG, whose texts
+    may stand behind the pixels; raises what Pillow does."""
+    if picture.format == "PNG":
+        picture.load()
+    return PNG_KEY in picture.info
 
 
 def read_picture(path: Path) -> Image.Image:

@@ -15,6 +15,7 @@ from engine.backends.base import Backend
 from engine.backends.select import open_backend
 from engine.bundle import Bundle
 from engine.chunks import Chunks
+from engine.croissant import write_croissant
 from engine.errors import CytosynthError
 from engine.formats import ImageFolder, Output, PictureWriter, WebDataset, shard_counts
 from engine.journal import METADATA, Journal
@@ -56,7 +57,7 @@ def generate(
     stop: threading.Event | None = None,
     progress: Callable[[int, int, str], None] = lambda done, total, class_name: None,
 ) -> RunResult:
-    """Write the run's pictures, metadata.jsonl, run.json and sheet.png.
+    """Write the run's pictures, metadata.jsonl, run.json, croissant.json and sheet.png.
 
     Everything is checked, every hash included, before a model loads or the folder is touched. A run that was cut off
     is continued by the same request; the last chunk is padded, so no picture depends on where a run stopped.
@@ -108,7 +109,10 @@ def generate(
             failed=failed,
             versions={"cytosynth": own_version(), "runtime": runtime.version, "python": platform.python_version()},
         )
-        sheet = write_sheet(output.folder) if complete and total_now and output.piece is None else None
+        sheet = None
+        if complete and total_now and output.piece is None:
+            write_croissant(output.folder)
+            sheet = write_sheet(output.folder)
     except OSError as error:
         raise CytosynthError(
             f"Writing into {output.folder}",

@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from engine.errors import RequestError
 from engine.files import sha256_of
-from engine.pictures import PNG_KEY, SUFFIXES, pictures_in, read_picture
+from engine.pictures import SUFFIXES, is_synthetic, pictures_in, read_picture
 
 __all__ = [
     "PictureFolder",
@@ -178,7 +178,7 @@ def _check(path: Path) -> tuple[tuple[int, int], bool]:
     """Width and height, and whether the picture says that it is synthetic."""
     picture = read_picture(path)
     with Image.open(path) as file:
-        marked = PNG_KEY in file.info
+        marked = is_synthetic(file)
         found = file.mode if file.mode not in ("RGB", "RGBA", "P", "PA", "YCbCr") else None
         if file.has_transparency_data and file.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             found = f"{file.mode} with transparency"

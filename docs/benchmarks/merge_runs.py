@@ -32,11 +32,11 @@ from engine.request import make_request
 PIECES, PICTURES, ROUNDS = 16, 50_000, 3
 
 
-def lay_down(out: Path) -> int:
-    """Two classes of PICTURES each, in PIECES pieces; returns the bytes of metadata."""
+def lay_down(out: Path, pictures: int = PICTURES) -> int:
+    """Two classes of so many pictures each, in PIECES pieces; returns the bytes of metadata."""
     bundle = open_bundle("cells")
     names = list(bundle.manifest.classes)[:2]
-    request = make_request(bundle.manifest, class_names=names, n=PICTURES, backend="openvino", threads=1)
+    request = make_request(bundle.manifest, class_names=names, n=pictures, backend="openvino", threads=1)
     plan, scales = plan_of(bundle, request)
     descriptions = [describe(bundle, request, name, plan.sha256(scales)) for name in names]
     file = io.BytesIO()
