@@ -55,6 +55,12 @@ def open_remote(url: str) -> Iterator[Remote]:
             remote.recall()
         try:
             yield remote
+        except RequestError as error:
+            if str(remote.folder) not in error.subject:
+                raise
+            # In place of the folder, which nobody named.
+            expected, mend = error.expected.replace("folder", "place"), "name another with --out"
+            raise RequestError(f"The URL {url}", found=error.found, expected=expected, mend=mend) from error
         finally:
             remote.close()
     finally:

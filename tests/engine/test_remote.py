@@ -77,7 +77,8 @@ def test_a_url_holds_what_a_folder_would(file_format, in_process, tiny_bundle, t
     assert "0 of them new" in again.stdout
     another = in_process(*words(tiny_bundle, url, "--seed", 5, *shards(file_format)))
     assert another.returncode == 2
-    assert "another run: seed 0 there, 5 asked" in another.stderr
+    assert f"The URL {url}\n  found:    another run: seed 0 there, 5 asked" in another.stderr
+    assert str(cache) not in another.stderr
     assert contents(there) == stood
 
 
