@@ -31,6 +31,7 @@ __all__ = ["generate"]
 
 
 def generate(
+    context: typer.Context,
     class_name: Annotated[
         list[str] | None, typer.Option("--class", help="A class of the bundle, or all; may be repeated.")
     ] = None,
@@ -39,7 +40,10 @@ def generate(
         Path | None,
         typer.Option(help="Real pictures by class: make what each class lacks to --n, or to the largest class."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The output folder.")] = Path("out"),
+    out: Annotated[
+        str,
+        typer.Option(metavar="DIR|URL", help="The output folder, or a URL that fsspec can write to, such as s3://."),
+    ] = "out",
     seed: Annotated[int, typer.Option(help="Picture i has seed + i; -1 draws one.")] = 0,
     rng: Annotated[str, typer.Option(help="numpy, or nv for the noise of CUDA's randn.")] = "numpy",
     bundle: Annotated[str, typer.Option(help="An embedded bundle's name, or a folder.")] = "cells",
@@ -89,7 +93,17 @@ def generate(
         print(json.dumps(nothing) if as_json else f"No class of {balance} lacks a picture.")
         return
     piece = None if shard is None else parse_piece(shard)
-    folder = out if piece is None else piece.folder(out)
+    folder, remote = Path(out) if piece is None else piece.folder(Path(out)), None
+    if "://" in out:
+        for flag, given in (("--shard", piece is not None), ("--overwrite", overwrite)):
+            if given:
+                raise RequestError(
+                    flag, found=f"--out {out}", expected="a folder", mend=f"leave {flag} out, or name a folder"
+                )
+        from engine.remote import open_remote
+
+        remote = context.with_resource(open_remote(out))
+        folder = remote.folder
     previous = None if overwrite else previous_identity(folder)
     request = make_request(
         opened.manifest,
@@ -135,10 +149,20 @@ def generate(
         if ray is not None:
             from engine.distributed import open_cluster
 
-            producer = open_here.enter_context(open_cluster(ray, 1 if workers is None else workers, request.threads)).produce
-        progress, stop = open_here.enter_context(ProgressBar()), open_here.enter_context(stopped_by_signals())
+            producer = open_here.enter_context(
+                open_cluster(ray, 1 if workers is None else workers, request.threads)
+            ).produce
+        show, stop = open_here.enter_context(ProgressBar()), open_here.enter_context(stopped_by_signals())
+
+        def progress(done: int, total: int, class_name: str) -> None:
+            show(done, total, class_name)
+            if remote is not None:
+                remote.follow()
+
         result = run.generate(opened, request, output, produced_by=producer, stop=stop, progress=progress)
-    _report(opened, request, result, as_json)
+    if remote is not None and not result.stopped:
+        remote.finish()
+    _report(opened, request, result, str(folder) if remote is None else out.rstrip("/"), as_json)
     if result.failed or result.stopped:
         sys.exit(1)
 
@@ -155,8 +179,10 @@ def _wanted(
     return chosen, n
 
 
-def _report(bundle: Bundle, request: GenerateRequest, result: RunResult, as_json: bool) -> None:
+def _report(bundle: Bundle, request: GenerateRequest, result: RunResult, place: str, as_json: bool) -> None:
+    """place: the folder or URL that the pictures are in."""
     classes = bundle.manifest.classes
+    sheet = None if result.sheet is None else f"{place}/{result.sheet.name}"
     if as_json:
         facts = {
             "made": result.made,
@@ -166,8 +192,8 @@ def _report(bundle: Bundle, request: GenerateRequest, result: RunResult, as_json
             "seconds": round(result.seconds, 3),
             "seed": request.seed,
             "batch_size": request.batch_size,
-            "out": str(result.folder),
-            "sheet": None if result.sheet is None else str(result.sheet),
+            "out": place,
+            "sheet": sheet,
             "trained_on": {name: classes[name].origin for name in request.class_names},
         }
         print(json.dumps(facts))
@@ -177,9 +203,9 @@ def _report(bundle: Bundle, request: GenerateRequest, result: RunResult, as_json
     for name in request.class_names:
         print(f"{name}: trained on {classes[name].pictures} {origin_words(classes[name].origin)}.")
     if result.failed:
-        print(f"{result.failed} seeds gave no picture: see {result.folder / 'failed.jsonl'}.")
-    print(f"Folder:        {result.folder}")
+        print(f"{result.failed} seeds gave no picture: see {place}/failed.jsonl.")
+    print(f"Folder:        {place}")
     if result.stopped:
         print("Stopped before the end; every picture and shard is whole. The same command continues the run.")
-    elif result.sheet is not None:
-        print(f"Contact sheet: {result.sheet}")
+    elif sheet is not None:
+        print(f"Contact sheet: {sheet}")

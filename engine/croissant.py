@@ -17,8 +17,9 @@ from engine.errors import RequestError
 from engine.files import sha256_of, write_json
 from engine.journal import FAILED, METADATA
 
-__all__ = ["write_croissant"]
+__all__ = ["CROISSANT", "write_croissant"]
 
+CROISSANT = "croissant.json"
 CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -96,7 +97,7 @@ def write_croissant(folder: Path) -> Path:
     are a set of files without hashes. Raises RequestError where metadata.jsonl is none."""
     run = _read(folder / METADATA)
     failed = len((folder / FAILED).read_text(encoding="utf-8").splitlines()) if (folder / FAILED).exists() else 0
-    path = folder / "croissant.json"
+    path = folder / CROISSANT
     write_json(path, {**_about(run, failed), **_files(folder, run), "recordSet": _records(bool(run.shards))})
     return path
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -27,6 +28,8 @@ AHEAD = 4
 """Chunks a worker may be ahead of the one that is written next, which bounds what waits in memory."""
 LOSSES = 3
 """Workers that one chunk may lose."""
+ANSWER_S = 10
+"""How long a cluster may take to answer; Ray would try for ever."""
 LOOK_S = 0.5
 """How often a stop is looked for."""
 
@@ -48,9 +51,12 @@ def open_cluster(address: str, workers: int, threads: int) -> Iterator[RayCluste
             "--ray", found="no package ray", expected="it to be installed", mend="pip install 'cytosynth[distributed]'"
         ) from error
     cores = workers * threads if address == LOCAL else None
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
+        if host:
+            socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
         ray.init(address, num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise RequestError(
             f"--ray {address}",
             found=first_line(error),

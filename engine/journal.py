@@ -25,7 +25,7 @@ try:
 except ImportError:  # Windows has no such lock.
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FAILED", "METADATA", "RUN", "Journal", "previous_identity", "read_run"]
+__all__ = ["FAILED", "METADATA", "RUN", "Journal", "lock_folder", "previous_identity", "read_run"]
 
 RUN, METADATA, FAILED = "run.json", "metadata.jsonl", "failed.jsonl"
 
@@ -45,6 +45,25 @@ def previous_identity(folder: Path) -> dict[str, Any] | None:
     return None if run is None else run["identity"]
 
 
+def lock_folder(folder: Path) -> int | None:
+    """Keep other processes out of a folder until the file descriptor that is returned is closed. Raises RequestError
+    where one is in. None on systems without such locks."""
+    if fcntl is None:
+        return None
+    lock_file = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock_file)
+        raise RequestError(
+            f"The output folder {folder}",
+            found="another process that is writing into it",
+            expected="one at a time",
+            mend="wait for it, or name another folder with --out",
+        ) from None
+    return lock_file
+
+
 class Journal:
     """The record of one run in `folder`. Opening checks the folder and touches nothing in it."""
 
@@ -59,7 +78,7 @@ class Journal:
     def _check(self) -> None:
         """Whose the folder is, and whether its run is continued or replaced. Raises RequestError."""
         folder, identity = self.folder, self.identity
-        self.resumed = False
+        self.resumed = self.complete = False
         self._replaced: Mapping[str, Any] | None = None
         if folder.exists() and not folder.is_dir():
             raise RequestError(
@@ -87,7 +106,7 @@ class Journal:
             )
         # A kill while an older run's files were being removed leaves that to this one.
         self._replaced = run.get("replaces") if isinstance(run.get("replaces"), dict) else None
-        self.resumed = True
+        self.resumed, self.complete = True, run.get("complete") is True
 
     def _expect_a_run(self) -> dict[str, Any]:
         run = read_run(self.folder)
@@ -112,7 +131,7 @@ class Journal:
     def _start(self) -> int:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock()
+            self._lock_file = lock_folder(self.folder)
             # Another process may have changed it since it was looked at.
             self._check()
             if self._replaced is not None:
@@ -141,21 +160,6 @@ class Journal:
                 expected="a folder that can be made and written",
                 mend="name another with --out, or change its permissions",
             ) from error
-
-    def _lock(self) -> None:
-        """Keep other processes out of the folder for as long as this one lives."""
-        if fcntl is None:
-            return
-        self._lock_file = os.open(self.folder, os.O_RDONLY)
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RequestError(
-                f"The output folder {self.folder}",
-                found="another process that is writing into it",
-                expected="one at a time",
-                mend="wait for it, or name another folder with --out",
-            ) from None
 
     def close(self) -> None:
         """Let others in."""

@@ -23,7 +23,7 @@ from engine.pipeline import check_opening
 from engine.production import Finished, produce
 from engine.provenance import own_version
 from engine.request import GenerateRequest
-from engine.sheet import write_sheet
+from engine.sheet import SHEET, write_sheet
 
 __all__ = ["Producer", "RunResult", "generate"]
 
@@ -84,8 +84,14 @@ def generate(
     began = time.monotonic()
     done = journal.start()
     total, made = chunks.done_here(chunks.stop), 0
-    progress(chunks.done_here(done), total, request.class_names[0])
     try:
+        progress(chunks.done_here(done), total, request.class_names[0])
+        if journal.complete and done == chunks.stop:
+            drawn, failed = output.folder / SHEET, journal.failed_count()
+            seconds = time.monotonic() - began
+            return RunResult(
+                output.folder, drawn if drawn.exists() else None, 0, total - failed, failed, False, seconds
+            )
         with (
             _open_writer(bundle, output, chunks.pictures_before(done)) as writer,
             closing(produced_by(bundle, request, chunks, done, runtime, stop)) as produced,
@@ -101,6 +107,10 @@ def generate(
                 writer.finish()
         failed = journal.failed_count()
         total_now = chunks.done_here(done) - failed
+        sheet = None
+        if complete and total_now and output.piece is None:
+            write_croissant(output.folder)
+            sheet = write_sheet(output.folder)
         seconds = time.monotonic() - began
         journal.write_run(
             complete=complete,
@@ -109,10 +119,6 @@ def generate(
             failed=failed,
             versions={"cytosynth": own_version(), "runtime": runtime.version, "python": platform.python_version()},
         )
-        sheet = None
-        if complete and total_now and output.piece is None:
-            write_croissant(output.folder)
-            sheet = write_sheet(output.folder)
     except OSError as error:
         raise CytosynthError(
             f"Writing into {output.folder}",

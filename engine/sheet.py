@@ -12,8 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 from engine.errors import RequestError
 from engine.files import replace_file
 
-__all__ = ["write_sheet"]
+__all__ = ["SHEET", "write_sheet"]
 
+SHEET = "sheet.png"
 PER_CLASS, COLUMNS, GAP, CAPTION = 16, 8, 4, 22
 SMALL = 4
 """Up to this many columns when a single class is shown."""
@@ -35,7 +36,7 @@ def write_sheet(folder: Path) -> Path:
             row, column = divmod(index, columns)
             sheet.paste(picture, (GAP + column * (width + GAP), top + CAPTION + row * (side + GAP)))
         top += height
-    path = folder / "sheet.png"
+    path = folder / SHEET
     with replace_file(path) as part:
         sheet.save(part, format="PNG")
     return path

@@ -19,7 +19,17 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from engine.errors import RequestError, first_line
 from trainer.stable_diffusion import SCHEDULER, read_single_file
 
-__all__ = ["PRESETS", "Base", "BasePreset", "digest_of", "encode_prompts", "find_base", "new_tokenizer", "open_base", "prompt_of"]
+__all__ = [
+    "PRESETS",
+    "Base",
+    "BasePreset",
+    "digest_of",
+    "encode_prompts",
+    "find_base",
+    "new_tokenizer",
+    "open_base",
+    "prompt_of",
+]
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
+import psutil
 import pytest
 
 from engine.backends.select import open_backend
@@ -16,9 +19,10 @@ from engine.distributed import open_cluster
 from engine.formats import make_output
 from engine.request import make_request
 from engine.run import generate
-from tests.engine.folders import contents
+from tests.engine.folders import contents, pictures
 
 pytest.importorskip("ray")
+ROOT = Path(__file__).parents[2]
 
 
 def words(bundle, *more):
@@ -74,6 +78,27 @@ def test_the_chunk_of_a_killed_worker_is_made_by_another(tiny_bundle, tmp_path):
     assert without_times(tmp_path / "killed") == without_times(tmp_path / "whole")
 
 
+def test_a_killed_command_leaves_no_worker_and_is_continued_by_the_same_command(command, tiny_bundle, tmp_path):
+    more = ["--n", 40, "--steps", 20, "--ray", "local", "--workers", 2]
+    arguments = [str(word) for word in words(tiny_bundle, *more, "--out", tmp_path / "out")]
+    process = subprocess.Popen([sys.executable, "-m", *arguments], cwd=ROOT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(pictures(tmp_path / "out")) < 3 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    # Ray's agents of a node look for it for a minute before they go.
+    started = [child for child in psutil.Process(process.pid).children(recursive=True) if "Agent" not in child.name()]
+    assert any(child.name().startswith("ray::_Maker") for child in started)
+    process.kill()
+    assert process.wait() < 0
+    _, left = psutil.wait_procs(started, timeout=60)
+    assert not [child for child in left if child.status() != psutil.STATUS_ZOMBIE]
+    assert 3 <= len(pictures(tmp_path / "out")) < 80
+    done = command(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert command(*words(tiny_bundle, *more[:4], "--out", tmp_path / "whole")).returncode == 0
+    assert without_times(tmp_path / "out") == without_times(tmp_path / "whole")
+
+
 def test_a_stop_leaves_a_run_that_one_process_continues(tiny_bundle, tmp_path):
     bundle = open_bundle(str(tiny_bundle))
     request = make_request(
@@ -111,12 +136,11 @@ def test_a_worker_with_another_runtime_is_refused_by_name(tiny_bundle, tmp_path)
         (["--workers", 2], "--workers"),
         (["--ray", "local", "--workers", 0], "--workers"),
         (["--ray", "127.0.0.1:1", "--workers", 2], "--ray 127.0.0.1:1"),
+        (["--ray", "nonsense", "--workers", 2], "--ray nonsense"),
     ],
 )
-def test_wrong_requests_exit_2_and_touch_nothing(command, tiny_bundle, tmp_path, options, message):
-    began = time.monotonic()
-    done = command(*words(tiny_bundle, *options, "--out", tmp_path / "out"))
+def test_wrong_requests_exit_2_and_touch_nothing(in_process, tiny_bundle, tmp_path, options, message):
+    done = in_process(*words(tiny_bundle, *options, "--out", tmp_path / "out"))
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert not (tmp_path / "out").exists()
-    assert time.monotonic() - began < 60

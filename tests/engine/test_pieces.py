@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +66,25 @@ def test_joined_pieces_are_the_run_of_one_process_and_continue_it(made, apart, i
     again = in_process(*words, "--out", apart, "--json")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["made"] == 0
+
+
+def test_the_script_for_slurm_makes_the_run(made, tmp_path, in_process):
+    root, words = made
+    script = (Path(__file__).parents[2] / "docs/examples/array.sh").read_text()
+    assert "--array=1-16" in script
+    (tmp_path / "array.sh").write_text(script.replace("pieces=16", "pieces=2"))
+    for number in (1, 2):
+        environment = {**os.environ, "SLURM_ARRAY_TASK_ID": str(number), "SLURM_CPUS_PER_TASK": str(threads(root))}
+        environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+        arguments = ["bash", tmp_path / "array.sh", tmp_path / "out", *words[2:]]
+        done = subprocess.run([*map(str, arguments)], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert in_process("engine", "merge-runs", tmp_path / "out").returncode == 0
+    assert without_times(tmp_path / "out") == without_times(root / "whole")
+
+
+def threads(root):
+    return json.loads((root / "whole/run.json").read_text())["identity"]["threads"]
 
 
 def damaged(folder, kind):
