@@ -43,6 +43,7 @@ def generate(
     seed: Annotated[int, typer.Option(help="Picture i has seed + i; -1 draws one.")] = 0,
     rng: Annotated[str, typer.Option(help="numpy, or nv for the noise of CUDA's randn.")] = "numpy",
     bundle: Annotated[str, typer.Option(help="An embedded bundle's name, or a folder.")] = "cells",
+    preset: Annotated[str | None, typer.Option(help="Of the bundle, such as fast; options beside it count.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps; by default the bundle's.")] = None,
     sampler: Annotated[str | None, typer.Option(help=f"One of {', '.join(SAMPLERS)}.")] = None,
     schedule: Annotated[str | None, typer.Option(help=f"One of {', '.join(SCHEDULES)}.")] = None,
@@ -112,6 +113,7 @@ def generate(
         batch_size=parse_batch_size(batch_size, previous),
         precision=precision,
         threads=threads,
+        preset=preset,
         previous=previous,
     )
     output = make_output(folder, file_format, request.width, request.height, shard_pictures, piece, overwrite=overwrite)
@@ -135,7 +137,9 @@ def generate(
         if ray is not None:
             from engine.distributed import open_cluster
 
-            producer = open_here.enter_context(open_cluster(ray, 1 if workers is None else workers, request.threads)).produce
+            producer = open_here.enter_context(
+                open_cluster(ray, 1 if workers is None else workers, request.threads)
+            ).produce
         progress, stop = open_here.enter_context(ProgressBar()), open_here.enter_context(stopped_by_signals())
         result = run.generate(opened, request, output, produced_by=producer, stop=stop, progress=progress)
     _report(opened, request, result, as_json)
