@@ -99,6 +99,53 @@ def test_the_page_has_the_ratios_and_names_what_is_missing(record, tmp_path):
         assert ElementTree.parse(tmp_path / link).getroot().tag.endswith("svg")  # noqa: S314 - our own file
 
 
+def front_of(**settings):
+    """A record of front.py: (pictures a second, FD-cyto) by setting."""
+
+    def distance(value):
+        return {"fake": {"value": value, "low": 0.9 * value, "high": 1.1 * value}}
+
+    return {
+        "machine": {"processor": "some", "cores": 2},
+        "batch_size": 4,
+        "bundle_sha256": "0" * 64,
+        "real": "settings",
+        "settings": {
+            name.replace("_", " "): {
+                "unet_rows": 40,
+                "pictures_per_second": rate,
+                "times_the_default": rate / 2,
+                "classes": {"cyst": {"FD-cyto": distance(fd), "KD-cyto": distance(fd / 100)}},
+                "within": fd <= 11,
+            }
+            for name, (rate, fd) in settings.items()
+        },
+    }
+
+
+def test_every_record_has_its_part_of_the_page_and_its_plot(tmp_path):
+    shutil.copy(PAGE.parent / "stages.json", tmp_path)
+    scaling = {"machine": {"processor": "some", "cores": 2}, "options": ["--class", "cyst"], "peak_mb": 351.2}
+    rates = {"1": 0.5, "100": 4.0}
+    scaling |= {"seconds": {"1": [2.0, 2.2, 1.9], "100": [25.0]}, "pictures_per_second": rates}
+    (tmp_path / "scaling.json").write_text(json.dumps(scaling))
+    front = front_of(default=(2.0, 10.0), preset_fast=(6.5, 10.5), **{"6_steps,_no_guidance": (9.0, 30.0)})
+    (tmp_path / "front.json").write_text(json.dumps(front))
+    pages = []
+    for name in ("one.md", "two.md"):
+        subprocess.run([sys.executable, PAGE, tmp_path, tmp_path / name], check=True, capture_output=True, timeout=120)
+        plots = {path.name: path.read_bytes() for path in (tmp_path / "plots").iterdir()}
+        pages.append(((tmp_path / name).read_text(), plots))
+    text, plots = pages[0]
+    assert pages[1] == pages[0]
+    assert set(plots) == {"stages.svg", "scaling.svg", "front_cyst.svg"}
+    assert "| 100 | 25.0 | 1 | 4.00 |" in text
+    assert "| preset fast | 40 | 6.50 | 3.25 | 10.5 [9.45, 11.6] | 0.105 [0.0945, 0.116] | yes |" in text
+    assert "| 6 steps, no guidance | 40 | 9.00 | 4.50 | 30 [27, 33] | 0.3 [0.27, 0.33] | no |" in text
+    (measured, *_) = json.loads((tmp_path / "stages.json").read_text())["measured"]
+    assert f"| {measured['runtime']} | {measured['batch_size']} | {measured['picture_ms']:.1f} |" in text
+
+
 def test_a_system_of_other_weights_is_not_timed(in_process, whole_path, tiny_bundle, tmp_path):
     merged = shutil.copytree(whole_path / "merged/cyt_mast", tmp_path / "merged")
     (path,) = (merged / "unet").glob("*.safetensors")
