@@ -7,7 +7,7 @@ CPP_SOURCES = $(wildcard cpp_bench/src/*.h cpp_bench/src/*.cpp cpp_bench/tests/*
 # OpenVINO's wheel holds its headers and CMake package.
 OPENVINO_CMAKE = $(shell $(BIN)/python -c 'import importlib.util as u; print(u.find_spec("openvino").submodule_search_locations[0])')/cmake
 
-.PHONY: demo test check gpu-check format bundle wheel cpp-bench clean
+.PHONY: demo test check gpu-check format bundle wheel cpp-bench bench clean
 
 demo: .venv/engine
 	$(BIN)/engine generate --class cyt_mast --n 16
@@ -51,6 +51,12 @@ cpp-bench: .venv/engine
 	    $(if $(TENSORRT_ROOT),-DTENSORRT_ROOT=$(TENSORRT_ROOT)) $(if $(CUDA_ROOT),-DCUDA_ROOT=$(CUDA_ROOT))
 	MAKEFLAGS=--no-print-directory cmake --build cpp_bench/build
 	$(BIN)/engine reference
+
+# Compares the engine with its peers on this machine and writes docs/benchmarks.md; docs/benchmarks/bench.sh says what
+# the variables MERGED, BUNDLE, FULL_SIZE, ... are. The machine should do nothing else, for an hour on two cores.
+bench: .venv/everything
+	@command -v cmake > /dev/null && $(MAKE) cpp-bench || echo "cyto_bench will be named as not measured."
+	PYTHON=$(BIN)/python docs/benchmarks/bench.sh
 
 clean:
 	rm -rf .venv build dist out cpp_bench/build

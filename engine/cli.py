@@ -47,10 +47,11 @@ def info(bundle: BundleArgument = "cells", as_json: JsonOption = False) -> None:
         }
         for name, entry in manifest.classes.items()
     }
-    defaults = manifest.defaults
+    defaults, presets = manifest.defaults, {name: vars(preset) for name, preset in manifest.presets.items()}
     if as_json:
         facts = {"name": manifest.name, "base": manifest.base, "sha256": opened.sha256, "bytes": size_bytes}
-        print(json.dumps({**facts, "width": width, "height": height, "classes": classes, "defaults": vars(defaults)}))
+        size = {"width": width, "height": height}
+        print(json.dumps({**facts, **size, "classes": classes, "defaults": vars(defaults), "presets": presets}))
         return
     print(f"{manifest.name} ({opened.folder})\n{manifest.base}")
     print(f"{width} x {height} pixels, {size_bytes / 1e6:.1f} MB, SHA-256 {opened.sha256}")
@@ -58,6 +59,13 @@ def info(bundle: BundleArgument = "cells", as_json: JsonOption = False) -> None:
         f"Defaults: {defaults.sampler}, {defaults.schedule}, {defaults.num_inference_steps} steps, "
         f"guidance {defaults.guidance_scale:g}, batch {defaults.batch_size}"
     )
+    for name, preset in manifest.presets.items():
+        interval = preset.guidance_interval
+        print(
+            f"--preset {name}: {preset.sampler}, {preset.schedule}, {preset.num_inference_steps} steps, "
+            f"guidance {preset.guidance_scale:g}"
+            + (f" for sigma {interval[0]:g} to {interval[1]:g}" if interval else "")
+        )
     table = Table("class", "trained on", "licence", "attribution")
     for name, entry in manifest.classes.items():
         words = (name, f"{entry.pictures} {origin_words(entry.origin)}", entry.licence, entry.attribution)

@@ -47,6 +47,7 @@ def generate(
     seed: Annotated[int, typer.Option(help="Picture i has seed + i; -1 draws one.")] = 0,
     rng: Annotated[str, typer.Option(help="numpy, or nv for the noise of CUDA's randn.")] = "numpy",
     bundle: Annotated[str, typer.Option(help="An embedded bundle's name, or a folder.")] = "cells",
+    preset: Annotated[str | None, typer.Option(help="Of the bundle, such as fast; options beside it count.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps; by default the bundle's.")] = None,
     sampler: Annotated[str | None, typer.Option(help=f"One of {', '.join(SAMPLERS)}.")] = None,
     schedule: Annotated[str | None, typer.Option(help=f"One of {', '.join(SCHEDULES)}.")] = None,
@@ -126,6 +127,7 @@ def generate(
         batch_size=parse_batch_size(batch_size, previous),
         precision=precision,
         threads=threads,
+        preset=preset,
         previous=previous,
     )
     output = make_output(folder, file_format, request.width, request.height, shard_pictures, piece, overwrite=overwrite)

@@ -10,10 +10,19 @@ from typing import Any
 
 from engine.errors import RequestError
 from engine.names import CLASS_NAME_RULE, is_class_name
-from engine.samplers import SAMPLERS
+from engine.samplers import LANGEVIN, SAMPLERS
 from engine.schedules import SCHEDULES, NoiseSchedule
 
-__all__ = ["FORMAT_VERSION", "ClassEntry", "Defaults", "FileEntry", "Manifest", "TextEncoder", "read_manifest"]
+__all__ = [
+    "FORMAT_VERSION",
+    "ClassEntry",
+    "Defaults",
+    "FileEntry",
+    "Manifest",
+    "Preset",
+    "TextEncoder",
+    "read_manifest",
+]
 
 FORMAT_VERSION = 1
 ORIGINS = ("photographs", "phantom")
@@ -73,6 +82,17 @@ class Defaults:
 
 
 @dataclass(frozen=True)
+class Preset:
+    """What stands in place of the defaults where it is asked for by its name."""
+
+    sampler: str
+    schedule: str
+    num_inference_steps: int
+    guidance_scale: float
+    guidance_interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The contract between exporter, engine and cpp_bench. Latents are (channels, height, width)."""
 
@@ -86,6 +106,7 @@ class Manifest:
     frequencies: tuple[float, ...]
     noise: NoiseSchedule
     defaults: Defaults
+    presets: dict[str, Preset]
     decoder: tuple[str, ...]
     """The decoder's graph, then its weight files."""
     step: str
@@ -220,6 +241,7 @@ def _manifest(top: _Reader) -> Manifest:
             guidance_scale=defaults["guidance_scale"].number(0, 100),
             batch_size=defaults["batch_size"].whole(1, 4096),
         ),
+        presets={name: _preset(entry, name) for name, entry in top["presets"].items()} if top.has("presets") else {},
         decoder=tuple(name.file_name(files) for name in top["decoder"].elements()),
         step=top["step"].file_name(files),
         text_encoder=_text_encoder(top["text_encoder"], files) if top.has("text_encoder") else None,
@@ -234,6 +256,26 @@ def _bundle_name(entry: _Reader) -> str:
     if not is_class_name(name):
         raise entry.fail(CLASS_NAME_RULE)
     return name
+
+
+def _preset(entry: _Reader, name: str) -> Preset:
+    if not is_class_name(name):
+        raise entry.fail(f"a preset's name of {CLASS_NAME_RULE}")
+    interval = None
+    if entry.has("guidance_interval"):
+        bounds = entry["guidance_interval"].elements()
+        if len(bounds) != 2:
+            raise entry["guidance_interval"].fail("two numbers")
+        low = bounds[0].number(0, 1e6)
+        interval = (low, bounds[1].number(low, 1e6))
+    return Preset(
+        # Langevin's own settings are no part of a preset.
+        sampler=entry["sampler"].choice(*(sampler for sampler in SAMPLERS if sampler != LANGEVIN)),
+        schedule=entry["schedule"].choice(*SCHEDULES),
+        num_inference_steps=entry["num_inference_steps"].whole(1, 1000),
+        guidance_scale=entry["guidance_scale"].number(0, 100),
+        guidance_interval=interval,
+    )
 
 
 def _text_encoder(entry: _Reader, files: dict[str, FileEntry]) -> TextEncoder:

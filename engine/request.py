@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import RequestError
-from engine.manifest import Manifest
+from engine.manifest import Manifest, Preset
 from engine.noise import MAX_SEED, RNGS
 from engine.samplers import LANGEVIN, SAMPLERS, Langevin
 from engine.schedules import SCHEDULES
@@ -82,17 +82,21 @@ def make_request(
     batch_size: int | None = None,
     precision: str | None = None,
     threads: int = 0,
+    preset: str | None = None,
     previous: Mapping[str, Any] | None = None,
 ) -> GenerateRequest:
     """Fill in the manifest's defaults and check everything; "all" stands for every class. n: pictures of each class, or
-    by class.
+    by class. preset: the bundle's name for other defaults; what is given beside it counts more.
 
     `previous` is the identity of the run that is to be continued: a seed of -1, threads of 0 and no precision are
     taken from it. Without it the seed is drawn, the threads are those of this process and the precision is "auto".
     Raises RequestError for the first thing that is wrong.
     """
     chosen = _classes(manifest, class_names)
-    defaults = manifest.defaults
+    chosen_preset = None if preset is None else _preset(manifest, preset)
+    defaults = chosen_preset or manifest.defaults
+    if guidance_interval is None and chosen_preset:
+        guidance_interval = chosen_preset.guidance_interval
     sampler = _choice("--sampler", sampler or defaults.sampler, SAMPLERS)
     native = defaults.schedule if sampler == defaults.sampler else SAMPLERS[sampler].schedule
     if sampler != LANGEVIN and (langevin_step_size is not None or langevin_steps_per_level is not None):
@@ -123,7 +127,7 @@ def make_request(
         negative_prompt=negative_prompt,
         width=manifest.picture_size[0] if width is None else width,
         height=manifest.picture_size[1] if height is None else height,
-        batch_size=defaults.batch_size if batch_size is None else batch_size,
+        batch_size=manifest.defaults.batch_size if batch_size is None else batch_size,
         backend=backend,
         precision=_choice("--precision", precision or _precision(previous), PRECISIONS),
         threads=threads or _threads(previous),
@@ -153,6 +157,17 @@ def _classes(manifest: Manifest, class_names: Sequence[str]) -> tuple[str, ...]:
                 mend="choose one of these, or add the class to a bundle with `python -m exporter onnx`",
             )
     return chosen
+
+
+def _preset(manifest: Manifest, name: str) -> Preset:
+    if name not in manifest.presets:
+        raise RequestError(
+            "--preset",
+            found=name,
+            expected=f"one of {', '.join(manifest.presets) or 'none'}, the presets of the bundle {manifest.name}",
+            mend="leave it out, or add it to the bundle with `python -m exporter preset`",
+        )
+    return manifest.presets[name]
 
 
 def _drawn_seed(previous: Mapping[str, Any] | None) -> int:

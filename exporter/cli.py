@@ -1,4 +1,4 @@
-"""The command line `python -m exporter`: onnx, tensorrt, verify, bench."""
+"""The command line `python -m exporter`: onnx, preset, tensorrt, verify, bench."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.table import Table
 
 from engine.bundle import open_bundle
 from engine.errors import CytosynthError, RequestError
-from engine.files import expect_folder_of
+from engine.files import expect_folder_of, write_json
 
 __all__ = ["app", "main"]
 
@@ -49,6 +49,38 @@ def onnx(
     bundle = open_bundle(str(out))
     size_bytes = sum(entry.size_bytes for entry in bundle.manifest.files.values())
     print(f"{out}: {', '.join(bundle.manifest.classes)}; {size_bytes / 1e6:.1f} MB")
+
+
+@app.command()
+def preset(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="An embedded bundle's name, or a folder.")],
+    name: Annotated[str, typer.Argument(help="What engine generate --preset will take, such as fast.")],
+    steps: Annotated[int | None, typer.Option(help="Sampling steps; by default the bundle's.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="By default the bundle's.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="By default the sampler's own.")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="By default the bundle's.")] = None,
+    guidance_interval: Annotated[
+        tuple[float, float] | None, typer.Option(help="LO HI: no guidance outside these sigmas.")
+    ] = None,
+) -> None:
+    """Give settings of a bundle a name, or give that name others. The bundle's hash changes with them."""
+    from engine.request import make_request
+    from exporter.presets import write_preset
+
+    opened = open_bundle(bundle)
+    request = make_request(
+        opened.manifest,
+        class_names=["all"],
+        n=1,
+        backend="openvino",
+        sampler=sampler,
+        schedule=schedule,
+        num_inference_steps=steps,
+        guidance_scale=guidance_scale,
+        guidance_interval=guidance_interval,
+    )
+    write_preset(opened, name, request)
+    print(f"{opened.folder}: --preset {name}. SHA-256 of the bundle: {open_bundle(bundle).sha256}")
 
 
 @app.command()
@@ -134,41 +166,63 @@ def verify(
 def bench(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="An embedded bundle's name, or a folder.")],
     merged: Annotated[Path, typer.Option(help="The merged folder of one of its classes.")],
-    batch_size: Annotated[int, typer.Option(help="Pictures at a time.")] = 8,
-    guidance_scale: Annotated[float, typer.Option(help="For all alike.")] = 7.0,
-    steps: Annotated[int, typer.Option(help="DPM++ 2M steps on Karras sigmas.")] = 20,
+    part: Annotated[
+        list[str] | None, typer.Option(help="picture (the default), step or decode; may be repeated.")
+    ] = None,
+    batch_size: Annotated[str, typer.Option(help="Pictures at a time, separated by commas.")] = "8",
+    guidance_scale: Annotated[float | None, typer.Option(help="For all alike; by default the bundle's.")] = None,
+    steps: Annotated[int | None, typer.Option(help="DPM++ 2M steps on Karras sigmas; by default the bundle's.")] = None,
+    threads: Annotated[int, typer.Option(help="Processor threads of each system; 0 is every core.")] = 0,
     rounds: Annotated[int, typer.Option(help="Rounds, interleaved.")] = 5,
-    compiled: Annotated[bool, typer.Option(help="Also diffusers under torch.compile; needs a C++ compiler.")] = True,
+    cap: Annotated[float, typer.Option(help="A system that takes longer, in seconds, is not asked again.")] = 120,
+    system: Annotated[
+        list[str] | None, typer.Option(help="The beginning of a system's name; by default all; may be repeated.")
+    ] = None,
+    cyto_bench: Annotated[Path | None, typer.Option(help="By default what make cpp-bench built.")] = None,
     record: Annotated[Path | None, typer.Option(help="Write the record with the raw seconds to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")] = False,
 ) -> None:
-    """Compare the engine's speed with diffusers', on the same merged weights."""
-    from exporter.peers import compare_speed
+    """Compare the speed of the engine, cyto_bench, diffusers and ONNX Runtime on the same merged weights."""
+    from exporter.bench import bench_systems
+    from exporter.cyto_peer import CYTO_BENCH
+    from exporter.speed import PARTS
 
-    if rounds < 1 or batch_size < 1:
+    sizes = [word.strip() for word in batch_size.split(",")]
+    if rounds < 1 or not all(word.isascii() and word.isdecimal() and int(word) for word in sizes):
         words = f"{rounds} rounds, batch {batch_size}"
         raise RequestError("The comparison", found=words, expected="each above 0", mend="change these")
+    parts = part or [PARTS[0]]
+    if unknown := [name for name in parts if name not in PARTS]:
+        raise RequestError("--part", found=unknown[0], expected=f"one of {', '.join(PARTS)}", mend="choose one")
     if record is not None:
         expect_folder_of(record)
-    found = compare_speed(
+    found = bench_systems(
         open_bundle(bundle),
         merged,
-        batch_size=batch_size,
+        parts=parts,
+        batch_sizes=[int(word) for word in sizes],
         guidance_scale=guidance_scale,
         steps=steps,
+        threads=threads,
         rounds=rounds,
-        compiled=compiled,
+        cap_s=cap,
+        systems=system or [""],
+        cyto_bench=cyto_bench or CYTO_BENCH,
     )
     if record is not None:
-        record.write_text(json.dumps(found, indent=1) + "\n")
+        write_json(record, found)
     if as_json:
         print(json.dumps(found))
         return
-    table = Table("", "pictures/s", "times the best of diffusers", "PSNR dB against engine f32")
-    for name, rate in found["pictures_per_second"].items():
-        ratio, psnr = (found[key].get(name) for key in ("times_the_best_of_diffusers", "psnr_db_against_engine_f32"))
-        shown = [f"{rate:.2f}", "" if ratio is None else f"{ratio:.2f}", "" if psnr is None else f"{psnr:.1f}"]
-        table.add_row(name, *shown)
+    table = Table("part", "batch", "", "a second", "times the best of diffusers", "deviation")
+    for row in found["compared"]:
+        place = [row["part"], str(row["batch_size"])]
+        for name, rate in row["per_second"].items():
+            deviation = row["deviation"].get(name, "")
+            shown = deviation if isinstance(deviation, str) else f"{deviation:.3g}"
+            table.add_row(*place, name, f"{rate:.3g}", f"{row['times_the_best_of_diffusers'][name]:.2f}", shown)
+        for name, reason in {**row["refused"], **row["not_measured"]}.items():
+            table.add_row(*place, name, "", "", reason)
     Console().print(table)
 
 

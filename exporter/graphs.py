@@ -23,6 +23,7 @@ __all__ = [
     "UNetGraph",
     "export_decoder",
     "export_encoder",
+    "export_graph",
     "export_step",
     "export_text_encoder",
     "export_unet",
@@ -173,27 +174,27 @@ def export_unet(unet: UNet2DConditionModel, context_shape: tuple[int, int]) -> o
     # diffusers copies at batch 64 and above, which changes no value; a named Dim would refuse that guard.
     shapes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}, {0: Dim.DYNAMIC}, {0: Dim.DYNAMIC})
     names = ["latents", "time_features", "encoder_hidden_states"]
-    return _export(UNetGraph(unet), inputs, shapes, names, ["eps"])
+    return export_graph(UNetGraph(unet), inputs, shapes, names, ["eps"])
 
 
 def export_decoder(vae: AutoencoderKL, side: int) -> onnx.ModelProto:
     """The decoder in float16; `side` is the height of the example latents."""
     inputs = (torch.randn(2, vae.config.latent_channels, side, side),)
     shapes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
-    return _export(DecoderGraph(to_half(vae)), inputs, shapes, ["latents"], ["images", "finite"])
+    return export_graph(DecoderGraph(to_half(vae)), inputs, shapes, ["latents"], ["images", "finite"])
 
 
 def export_encoder(vae: AutoencoderKL, side: int) -> onnx.ModelProto:
     """The encoder in float16; `side` is the height of the example pictures."""
     inputs = (torch.randn(2, 3, side, side),)
     shapes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
-    return _export(EncoderGraph(to_half(vae)), inputs, shapes, ["images"], ["latents"])
+    return export_graph(EncoderGraph(to_half(vae)), inputs, shapes, ["images"], ["latents"])
 
 
 def export_text_encoder(text_encoder: CLIPTextModel, tokens: int) -> onnx.ModelProto:
     """The text encoder in float16 for prompts of exactly this many tokens."""
     inputs = (torch.zeros(2, tokens, dtype=torch.int64),)
-    return _export(TextGraph(to_half(text_encoder)), inputs, ({0: Dim.DYNAMIC},), ["input_ids"], ["hidden_states"])
+    return export_graph(TextGraph(to_half(text_encoder)), inputs, ({0: Dim.DYNAMIC},), ["input_ids"], ["hidden_states"])
 
 
 def export_step(channels: int) -> onnx.ModelProto:
@@ -201,16 +202,17 @@ def export_step(channels: int) -> onnx.ModelProto:
     tensors = tuple(torch.randn(2, channels, 8, 8) for _ in range(5))
     dynamic = {0: Dim("B"), 2: Dim("h"), 3: Dim("w")}
     names = ["x", "eps_cond", "eps_uncond", "D_prev", "z", "row"]
-    return _export(StepGraph(), (*tensors, torch.ones(len(ROW))), (*[dynamic] * 5, {}), names, ["x_next", "D"])
+    return export_graph(StepGraph(), (*tensors, torch.ones(len(ROW))), (*[dynamic] * 5, {}), names, ["x_next", "D"])
 
 
-def _export(
+def export_graph(
     module: nn.Module,
     inputs: tuple[torch.Tensor, ...],
     dynamic_shapes: tuple[dict[int, Any], ...],
     input_names: list[str],
     output_names: list[str],
 ) -> onnx.ModelProto:
+    """Any module as a graph, weights inside, without notes of where it was made."""
     # It warns of operators of packages that are not needed here; importing torch sets this level anew.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     # The exporter prints its progress to stdout, which belongs to our own output.

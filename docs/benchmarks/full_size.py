@@ -16,17 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from PIL import Image
-from transformers import CLIPTextConfig, CLIPTextModel
+from random_base import full_size_base
 
 from engine.bench import processor_name
 from engine.provenance import own_version
-from trainer.bases import Base, digest_of, new_tokenizer
+from trainer.bases import digest_of
 from trainer.hypernet import Hypernetwork, attention_dimensions
 from trainer.interchange import HypernetworkFile, write_hypernetwork
 from trainer.record import ClassRecord, machine_and_versions
-from trainer.stable_diffusion import CLIP_TEXT, SCHEDULER, UNET, VAE
 
 CLASSES = ("one", "two")
 MEASURED = """
@@ -43,13 +41,7 @@ finally:
 def make_weights(work: Path) -> None:
     """The base, two hypernetworks of the thesis's structure, two pictures."""
     torch.manual_seed(0)
-    base = Base(
-        AutoencoderKL(**VAE),
-        UNet2DConditionModel(**UNET),
-        CLIPTextModel(CLIPTextConfig(**CLIP_TEXT)),
-        new_tokenizer(["one", "two"], 77),
-        DDIMScheduler(**SCHEDULER),
-    )
+    base = full_size_base(list(CLASSES))
     base.save(work / "base")
     digest = digest_of(base.unet)
     for name in CLASSES:

@@ -163,6 +163,7 @@ WRONG = {
     "no GPU": (["--backend", "tensorrt"], ["The backend tensorrt", "pip install"]),
     "f32 on float16": (["--backend", "onnxruntime", "--precision", "f32"], ["--precision f32", "openvino"]),
     "width": (["--width", "33"], ["--width", "a multiple of 8"]),
+    "no such preset": (["--preset", "fast"], ["--preset", "one of none"]),
     "interval": (["--guidance-interval", "3", "2"], ["--guidance-interval"]),
     "langevin's option": (["--langevin-step-size", "0.1"], ["--sampler langevin"]),
     "langevin too large": (["--sampler", "langevin", "--langevin-step-size", "1"], ["--langevin-step-size"]),

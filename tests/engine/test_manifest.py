@@ -29,6 +29,10 @@ def entry(manifest):
     return {"sha256": "0" * 64, "bytes": 1}
 
 
+def preset(manifest, **changes):
+    return {**{name: value for name, value in manifest["defaults"].items() if name != "batch_size"}, **changes}
+
+
 EDITS = {
     "name": lambda m: m.update(name="../evil"),
     "format_version": lambda m: m.update(format_version=99),
@@ -47,6 +51,10 @@ EDITS = {
     "schedule.beta_end": lambda m: m["schedule"].update(beta_end=float("nan")),
     "defaults.num_inference_steps": lambda m: m["defaults"].update(num_inference_steps=True),
     "time_features.frequencies": lambda m: m["time_features"].update(frequencies=[]),
+    "presets.../up": lambda m: m.update(presets={"../up": preset(m)}),
+    "presets.fast.sampler": lambda m: m.update(presets={"fast": preset(m, sampler="langevin")}),
+    "presets.fast.guidance_interval[1]": lambda m: m.update(presets={"fast": preset(m, guidance_interval=[3, 2])}),
+    "presets.fast.num_inference_steps": lambda m: m.update(presets={"fast": preset(m, num_inference_steps=0)}),
     "decoder[0]": lambda m: m["decoder"].__setitem__(0, "absent.onnx"),
 }
 

@@ -93,43 +93,11 @@ def test_classes_that_the_base_knows_by_itself_share_one_unet(in_process, whole_
 
 
 def test_exporting_a_class_again_changes_no_byte(command, whole_path, bundle_copy):
+    assert command("exporter", "preset", bundle_copy, "fast", "--steps", 5).returncode == 0
     before = {path.name: path.read_bytes() for path in bundle_copy.iterdir()}
     done = command("exporter", "onnx", whole_path / "merged/cyt_mast", "--out", bundle_copy)
     assert done.returncode == 0, done.stderr
     assert {path.name: path.read_bytes() for path in bundle_copy.iterdir()} == before
-
-
-def test_bench_compares_the_engine_with_diffusers(command, whole_path, tiny_bundle, tmp_path):
-    record = tmp_path / "record.json"
-    options = [
-        "--merged",
-        whole_path / "merged/cyt_mast",
-        "--batch-size",
-        2,
-        "--steps",
-        3,
-        "--rounds",
-        2,
-        "--no-compiled",
-    ]
-    done = command("exporter", "bench", tiny_bundle, *options, "--record", record, "--json")
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(record.read_text())
-    assert found == json.loads(done.stdout)
-    peers = ["diffusers float32", "diffusers bfloat16"]
-    assert list(found["seconds"]) == ["engine f32", "engine auto", *peers]
-    medians = {name: sum(sorted(values)) / 2 for name, values in found["seconds"].items()}
-    best = min(medians[name] for name in peers)
-    for name, ratio in found["times_the_best_of_diffusers"].items():
-        assert ratio == pytest.approx(best / medians[name])
-    assert all(value >= 20 for value in found["psnr_db_against_engine_f32"].values())
-
-
-@pytest.mark.parametrize("option", ["--rounds", "--batch-size"])
-def test_a_comparison_of_nothing_is_refused(option, command, tiny_bundle, whole_path):
-    done = command("exporter", "bench", tiny_bundle, "--merged", whole_path / "merged/cyt_mast", option, 0)
-    assert done.returncode == 2
-    assert "above 0" in done.stderr
 
 
 def test_torch_openvino_and_onnxruntime_agree(command, whole_path, tiny_bundle):

@@ -1,0 +1,305 @@
+"""Write docs/benchmarks.md and its plots from the records.
+
+    python docs/benchmarks/page.py [RECORDS [PAGE]]       (by default docs/benchmarks and docs/benchmarks.md)
+
+A record that is not there is named as not measured, with the command that makes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import plots
+from matplotlib.figure import Figure
+
+Record = dict[str, Any]
+MAKES = {
+    "peers_small.json": "make bench MERGED=...",
+    "stages.json": "make bench",
+    "scaling.json": "make bench",
+    "peers_full_size.json": "make bench FULL_SIZE=1",
+    "front.json": "python docs/benchmarks/front.py docs/benchmarks/front.json WORK REAL --class ...",
+}
+WHY_NO_SD_CPP = (
+    "its Python package draws whole pictures from prompts in CLIP's own vocabulary; it has no call for one evaluation "
+    "or for given latents, so its results cannot be compared with these"
+)
+HEAD = """# Benchmarks
+
+Written by `python docs/benchmarks/page.py` from the records beside it ([docs/benchmarks](benchmarks)), which hold every
+raw sample; no figure here was typed. Systems of one table were timed in turn, round after round, in one run on one
+machine, each after its result had been compared with that of diffusers in float32: only ratios within a table say
+something, times of different tables do not compare. Medians. *How to run it* is at the end.
+"""
+TAIL = """
+## How to run it
+```
+make bench MERGED=build/cells/merged/cyt_mast      # what `make bundle` leaves; the embedded bundle's own weights
+make bench                                         # without: a small base of random weights, made on the spot
+make bench FULL_SIZE=1                             # Stable Diffusion 1.5's size too, random weights: see below
+python docs/benchmarks/front.py docs/benchmarks/front.json WORK REAL --class neutrophil --class cyt_mast
+python docs/benchmarks/page.py                     # this page again
+```
+`BUNDLE` names another bundle than `cells` for MERGED, `BATCHES` the batch sizes (1,8,16), `ROUNDS` the rounds (5),
+`SCALE` the sizes of the runs (1,10,100,1000,10000), `WORK` a folder for everything that is made (build/bench),
+`RECORDS` that of the records: this page's own with MERGED, else one in WORK. cyto_bench needs its build tools
+([cpp_bench.md](cpp_bench.md)). The full size needs 20 GB of memory and 10 GB of disk. The machine should do nothing
+else.
+"""
+
+
+class Page:
+    """Markdown, the plots that it shows, and what was not measured."""
+
+    def __init__(self, records: Path, page: Path) -> None:
+        self.records, self.page = records, page
+        self.parts = [HEAD]
+        self.missing: dict[tuple[str, str], list[str]] = {}
+        """Where, by what and why."""
+
+    def read(self, name: str) -> Record | None:
+        """A record, or None, which is noted."""
+        path = self.records / name
+        if path.exists():
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        self.lacks(f"`{name}`", f"no record; `{MAKES[name]}` makes it")
+        return None
+
+    def lacks(self, what: str, why: str, where: str = "") -> None:
+        """Note what was not measured."""
+        self.missing.setdefault((what, why.replace("|", "/")), []).append(where)
+
+    def write(self, *lines: str) -> None:
+        """Paragraphs."""
+        self.parts += [*lines, ""]
+
+    def table(self, header: list[str], rows: list[list[str]]) -> None:
+        """A table."""
+        lines = [header, ["---"] * len(header), *rows]
+        self.write("\n".join(f"| {' | '.join(line)} |" for line in lines))
+
+    def plot(self, name: str, caption: str, figure: Figure) -> None:
+        """A plot, into the folder plots beside the records."""
+        folder = self.records / "plots"
+        folder.mkdir(exist_ok=True)
+        plots.save(figure, folder / f"{name}.svg")
+        link = os.path.relpath(folder / f"{name}.svg", self.page.parent)
+        self.write(f"![{caption}]({Path(link).as_posix()})")
+
+    def finish(self) -> None:
+        """Write the file."""
+        self.page.write_text(
+            "\n".join([*self.parts, TAIL.strip("\n")]).replace("\n\n\n", "\n\n") + "\n", encoding="utf-8"
+        )
+
+
+def number(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+
+
+def machine_words(record: Record) -> str:
+    """Processor, cores, threads."""
+    machine = record["machine"]
+    words = f"{machine['processor']}, {machine['cores']} cores"
+    return words + (f", {machine['threads']} threads a system" if "threads" in machine else "")
+
+
+def origin_words(record: Record) -> str:
+    """Where a comparison comes from."""
+    versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+    return (
+        f"{machine_words(record)}; class `{record['class']}` of the bundle `{record['bundle']}` "
+        f"(SHA-256 {record['bundle_sha256'][:12]}), a UNet of {record['unet_parameters'] / 1e6:.1f} M parameters; "
+        f"{record['steps']} DPM++ 2M steps, guidance {record['guidance_scale']:g}; {record['rounds']} rounds; "
+        f"commit {record['commit'][:12]}{'-dirty' * record['commit'].endswith('-dirty')}; {versions}."
+    )
+
+
+def deviation_words(row: Record, name: str, reference: str) -> str:
+    """How far a system's result is from the reference's."""
+    if name == reference:
+        return "the reference"
+    value = row["deviation"].get(name)
+    if value is None or isinstance(value, str):
+        return value or ""
+    return f"{value:.2g} of the norm" if row["part"] == "step" else f"{value:.1f} dB"
+
+
+def compare_part(page: Page, record: Record, part: str, title: str, prefix: str) -> None:
+    """A table and the plots of one part at every batch size."""
+    rows = [row for row in record["compared"] if row["part"] == part]
+    if not rows:
+        return
+    unit = {"picture": "pictures", "step": "guided steps", "decode": "decodings"}[part]
+    limit = f"{record['tolerances'][part]:g}" + (" of the norm at most" if part == "step" else " dB at least")
+    page.write(f"### {title}", f"Agreement asked of each: {limit}. Last column: operations against those of float32")
+    page.parts[-2] += " matrix products in the same rounds."
+    table = []
+    for row in rows:
+        limit_rate = row["matrix_products"]["float32"]["operations_per_second"]
+        for name, rate in row["per_second"].items():
+            seconds = row["seconds"][name]
+            table.append(
+                [
+                    str(row["batch_size"]),
+                    name,
+                    f"{1000 * median(seconds):.4g}",
+                    f"{1000 * min(seconds):.4g} to {1000 * max(seconds):.4g} ({len(seconds)})",
+                    number(rate),
+                    f"{row['times_the_best_of_diffusers'][name]:.2f}",
+                    deviation_words(row, name, record["reference"]),
+                    f"{row['operations_per_second'][name] / limit_rate:.0%}",
+                ]
+            )
+    header = ["batch", "", "ms a batch", "range (rounds)", f"{unit} a second", "times the best of diffusers"]
+    page.table([*header, "agreement", "of the float32 limit"], table)
+    if len(rows) > 1:
+        page.plot(f"{prefix}_{part}_latency", f"{title}: latency against batch", plots.plot_latency(rows))
+    page.plot(f"{prefix}_{part}_limit", f"{title}: rate against the limit", plots.plot_limit(rows[-1]))
+    for row in rows:
+        for name, reason in row["refused"].items():
+            page.lacks(name, f"not compared, since it differs: {reason}", f"{part}, batch {row['batch_size']}")
+        for name, reason in row["not_measured"].items():
+            page.lacks(name, reason, f"{part}, batch {row['batch_size']}")
+
+
+def operations(page: Page, record: Record) -> None:
+    """What is counted, and what the machine's limit makes of it."""
+    counted = record["operations"]
+    page.write(
+        "### Operations and the limit",
+        "Counted by torch on the models of the merged folder (matrix products, attention, convolutions; a multiply-add "
+        "is two), beside the rate of a product of square matrices on the same threads in the same rounds, for each "
+        "type that the processor has instructions for. The limit is what that rate gives if all else takes no time.",
+    )
+    page.table(
+        ["", "thousand million operations"],
+        [[name.replace("_", " "), f"{count / 1e9:.4g}"] for name, count in counted.items()],
+    )
+    rows = []
+    for row in record["compared"]:
+        for kind, product in row["matrix_products"].items():
+            rate = product["operations_per_second"]
+            limit = rate / counted[row["part"]]
+            rows.append(
+                [
+                    row["part"],
+                    str(row["batch_size"]),
+                    f"{kind}, side {product['side']}",
+                    f"{rate / 1e9:.4g}",
+                    f"{limit:.3g}",
+                ]
+            )
+    page.table(["part", "batch", "type", "thousand million operations a second", "limit, a second"], rows)
+
+
+def comparison(page: Page, name: str, title: str, prefix: str, words: str) -> None:
+    """A record of `python -m exporter bench`."""
+    record = page.read(name)
+    if record is None:
+        return
+    page.write(f"## {title}", words, origin_words(record))
+    compare_part(page, record, "picture", "Pictures, from noise to PNG files", prefix)
+    compare_part(page, record, "step", "One guided step of the UNet", prefix)
+    compare_part(page, record, "decode", "One decoding", prefix)
+    operations(page, record)
+
+
+def stages(page: Page) -> None:
+    """`engine bench`."""
+    record = page.read("stages.json")
+    if record is None:
+        return
+    page.write(
+        "## What each stage costs",
+        f"`engine bench`; {machine_words(record)}; bundle of SHA-256 {record['bundle_sha256'][:12]}, class "
+        f"`{record['request']['class_names'][0]}`, {record['request']['num_inference_steps']} steps, guidance "
+        f"{record['request']['guidance_scale']:g}, {record['rounds']} rounds. ms a picture.",
+    )
+    rows = []
+    for one in record["measured"]:
+        parts = [median(one[f"{stage}_ms"]) / one["batch_size"] for stage in ("denoise", "decode", "png")]
+        share = "" if one["host_share"] is None else f"{one['host_share']:.1%}"
+        figures = [f"{one['picture_ms']:.1f}", *(f"{part:.1f}" for part in parts), share]
+        rows.append([one["runtime"], str(one["batch_size"]), *figures])
+    page.table(["runtime", "batch", "all", "denoise", "decode", "PNG", "outside the graphs"], rows)
+    page.plot("stages", "The cost of each stage", plots.plot_stages(record["measured"]))
+
+
+def scaling(page: Page) -> None:
+    """Runs of 1 to 10,000 pictures."""
+    record = page.read("scaling.json")
+    if record is None:
+        return
+    page.write(
+        "## From 1 picture to 10,000",
+        f"Whole processes of `engine generate {' '.join(record['options'])}`, start, files and contact sheet included; "
+        f"{machine_words(record)}. The largest took {record['peak_mb']:.0f} MB at its peak.",
+    )
+    rows = [
+        [n, f"{median(seconds):.1f}", str(len(seconds)), f"{record['pictures_per_second'][n]:.2f}"]
+        for n, seconds in record["seconds"].items()
+    ]
+    page.table(["pictures", "seconds", "times", "pictures a second"], rows)
+    page.plot("scaling", "Pictures a second against the length of a run", plots.plot_scaling(record))
+
+
+def front(page: Page) -> None:
+    """Quality against cost."""
+    record = page.read("front.json")
+    if record is None:
+        return
+    classes = list(record["settings"]["default"]["classes"])
+    page.write(
+        "## Quality against cost",
+        f"`docs/benchmarks/front.py`; {machine_words(record)}; batch {record['batch_size']}; bundle of SHA-256 "
+        f"{record['bundle_sha256'][:12]}; real pictures of the folder `{record['real']}`. FD-cyto and KD-cyto with "
+        "their intervals, as `python -m evaluate score` gives them. *Within*: at most the upper end of the default's "
+        "interval in both, in every class. UNet rows: evaluations a picture, two for a guided step.",
+    )
+    rows = []
+    for name, one in sorted(record["settings"].items(), key=lambda item: item[1]["unet_rows"]):
+        figures = [
+            f"{found['value']:.3g} [{found['low']:.3g}, {found['high']:.3g}]"
+            for class_name in classes
+            for found in (one["classes"][class_name][figure]["fake"] for figure in ("FD-cyto", "KD-cyto"))
+        ]
+        speed = [f"{one['pictures_per_second']:.2f}", f"{one['times_the_default']:.2f}"]
+        rows.append([name, str(one["unet_rows"]), *speed, *figures, "yes" if one["within"] else "no"])
+    distances = [f"{figure} {class_name}" for class_name in classes for figure in ("FD-cyto", "KD-cyto")]
+    page.table(["", "UNet rows", "pictures a second", "times the default", *distances, "within"], rows)
+    for name in classes:
+        page.plot(f"front_{name}", f"FD-cyto of {name} against speed", plots.plot_front(record, name))
+
+
+def not_measured(page: Page) -> None:
+    """Everything that is missing, once, with the reason."""
+    page.write("## What was not measured, and why")
+    page.table(["", "why", "where"], [[*key, "; ".join(dict.fromkeys(places))] for key, places in page.missing.items()])
+
+
+def main() -> None:
+    """Write the page."""
+    here = Path(__file__).parent
+    records = Path(sys.argv[1]) if len(sys.argv) > 1 else here
+    page = Page(records, Path(sys.argv[2]) if len(sys.argv) > 2 else here.parent / "benchmarks.md")
+    comparison(page, "peers_small.json", "The small base", "small", "A base of the size that ships with the engine.")
+    stages(page)
+    scaling(page)
+    words = "Random weights of Stable Diffusion 1.5's shapes, whose values change no time; 512 x 512 pixels."
+    comparison(page, "peers_full_size.json", "Stable Diffusion 1.5's size", "full_size", words)
+    page.lacks("stable-diffusion.cpp", WHY_NO_SD_CPP, "Stable Diffusion 1.5's size")
+    front(page)
+    not_measured(page)
+    page.finish()
+    print(page.page)
+
+
+if __name__ == "__main__":
+    main()

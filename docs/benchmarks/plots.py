@@ -1,0 +1,117 @@
+"""The plots of docs/benchmarks.md: SVG that is the same for the same records, and readable without colours."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+Record = dict[str, Any]
+matplotlib.rcParams.update({"svg.hashsalt": "cytosynth", "svg.fonttype": "none", "font.size": 9})
+MARKERS = "osD^vPX*<>"
+STAGES = {"denoise": "#3182bd", "decode": "#9ecae1", "png": "#d9d9d9"}
+
+
+def _axes(width: float = 7.0, height: float = 3.6) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write it without date or version."""
+    figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+
+
+def plot_latency(rows: list[Record]) -> Figure:
+    """Median milliseconds a picture against the batch, a line a system. rows: of one part, one a batch size."""
+    figure, axes = _axes()
+    names = dict.fromkeys(name for row in rows for name in row["seconds"])
+    for name, marker in zip(names, itertools.cycle(MARKERS), strict=False):
+        found = [row for row in rows if name in row["seconds"]]
+        sizes = [row["batch_size"] for row in found]
+        times = [1000 * median(row["seconds"][name]) / row["batch_size"] for row in found]
+        axes.plot(sizes, times, marker=marker, label=name, linestyle="-" if name.startswith("engine") else ":")
+    axes.set(xlabel="batch", ylabel="ms a picture", xscale="log", yscale="log")
+    axes.set_xticks(sorted({row["batch_size"] for row in rows}), minor=False)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def plot_limit(row: Record) -> Figure:
+    """Operations a second of each system beside the rates of matrix products of the same rounds."""
+    figure, axes = _axes(height=0.28 * len(row["seconds"]) + 1.2)
+    names = list(row["seconds"])[::-1]
+    rates = [row["operations_per_second"][name] / 1e9 for name in names]
+    colours = ["#3182bd" if name.startswith("engine") else "#bdbdbd" for name in names]
+    axes.barh(names, rates, color=colours, edgecolor="black", linewidth=0.5)
+    for (kind, product), style in zip(row["matrix_products"].items(), ("-", "--", ":"), strict=False):
+        rate = product["operations_per_second"] / 1e9
+        axes.axvline(rate, color="black", linestyle=style, linewidth=1, label=f"matrix product, {kind}")
+    axes.set(xlabel="thousand million operations a second")
+    axes.legend(frameon=False, fontsize=7)
+    return figure
+
+
+def plot_stages(measured: list[Record]) -> Figure:
+    """Milliseconds a picture of each stage, a bar for each backend and batch."""
+    figure, axes = _axes(height=0.3 * len(measured) + 1)
+    names = [f"{one['runtime']}, batch {one['batch_size']}" for one in measured][::-1]
+    left = [0.0] * len(names)
+    for stage, colour in STAGES.items():
+        widths = [median(one[f"{stage}_ms"]) / one["batch_size"] for one in measured][::-1]
+        axes.barh(range(len(names)), widths, left=left, color=colour, edgecolor="black", linewidth=0.5, label=stage)
+        left = [a + b for a, b in zip(left, widths, strict=True)]
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="ms a picture")
+    axes.legend(frameon=False, fontsize=7)
+    return figure
+
+
+def plot_scaling(record: Record) -> Figure:
+    """Pictures a second of a whole process against the pictures of the run."""
+    figure, axes = _axes(height=2.8)
+    axes.plot([int(n) for n in record["pictures_per_second"]], list(record["pictures_per_second"].values()), marker="o")
+    axes.set(xlabel="pictures of the run", ylabel="pictures a second", xscale="log", ylim=(0, None))
+    return figure
+
+
+def plot_front(record: Record, class_name: str, figure_name: str = "FD-cyto") -> Figure:
+    """A distance of one class against pictures a second; filled points keep to the default's interval."""
+    figure, axes = _axes()
+    default = record["settings"]["default"]["classes"][class_name][figure_name]["fake"]
+    axes.axhspan(default["low"], default["high"], color="#eeeeee", label="the default's interval")
+    kinds = {"guidance": ("o", lambda name: name.endswith("steps"))}
+    kinds["guidance on an interval"] = ("^", lambda name: "sigma" in name)
+    kinds["no guidance"] = ("s", lambda name: "no guidance" in name)
+    kinds["other samplers"] = ("D", lambda name: name.startswith(("euler", "ddim")))
+    kinds["default and presets"] = ("*", lambda name: name.startswith(("default", "preset")))
+    placed: set[str] = set()
+    for label, (marker, belongs) in reversed(kinds.items()):
+        names = [name for name in record["settings"] if belongs(name) and name not in placed]
+        placed.update(names)
+        for place, name in enumerate(names):
+            one = record["settings"][name]
+            found = one["classes"][class_name][figure_name]["fake"]
+            axes.errorbar(
+                one["pictures_per_second"],
+                found["value"],
+                yerr=[[max(0.0, found["value"] - found["low"])], [max(0.0, found["high"] - found["value"])]],
+                marker=marker,
+                markersize=9 if marker == "*" else 5,
+                color="black",
+                markerfacecolor="black" if one["within"] else "white",
+                elinewidth=0.5,
+                linestyle="",
+                label=label if place == 0 else None,
+            )
+    axes.set(xlabel="pictures a second", ylabel=f"{figure_name}, {class_name}", yscale="log")
+    axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure

@@ -1,0 +1,87 @@
+"""cyto_bench as a system of `bench`: a process a round, after its own check against the engine's reference."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from engine.errors import CytosynthError, RequestError
+from engine.reference import reference_requests, write_reference
+from exporter.engine_peer import openvino_precisions
+from exporter.speed import Opened, System
+from exporter.work import Work
+
+__all__ = ["CYTO_BENCH", "add_cyto_bench"]
+
+CYTO_BENCH = Path(__file__).parents[1] / "cpp_bench/build/cyto_bench"
+MODES = {"picture": ("trajectory", "decode"), "step": ("unet",), "decode": ("decode",)}
+"""A picture is denoised and decoded; cyto_bench writes no PNG files."""
+CHECKED_STEPS = 2
+"""Of the trajectory that the check runs where the part has no steps of its own."""
+
+
+def add_cyto_bench(opened: Opened, program: Path, work: Work, part: str) -> None:
+    """One system for each precision of OpenVINO, where the program is built."""
+    for precision in openvino_precisions(work):
+        name = f"cyto_bench {precision}" + (", no PNG files" if part == "picture" else "")
+        opened.add(name, partial(_system, name, program, work, part, precision))
+
+
+def _system(name: str, program: Path, work: Work, part: str, precision: str) -> System:
+    if not program.is_file():
+        raise RequestError(f"The program {program.name}", found="not built", expected="built", mend="make cpp-bench")
+    steps = work.request.num_inference_steps if part == "picture" else CHECKED_STEPS
+    (request,) = reference_requests(
+        work.bundle.manifest,
+        [work.class_name],
+        backend="openvino",
+        num_inference_steps=steps,
+        guidance_scale=work.request.guidance_scale,
+    )
+    reference = work.folder / f"reference-{steps}.safetensors"
+    if not reference.exists():
+        write_reference(work.bundle, replace(request, threads=work.request.threads), reference)
+    runs = _Runs(program, work, MODES[part], steps, reference, precision)
+    return System(name, runs, "its own check")
+
+
+class _Runs:
+    """Each call is a process for each mode; the seconds are those of a batch, opening and warm-up not counted."""
+
+    def __init__(
+        self, program: Path, work: Work, modes: tuple[str, ...], steps: int, reference: Path, precision: str
+    ) -> None:
+        request = work.request
+        # As the engine cuts a batch: a part for each thread.
+        streams = request.threads if request.batch_size % request.threads == 0 else 1
+        self._batch_size, self._modes = request.batch_size, modes
+        self._command = [str(program), "--bundle", str(work.bundle.folder), "--class", work.class_name]
+        self._command += ["--batch", str(request.batch_size // streams), "--streams", str(streams)]
+        self._command += ["--threads", str(request.threads), "--precision", precision, "--steps", str(steps)]
+        self._command += ["--guidance-scale", repr(request.guidance_scale), "--reference", str(reference)]
+        self._command += ["--warmup", "1", "--iterations", "1"]
+
+    def __call__(self) -> tuple[float, None]:
+        """Seconds of a batch."""
+        return sum(self._batch_size / self._rate(mode) for mode in self._modes), None
+
+    def _rate(self, mode: str) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "record.json"
+            command = [*self._command, "--mode", mode, "--json", str(path)]
+            done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 - a program of this checkout
+            if done.returncode:
+                raise CytosynthError(
+                    f"cyto_bench --mode {mode}",
+                    found=done.stderr.strip().removeprefix("error: ") or f"exit code {done.returncode}",
+                    expected="a record",
+                    mend="run it by hand: docs/cpp_bench.md",
+                )
+            (result,) = json.loads(path.read_text())["results"]
+        rate: Any = result["steps_per_second" if mode == "unet" else "pictures_per_second"]
+        return float(rate)

@@ -1,0 +1,81 @@
+"""The engine as systems of `bench`: one for each runtime and precision that differ here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends.base import Backend
+from engine.backends.select import PROBES, open_backend
+from engine.formats import encode_png
+from engine.pipeline import Pipeline, plan_of
+from engine.provenance import describe
+from engine.request import GenerateRequest
+from engine.schedules import time_features
+from exporter.speed import Opened, System, timed
+from exporter.work import TIMESTEP, Work
+
+__all__ = ["add_engine", "openvino_precisions"]
+
+
+def openvino_precisions(work: Work) -> tuple[str, ...]:
+    """f32, and auto where that computes in something else."""
+    exact, auto = (open_backend(work.bundle, replace(work.request, precision=name)) for name in ("f32", "auto"))
+    return ("f32",) if exact.version == auto.version else ("f32", "auto")
+
+
+def add_engine(opened: Opened, work: Work, part: str) -> None:
+    """Every backend that is usable; why another is not."""
+    for backend, look in PROBES.items():
+        status = look()
+        if not status.usable:
+            opened.not_measured[f"engine {backend}"] = status.detail
+            continue
+        precisions = openvino_precisions(work) if backend == "openvino" else ("auto",)
+        for precision in precisions:
+            request = replace(work.request, backend=backend, precision=precision)
+            name = f"engine {backend}" + (f" {precision}" if backend == "openvino" else "")
+            opened.add(name, partial(_system, name, work, part, request))
+        if precisions == ("f32",):
+            opened.not_measured["engine openvino auto"] = "it computes in float32 on this processor"
+
+
+def _system(name: str, work: Work, part: str, request: GenerateRequest) -> System:
+    return System(name, timed(_open(work, part, request)))
+
+
+def _open(work: Work, part: str, request: GenerateRequest) -> Callable[[], NDArray[Any]]:
+    backend = open_backend(work.bundle, request)
+    if part != "picture":
+        return _one_graph(work, part, backend)
+    pipeline = Pipeline(work.bundle, work.class_name, request, backend)
+    plan, scales = plan_of(work.bundle, request)
+    description = describe(work.bundle, request, work.class_name, plan.sha256(scales))
+
+    def picture() -> NDArray[Any]:
+        pictures, _ = pipeline.decode(pipeline.generate_latents(range(request.batch_size)))
+        for seed, one in enumerate(pictures):
+            (work.folder / f"{seed}.png").write_bytes(encode_png(one, {**description, "seed": seed}))
+        return pictures
+
+    return picture
+
+
+def _one_graph(work: Work, part: str, backend: Backend) -> Callable[[], NDArray[Any]]:
+    manifest = work.bundle.manifest
+    inputs = {"latents": work.noise}
+    path, outputs = manifest.decoder[0], ["images", "finite"]
+    if part == "step":
+        path, outputs = manifest.classes[work.class_name].unet, ["eps"]
+        inputs = {
+            "latents": np.concatenate([work.noise] * 2),
+            "time_features": time_features(np.full(len(work.context), TIMESTEP), np.array(manifest.frequencies)),
+            "encoder_hidden_states": work.context,
+        }
+    model = backend.open(work.bundle.path(path), {name: value.shape for name, value in inputs.items()}, tuple(outputs))
+    return lambda: model.run(inputs)[outputs[0]]

@@ -1,0 +1,148 @@
+"""`bench`: systems on the same weights and inputs, timed in interleaved rounds after a check that their results agree.
+
+A system is anything that computes one part of a picture: the engine on some runtime, diffusers, cyto_bench. What is
+timed of them:
+
+- `picture`: noise to PNG files, a batch;
+- `step`: one guided evaluation of the UNet;
+- `decode`: latents to pictures.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import CytosynthError, first_line
+
+__all__ = ["PARTS", "REFERENCE", "TOLERANCES", "Opened", "System", "compare", "timed"]
+
+PARTS = ("picture", "step", "decode")
+Result = NDArray[Any]
+REFERENCE = "diffusers float32"
+TOLERANCES = {"picture": 30.0, "step": 0.04, "decode": 30.0}
+"""What is left of agreement with diffusers in float32: the least PSNR of uint8 pictures in dB, and the largest L2 norm
+of the UNet's error over that of its output. Both are `verify`'s limits for bfloat16, the coarsest that is compared."""
+
+
+@dataclass(frozen=True)
+class System:
+    """`run` computes once: seconds, and the result, or None where the system compares its own and says `deviation`."""
+
+    name: str
+    run: Callable[[], tuple[float, Result | None]]
+    deviation: str | None = None
+
+
+@dataclass
+class Opened:
+    """The systems that are here, and why the others are not. `chosen`: beginnings of names; others are left out."""
+
+    chosen: Sequence[str] = ("",)
+    systems: list[System] = field(default_factory=list)
+    not_measured: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, make: Callable[[], System]) -> None:
+        """Open one. What it refuses, for want of a package, a compiler or memory, is kept as the reason."""
+        if name != REFERENCE and not name.startswith(tuple(self.chosen)):
+            self.not_measured[name] = "left out, as asked"
+            return
+        try:
+            self.systems.append(make())
+        except (CytosynthError, ImportError, RuntimeError, MemoryError, OSError) as error:
+            self.not_measured[name] = _reason(error)
+
+
+def timed(work: Callable[[], Result]) -> Callable[[], tuple[float, Result | None]]:
+    """Take the wall clock of a function."""
+
+    def run() -> tuple[float, Result | None]:
+        began = time.perf_counter()
+        result = work()
+        return time.perf_counter() - began, result
+
+    return run
+
+
+def compare(
+    opened: Opened, part: str, *, rounds: int, cap_s: float, alongside: Sequence[System] = ()
+) -> dict[str, Any]:
+    """Seconds of each system, raw. A warm-up run of each is compared with the reference's, and one that differs beyond
+    the tolerance is not timed; the order of every round is turned by one. A system that needs more than `cap_s` is not
+    asked for another round.
+
+    alongside: what is timed in the same rounds but is no system, such as a matrix product.
+    Returns `seconds`, `alongside_seconds`, `deviation`, `refused` and `not_measured`, each by name. Raises
+    CytosynthError where there is no reference to compare with.
+    """
+    results: dict[str, Result | None] = {}
+    for system in [*opened.systems, *alongside]:
+        print(f"{part}: {system.name}, warm-up", file=sys.stderr)
+        try:
+            results[system.name] = system.run()[1]
+        except (CytosynthError, RuntimeError, MemoryError) as error:
+            opened.not_measured[system.name] = _reason(error)
+    reference = results.get(REFERENCE)
+    if reference is None:
+        raise CytosynthError(
+            f"The reference, {REFERENCE}",
+            found=opened.not_measured.get(REFERENCE, "not among the systems"),
+            expected="a result that the others are compared with",
+            mend="see its own message",
+        )
+    deviation: dict[str, float | str] = {}
+    refused: dict[str, str] = {}
+    ran = [system for system in opened.systems if system.name in results]
+    for system in ran:
+        result = results[system.name]
+        if system.deviation is not None:
+            deviation[system.name] = system.deviation
+        elif result is not None and system.name != REFERENCE:
+            agrees, deviation[system.name] = _agreement(part, result, reference)
+            if not agrees:
+                refused[system.name] = f"{deviation[system.name]:.3g} against {TOLERANCES[part]:g}, the limit"
+                print(f"{part}: {system.name} differs and is not timed: {refused[system.name]}", file=sys.stderr)
+    taken = [one for one in ran if one.name not in refused]
+    seconds = _interleaved([*taken, *(one for one in alongside if one.name in results)], rounds, cap_s)
+    beside = {one.name for one in alongside}
+    return {
+        "seconds": {name: found for name, found in seconds.items() if name not in beside},
+        "alongside_seconds": {name: found for name, found in seconds.items() if name in beside},
+        "deviation": deviation,
+        "refused": refused,
+        "not_measured": dict(opened.not_measured),
+    }
+
+
+def _interleaved(systems: Sequence[System], rounds: int, cap_s: float) -> Mapping[str, list[float]]:
+    seconds: dict[str, list[float]] = {system.name: [] for system in systems}
+    for number in range(rounds):
+        place = number % max(1, len(systems))
+        for system in (*systems[place:], *systems[:place]):
+            found = seconds[system.name]
+            if not found or found[-1] <= cap_s:
+                found.append(round(system.run()[0], 5))
+        print(f"round {number + 1} of {rounds}", file=sys.stderr)
+    return seconds
+
+
+def _agreement(part: str, found: Result, wanted: Result) -> tuple[bool, float]:
+    """Whether a result is within the tolerance, and the figure: PSNR in dB, or for `step` the relative L2 norm."""
+    difference = found.astype(np.float64) - wanted
+    if part == "step":
+        relative = float(np.linalg.norm(difference) / np.linalg.norm(wanted))
+        return relative <= TOLERANCES[part], relative
+    psnr = float(10 * np.log10(255**2 / max(float(np.mean(difference**2)), 1e-10)))
+    return psnr >= TOLERANCES[part], psnr
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, CytosynthError):
+        return f"{error.subject}: {error.found} ({error.mend})"
+    return first_line(error)
