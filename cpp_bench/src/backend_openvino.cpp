@@ -152,6 +152,8 @@ class OpenVINO : public Backend {
  public:
   OpenVINO(bool exact, std::size_t threads) : threads_(threads) {
     config_[ov::hint::performance_mode.name()] = ov::hint::PerformanceMode::LATENCY;
+    // As the engine, whose processes share a machine.
+    config_[ov::hint::enable_cpu_pinning.name()] = false;
     config_[ov::inference_num_threads.name()] = static_cast<std::int32_t>(threads);
     if (exact) config_[ov::hint::inference_precision.name()] = ov::element::f32;
     const auto able = the_core().get_property("CPU", ov::device::capabilities);

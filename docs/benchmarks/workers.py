@@ -27,7 +27,7 @@ from engine.formats import make_output
 from engine.request import make_request
 from engine.run import generate
 
-PICTURES, ROUNDS = 320, 5
+PICTURES, ROUNDS = 320, 3
 WORKERS = (1, 2)
 
 

@@ -39,7 +39,8 @@ class OpenVINOBackend:
         self._core = the_core()
         self._threads = threads
         self._keeps = cached
-        self._config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        # Pinned, the threads of two processes of one thread each would both sit on the first core.
+        self._config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
         if precision == "f32":
             self._config["INFERENCE_PRECISION_HINT"] = "f32"
         if threads:
