@@ -19,17 +19,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from engine.errors import RequestError, first_line
 from trainer.stable_diffusion import SCHEDULER, read_single_file
 
-__all__ = [
-    "PRESETS",
-    "Base",
-    "BasePreset",
-    "digest_of",
-    "encode_prompts",
-    "find_base",
-    "new_tokenizer",
-    "open_base",
-    "prompt_of",
-]
+__all__ = ["PRESETS", "Base", "BasePreset", "digest_of", "encode_prompts", "new_tokenizer", "open_base", "prompt_of"]
 
 
 @dataclass(frozen=True)
@@ -59,8 +49,6 @@ PRESETS = {
 }
 
 
-EMBEDDED = Path(__file__).parent / "embedded"
-"""Folders of bases that come with the checkout."""
 PARTS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
 HUB_TOKENIZER = "openai/clip-vit-large-patch14"
 
@@ -137,20 +125,14 @@ class Base:
         ).save_pretrained(folder)
 
 
-def find_base(name: str | Path) -> Path:
-    """The folder of the embedded base of this name, else the name as a path."""
-    path = Path(name)
-    return next((one for one in EMBEDDED.glob("*") if not path.exists() and one.name == str(name)), path)
-
-
 def open_base(name: str | Path, tokenizer: Path | None = None) -> Base:
-    """Open a base: a diffusers folder, an embedded one by its name, Stable Diffusion 1.5's single file, or, where there
-    is a network, the name of a model on the Hugging Face hub ("owner/model"). Safetensors only.
+    """Open a base: a diffusers folder, Stable Diffusion 1.5's single file, or, where there is a network, the name of a
+    model on the Hugging Face hub ("owner/model"). Safetensors only.
 
     tokenizer: a folder with CLIP's vocabulary for the single file, which has none, or a diffusers folder.
     Raises RequestError.
     """
-    path = find_base(name)
+    path = Path(name)
     if path.suffix == ".safetensors" or path.is_file():
         vae, unet, text_encoder, scheduler = read_single_file(path)
         words = _open_tokenizer(path, tokenizer)

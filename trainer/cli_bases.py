@@ -18,9 +18,7 @@ __all__ = ["bench", "encoder", "pretrain"]
 def pretrain(
     data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Prepared folders.")],
     out: Annotated[Path, typer.Option("--out", help="The base's folder; a cut-off run goes on there.")],
-    start_from: Annotated[
-        str | None, typer.Option(help="Train this base on: a diffusers folder, or an embedded one's name.")
-    ] = None,
+    start_from: Annotated[Path | None, typer.Option(help="Train this base on: a diffusers folder.")] = None,
     preset: Annotated[str, typer.Option(help="Of a new base: small, or tiny for trials.")] = "small",
     vae_steps: Annotated[int, typer.Option(help="Steps of a new base's autoencoder.")] = 6000,
     vae_batch_size: BatchSize = 16,

@@ -12,7 +12,7 @@ from torch import nn
 
 from engine.errors import RequestError
 from trainer.autoencoder import encode_set, normalise_latents, reconstruction_psnr_db, train_autoencoder
-from trainer.bases import PRESETS, Base, digest_of, encode_prompts, find_base, open_base, prompt_of
+from trainer.bases import PRESETS, Base, digest_of, encode_prompts, open_base, prompt_of
 from trainer.dataset import read_set, turn
 from trainer.decoder import train_decoder
 from trainer.devices import Compute, choose_attention
@@ -41,7 +41,7 @@ def pretrain(
     vae_settings: LoopSettings,
     decoder_settings: LoopSettings,
     unet_settings: LoopSettings,
-    start: str | Path | None = None,
+    start: Path | None = None,
     compute: Compute | None = None,
     progress: Callable[..., None] = lambda *values: None,
 ) -> None:
@@ -52,8 +52,8 @@ def pretrain(
     guidance has an unconditional model. The weights written are moving averages (all but the encoder's).
     A cut-off run goes on from `out/checkpoints` when the same command is given.
 
-    start: a base that is trained on, a folder or an embedded one's name, instead of a new one of `preset`. Its latents
-    stay what they are, so its autoencoder is not trained as a whole again; its record goes into the new one.
+    start: the folder of a base that is trained on, instead of a new one of `preset`. Its latents stay what they are, so
+    its autoencoder is not trained as a whole again; its record goes into the new one.
     """
     if not out.is_dir() or {path.name for path in out.iterdir()} != {"checkpoints"}:
         expect_new_folder(out)
@@ -142,22 +142,22 @@ def _new_base(preset: str, captions: list[str], size: int) -> Base:
     return Base.new(PRESETS[preset], captions, size)
 
 
-def _open_start(name: str | Path, size: int) -> Base:
+def _open_start(folder: Path, size: int) -> Base:
     """Raises RequestError for pictures of another size than the base's."""
-    base = open_base(name)
+    base = open_base(folder)
     if size != base.picture_side:
         raise RequestError(
             "The prepared pictures",
             found=f"{size} x {size} pixels",
-            expected=f"{base.picture_side} x {base.picture_side}, those of the base {name}",
+            expected=f"{base.picture_side} x {base.picture_side}, those of the base {folder}",
             mend=f"prepare them with --size {base.picture_side}",
         )
     return base
 
 
-def _record_of(name: str | Path) -> dict[str, Any]:
+def _record_of(folder: Path) -> dict[str, Any]:
     """What is known of a base's own training; nothing where another program made it."""
-    path = find_base(name) / RECORD
+    path = folder / RECORD
     return dict(json.loads(path.read_text())) if path.is_file() else {}
 
 

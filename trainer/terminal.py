@@ -14,9 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 __all__ = ["BaseName", "BatchSize", "Device", "Out", "Seed", "Tokenizer", "progress_bar"]
 
-BaseName = Annotated[
-    str, typer.Option(help="A diffusers folder, cells (embedded), a .safetensors file, or a model of the hub.")
-]
+BaseName = Annotated[str, typer.Option(help="A diffusers folder, a single .safetensors file, or a model of the hub.")]
 Tokenizer = Annotated[Path | None, typer.Option(help="CLIP's vocabulary, for a single file.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, or cuda:0.")]
 Seed = Annotated[int, typer.Option(help="Seed of all randomness.")]

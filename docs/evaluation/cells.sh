@@ -50,7 +50,7 @@ if [ ! -e real-31 ]; then
     mv real-31.part real-31
 fi
 
-once autoencoder.json "$python" "$here/../benchmarks/autoencoder.py" autoencoder.json "$recipe/embedded/cells" heldout/*/
+once autoencoder.json "$python" "$here/../benchmarks/autoencoder.py" autoencoder.json "$recipe/base" heldout/*/
 generate blood "$recipe/cells" 300 "${base[@]}" "${few[@]}"
 generate phantom "$recipe/cells" 300 "${phantom[@]}"
 
@@ -61,9 +61,9 @@ for class in "${few[@]}" "${phantom[@]}"; do
     other=$(after "$class" "${list[@]}")
     prompt=$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["prompt"])' "$recipe/merged/$class/class.json")
     once "merged-alone/$class/class.json" "$python" -m trainer merge "$recipe/hypernetworks/$class.safetensors" \
-        --multiplier 0 --base "$recipe/embedded/cells" --out "merged-alone/$class"
+        --multiplier 0 --base "$recipe/base" --out "merged-alone/$class"
     once "merged-other/$class/class.json" "$python" -m trainer merge "$recipe/hypernetworks/$other.safetensors" \
-        --class "$class" --prompt "$prompt" --base "$recipe/embedded/cells" --out "merged-other/$class"
+        --class "$class" --prompt "$prompt" --base "$recipe/base" --out "merged-other/$class"
 done
 for kind in alone other; do
     once "bundle-$kind/manifest.json" "$python" -m exporter onnx "merged-$kind"/* --out "bundle-$kind" --name "$kind" \

@@ -5,9 +5,8 @@
 #
 # PICTURES holds pretrain/<class>/*.jpg and fewshot/<class>/*.jpg of the blood cells of Acevedo et al. (2020). WORK keeps
 # every stage: one whose last file stands is not done again, and trainings continue where they were. WORK/cells is the
-# bundle with its record, WORK/embedded/cells its base; they go to engine/bundles/cells and trainer/embedded/cells by
-# hand, when they are better than what is there. START names a base that is trained on instead of a new one: START=cells
-# goes on from the embedded one.
+# bundle with its record; it goes to engine/bundles/cells by hand, when it is better than what is there. START names a
+# base that is trained on instead of a new one.
 set -euo pipefail
 pictures=$1 work=$2
 python=${PYTHON:-python}
@@ -54,36 +53,22 @@ kept_back "$work/real"
     "$python" -m trainer pretrain "$work/train" "$work/general" --out "$work/base" ${START:+--start-from "$START"} \
         --compile --vae-steps 3600 --unet-steps 5000 --unet-batch-size 16 --decoder-steps 500
 
-# The base as it is kept: in half precision, with whose pictures taught it. All classes stand on this one.
-base=$work/embedded/cells
-[ -e "$base/record.json" ] ||
-    "$python" - "$work/base" "$base" "$attribution" <<'HALF'
-import json, pathlib, sys
-import torch
-from diffusers import StableDiffusionPipeline
-whole, half, attribution = sys.argv[1:]
-StableDiffusionPipeline.from_pretrained(whole, torch_dtype=torch.float16, safety_checker=None).save_pretrained(half)
-record = json.loads(pathlib.Path(whole, "record.json").read_text())
-record = {"licence": "CC BY 4.0", "attribution": attribution, **record}
-pathlib.Path(half, "record.json").write_text(json.dumps(record, indent=1) + "\n")
-HALF
-
 merged=()
 for class in "${blood[@]}"; do
     once class.json "$work/merged/$class" \
-        "$python" -m trainer merge --class "$class" --base "$base" --out "$work/merged/$class" \
+        "$python" -m trainer merge --class "$class" --base "$work/base" --out "$work/merged/$class" \
         --origin photographs --pictures 500 --licence 'CC BY 4.0' --attribution "$attribution"
     merged+=("$work/merged/$class")
 done
 
 fit() { # fit CLASS PREPARED ORIGIN LICENCE ATTRIBUTION [OPTION...]
     [ -e "$work/hypernetworks/$1.json" ] ||
-        "$python" -m trainer fit "$2" --class "$1" --base "$base" --out "$work/hypernetworks" \
+        "$python" -m trainer fit "$2" --class "$1" --base "$work/base" --out "$work/hypernetworks" \
             --origin "$3" --licence "$4" --attribution "$5" --batch-size 16 --learning-rate 1e-3 --lr-scheduler cosine \
             --clipping norm --clip-at 1 --weight-decay 0 --ema-decay 0.99 --symmetries --snr-gamma 5 \
             --latent-sampling deterministic --resume "${@:6}"
     once class.json "$work/merged/$1" \
-        "$python" -m trainer merge "$work/hypernetworks/$1.safetensors" --out "$work/merged/$1" --base "$base"
+        "$python" -m trainer merge "$work/hypernetworks/$1.safetensors" --out "$work/merged/$1" --base "$work/base"
     merged+=("$work/merged/$1")
 }
 
@@ -114,7 +99,7 @@ rm -rf "$work/cells"
 import json, pathlib, sys
 work = pathlib.Path(sys.argv[1])
 read = lambda path: json.loads(path.read_text())
-record = {"recipe": "trainer/recipes/cells.sh", "base": read(work / "embedded/cells/record.json")}
+record = {"recipe": "trainer/recipes/cells.sh", "base": read(work / "base/record.json")}
 record["hypernetworks"] = {path.stem: read(path) for path in sorted((work / "hypernetworks").glob("*.json"))}
 (work / "cells/record.json").write_text(json.dumps(record, indent=1) + "\n")
 ' "$work"
