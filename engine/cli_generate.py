@@ -80,7 +80,7 @@ def generate(
         str | None,
         typer.Option(metavar="ADDRESS", help="Make it on a Ray cluster: auto, host:port, or local to start one here."),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Ray workers, of a GPU or of --threads cores each.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Ray workers, a GPU or --threads cores each.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace another run in the output folder.")] = False,
     as_json: JsonOption = False,
 ) -> None:

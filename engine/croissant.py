@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.errors import RequestError
 from engine.files import sha256_of, write_json
-from engine.journal import FAILED, METADATA
+from engine.journal import FAILED, METADATA, file_of
 
 __all__ = ["CROISSANT", "write_croissant"]
 
@@ -113,9 +113,8 @@ def _read(path: Path) -> _Run:
                 if row["class"] not in classes:
                     classes[row["class"]] = {name: row[name] for name in TOLD}
                 counts[row["class"]] += 1
-                shard, inside, _ = row["file_name"].partition(".tar/")
-                if inside:
-                    shards[f"{shard}.tar"] = None
+                if (name := file_of(row)).endswith(".tar"):
+                    shards[name] = None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RequestError(
             f"The record {path}",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import socket
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.backends.base import Backend
@@ -18,6 +19,7 @@ from engine.bundle import EMBEDDED, Bundle, open_bundle
 from engine.chunks import Chunks
 from engine.errors import CytosynthError, RequestError, first_line
 from engine.production import ClassWorker, Finished
+from engine.provenance import own_version
 from engine.request import GenerateRequest
 
 __all__ = ["LOCAL", "RayCluster", "open_cluster"]
@@ -55,7 +57,15 @@ def open_cluster(address: str, workers: int, threads: int) -> Iterator[RayCluste
     try:
         if host:
             socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
-        ray.init(address, num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(
+            address,
+            num_cpus=cores,
+            # Ray asks nobody for a password, so that one for a single run listens to this machine alone.
+            _node_ip_address="127.0.0.1" if address == LOCAL else None,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
     except (OSError, ValueError, RuntimeError) as error:
         raise RequestError(
             f"--ray {address}",
@@ -87,30 +97,38 @@ class RayCluster:
         """As engine.production.produce. The bundle's folder must be the same on every machine, or an embedded one's.
 
         A worker that is lost is replaced when there is room for another; its chunk goes to the next that is free.
-        Raises CytosynthError where a chunk has lost several workers, or a worker's bundle or runtime is another.
+        Raises RequestError where no machine has room for a worker, CytosynthError where a chunk has lost several
+        workers, as many were lost before they had one, or a worker's bundle, engine or runtime is another.
         """
-        work = _Work(bundle, request, chunks, backend.version)
-        crew = _Crew(self.workers, _options(request, backend), work)
+        options = _options(request, backend)
+        _expect_room(options)
+        # A relative path means another folder where a worker runs.
+        bundle = replace(bundle, folder=bundle.folder.resolve())
+        crew = _Crew(self.workers, options, _Work(bundle, request, chunks, _versions(backend)))
         waiting = deque(range(first, chunks.stop))
         finished: dict[int, Finished] = {}
-        losses: dict[int, int] = {}
+        losses: dict[int | None, int] = {}
         following = first
         while following < chunks.stop and not stop.is_set():
             while waiting and waiting[0] < following + AHEAD * self.workers and crew.has_free():
                 crew.give(waiting.popleft())
             for chunk, found in crew.collect():
-                if found is not None:
+                if isinstance(found, Finished):
+                    assert chunk is not None
                     finished[chunk] = found
                     continue
                 losses[chunk] = losses.get(chunk, 0) + 1
                 if losses[chunk] >= LOSSES:
                     raise CytosynthError(
-                        f"Chunk {chunk} on the Ray cluster",
-                        found=f"{LOSSES} workers lost while they made it",
+                        "The Ray cluster",
+                        found=f"{LOSSES} workers lost while they "
+                        + ("opened the models" if chunk is None else f"made chunk {chunk}")
+                        + f", the last by {first_line(found)}",
                         expected="workers that live",
                         mend="look for the reason in Ray's logs (memory?), then the same command goes on",
                     )
-                waiting.appendleft(chunk)
+                if chunk is not None:
+                    waiting.appendleft(chunk)
             while following in finished:
                 yield finished.pop(following)
                 following += 1
@@ -124,6 +142,27 @@ class _Work:
     request: GenerateRequest
     chunks: Chunks
     runtime: str
+
+
+def _versions(backend: Backend) -> str:
+    """What must be the same on every machine for the same bytes."""
+    return f"cytosynth {own_version()}, {backend.version}"
+
+
+def _expect_room(options: dict[str, int]) -> None:
+    """Ray would wait for ever for a machine that is large enough. Raises RequestError."""
+    import ray
+
+    nodes: Any = ray.nodes  # it has no types
+    needed = {name.removeprefix("num_").removesuffix("s").upper(): count for name, count in options.items()}
+    machines = [node["Resources"] for node in nodes() if node["Alive"]]
+    if not any(all(machine.get(name, 0) >= count for name, count in needed.items()) for machine in machines):
+        raise RequestError(
+            "--ray",
+            found="; ".join(f"{machine.get('CPU', 0):g} CPU, {machine.get('GPU', 0):g} GPU" for machine in machines),
+            expected=f"a machine with {', '.join(f'{count} {name}' for name, count in needed.items())} for a worker",
+            mend="give fewer --threads, or another cluster",
+        )
 
 
 def _options(request: GenerateRequest, backend: Backend) -> dict[str, int]:
@@ -147,11 +186,11 @@ class _Maker:
         backend = open_backend(bundle, work.request)
         for what, found, expected in (
             ("bundle", bundle.sha256, work.bundle.sha256),
-            ("runtime", backend.version, work.runtime),
+            ("runtime", _versions(backend), work.runtime),
         ):
             if found != expected:
                 raise CytosynthError(
-                    f"The {what} of a worker on {os.uname().nodename}",
+                    f"The {what} of a worker on {platform.node()}",
                     found=found,
                     expected=expected,
                     mend="install the same versions, and put the same bundle there, on every machine",
@@ -202,9 +241,10 @@ class _Crew:
         worker = self._free.popleft()
         self._busy[worker.make.remote(chunk)] = (worker, chunk)
 
-    def collect(self) -> Iterator[tuple[int, Finished | None]]:
-        """What came back after a short wait: chunks, or None for one whose worker was lost. Raises CytosynthError."""
-        from ray.exceptions import RayActorError, RayTaskError
+    def collect(self) -> Iterator[tuple[int | None, Finished | Exception]]:
+        """What came back after a short wait: chunks, or the error that a worker was lost by, with its chunk or None
+        where it had none yet. Raises CytosynthError."""
+        from ray.exceptions import RayError, RayTaskError
 
         ready, _ = self._ray.wait(list(self._busy), num_returns=1, timeout=LOOK_S)
         for reference in ready:
@@ -212,11 +252,20 @@ class _Crew:
             try:
                 found = self._ray.get(reference)
             except RayTaskError as error:
-                raise error.cause if isinstance(error.cause, CytosynthError) else error from error
-            except RayActorError:
+                cause = error.cause
+                if isinstance(cause, CytosynthError):
+                    raise cause from error
+                raise CytosynthError(
+                    "A worker on the Ray cluster",
+                    found=f"{type(cause).__name__}: {first_line(cause)}",
+                    expected="a chunk of pictures",
+                    mend="look at Ray's logs, then the same command goes on",
+                ) from error
+            except RayError as error:
+                # It may live, where only what it made was lost.
+                self._ray.kill(worker)
                 self._hire()
-                if chunk is not None:
-                    yield chunk, None
+                yield chunk, error
                 continue
             self._free.append(worker)
             if chunk is not None:

@@ -25,9 +25,10 @@ try:
 except ImportError:  # Windows has no such lock.
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FAILED", "METADATA", "RUN", "Journal", "lock_folder", "previous_identity", "read_run"]
+__all__ = ["FAILED", "METADATA", "RUN", "Journal", "file_of", "lock_folder", "previous_identity", "read_run"]
 
 RUN, METADATA, FAILED = "run.json", "metadata.jsonl", "failed.jsonl"
+FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*/[0-9]{6,}\.png\Z|[A-Za-z0-9][A-Za-z0-9_.-]*-[0-9]{6}\.tar(?=/)")
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:
@@ -43,6 +44,15 @@ def previous_identity(folder: Path) -> dict[str, Any] | None:
     """The identity of the run in this folder, if there is one."""
     run = read_run(folder)
     return None if run is None else run["identity"]
+
+
+def file_of(row: Mapping[str, Any]) -> str:
+    """The picture, or the shard with it, that a line of metadata.jsonl speaks of, below the run's folder. Raises
+    ValueError where that is none that a run writes."""
+    match = FILE.match(str(row.get("file_name")))
+    if match is None:
+        raise ValueError(f"file_name {row.get('file_name')!r}")
+    return match[0]
 
 
 def lock_folder(folder: Path) -> int | None:

@@ -15,7 +15,7 @@ from typing import Any
 from engine.cache import cache_folder
 from engine.croissant import CROISSANT
 from engine.errors import CytosynthError, RequestError, first_line
-from engine.journal import FAILED, METADATA, RUN, lock_folder, previous_identity
+from engine.journal import FAILED, METADATA, RUN, file_of, lock_folder, previous_identity
 from engine.sheet import SHEET
 
 __all__ = ["Remote", "open_remote"]
@@ -141,13 +141,23 @@ class Remote:
         with (self.folder / METADATA).open("rb") as file:
             file.seek(self._read)
             for line in file:
-                name, tar, _ = str(json.loads(line)["file_name"]).partition(".tar/")
-                file_name = f"{name}.tar" if tar else name
-                if self._current not in ("", file_name):
+                name = self._named(line)
+                if self._current not in ("", name):
                     found.append(self._current)
-                self._current = file_name
+                self._current = name
             self._read = file.tell()
         return found
+
+    def _named(self, line: bytes) -> str:
+        try:
+            return file_of(json.loads(line))
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise CytosynthError(
+                f"{METADATA} of {self.url}",
+                found=first_line(error),
+                expected="the lines that `engine generate` wrote",
+                mend="make the run anew at another URL",
+            ) from error
 
     def _put(self, names: Iterable[str]) -> None:
         """Put those of which the URL has none, or another size."""

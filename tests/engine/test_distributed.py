@@ -13,9 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from engine import distributed
 from engine.backends.select import open_backend
 from engine.bundle import open_bundle
 from engine.distributed import open_cluster
+from engine.errors import CytosynthError, RequestError
 from engine.formats import make_output
 from engine.request import make_request
 from engine.run import generate
@@ -53,7 +55,12 @@ def test_two_workers_write_the_bytes_of_one_process(command, tiny_bundle, alone,
     assert "0 of them new" in again.stdout
 
 
-def test_the_chunk_of_a_killed_worker_is_made_by_another(tiny_bundle, tmp_path):
+def children_of(process, pattern):
+    found = subprocess.run(["pgrep", "-P", str(process), "-f", pattern], capture_output=True, text=True, check=True)
+    return [int(word) for word in found.stdout.split()]
+
+
+def test_the_chunk_of_a_killed_worker_is_made_by_another(tiny_bundle, tmp_path, monkeypatch):
     """And only that chunk: every other is asked for once."""
     bundle = open_bundle(str(tiny_bundle))
     request = make_request(
@@ -63,9 +70,13 @@ def test_the_chunk_of_a_killed_worker_is_made_by_another(tiny_bundle, tmp_path):
 
     def kill_a_worker(done, total, class_name):
         if done and not killed:
-            found = subprocess.run(["pgrep", "-f", "^ray::_Maker"], capture_output=True, text=True, check=True)
-            killed.append(int(found.stdout.split()[0]))
+            (raylet,) = children_of(os.getpid(), "raylet/raylet")
+            killed.append(children_of(raylet, "^ray::_Maker")[0])
             os.kill(killed[0], signal.SIGKILL)
+
+    asked = []
+    give = distributed._Crew.give
+    monkeypatch.setattr(distributed._Crew, "give", lambda crew, chunk: (asked.append(chunk), give(crew, chunk)))
 
     outs = {}
     with open_cluster("local", 2, 1) as cluster:
@@ -76,6 +87,8 @@ def test_the_chunk_of_a_killed_worker_is_made_by_another(tiny_bundle, tmp_path):
     assert killed
     assert outs["killed"].made == outs["whole"].made == 48
     assert without_times(tmp_path / "killed") == without_times(tmp_path / "whole")
+    assert set(asked) == set(range(24))
+    assert len(asked) <= 25
 
 
 def test_a_killed_command_leaves_no_worker_and_is_continued_by_the_same_command(command, tiny_bundle, tmp_path):
@@ -128,6 +141,31 @@ def test_a_worker_with_another_runtime_is_refused_by_name(tiny_bundle, tmp_path)
     output = make_output(tmp_path / "out", "imagefolder", request.width, request.height, overwrite=False)
     with open_cluster("local", 1, 1) as cluster, pytest.raises(Exception, match="The runtime of a worker on"):
         generate(bundle, request, output, backend=backend, produced_by=cluster.produce)
+
+
+def test_a_cluster_without_room_for_a_worker_is_refused_instead_of_waited_for(tiny_bundle, tmp_path):
+    bundle = open_bundle(str(tiny_bundle))
+    request = make_request(bundle.manifest, class_names=["cyt_mast"], n=2, backend="openvino", threads=3)
+    output = make_output(tmp_path / "out", "imagefolder", request.width, request.height, overwrite=False)
+    with open_cluster("local", 2, 1) as cluster, pytest.raises(RequestError, match="2 CPU"):
+        generate(bundle, request, output, produced_by=cluster.produce)
+
+
+def test_workers_that_die_before_they_have_a_chunk_end_the_run(tiny_bundle, tmp_path, monkeypatch):
+    bundle = open_bundle(str(tiny_bundle))
+    request = make_request(bundle.manifest, class_names=["cyt_mast"], n=2, backend="openvino", threads=1)
+    output = make_output(tmp_path / "out", "imagefolder", request.width, request.height, overwrite=False)
+
+    class Dies:
+        def __init__(self, work):
+            pass
+
+        def open(self):
+            os._exit(1)
+
+    monkeypatch.setattr(distributed, "_Maker", Dies)
+    with open_cluster("local", 1, 1) as cluster, pytest.raises(CytosynthError, match="while they opened the models"):
+        generate(bundle, request, output, produced_by=cluster.produce)
 
 
 @pytest.mark.parametrize(

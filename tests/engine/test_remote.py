@@ -175,6 +175,25 @@ def test_wrong_urls_exit_2_and_touch_nothing(out, more, message, in_process, tin
     assert not waiting(cache)
 
 
+@pytest.mark.parametrize("file_name", ["{0}/secret.txt", "../secret.txt", None])
+def test_no_path_of_a_store_is_trusted(in_process, tiny_bundle, tmp_path, file_name):
+    """Its metadata.jsonl names a file of this machine, which must stay here."""
+    (tmp_path / "secret.txt").write_text("mine")
+    place = tmp_path / "store"
+    request = words(tiny_bundle, f"file://{place}")
+    assert in_process(*request).returncode == 0
+    metadata, run = place / "metadata.jsonl", place / "run.json"
+    first, *rest = metadata.read_text().splitlines()
+    row = {**json.loads(first), "file_name": file_name and file_name.format(tmp_path)}
+    metadata.write_text("\n".join([json.dumps(row), *rest[:3], ""]))
+    run.write_text(json.dumps({**json.loads(run.read_text()), "complete": False}))
+    done = in_process(*request)
+    assert done.returncode == 1, done.stderr
+    assert "file_name" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.name == "secret.txt" and path.parent != tmp_path]
+
+
 def test_a_protocol_without_its_package_says_how_to_mend_it(in_process, tiny_bundle):
     """Every name that fsspec knows and that is not installed here."""
     missing = next((name for name in ("s3", "gs", "abfs", "oss") if not usable(name)), None)
