@@ -6,7 +6,7 @@
 # PICTURES holds pretrain/<class>/*.jpg and fewshot/<class>/*.jpg of the blood cells of Acevedo et al. (2020). WORK keeps
 # every stage: one whose last file stands is not done again, and trainings continue where they were. WORK/cells is the
 # bundle with its record; it goes to engine/bundles/cells by hand, when it is better than what is there. START names a
-# base that is trained on instead of a new one.
+# base that is trained on instead of a new one. PRECISION=bf16 suits a processor or a GPU with bfloat16.
 set -euo pipefail
 pictures=$1 work=$2
 python=${PYTHON:-python}
@@ -51,7 +51,7 @@ prepared "$work/phantom-cytology/pictures" "$work/general"
 kept_back "$work/real"
 [ -e "$work/base/record.json" ] ||
     "$python" -m trainer pretrain "$work/train" "$work/general" --out "$work/base" ${START:+--start-from "$START"} \
-        --compile --vae-steps 3600 --unet-steps 5000 --unet-batch-size 16 --decoder-steps 500
+        --precision "${PRECISION:-f32}" --compile --vae-steps 6000 --unet-steps 7000 --decoder-steps 2000
 
 merged=()
 for class in "${blood[@]}"; do
@@ -75,7 +75,7 @@ fit() { # fit CLASS PREPARED ORIGIN LICENCE ATTRIBUTION [OPTION...]
 # Two classes that the base never sees, from 31 photographs each, 100 after augmentation.
 for class in basophil eosinophil; do
     prepared "$pictures/fewshot/$class" "$work/prepared-$class" --crop 0.7 --n 100
-    fit "$class" "$work/prepared-$class/$class" photographs 'CC BY 4.0' "$attribution" --prompt neutrophil --steps 250
+    fit "$class" "$work/prepared-$class/$class" photographs 'CC BY 4.0' "$attribution" --prompt neutrophil --steps 400
 done
 
 # The thesis's four classes are not public; their stand-ins have its numbers of pictures, 100 each after augmentation.
@@ -83,7 +83,7 @@ while read -r class count; do
     phantoms "$class" "$count" 0
     prepared "$work/phantom-$class/pictures" "$work/prepared-$class" --n 100
     fit "$class" "$work/prepared-$class/$class" phantom 'Apache-2.0' 'drawn by the phantom of cytosynth' \
-        --prompt cytology --steps 250
+        --prompt cytology --steps 400
 done <<'CLASSES'
 cyt_kist_mast 12
 cyt_mast 21
