@@ -18,8 +18,10 @@ def missing_pictures(folder: Path, known: Sequence[str], chosen: Sequence[str], 
 
     folder: one folder of real pictures for each class; known: the bundle's classes; chosen: those to fill, or none for
     all of the folder's. A class that lacks nothing is left out. Raises RequestError for no folder of a class, one that
-    the bundle cannot make, and pictures that say that they are synthetic.
+    the bundle cannot make, pictures that say that they are synthetic, and a total below 1.
     """
+    if total is not None and total < 1:
+        raise RequestError("--n", found=str(total), expected="a number above 0", mend="change the value")
     names = class_names_of(folder)
     wanted = names if not chosen or "all" in chosen else list(dict.fromkeys(chosen))
     wrong = sorted(set(wanted) - (set(names) & set(known)))

@@ -65,7 +65,7 @@ def generate(
         str | None, typer.Option(help="Pictures at a time, or auto to measure; by default the bundle's.")
     ] = None,
     backend: Annotated[str, typer.Option(help=f"auto, {', '.join(BACKENDS)}.")] = AUTO,
-    threads: Annotated[int, typer.Option(help="Processor threads; 0 lets the runtime choose.")] = 0,
+    threads: Annotated[int, typer.Option(help="Processor threads; 0 takes every core of this process.")] = 0,
     precision: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(PRECISIONS)}; f32 is exact; a continued run keeps its own.")
     ] = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 from PIL import Image
 
 from engine.errors import RequestError, first_line
+from engine.journal import METADATA
 from engine.pictures import SUFFIXES, is_synthetic
 
 __all__ = ["expect_real"]
@@ -26,7 +28,8 @@ def expect_real(source: Source) -> Source:
     source: a folder of pictures or WebDataset shards at any depth, one such file, or several; or a data set: torch's
     Subset and ConcatDataset of anything, torchvision's ImageFolder, SyntheticCells, WebDataset, Hugging Face's, a
     loader of one, a list of samples. All of it is read once. A picture is synthetic if its PNG's text says so, its
-    `.json` or `synthetic` in its sample, or its data set. Raises RequestError, a CytosynthError, that names the first
+    `.json` beside it or in its shard, the metadata.jsonl of a folder that is given, `synthetic` in its sample, or its
+    data set. Raises RequestError, a CytosynthError, that names the first
     synthetic picture; and where there is no picture, where one cannot be read, or a sample holds nothing that could
     tell, such as pixels alone.
     """
@@ -126,12 +129,15 @@ def _marks(name: str, sample: Any) -> Iterator[bool]:
 
 
 def _in_files(path: Path) -> Iterator[tuple[str, bool]]:
-    """A picture, the members of a shard, or all of both below a folder."""
+    """A picture and the `.json` beside it, the members of a shard, or all of these below a folder."""
     if path.is_dir():
-        for inner in sorted(path.rglob("*")):
-            if inner.suffix.lower() in (*SUFFIXES, ".tar") and inner.is_file():
+        for inner in _files_below(path):
+            if inner.name == METADATA:
+                yield from _in_metadata(inner)
+            elif inner.suffix.lower() in (*SUFFIXES, ".tar") and inner.is_file():
                 yield from _in_files(inner)
         return
+    beside = path.with_suffix(".json")
     try:
         if path.suffix.lower() == ".tar":
             with tarfile.open(path) as tar:
@@ -141,11 +147,37 @@ def _in_files(path: Path) -> Iterator[tuple[str, bool]]:
                         for mark in _marks_of_content(name, member.name, file.read()):
                             yield name, mark
             return
-        content = path.read_bytes()
+        contents = {part: part.read_bytes() for part in (path, beside) if part == path or part.is_file()}
     except (OSError, tarfile.TarError) as error:
         raise _unreadable(str(path), error) from error
-    for mark in _marks_of_content(str(path), path.name, content):
-        yield str(path), mark
+    for part, content in contents.items():
+        for mark in _marks_of_content(str(part), part.name, content):
+            yield str(path), mark
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """All files at any depth, through links to folders too, as torchvision's ImageFolder follows them."""
+    seen = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        # A link may lead back to a folder above it.
+        if (resolved := os.path.realpath(place)) in seen:
+            folders.clear()
+            continue
+        seen.add(resolved)
+        folders.sort()
+        yield from (Path(place, file) for file in sorted(files))
+
+
+def _in_metadata(path: Path) -> Iterator[tuple[str, bool]]:
+    """The pictures of a metadata.jsonl that are there and that it says are synthetic."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            for row in (json.loads(line) for line in file if line.strip()):
+                name = row.get("file_name") if isinstance(row, dict) else None
+                if isinstance(name, str) and any(_marks(name, row)) and (path.parent / name).is_file():
+                    yield str(path.parent / name), True
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unreadable(str(path), error) from error
 
 
 def _marks_of_content(name: str, file_name: str, content: bytes) -> Iterator[bool]:

@@ -25,7 +25,17 @@ try:
 except ImportError:  # Windows has no such lock.
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FAILED", "METADATA", "RUN", "Journal", "file_of", "lock_folder", "previous_identity", "read_run"]
+__all__ = [
+    "FAILED",
+    "METADATA",
+    "RUN",
+    "Journal",
+    "expect_same_run",
+    "file_of",
+    "lock_folder",
+    "previous_identity",
+    "read_run",
+]
 
 RUN, METADATA, FAILED = "run.json", "metadata.jsonl", "failed.jsonl"
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*/[0-9]{6,}\.png\Z|[A-Za-z0-9][A-Za-z0-9_.-]*-[0-9]{6}\.tar(?=/)")
@@ -53,6 +63,22 @@ def file_of(row: Mapping[str, Any]) -> str:
     if match is None:
         raise ValueError(f"file_name {row.get('file_name')!r}")
     return match[0]
+
+
+def expect_same_run(folder: Path, previous: Mapping[str, Any], identity: Mapping[str, Any], mend: str) -> None:
+    """Raise RequestError, which names what differs, unless the run in the folder is the one that is asked for."""
+    differs = [
+        f"{key} {previous.get(key)!r} there, {identity.get(key)!r} asked"
+        for key in sorted({*previous, *identity})
+        if previous.get(key) != identity.get(key)
+    ]
+    if differs:
+        raise RequestError(
+            f"The output folder {folder}",
+            found=f"another run: {'; '.join(differs)}",
+            expected="a new folder, or the same request to continue it",
+            mend=mend,
+        )
 
 
 def lock_folder(folder: Path) -> int | None:
@@ -102,18 +128,7 @@ class Journal:
         if self._overwrite:
             self._replaced = previous
             return
-        differs = [
-            f"{key} {previous.get(key)!r} there, {identity.get(key)!r} asked"
-            for key in sorted({*previous, *identity})
-            if previous.get(key) != identity.get(key)
-        ]
-        if differs:
-            raise RequestError(
-                f"The output folder {folder}",
-                found=f"another run: {'; '.join(differs)}",
-                expected="a new folder, or the same request to continue it",
-                mend="name another with --out, or replace that run with --overwrite",
-            )
+        expect_same_run(folder, previous, identity, "name another with --out, or replace that run with --overwrite")
         # A kill while an older run's files were being removed leaves that to this one.
         self._replaced = run.get("replaces") if isinstance(run.get("replaces"), dict) else None
         self.resumed, self.complete = True, run.get("complete") is True
@@ -228,7 +243,8 @@ class Journal:
         if not path.exists():
             return []
         text = path.read_text(encoding="utf-8")
-        lines = text[: text.rfind("\n") + 1].splitlines()
+        # splitlines would cut a line at a U+2028 in its prompt too.
+        lines = text.split("\n")[:-1]
         try:
             return [(int(json.loads(line)["chunk"]), line + "\n") for line in lines]
         except (ValueError, KeyError, TypeError) as error:

@@ -20,13 +20,16 @@ from engine.croissant import write_croissant
 from engine.errors import RequestError, first_line
 from engine.files import write_json, write_text
 from engine.formats import WebDataset
-from engine.journal import FAILED, METADATA, RUN, read_run
+from engine.journal import FAILED, METADATA, RUN, expect_same_run, lock_folder, previous_identity, read_run
 from engine.names import is_class_name
-from engine.sheet import write_sheet
+from engine.sheet import SHEET, write_sheet
 
 __all__ = ["MergedRun", "merge_runs"]
 
 Row = dict[str, Any]
+
+JOINED = f"{PIECES}.joined"
+"""What pieces/ is called while it is removed, so that no kill leaves a part of it that looks like pieces to join."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +52,42 @@ class _Part:
     lines: list[str]
     rows: list[Row]
     failed: list[str]
+    failed_seeds: frozenset[tuple[str, int]]
+    """Class and seed of each."""
 
 
 def merge_runs(out: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> MergedRun:
     """Join the pieces in `out/pieces` into `out`. Everything is checked before a file is moved: that every piece is
     there, complete and of one run, and that every picture of it is there once or is known to have failed.
 
-    A merge that was killed goes on when it is called again. Raises RequestError.
+    A merge that was killed goes on when it is called again, and one that came to its end says again what it found.
+    Raises RequestError.
     """
+    if not out.is_dir():
+        raise _no_pieces(out)
+    lock_file = lock_folder(out)
+    try:
+        return _joined_before(out) or _join(out, progress)
+    finally:
+        if lock_file is not None:
+            os.close(lock_file)
+
+
+def _joined_before(out: Path) -> MergedRun | None:
+    """What the run in `out` was joined from, where there is nothing to join now."""
+    if (out / JOINED).exists():
+        shutil.rmtree(out / JOINED)
+    run = read_run(out)
+    if (out / PIECES).exists() or run is None or type(run.get("pieces")) is not int:
+        return None
+    sheet = out / SHEET
+    return MergedRun(run["pieces"], run["pictures_in_this_call"], run["failed"], sheet if sheet.exists() else None)
+
+
+def _join(out: Path, progress: Callable[[int, int], None]) -> MergedRun:
     identity, parts = _open_parts(out)
+    if (previous := previous_identity(out)) is not None:
+        expect_same_run(out, previous, identity, f"take {PIECES}/ to a folder of its own, and name that")
     bundle = _bundle_name(parts) if identity["format"] == "webdataset" else None
     _expect_each_picture_once(out, identity, parts, bundle)
     if bundle is None:
@@ -86,7 +116,8 @@ def merge_runs(out: Path, progress: Callable[[int, int], None] = lambda done, to
     if total:
         write_croissant(out)
         sheet = write_sheet(out)
-    shutil.rmtree(out / PIECES)
+    os.replace(out / PIECES, out / JOINED)
+    shutil.rmtree(out / JOINED)
     return MergedRun(len(parts), total, len(failed), sheet)
 
 
@@ -94,18 +125,25 @@ def _wrong(subject: Path, found: str, expected: str, mend: str) -> RequestError:
     return RequestError(f"The run {subject}", found=found, expected=expected, mend=mend)
 
 
+def _no_pieces(out: Path) -> RequestError:
+    return _wrong(out, f"no {PIECES}/ in it", "pieces that generate --shard made", "name the folder of --out")
+
+
 def _open_parts(out: Path) -> tuple[Row, list[_Part]]:
     """The identity of the run, and every piece of it in order."""
     folders = sorted(path for path in (out / PIECES).iterdir() if path.is_dir()) if (out / PIECES).is_dir() else []
     runs = {folder: read_run(folder) for folder in folders}
     if not folders:
-        raise _wrong(out, f"no {PIECES}/ in it", "pieces that generate --shard made", "name the folder of --out")
+        raise _no_pieces(out)
     identities, pieces = [], []
     for folder, run in runs.items():
         shard = None if run is None else run["identity"].get("shard")
         if run is None or run.get("complete") is not True or not isinstance(shard, str):
             found = "no readable run.json" if run is None else "a piece that is not finished"
             raise _wrong(folder, found, "a finished piece", "give its command again; it goes on")
+        if type(run.get("seconds")) not in (int, float) or not isinstance(run.get("versions"), dict):
+            found = "a run.json without its seconds or versions"
+            raise _wrong(folder, found, "one that generate wrote", "make the piece again")
         piece = parse_piece(shard)
         if piece.folder(out) != folder:
             raise _wrong(folder, f"piece {shard}", "the piece that its name says", "name the folder as it was")
@@ -127,11 +165,26 @@ def _open_parts(out: Path) -> tuple[Row, list[_Part]]:
 
 def _read_part(folder: Path, piece: Piece, run: Row) -> _Part:
     try:
-        lines = (folder / METADATA).read_text(encoding="utf-8").splitlines(keepends=True)
-        failed = (folder / FAILED).read_text(encoding="utf-8") if (folder / FAILED).exists() else ""
-        return _Part(folder, piece, run, lines, [json.loads(line) for line in lines], failed.splitlines(keepends=True))
-    except (OSError, ValueError) as error:
-        raise _wrong(folder, first_line(error), "a readable metadata.jsonl", "make the piece again") from error
+        lines, rows = _read_lines(folder / METADATA)
+        failed, failures = _read_lines(folder / FAILED) if (folder / FAILED).exists() else ([], [])
+        if not all(isinstance(row.get("class"), str) and type(row.get("seed")) is int for row in failures):
+            raise ValueError(f"a line of {FAILED} without its class or seed")
+        seeds = frozenset((row["class"], row["seed"]) for row in failures)
+        return _Part(folder, piece, run, lines, rows, failed, seeds)
+    except (OSError, ValueError, RecursionError) as error:
+        words = f"a readable {METADATA} and {FAILED}"
+        raise _wrong(folder, first_line(error), words, "make the piece again") from error
+
+
+def _read_lines(path: Path) -> tuple[list[str], list[Row]]:
+    """The lines as they stand, and what they say. Raises ValueError for one that is no object."""
+    # A file, unlike splitlines, does not cut a line at a U+2028 in its prompt.
+    with path.open(encoding="utf-8") as file:
+        lines = list(file)
+    rows = [json.loads(line) for line in lines]
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"a line of {path.name} that is no object")
+    return lines, rows
 
 
 def _checked_identity(folder: Path, run: Row) -> Row:
@@ -168,10 +221,9 @@ def _expect_each_picture_once(out: Path, identity: Row, parts: list[_Part], bund
     pictures = _pictures(identity)
     for part in parts:
         own = Chunks(identity["counts"], identity["batch_size"], part.piece)
-        failed = {(row["class"], row["seed"]) for row in map(json.loads, part.failed)}
         rows = iter(part.rows)
         for ordinal, name, index in islice(pictures, own.done_here(own.stop)):
-            if (name, identity["seed"] + index) in failed:
+            if (name, identity["seed"] + index) in part.failed_seeds:
                 continue
             expected = f"{name}/{index:06d}.png"
             if bundle is not None:

@@ -18,7 +18,7 @@ from engine.chunks import Chunks
 from engine.croissant import write_croissant
 from engine.errors import CytosynthError
 from engine.formats import ImageFolder, Output, PictureWriter, WebDataset, shard_counts
-from engine.journal import METADATA, Journal
+from engine.journal import METADATA, Journal, expect_same_run, previous_identity
 from engine.pipeline import check_opening
 from engine.production import Finished, produce
 from engine.provenance import own_version
@@ -76,6 +76,7 @@ def generate(
     if output.format == "webdataset":
         identity["shard_pictures"] = output.shard_pictures
     if output.piece is not None:
+        _expect_room_for_piece(output.folder.parent.parent, identity)
         identity["shard"] = str(output.piece)
     chunks = Chunks(request.counts, request.batch_size, output.piece)
     journal = Journal(output.folder, identity, chunks, overwrite=output.overwrite)
@@ -129,6 +130,12 @@ def generate(
     finally:
         journal.close()
     return RunResult(output.folder, sheet, made, total_now, failed, not complete, seconds)
+
+
+def _expect_room_for_piece(out: Path, identity: dict[str, Any]) -> None:
+    """Raise RequestError where the pieces could not be joined in the end, for another run is there."""
+    if (previous := previous_identity(out)) is not None:
+        expect_same_run(out, previous, identity, "name another with --out")
 
 
 def _open_writer(bundle: Bundle, output: Output, done: int) -> PictureWriter:

@@ -68,9 +68,11 @@ def synthetic_loader(arguments: argparse.Namespace, classes: list[str]) -> DataL
 
 
 def expect_classes(data: ImageFolder, classes: list[str]) -> ImageFolder:
-    """The same data, whose labels mean these classes."""
-    if data.classes != classes:
-        raise SystemExit(f"other classes than TEST's {', '.join(classes)}: {', '.join(data.classes)}")
+    """The same data, whose labels count these classes; it need not have each of them, for `--balance` makes none of a
+    class that lacks nothing."""
+    if others := [name for name in data.classes if name not in classes]:
+        raise SystemExit(f"classes that TEST ({', '.join(classes)}) does not have: {', '.join(others)}")
+    data.samples = [(path, classes.index(data.classes[label])) for path, label in data.samples]
     return data
 
 

@@ -49,6 +49,9 @@ def test_refusals(real, tmp_path):
         missing_pictures(real, ["cyt_mast"], [], None)
     with pytest.raises(RequestError, match="wrong: other"):
         missing_pictures(real, KNOWN, ["other"], None)
+    for total in (0, -5):
+        with pytest.raises(RequestError, match=rf"--n\n  found:    {total}\n"):
+            missing_pictures(real, KNOWN, [], total)
     with pytest.raises(RequestError, match="no folder of a class"):
         missing_pictures(tmp_path / "none", KNOWN, [], None)
     (real / "cyt_mast/broken.png").write_bytes(b"no picture")
@@ -99,6 +102,14 @@ def test_neither_count_nor_balance_is_refused(in_process, tiny_bundle, tmp_path)
     assert done.returncode == 2
     assert "no --n" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_number_below_one_is_refused(real, in_process, tiny_bundle, tmp_path):
+    done = in_process(
+        "engine", "generate", "--bundle", tiny_bundle, "--balance", real, "--n", -5, "--out", tmp_path / "x"
+    )
+    assert done.returncode == 2
+    assert "-5" in done.stderr
 
 
 def test_nothing_lacking_is_done(real, in_process, tiny_bundle, tmp_path):

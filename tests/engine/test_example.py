@@ -1,8 +1,9 @@
-"""The worked example of docs/pipeline.md runs as it is printed there."""
+"""The worked example of docs/pipeline.md: its three ways, with its options, for two classes and few pictures."""
 
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -40,16 +41,34 @@ def real(tmp_path_factory):
 def test_a_classifier_learns_from_real_and_synthetic_pictures(way, real, command, tmp_path):
     """The embedded bundle draws synthetic ones of the same classes."""
     given = 12 if way == "--on-the-fly" else tmp_path / "synthetic"
-    if way != "--on-the-fly":
-        asked = [word for name in CLASSES for word in ("--class", name)]
-        shards = ["--format", "webdataset", "--shard-pictures", 10] if way == "--shards" else []
-        done = command("engine", "generate", *asked, "--n", 12, "--steps", 10, "--out", tmp_path / "synthetic", *shards)
+    asked = [word for name in CLASSES for word in ("--class", name)]
+    options = {
+        "--folders": ["--balance", real / "train", "--n", 24],
+        "--shards": [*asked, "--n", 12, "--format", "webdataset", "--shard-pictures", 10],
+    }
+    if way in options:
+        done = command("engine", "generate", *options[way], "--steps", 10, "--out", tmp_path / "synthetic")
         assert done.returncode == 0, done.stderr
     done = example(real / "train", real / "test", way, given)
     assert done.returncode == 0, done.stderr
     found = re.search(r"accuracy on 24 real pictures of cyt_kist_mast, cyt_nep_fib_mast: ([\d.]+)", done.stdout)
     # A route that gave the classes' numbers in another order would teach half of every batch the wrong way round.
     assert float(found[1]) > 0.75
+
+
+def test_labels_go_by_the_names_of_the_classes(real, in_process, tiny_bundle, tmp_path):
+    """`--balance` makes no folder of a class that lacks nothing, here of the one that comes first."""
+    example = runpy.run_path(str(ROOT / "docs/examples/classifier.py"))
+    shutil.copytree(real / "test/cyt_kist_mast", tmp_path / "real/cyt_mast")
+    shutil.copytree(real / "test/cyt_kist_mast", tmp_path / "real/cyt_nep_mast")
+    (tmp_path / "real/cyt_nep_mast/200.png").unlink()
+    words = ["--bundle", tiny_bundle, "--balance", tmp_path / "real", "--n", 12, "--steps", 1]
+    assert in_process("engine", "generate", *words, "--out", tmp_path / "synthetic").returncode == 0
+    synthetic = example["ImageFolder"](tmp_path / "synthetic")
+    data = example["expect_classes"](synthetic, ["cyt_mast", "cyt_nep_mast"])
+    assert [(path.parent.name, label) for path, label in data.samples] == [("cyt_nep_mast", 1)]
+    with pytest.raises(SystemExit, match="not have: cyt_nep_mast"):
+        example["expect_classes"](example["ImageFolder"](tmp_path / "synthetic"), ["cyt_mast"])
 
 
 def test_a_synthetic_picture_in_the_test_set_is_refused(real, command, tiny_bundle, tmp_path):

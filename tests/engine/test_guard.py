@@ -166,6 +166,53 @@ def test_the_json_of_a_shard_is_enough(tmp_path):
         expect_real(shard)
 
 
+def unmarked(folder):
+    """A synthetic picture that was saved anew and has lost its own text."""
+    folder.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(folder / "x.jpg")
+    return folder / "x.jpg"
+
+
+@pytest.mark.parametrize("given", ["the folder", "the file", "torchvision's folder"])
+def test_a_json_beside_a_picture_is_enough(given, tmp_path):
+    picture = unmarked(tmp_path / "test/cyt_mast")
+    folder = ImageFolder(tmp_path)
+    folder.samples = [(str(picture), 0)]
+    source = {"the folder": tmp_path, "the file": picture, "torchvision's folder": folder}[given]
+    picture.with_suffix(".json").write_text('{"synthetic": false}')
+    assert expect_real(source) is source
+    picture.with_suffix(".json").write_text('{"synthetic": true}')
+    with pytest.raises(CytosynthError, match=r"x\.jpg"):
+        expect_real(source)
+
+
+@pytest.mark.parametrize(("place", "name"), [("test", "cyt_mast/x.jpg"), ("test/cyt_mast", "x.jpg")])
+def test_a_folders_metadata_is_enough(place, name, tmp_path):
+    """As Hugging Face's imagefolder reads it, and `engine generate` writes it."""
+    unmarked(tmp_path / "test/cyt_mast")
+    lines = [{"file_name": "gone.jpg", "synthetic": True}, {"file_name": name, "synthetic": False}]
+    metadata = tmp_path / place / "metadata.jsonl"
+    metadata.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert expect_real(tmp_path) is tmp_path
+    metadata.write_text(json.dumps({"file_name": name, "synthetic": True}) + "\n")
+    with pytest.raises(CytosynthError, match=r"x\.jpg"):
+        expect_real(tmp_path)
+    metadata.write_text("{")
+    with pytest.raises(CytosynthError, match="unreadable"):
+        expect_real(tmp_path)
+
+
+def test_a_linked_folder_is_read_and_a_link_back_ends(real, made, tmp_path):
+    """torchvision's ImageFolder follows links."""
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test/a").symlink_to(real / "a")
+    (tmp_path / "test/back").symlink_to(tmp_path)
+    assert expect_real(tmp_path / "test") == tmp_path / "test"
+    (tmp_path / "test/b").symlink_to(made / "folders/cyt_mast")
+    with pytest.raises(CytosynthError, match=r"test/b/000000\.png"):
+        expect_real(tmp_path / "test")
+
+
 def test_a_text_behind_the_pixels_counts(tmp_path):
     info = PngInfo()
     info.add(b"tEXt", b"cytosynth\0{}", after_idat=True)

@@ -13,6 +13,8 @@ import pytest
 
 from engine.chunks import Chunks, Piece, parse_piece
 from engine.errors import RequestError
+from engine.journal import lock_folder
+from engine.merge_runs import merge_runs
 from tests.engine.folders import contents
 
 
@@ -108,6 +110,14 @@ def damaged(folder, kind):
     elif kind == "a path":
         run["identity"]["class_names"] = ["../x", "y"]
         (piece / "run.json").write_text(json.dumps(run))
+    elif kind == "no seconds":
+        (piece / "run.json").write_text(json.dumps({key: value for key, value in run.items() if key != "seconds"}))
+    elif kind == "a failure that is no object":
+        (piece / "failed.jsonl").write_text("[]\n")
+    elif kind == "a failure without its seed":
+        (piece / "failed.jsonl").write_text('{"chunk": 3, "class": "cyt_mast"}\n')
+    elif kind == "a line that is no object":
+        metadata.write_text("".join(["[]\n", *lines[1:]]))
     elif kind == "no picture":
         next(path for path in sorted(piece.rglob("*")) if path.suffix in (".png", ".tar")).unlink()
 
@@ -122,6 +132,10 @@ def damaged(folder, kind):
         ("a line missing", "each picture once"),
         ("another seed", "seed 99"),
         ("a path", "names no run"),
+        ("no seconds", "without its seconds"),
+        ("a failure that is no object", "failed.jsonl that is no object"),
+        ("a failure without its seed", "without its class or seed"),
+        ("a line that is no object", "metadata.jsonl that is no object"),
         ("no picture", "make"),
     ],
 )
@@ -130,8 +144,7 @@ def test_what_does_not_fit_is_refused_by_name(kind, words, apart, in_process):
     done = in_process("engine", "merge-runs", apart)
     assert done.returncode == 2, done.stdout
     assert words in done.stderr
-    assert (apart / "pieces").is_dir()
-    assert not (apart / "run.json").exists()
+    assert [path.name for path in apart.iterdir() if path.suffix != ".part"] == ["pieces"]
 
 
 def test_a_killed_merge_goes_on(made, apart, in_process, monkeypatch):
@@ -142,6 +155,61 @@ def test_a_killed_merge_goes_on(made, apart, in_process, monkeypatch):
     (piece / "cyt_mast/000000.png").rename(apart / "cyt_mast/000000.png")
     assert in_process("engine", "merge-runs", apart).returncode == 0
     assert without_times(apart) == without_times(made[0] / "whole")
+
+
+def test_a_merge_that_was_killed_while_it_removed_the_pieces_is_done(made, apart, in_process, monkeypatch):
+    def killed(folder):
+        original(next(folder.iterdir()))
+        raise KeyboardInterrupt
+
+    original = shutil.rmtree
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            merge_runs(apart)
+    for _ in range(2):
+        done = in_process("engine", "merge-runs", apart)
+        assert done.returncode == 0, done.stderr
+        assert "3 pieces joined: 14 synthetic pictures" in done.stdout
+        assert without_times(apart) == without_times(made[0] / "whole")
+
+
+def test_another_run_in_the_folder_is_kept(made, apart, in_process, tmp_path):
+    _, words = made
+    other = tmp_path / "other"
+    assert in_process(*words, "--guidance-scale", 3, "--out", other).returncode == 0
+    before = contents(other)
+    done = in_process(*words, "--out", other, "--shard", "1/3")
+    assert done.returncode == 2
+    assert "guidance_scale 3.0 there" in done.stderr
+    assert contents(other) == before
+    (apart / "pieces").rename(other / "pieces")
+    before = contents(other)
+    done = in_process("engine", "merge-runs", other)
+    assert done.returncode == 2
+    assert "guidance_scale 3.0 there" in done.stderr
+    assert contents(other) == before
+
+
+def test_one_merge_at_a_time(apart, in_process):
+    lock_file = lock_folder(apart)
+    if lock_file is None:
+        pytest.skip("no such locks here")
+    done = in_process("engine", "merge-runs", apart)
+    os.close(lock_file)
+    assert done.returncode == 2
+    assert "another process" in done.stderr
+
+
+def test_a_line_separator_in_a_prompt_cuts_no_line(in_process, tiny_bundle, tmp_path):
+    words = ["engine", "generate", "--bundle", tiny_bundle, "--class", "cyt_mast", "--n", 2, "--steps", 1]
+    words += ["--prompt", "a\u2028cell\u0085", "--batch-size", 1]
+    for out, extra in [("whole", []), *(("apart", ["--shard", f"{number}/2"]) for number in (1, 2))]:
+        done = in_process(*words, "--out", tmp_path / out, *extra)
+        assert done.returncode == 0, done.stderr
+    done = in_process("engine", "merge-runs", tmp_path / "apart")
+    assert done.returncode == 0, done.stderr
+    assert without_times(tmp_path / "apart") == without_times(tmp_path / "whole")
 
 
 def test_a_piece_goes_on_and_a_folder_of_pieces_is_no_run(made, apart, in_process):

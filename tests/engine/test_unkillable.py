@@ -403,6 +403,9 @@ def test_a_torn_record_of_failures_is_mended(tiny_bundle, tmp_path):
     (out / "failed.jsonl").write_text(whole + '{"chunk": 2, "cl')
     assert poisoned_run(tiny_bundle, out).failed == 1
     assert (out / "failed.jsonl").read_text() == whole
+    separated = whole.replace("not finite", "not\u2028finite")
+    (out / "failed.jsonl").write_text(separated, encoding="utf-8")
+    assert poisoned_run(tiny_bundle, out).failed == 1
     (out / "failed.jsonl").write_text("nonsense\n")
     with pytest.raises(CytosynthError, match="failed"):
         poisoned_run(tiny_bundle, out)
