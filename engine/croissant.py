@@ -96,7 +96,7 @@ def write_croissant(folder: Path) -> Path:
     """Write `folder/croissant.json` from the run's metadata.jsonl and failed.jsonl. A shard is hashed; single pictures
     are a set of files without hashes. Raises RequestError where metadata.jsonl is none."""
     run = _read(folder / METADATA)
-    failed = len((folder / FAILED).read_text(encoding="utf-8").splitlines()) if (folder / FAILED).exists() else 0
+    failed = (folder / FAILED).read_bytes().count(b"\n") if (folder / FAILED).exists() else 0
     path = folder / CROISSANT
     write_json(path, {**_about(run, failed), **_files(folder, run), "recordSet": _records(bool(run.shards))})
     return path

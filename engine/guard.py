@@ -29,9 +29,8 @@ def expect_real(source: Source) -> Source:
     Subset and ConcatDataset of anything, torchvision's ImageFolder, SyntheticCells, WebDataset, Hugging Face's, a
     loader of one, a list of samples. All of it is read once. A picture is synthetic if its PNG's text says so, its
     `.json` beside it or in its shard, the metadata.jsonl of a folder that is given, `synthetic` in its sample, or its
-    data set. Raises RequestError, a CytosynthError, that names the first
-    synthetic picture; and where there is no picture, where one cannot be read, or a sample holds nothing that could
-    tell, such as pixels alone.
+    data set. Raises RequestError, a CytosynthError, that names the first synthetic picture; and where there is no
+    picture, where one cannot be read, or a sample holds nothing that could tell, such as pixels alone.
     """
     empty = True
     for name, synthetic in _judged(source):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-__all__ = ["contents", "pictures"]
+__all__ = ["contents", "pictures", "without_times"]
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -17,3 +17,8 @@ def contents(folder: Path) -> dict[str, str]:
 def pictures(folder: Path) -> dict[str, str]:
     """The same of the pictures alone."""
     return {name: digest for name, digest in contents(folder).items() if name[-10:-4].isdigit()}
+
+
+def without_times(folder: Path) -> dict[str, str]:
+    """The same of all but run.json, which holds times."""
+    return {name: digest for name, digest in contents(folder).items() if name != "run.json"}

@@ -21,7 +21,7 @@ from engine.errors import CytosynthError, RequestError
 from engine.formats import make_output
 from engine.request import make_request
 from engine.run import generate
-from tests.engine.folders import contents, pictures
+from tests.engine.folders import pictures, without_times
 
 pytest.importorskip("ray")
 ROOT = Path(__file__).parents[2]
@@ -30,12 +30,6 @@ ROOT = Path(__file__).parents[2]
 def words(bundle, *more):
     run = ["generate", "--bundle", bundle, "--class", "all", "--n", 7, "--seed", 3, "--steps", 2, "--batch-size", 2]
     return ["engine", *run, "--threads", 1, *more]
-
-
-def without_times(folder):
-    files = contents(folder)
-    files.pop("run.json")
-    return files
 
 
 @pytest.fixture(scope="module")

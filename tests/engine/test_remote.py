@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.formats import FORMATS
-from tests.engine.folders import contents
+from tests.engine.folders import contents, without_times
 
 fsspec = pytest.importorskip("fsspec")
 MemoryFileSystem = pytest.importorskip("fsspec.implementations.memory").MemoryFileSystem
@@ -46,12 +46,6 @@ def words(bundle, out, *more, n=7):
 
 def shards(file_format):
     return ["--format", file_format, *(["--shard-pictures", 5] if file_format == "webdataset" else [])]
-
-
-def without_times(folder):
-    files = contents(folder)
-    files.pop("run.json")
-    return files
 
 
 def waiting(cache):
