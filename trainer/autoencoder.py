@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from trainer.dataset import PictureSet, to_model_range, turn
-from trainer.devices import Compute
+from trainer.devices import Compute, draw_normal
 from trainer.loop import LoopSettings, digest_parts, run_loop
 
 __all__ = ["encode_set", "normalise_latents", "pixel_loss", "reconstruction_psnr_db", "train_autoencoder"]
@@ -33,16 +33,18 @@ def train_autoencoder(
     group normalisation takes its statistics over the picture, so the last part must be whole.
     """
 
+    pictures = data.pictures.to(compute.device)
+
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        batch = data.pictures[torch.randint(len(data.pictures), (settings.batch_size,), generator=generator)]
+        batch = pictures[torch.randint(len(pictures), (settings.batch_size,), generator=generator)]
         if step < (1 - FULL_SHARE) * settings.steps:
             half = data.size // 2
             top, left = torch.randint(half + 1, (2,), generator=generator).tolist()
             batch = batch[..., top : top + half, left : left + half]
-        batch = turn(to_model_range(batch), int(torch.randint(8, (1,), generator=generator))).to(compute.device)
+        batch = turn(to_model_range(batch), int(torch.randint(8, (1,), generator=generator)))
         with compute.autocast():
             posterior = vae.encode(batch).latent_dist
-            noise = torch.randn(posterior.mean.shape, generator=generator).to(compute.device)
+            noise = draw_normal(posterior.mean.shape, generator, compute.device)
             found = vae.decode(posterior.mean + posterior.std * noise).sample
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
         kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
@@ -62,13 +64,13 @@ def pixel_loss(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def encode_set(vae: AutoencoderKL, pictures: torch.Tensor, compute: Compute, batch_size: int = 16) -> torch.Tensor:
+def encode_set(vae: AutoencoderKL, pictures: torch.Tensor, compute: Compute) -> torch.Tensor:
     """Posterior means, scaled: (N, 3, S, S) uint8 -> (N, C, h, w) float32 on the CPU."""
     vae.eval()
     with compute.autocast():
         chunks = [
-            vae.encode(to_model_range(chunk).to(compute.device)).latent_dist.mean.float().cpu()
-            for chunk in pictures.split(batch_size)
+            vae.encode(to_model_range(chunk.to(compute.device))).latent_dist.mean.float().cpu()
+            for chunk in pictures.split(compute.pictures_at_once)
         ]
     return torch.cat(chunks) * vae.config.scaling_factor
 

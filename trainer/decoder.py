@@ -23,7 +23,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from trainer.autoencoder import pixel_loss
 from trainer.bases import digest_of
 from trainer.dataset import to_model_range, turn
-from trainer.devices import Compute
+from trainer.devices import Compute, draw_normal
 from trainer.loop import LoopSettings, digest_parts, run_loop
 from trainer.perceptual import PerceptualDistance
 
@@ -78,7 +78,7 @@ def train_decoder(
     the others (Esser et al., equation 7).
     """
     torch.manual_seed(settings.seed)
-    distance = distance.to(compute.device)
+    distance, on_device, drawn = distance.to(compute.device), pictures.to(compute.device), drawn.to(compute.device)
     discriminator = Discriminator().to(compute.device)
     model = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv, "critic": discriminator})
     last = vae.decoder.conv_out.weight
@@ -93,14 +93,14 @@ def train_decoder(
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         rows = torch.randint(len(pictures), (settings.batch_size,), generator=generator)
         which = int(torch.randint(len(latents), (1,), generator=generator))
-        wanted = turn(to_model_range(pictures[rows]), which).to(compute.device)
-        z = latents[which, rows]
-        level = JITTER * torch.rand(len(z), 1, 1, 1, generator=generator)
-        z = z + level * torch.randn(z.shape, generator=generator)
+        wanted = turn(to_model_range(on_device[rows]), which)
+        z = latents[which, rows].to(compute.device)
+        level = JITTER * torch.rand(len(z), 1, 1, 1, generator=generator).to(compute.device)
+        z = z + level * draw_normal(z.shape, generator, compute.device)
         z = torch.cat([z, drawn[torch.randint(len(drawn), ((settings.batch_size + 1) // 2,), generator=generator)]])
         top, left = torch.randint(vae.config.sample_size - window + 1, (2,), generator=generator).tolist()
         with compute.autocast():
-            found = vae.decode(z.to(compute.device) / vae.config.scaling_factor).sample.float()
+            found = vae.decode(z / vae.config.scaling_factor).sample.float()
             loss = pixel_loss(found[: len(wanted)], wanted)
             found, wanted = (whole[..., top : top + window, left : left + window] for whole in (found, wanted))
             loss = loss + LPIPS_WEIGHT * distance(found[: len(wanted)], wanted).mean()

@@ -12,7 +12,7 @@ from diffusers.models.attention_processor import AttnProcessor
 
 from engine.errors import RequestError, first_line
 
-__all__ = ["PRECISIONS", "Compute", "choose_attention", "choose_compute"]
+__all__ = ["PRECISIONS", "Compute", "choose_attention", "choose_compute", "draw_normal"]
 
 PRECISIONS = ("auto", "f32", "bf16")
 
@@ -39,6 +39,11 @@ class Compute:
     def autocast(self) -> AbstractContextManager[Any]:
         """bfloat16 for the trained modules too, as far as torch thinks it safe."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    @property
+    def pictures_at_once(self) -> int:
+        """Of a pass without gradients: as many as a CPU's cache holds, or a GPU is busy with."""
+        return 16 if self.device.type == "cpu" else 256
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -79,3 +84,12 @@ def choose_compute(device: str, precision: str, *, gradient_checkpointing: bool,
     if precision == "auto":
         precision = "bf16" if chosen.type == "cuda" and torch.cuda.is_bf16_supported() else "f32"
     return Compute(chosen, precision, gradient_checkpointing, compiled)
+
+
+def draw_normal(shape: torch.Size, generator: torch.Generator, device: torch.device) -> torch.Tensor:
+    """Standard normal noise (float32), drawn where it is used: a GPU waits for noise from a CPU. `generator` is on the
+    CPU, and the noise follows from its state alone."""
+    if device.type == "cpu":
+        return torch.randn(shape, generator=generator)
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return torch.randn(shape, generator=torch.Generator(device).manual_seed(seed), device=device)

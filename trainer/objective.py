@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 
+from trainer.devices import draw_normal
+
 __all__ = ["denoising_loss"]
 
 
@@ -20,12 +22,13 @@ def denoising_loss(
 ) -> torch.Tensor:
     """E || eps - eps_theta(x_t, t) ||^2 (equation 2.14 of the thesis), x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps.
 
-    latents: (B, C, h, w) scaled, on the CPU; context: (B, T, D). With `snr_gamma` each sample weighs
-    min(snr, gamma) / snr, min-SNR weighting for eps prediction (Hang et al. 2023, arXiv:2303.09556). weights:
-    (B, 1, h, w), a factor of each latent pixel's error. The network computes in its own dtype, the loss in float32.
+    latents: (B, C, h, w) scaled, on any device, where the noise is drawn too; context: (B, T, D). With `snr_gamma`
+    each sample weighs min(snr, gamma) / snr, min-SNR weighting for eps prediction (Hang et al. 2023,
+    arXiv:2303.09556). weights: (B, 1, h, w), a factor of each latent pixel's error. The network computes in its own
+    dtype, the loss in float32.
     """
     t = torch.randint(scheduler.config.num_train_timesteps, (len(latents),), generator=generator)
-    eps = torch.randn(latents.shape, generator=generator)
+    eps = draw_normal(latents.shape, generator, latents.device)
     abar = scheduler.alphas_cumprod[t]
     noisy = scheduler.add_noise(latents, eps, t).to(unet.device, unet.dtype)
     found = unet(noisy, t.to(unet.device), context.to(unet.device, unet.dtype)).sample

@@ -75,7 +75,9 @@ def pretrain(
     latents = torch.stack([encode_set(base.vae, turn(data.pictures, which), compute) for which in SYMMETRIES])
     if start is None:
         latents = normalise_latents(base.vae, latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
-    members = [torch.nonzero(data.labels == label).flatten() for label in range(len(captions))]
+    latents = latents.to(compute.device)
+    counts = data.labels.bincount(minlength=len(captions))
+    by_label, starts = data.labels.argsort(stable=True), counts.cumsum(0) - counts
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         def draw(high: int) -> torch.Tensor:
@@ -83,8 +85,8 @@ def pretrain(
 
         labels = draw(len(captions))
         places = torch.rand(unet_settings.batch_size, generator=generator)
-        chosen = [members[label][int(place * len(members[label]))] for label, place in zip(labels, places, strict=True)]
-        batch = latents[draw(len(SYMMETRIES)), torch.stack(chosen)]
+        chosen = by_label[starts[labels] + (places * counts[labels]).long()]
+        batch = latents[draw(len(SYMMETRIES)), chosen]
         dropped = torch.rand(unet_settings.batch_size, generator=generator) < UNCONDITIONAL_SHARE
         rows = torch.where(dropped, len(captions), labels)
         with compute.autocast():
@@ -113,12 +115,12 @@ def pretrain(
     )
     decoder_record["training_psnr_db"] = reconstruction_psnr_db(base.vae, sample, compute)
     base.save(out)
-    counts = {name: len(members[label]) for label, name in enumerate(data.class_names)}
     write_record(
         out / RECORD,
         **({"preset": preset} if start is None else {"start": _record_of(start)}),
         size=data.size,
-        pictures=counts,
+        pictures=dict(zip(data.class_names, counts.tolist(), strict=True)),
+        compute=compute.as_json(),
         vae=vae_record,
         unet=unet_record,
         decoder=decoder_record,
@@ -166,7 +168,7 @@ def _draw_latents(base: Base, captions: list[str], count: int, compute: Compute)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad(), compute.autocast():
         context = encode_prompts(base, [*captions, ""])
-        batches = torch.arange(count).remainder(len(captions)).split(16)
+        batches = torch.arange(count).remainder(len(captions)).split(compute.pictures_at_once)
         drawn = [
             draw_latents(base, context[rows], context[-1:], generator=generator, guidance_scale=DRAWN_GUIDANCE)
             for rows in batches
