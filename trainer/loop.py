@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 import pickle
 import threading
 import time
@@ -231,28 +232,30 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(step)
         self.optimizer.zero_grad(set_to_none=True)
-        total = 0.0
+        losses = []
         for i in range(settings.accumulation):
             loss = self._loss_of(step * settings.accumulation + i, self._generator) / settings.accumulation
-            if not torch.isfinite(loss):
-                raise CytosynthError(
-                    f"Training {self.name} at step {step}",
-                    found=f"a loss of {loss.item()}",
-                    expected="a finite loss",
-                    mend="lower --learning-rate",
-                )
             loss.backward()
-            total += loss.item()
+            losses.append(loss.detach())
         limit = settings.clip_at.at(step, settings.steps)
-        if settings.clipping == "norm":
+        if math.isfinite(limit) and settings.clipping == "norm":
             nn.utils.clip_grad_norm_(self._trained, limit)
-        elif settings.clipping == "value":
+        elif math.isfinite(limit) and settings.clipping == "value":
             nn.utils.clip_grad_value_(self._trained, limit)
         self.optimizer.step()
         if self._average:
             # A short average at first, so that the random start is forgotten.
             decay = min(settings.ema_decay, (1 + step) / (10 + step))
             torch._foreach_lerp_(self._average, [parameter.detach() for parameter in self._trained], 1 - decay)
+        # Looked at last: until here a GPU computes while Python prepares what comes next.
+        total = sum(loss.item() for loss in losses)
+        if not math.isfinite(total):
+            raise CytosynthError(
+                f"Training {self.name} at step {step}",
+                found=f"a loss of {total}",
+                expected="a finite loss",
+                mend="lower --learning-rate",
+            )
         return total
 
 

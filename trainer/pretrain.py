@@ -94,12 +94,16 @@ def pretrain(
             return denoising_loss(unet, base.scheduler, batch, context, generator, snr_gamma=5.0)
 
     model = nn.ModuleDict({"unet": base.unet, "text_encoder": base.text_encoder})
-    unet = torch.compile(base.unet) if compute.compiled else base.unet
+    # A GPU finishes the kernels of so small a UNet sooner than Python starts them; a CUDA graph starts them all.
+    mode = "reduce-overhead" if compute.device.type == "cuda" else None
+    unet = torch.compile(base.unet, mode=mode) if compute.compiled else base.unet
     # Not the latents: their last bits follow the number of threads.
     encoder = digest_of(base.vae.encoder)
     begun_with = preset if start is None else digest_of(base.unet)
     subject = digest_parts(data.pictures, data.labels, data.class_names, begun_with, encoder, compute.precision)
     unet_record = run_loop("unet", model, loss_of, unet_settings, checkpoints, subject=subject, progress=progress)
+    # Hypernetworks know nothing of the decoder: they can be fitted on this one while it is trained.
+    base.save(checkpoints / "base")
     drawn = _draw_latents(base, captions, min(DRAWN, decoder_settings.steps * decoder_settings.batch_size), compute)
     decoder_record = train_decoder(
         base.vae,

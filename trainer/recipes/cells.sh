@@ -6,7 +6,7 @@
 # PICTURES holds pretrain/<class>/*.jpg and fewshot/<class>/*.jpg of the blood cells of Acevedo et al. (2020). WORK keeps
 # every stage: one whose last file stands is not done again, and trainings continue where they were. WORK/cells is the
 # bundle with its record; it goes to engine/bundles/cells by hand, when it is better than what is there. START names a
-# base that is trained on instead of a new one. PRECISION=bf16 suits a processor or a GPU with bfloat16.
+# base that is trained on instead of a new one. Without a GPU, PRECISION=bf16 suits a processor with bfloat16.
 set -euo pipefail
 pictures=$1 work=$2
 python=${PYTHON:-python}
@@ -49,9 +49,15 @@ phantoms cytology 600 100000
 prepared "$pictures/pretrain" "$work/real" --crop 0.7
 prepared "$work/phantom-cytology/pictures" "$work/general"
 kept_back "$work/real"
+if "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then # minutes
+    budget=(--vae-steps 8000 --vae-batch-size 64 --unet-steps 10000 --unet-batch-size 256 --unet-learning-rate 6e-4
+        --decoder-steps 2500 --decoder-batch-size 32)
+else # hours, for an eighth of the pictures
+    budget=(--precision "${PRECISION:-f32}" --vae-steps 6000 --unet-steps 7000 --decoder-steps 2000)
+fi
 [ -e "$work/base/record.json" ] ||
     "$python" -m trainer pretrain "$work/train" "$work/general" --out "$work/base" ${START:+--start-from "$START"} \
-        --precision "${PRECISION:-f32}" --compile --vae-steps 6000 --unet-steps 7000 --decoder-steps 2000
+        --compile "${budget[@]}"
 
 merged=()
 for class in "${blood[@]}"; do
@@ -72,11 +78,15 @@ fit() { # fit CLASS PREPARED ORIGIN LICENCE ATTRIBUTION [OPTION...]
     merged+=("$work/merged/$1")
 }
 
-# Two classes that the base never sees, from 31 photographs each, 100 after augmentation.
-for class in basophil eosinophil; do
+# Two classes that the base never sees, from 31 photographs each, 100 after augmentation. Each begins at the prompt of
+# the class whose training pictures lie nearest to those 31, by FD-cyto.
+while read -r class prompt steps; do
     prepared "$pictures/fewshot/$class" "$work/prepared-$class" --crop 0.7 --n 100
-    fit "$class" "$work/prepared-$class/$class" photographs 'CC BY 4.0' "$attribution" --prompt neutrophil --steps 400
-done
+    fit "$class" "$work/prepared-$class/$class" photographs 'CC BY 4.0' "$attribution" --prompt "$prompt" --steps "$steps"
+done <<'CLASSES'
+basophil ig 500
+eosinophil neutrophil 1200
+CLASSES
 
 # The thesis's four classes are not public; their stand-ins have its numbers of pictures, 100 each after augmentation.
 while read -r class count; do
