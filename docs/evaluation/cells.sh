@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every figure of docs/model-card.md, through the public command lines alone: records/, two reports, the model card.
+# Every figure of docs/model-card.md, through the public command lines alone: records/, sheets/, a report, the model card.
 #
 #   docs/evaluation/cells.sh PICTURES RECIPE      from a folder for the work, which keeps every stage
 #
@@ -53,6 +53,16 @@ fi
 once autoencoder.json "$python" "$here/../benchmarks/autoencoder.py" autoencoder.json "$recipe/base" heldout/*/
 generate blood "$recipe/cells" 300 "${base[@]}" "${few[@]}"
 generate phantom "$recipe/cells" 300 "${phantom[@]}"
+
+# sheets/ shows no photograph, sheets/beside-real/ the held-out cells on the left.
+for class in "${base[@]}" "${few[@]}"; do
+    once "sheets/$class.jpg" "$python" "$here/sheet.py" "sheets/$class.jpg" "blood/$class"
+    once "sheets/beside-real/$class.jpg" \
+        "$python" "$here/sheet.py" "sheets/beside-real/$class.jpg" "blood/$class" "heldout/$class"
+done
+for class in "${phantom[@]}"; do
+    once "sheets/$class.jpg" "$python" "$here/sheet.py" "sheets/$class.jpg" "phantom/$class" "unseen-$class/$class"
+done
 
 # What the hypernetwork does: the same prompt on the base alone, and with another class's hypernetwork.
 for class in "${few[@]}" "${phantom[@]}"; do

@@ -224,7 +224,12 @@ def test_pretrain_goes_on_from_a_base_and_keeps_its_latents(in_process, whole_pa
         assert changed
         if part == "vae":
             assert {name.split(".")[0] for name in changed} <= {"decoder", "post_quant_conv"}
+    # What stood before the decoder's training: a hypernetwork that was fitted on it is one of the base's.
+    undecoded = {part: load_file(tmp_path / f"base/checkpoints/base/{part}/{WEIGHTS}") for part in ("vae", "unet")}
+    assert all(torch.equal(tensor, undecoded["unet"][name]) for name, tensor in parts["unet"].items())
+    assert any(not torch.equal(tensor, undecoded["vae"][name]) for name, tensor in parts["vae"].items())
     record = json.loads((tmp_path / "base/record.json").read_text())
+    assert record["compute"]["device"] == "cpu"
     assert record["start"] == json.loads((before / "record.json").read_text())
     assert record["unet"]["loss_first"] < 0.9 * record["start"]["unet"]["loss_first"]
 

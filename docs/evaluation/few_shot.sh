@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What docs/evaluation/blood_cells.html and few_shot.html report, through the public command lines alone.
+# What docs/evaluation/few_shot.html reports, through the public command lines alone.
 #
-#   docs/evaluation/blood_cells.sh PICTURES RECIPE      from a folder for the work, which keeps every stage
+#   docs/evaluation/few_shot.sh PICTURES RECIPE      from a folder for the work, which keeps every stage
 #
 # PICTURES holds fewshot/, heldout/ and pretrain/ of the blood cells of Acevedo et al. (2020), RECIPE what `make bundle`
 # left behind (its folders base and real). Nothing is chosen on the held-out pictures.
@@ -20,15 +20,6 @@ evaluate() { # evaluate RECORD COMMAND...: a record that stands is not made agai
 
 once heldout/sources.jsonl "$python" -m trainer prepare "$pictures/heldout" heldout --size 128 --crop 0.7
 once pretrain "$(command -v ln)" -s "$recipe/real" pretrain
-
-# The embedded bundle's two classes of blood cells, against cells that nothing was trained on.
-for class in lymphocyte neutrophil; do
-    "$python" -m engine generate --class "$class" --n 300 --seed 1000 --out "embedded-$class"
-    other=$([ "$class" = lymphocyte ] && echo neutrophil || echo lymphocyte)
-    evaluate "score-$class" score "heldout/$class" "embedded-$class/$class" --other "heldout/$other"
-    evaluate "copies-$class" copies "embedded-$class/$class" --train "pretrain/$class" --held-out "heldout/$class"
-    evaluate "morphology-$class" morphology "heldout/$class" "embedded-$class/$class"
-done
 
 # Basophil and eosinophil, which the base never saw, from the first 12, 21 and 31 few-shot pictures.
 for count in 31 21 12; do
@@ -67,9 +58,7 @@ for count in 31 21 12; do
         --pretrain pretrain --seeds 2
 done
 
-note='The cells are those of Acevedo et al. (2020), CC BY 4.0, and what was trained on them. Real pictures are not shown here: they stay where they are published. docs/evaluation/blood_cells.sh made every part, and shows them without --no-real-pictures.'
-"$python" -m evaluate report records/{score,copies,morphology}-{lymphocyte,neutrophil} --no-real-pictures --note "$note" \
-    --title 'The embedded bundle against held-out blood cells' --out blood_cells.html
+note='The cells are those of Acevedo et al. (2020), CC BY 4.0, and what was trained on them. Real pictures are not shown here: they stay where they are published. docs/evaluation/few_shot.sh made every part, and shows them without --no-real-pictures.'
 "$python" -m evaluate report records/utility-{31,21,12} \
     records/{score,copies,morphology}-{31,21,12}-{basophil,eosinophil} --no-real-pictures \
     --note "$note" --title 'Two classes that the base never saw, from 12, 21 and 31 pictures' --out few_shot.html
