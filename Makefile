@@ -10,7 +10,7 @@ OPENVINO_CMAKE = $(shell $(BIN)/python -c 'import importlib.util as u; print(u.f
 .PHONY: demo test check gpu-check format bundle wheel cpp-bench bench clean
 
 demo: .venv/engine
-	$(BIN)/engine generate --class cyt_mast --n 16
+	$(BIN)/engine generate --class neutrophil --n 16
 
 test: .venv/everything check
 	$(BIN)/pytest --numprocesses auto --dist loadfile

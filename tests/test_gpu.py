@@ -122,7 +122,7 @@ def run(api, engine):
     stream = api.cuda("cudaStreamCreate")
     context = engine.create_execution_context()
     rng = np.random.default_rng(0)
-    shapes = {"latents": (16, 8, 16, 16), "time_features": (16, 96), "encoder_hidden_states": (16, 16, 64)}
+    shapes = {"latents": (16, 16, 16, 16), "time_features": (16, 96), "encoder_hidden_states": (16, 16, 64)}
     buffers = {name: CudaBuffer(api, stream, shape, np.dtype(np.float32)) for name, shape in shapes.items()}
     for name, shape in shapes.items():
         buffers[name].write(rng.standard_normal(shape).astype(np.float32))

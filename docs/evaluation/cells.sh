@@ -103,7 +103,7 @@ for kind in alone other; do
     done
 done
 evaluate judge judge blood blood-alone blood-other --train "$recipe/real" --train judge --held-out heldout
-evaluate utility utility --real real-31 --synthetic blood --held-out heldout --pretrain "$recipe/real" --seeds 3
+evaluate utility utility --real real-31 --synthetic blood --held-out heldout --pretrain "$recipe/real" --seeds 2
 
 note='The cells are those of Acevedo et al. (2020), CC BY 4.0, and what was trained on them. Real pictures are not shown here: they stay where they are published. docs/evaluation/cells.sh made every part, and shows them without --no-real-pictures.'
 records=()

@@ -131,12 +131,18 @@ def autoencoder(work: Path) -> str:
     return table(["class", "PSNR, dB", "in the nucleus", "floor", "FD-cyto", "floors"], rows)
 
 
+def trained_on(record: Record) -> str:
+    """The GPU, or else the processor with its threads."""
+    machine = record["machine"]
+    return str(machine.get("gpu") or f"{machine['processor']}, {machine['threads']} threads")
+
+
 def training(recipe: Path) -> str:
-    """Steps, batches and times."""
+    """Steps, batches, times and machines."""
     record = read(recipe / "cells/record.json")
     base = record["base"]
     rows = [
-        [what, f"{one['steps_done']:,}", str(one["batch_size"]), f"{one['seconds'] / 60:.0f} min"]
+        [what, f"{one['steps_done']:,}", str(one["batch_size"]), f"{one['seconds'] / 60:.1f} min", trained_on(base)]
         for what, one in (
             ("autoencoder", base["vae"]),
             ("UNet and text encoder", base["unet"]),
@@ -149,10 +155,11 @@ def training(recipe: Path) -> str:
             f"{one['training']['steps_done']:,}",
             str(one["training"]["batch_size"]),
             f"{one['training']['seconds'] / 60:.1f} min",
+            trained_on(one),
         ]
         for name, one in record["hypernetworks"].items()
     ]
-    return table(["", "steps", "batch", "time"], rows)
+    return table(["", "steps", "batch", "time", "on"], rows)
 
 
 def main(work: Path, recipe: Path) -> None:

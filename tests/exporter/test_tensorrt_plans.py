@@ -106,7 +106,7 @@ def test_every_convolution_product_and_attention_is_fp16_and_normalisation_is_no
 def test_the_profile_covers_one_unguided_to_sixteen_guided_pictures(built):
     profile = report_of(built[0], "unet.cyt_mast.onnx")["profile"]["latents"]
     assert [profile[0][0], profile[2][0]] == [1, 32]
-    assert all(shape[1:] == [8, 16, 16] for shape in profile)
+    assert all(shape[1:] == [16, 16, 16] for shape in profile)
 
 
 def choose(bundle_folder, **changes):
