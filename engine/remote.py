@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,7 +36,7 @@ def open_remote(url: str) -> Iterator[Remote]:
         from fsspec.core import url_to_fs
     except ModuleNotFoundError as error:
         raise RequestError(
-            f"--out {url}",
+            f"--out {_without_password(url)}",
             found="no package fsspec",
             expected="it to be installed",
             mend="pip install 'cytosynth[distributed]'",
@@ -43,7 +44,7 @@ def open_remote(url: str) -> Iterator[Remote]:
     cache = cache_folder(f"uploads/{hashlib.sha256(url.rstrip('/').encode()).hexdigest()[:32]}")
     if cache is None:
         raise RequestError(
-            f"--out {url}",
+            f"--out {_without_password(url)}",
             found="no cache folder that can be written",
             expected="one, where files wait until they are put",
             mend="name another with XDG_CACHE_HOME",
@@ -61,12 +62,16 @@ def open_remote(url: str) -> Iterator[Remote]:
                 raise
             # In place of the folder, which nobody named.
             expected, mend = error.expected.replace("folder", "place"), "name another with --out"
-            raise RequestError(f"The URL {url}", found=error.found, expected=expected, mend=mend) from error
+            raise RequestError(f"The URL {remote.url}", found=error.found, expected=expected, mend=mend) from error
         finally:
             remote.close()
     finally:
         if lock is not None:
             os.close(lock)
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(?<=://)([^/@]*?):[^/@]*@", r"\1:***@", url)
 
 
 @contextmanager
@@ -76,16 +81,15 @@ def _reaching(url: str, kind: type[CytosynthError], mend: str) -> Iterator[None]
     except CytosynthError:
         raise
     except Exception as error:  # every file system has exceptions of its own
-        raise kind(
-            f"The URL {url}", found=first_line(error), expected="a place that fsspec reads and writes", mend=mend
-        ) from error
+        found, url = first_line(error).replace(url, _without_password(url)), _without_password(url)
+        raise kind(f"The URL {url}", found=found, expected="a place that fsspec reads and writes", mend=mend) from error
 
 
 class Remote:
     """`folder` is where the run is written; `follow` puts what is final, in a thread of its own; `finish` the rest."""
 
     def __init__(self, url: str, file_system: Any, root: str, folder: Path) -> None:
-        self.url, self.folder = url, folder
+        self.url, self.folder = _without_password(url), folder
         self._file_system, self._root = file_system, root
         self._sizes: dict[str, int] = {}
         self._folders: set[str] = set()

@@ -48,8 +48,9 @@ class ClassRecord:
 
 
 def write_record(path: Path, **facts: Any) -> None:
-    """Write the facts as JSON beside the machine and the versions."""
-    path.write_text(json.dumps({**facts, **machine_and_versions()}, indent=2) + "\n")
+    """Write the facts as JSON beside the machine and the versions; an infinite limit, which JSON lacks, is null."""
+    plain = json.loads(json.dumps({**facts, **machine_and_versions()}), parse_constant=lambda name: None)
+    path.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n")
 
 
 def machine_and_versions() -> dict[str, Any]:

@@ -61,7 +61,7 @@ def synthetic_loader(arguments: argparse.Namespace, classes: list[str]) -> DataL
         shards = sorted(map(str, arguments.shards.glob("*.tar")))
         data = webdataset.WebDataset(shards, shardshuffle=len(shards)).shuffle(1000).decode("pil")
         # The number of a class in the shards is its place in the run; its name is in the description.
-        data = data.to_tuple("png", "json").map_tuple(to_tensor, lambda said: classes.index(said["class"]))
+        data = data.to_tuple("png", "json").map_tuple(to_tensor, lambda said: label_of(said["class"], classes))
         return DataLoader(data, HALF_BATCH)
     cells = SyntheticCells(classes, arguments.on_the_fly, bundle=arguments.bundle, transform=to_tensor)
     return DataLoader(cells, HALF_BATCH, sampler=ChunkShuffle(cells))
@@ -70,10 +70,16 @@ def synthetic_loader(arguments: argparse.Namespace, classes: list[str]) -> DataL
 def expect_classes(data: ImageFolder, classes: list[str]) -> ImageFolder:
     """The same data, whose labels count these classes; it need not have each of them, for `--balance` makes none of a
     class that lacks nothing."""
-    if others := [name for name in data.classes if name not in classes]:
-        raise SystemExit(f"classes that TEST ({', '.join(classes)}) does not have: {', '.join(others)}")
-    data.samples = [(path, classes.index(data.classes[label])) for path, label in data.samples]
+    labels = [label_of(name, classes) for name in data.classes]
+    data.samples = [(path, labels[label]) for path, label in data.samples]
     return data
+
+
+def label_of(name: str, classes: list[str]) -> int:
+    """The place of a class among those of TEST."""
+    if name not in classes:
+        raise SystemExit(f"a class that TEST ({', '.join(classes)}) does not have: {name}")
+    return classes.index(name)
 
 
 def without_end(loader: DataLoader) -> Iterator[list[torch.Tensor]]:

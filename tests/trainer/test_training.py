@@ -230,6 +230,7 @@ def test_pretrain_goes_on_from_a_base_and_keeps_its_latents(in_process, whole_pa
     assert any(not torch.equal(tensor, undecoded["vae"][name]) for name, tensor in parts["vae"].items())
     record = json.loads((tmp_path / "base/record.json").read_text())
     assert record["compute"]["device"] == "cpu"
+    assert record["unet"]["clip_at"]["pairs"] == [[1.0, None]]
     assert record["start"] == json.loads((before / "record.json").read_text())
     assert record["unet"]["loss_first"] < 0.9 * record["start"]["unet"]["loss_first"]
 
