@@ -61,16 +61,16 @@ def test_the_key_is_the_gpu_flavour_version_shapes_and_content(built):
 
 CONTRACT = {
     "unet.cyt_mast.onnx": (
-        {"latents": [-1, 8, -1, -1], "time_features": [-1, 96], "encoder_hidden_states": [-1, 16, 64]},
-        {"eps": ("float", [-1, 8, -1, -1])},
+        {"latents": [-1, 16, -1, -1], "time_features": [-1, 96], "encoder_hidden_states": [-1, 16, 64]},
+        {"eps": ("float", [-1, 16, -1, -1])},
     ),
     "vae_decoder.onnx": (
-        {"latents": [-1, 8, -1, -1]},
+        {"latents": [-1, 16, -1, -1]},
         {"images": ("uint8", [-1, -1, -1, 3]), "finite": ("bool", [-1])},
     ),
     "step.onnx": (
-        {**{name: [-1, 8, -1, -1] for name in ("x", "eps_cond", "eps_uncond", "D_prev", "z")}, "row": [8]},
-        {"x_next": ("float", [-1, 8, -1, -1]), "D": ("float", [-1, 8, -1, -1])},
+        {**{name: [-1, 16, -1, -1] for name in ("x", "eps_cond", "eps_uncond", "D_prev", "z")}, "row": [8]},
+        {"x_next": ("float", [-1, 16, -1, -1]), "D": ("float", [-1, 16, -1, -1])},
     ),
 }
 
@@ -147,15 +147,15 @@ def test_the_engine_opens_the_folder_and_refuses_it_elsewhere(built, tmp_path):
 def test_another_class_leaves_the_first_ones_plan_alone(built, in_process, tmp_path):
     bundle = shutil.copytree(built[0], tmp_path / "cells")
     before = {path.name: path.read_bytes() for path in plan_folder(bundle).glob("*.plan")}
-    done = in_process("exporter", *BUILD, bundle, "--class", "cyt_mast", "--class", "neutrophil")
+    done = in_process("exporter", *BUILD, bundle, "--class", "cyt_mast", "--class", "basophil")
     assert done.returncode == 0, done.stderr
     assert "unet.cyt_mast.onnx" not in done.stderr
-    assert "unet.neutrophil.onnx: building" in done.stderr
+    assert "unet.basophil.onnx: building" in done.stderr
     after = {path.name: path.read_bytes() for path in plan_folder(bundle).glob("*.plan")}
     assert {name: after[name] for name in before} == before
     assert set(json.loads((plan_folder(bundle) / "plan.json").read_text())["plans"]) == {
         "unet.cyt_mast.onnx",
-        "unet.neutrophil.onnx",
+        "unet.basophil.onnx",
         "vae_decoder.onnx",
         "step.onnx",
     }
