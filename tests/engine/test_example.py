@@ -21,7 +21,7 @@ CLASSES = ("cyt_nep_fib_mast", "cyt_kist_mast")
 
 def example(*arguments):
     script = ROOT / "docs/examples/classifier.py"
-    command = [sys.executable, script, *map(str, arguments), "--steps", "160"]
+    command = [sys.executable, script, *map(str, arguments), "--steps", "80"]
     return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 
