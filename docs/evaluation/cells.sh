@@ -29,6 +29,9 @@ after() { # after NAME LIST...: the name behind it, the first behind the last
 }
 
 mkdir -p records
+# The records name their folders: by a link here, not by where the recipe happened to work.
+[ -e recipe ] || ln -s "$(realpath "$recipe")" recipe
+recipe=recipe
 for part in heldout judge; do
     once "$part/sources.jsonl" "$python" -m trainer prepare "$pictures/$part" "$part" --size 128 --crop 0.7
 done
