@@ -1,10 +1,12 @@
-"""What only a machine with an NVIDIA GPU can show: ONNX Runtime's CUDA, TensorRT's runner on real plans, refitting.
+"""What only a machine with an NVIDIA GPU can show: ONNX Runtime's CUDA, TensorRT's runner on real plans, refitting,
+training a base.
 
 `make gpu-check` runs these; elsewhere they are skipped.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -113,6 +115,20 @@ def test_refitting_to_another_class_and_back_leaves_no_residue(command, plans):
     first, other, again = (weights_after(name) for name in ("cyt_mast", "cyt_nep_mast", "cyt_mast"))
     assert np.abs(first - other).max() > 1e-3
     np.testing.assert_array_equal(first, again)
+
+
+def test_a_base_is_trained_on_the_gpu(request, in_process, tmp_path):
+    """By a CUDA graph, from noise that is drawn there; the checkpoint's state alone decides what is drawn."""
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no GPU")
+    data = request.getfixturevalue("whole_path") / "prepared"
+    words = ["--preset", "tiny", "--compile", "--vae-steps", 20, "--unet-steps", 60, "--decoder-steps", 5]
+    done = in_process("trainer", "pretrain", data, "--out", tmp_path / "base", *words)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "base/record.json").read_text())
+    assert record["compute"]["device"].startswith("cuda")
+    assert record["unet"]["loss_last"] < record["unet"]["loss_first"]
 
 
 def run(api, engine):
