@@ -71,7 +71,8 @@ def open_remote(url: str) -> Iterator[Remote]:
 
 
 def _without_password(url: str) -> str:
-    return re.sub(r"(?<=://)([^/@]*?):[^/@]*@", r"\1:***@", url)
+    """A password may hold what an address should not, so all up to the last @ counts."""
+    return re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
 
 
 @contextmanager

@@ -197,7 +197,8 @@ class Training:
         stop: threading.Event | None = None,
         checkpoint_every_s: float = 180.0,
     ) -> dict[str, Any]:
-        """Take the steps that are left, or those until `stop` is set; the model ends with the averaged weights.
+        """Take the steps that are left, or those until `stop` is set; the model ends with the averaged weights. Raises
+        CytosynthError after a step whose loss is no finite number: the model is spoilt then, its checkpoint is not.
 
         `after_step(steps done)` is called between steps. Returns the record: settings, steps, seconds, the mean loss
         of the first and the last 5 % of the steps.

@@ -30,7 +30,9 @@ after() { # after NAME LIST...: the name behind it, the first behind the last
 
 mkdir -p records
 # The records name their folders: by a link here, not by where the recipe happened to work.
-[ -e recipe ] || ln -s "$(realpath "$recipe")" recipe
+[ -L recipe ] || ln -s "$(realpath "$recipe")" recipe
+[ "$(realpath recipe)" = "$(realpath "$recipe")" ] ||
+    { echo "The link recipe leads to $(realpath recipe), not to $recipe: work in another folder." >&2; exit 2; }
 recipe=recipe
 for part in heldout judge; do
     once "$part/sources.jsonl" "$python" -m trainer prepare "$pictures/$part" "$part" --size 128 --crop 0.7
@@ -66,6 +68,11 @@ done
 for class in "${phantom[@]}"; do
     once "sheets/$class.jpg" "$python" "$here/sheet.py" "sheets/$class.jpg" "phantom/$class" "unseen-$class/$class"
 done
+
+[ -e phantom_probe.json ] || {
+    "$python" "$here/../benchmarks/phantom_probe.py" phantom > phantom_probe.json.part
+    mv phantom_probe.json.part phantom_probe.json
+}
 
 # What the hypernetwork does: the same prompt on the base alone, and with another class's hypernetwork.
 for class in "${few[@]}" "${phantom[@]}"; do

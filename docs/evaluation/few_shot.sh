@@ -3,8 +3,8 @@
 #
 #   docs/evaluation/few_shot.sh PICTURES RECIPE      from a folder for the work, which keeps every stage
 #
-# PICTURES holds fewshot/, heldout/ and pretrain/ of the blood cells of Acevedo et al. (2020), RECIPE what `make bundle`
-# left behind (its folders base and real). Nothing is chosen on the held-out pictures.
+# PICTURES holds fewshot/ and heldout/ of the blood cells of Acevedo et al. (2020), RECIPE what `make bundle` left behind
+# (its folders base and real). Nothing is chosen on the held-out pictures. The report here is of the first bundle's base.
 set -euo pipefail
 pictures=$1 recipe=$2
 python=${PYTHON:-python}

@@ -67,7 +67,7 @@ def distances(work: Path, names: list[str]) -> str:
 
 
 def judged(work: Path, names: list[str]) -> str:
-    """The judge's word on each class, on real cells and beside the copies."""
+    """The judge's word on each class, on real cells and beside copies and morphology."""
     results = read(work / "records/judge/record.json")["results"]
     rows = []
     for name in names:
@@ -81,9 +81,30 @@ def judged(work: Path, names: list[str]) -> str:
                 share(results["synthetic"]["blood"][name]),
                 f"{other}, {given[other]}",
                 f"{copies['rate']:.1%} [{copies['rate_low']:.1%}, {copies['rate_high']:.1%}]",
+                off(work, name),
             ]
         )
-    return table(["class", "held-out real cells", "synthetic cells", "most often instead", "copies"], rows)
+    header = ["class", "held-out real cells", "synthetic cells", "most often instead", "copies", "morphology off"]
+    return table(header, rows)
+
+
+def probed(work: Path, names: list[str]) -> str:
+    """What the phantoms' probe takes synthetic phantoms for."""
+    record = read(work / "phantom_probe.json")
+    rows = []
+    for name in names:
+        counts = {kind: record[kind]["synthetic"][name] for kind in ("as drawn", "equalised")}
+        drawn = counts["as drawn"]
+        other = max((key for key in drawn if key != name), key=lambda key: drawn[key])
+        shares = [f"{found[name] / sum(found.values()):.0%}" for found in counts.values()]
+        rows.append([f"`{name}`", *shares, f"`{other}`, {drawn[other]}"])
+    return table(["class", "as drawn", "equalised", "most often instead"], rows)
+
+
+def off(work: Path, name: str) -> str:
+    """How many of a class's measures of shape and stain are off."""
+    measures = read(work / f"records/morphology-{name}/record.json")["results"]["measures"].values()
+    return f"{sum(one['distance'] > 3 * one['floor'] for one in measures)} of {len(measures)}"
 
 
 def hypernetworks(work: Path, few: list[str], phantom: list[str]) -> str:
@@ -174,6 +195,7 @@ def main(work: Path, recipe: Path) -> None:
         phantom_distances=distances(work, phantom),
         judged=judged(work, photographs),
         judge_accuracy=f"{read(work / 'records/judge/record.json')['results']['held_out_accuracy']:.1%}",
+        probed=probed(work, phantom),
         hypernetworks=hypernetworks(work, few, phantom),
         utility=utility(work),
         autoencoder=autoencoder(work),

@@ -157,7 +157,7 @@ def test_a_put_that_fails_ends_the_run_and_the_same_command_goes_on(
         ("memory://cells", ["--shard", "1/2"], "--shard"),
         ("memory://cells", ["--overwrite"], "--overwrite"),
         ("file://{}/foreign", [], "files, but no run.json"),
-        ("ftp://me:secret@127.0.0.1:1/cells", [], "ftp://me:***@127.0.0.1:1/cells"),
+        ("ftp://me:p@/secret@127.0.0.1:1/cells", [], "ftp://me:***@127.0.0.1:1/cells"),
     ],
 )
 def test_wrong_urls_exit_2_and_touch_nothing(out, more, message, in_process, tiny_bundle, tmp_path, cache):

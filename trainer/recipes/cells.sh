@@ -52,7 +52,7 @@ kept_back "$work/real"
 if "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then # minutes
     budget=(--vae-steps 8000 --vae-batch-size 64 --unet-steps 10000 --unet-batch-size 256 --unet-learning-rate 6e-4
         --decoder-steps 2500 --decoder-batch-size 32)
-else # hours, for an eighth of the pictures
+else # hours, for a tenth of the pictures
     budget=(--precision "${PRECISION:-f32}" --vae-steps 6000 --unet-steps 7000 --decoder-steps 2000)
 fi
 [ -e "$work/base/record.json" ] ||
