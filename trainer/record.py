@@ -48,7 +48,7 @@ class ClassRecord:
 
 
 def write_record(path: Path, **facts: Any) -> None:
-    """Write the facts as JSON beside the machine and the versions; what is no finite number, such as no limit, is null."""
+    """Write the facts as JSON beside the machine and the versions; an infinite number is null."""
     plain = json.loads(json.dumps({**facts, **machine_and_versions()}), parse_constant=lambda name: None)
     path.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n")
 
