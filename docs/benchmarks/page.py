@@ -233,12 +233,12 @@ def stages(page: Page) -> None:
 
 
 def scaling(page: Page) -> None:
-    """Runs of 1 to 10,000 pictures."""
+    """Whole runs, from one picture to the most."""
     record = page.read("scaling.json")
     if record is None:
         return
     page.write(
-        "## From 1 picture to 10,000",
+        f"## From 1 picture to {max(map(int, record['seconds'])):,}",
         f"Whole processes of `engine generate {' '.join(record['options'])}`, start, files and contact sheet included; "
         f"{machine_words(record)}. The largest took {record['peak_mb']:.0f} MB at its peak.",
     )
