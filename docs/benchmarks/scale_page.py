@@ -26,6 +26,7 @@ def page(record: Record, *, link_gbit: float, usd_per_hour: float | None) -> str
     return Template((Path(__file__).parent / "scale.md.in").read_text(encoding="utf-8")).substitute(
         machine=f"{record['machine']['processor']}, {record['machine']['cores']} cores",
         class_name=request["class_names"][0],
+        bundle=record["bundle_sha256"][:12],
         steps=request["num_inference_steps"],
         sampler=request["sampler"],
         guidance_scale=f"{request['guidance_scale']:g}",
