@@ -70,9 +70,10 @@ def open_remote(url: str) -> Iterator[Remote]:
             os.close(lock)
 
 
-def _without_password(url: str) -> str:
-    """A password may hold what an address should not, so all up to the last @ counts."""
-    return re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
+def _without_password(text: str) -> str:
+    """A URL, or an error that repeats one. A password may hold what an address should not, so all up to the last @
+    counts."""
+    return re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", text)
 
 
 @contextmanager
@@ -82,8 +83,12 @@ def _reaching(url: str, kind: type[CytosynthError], mend: str) -> Iterator[None]
     except CytosynthError:
         raise
     except Exception as error:  # every file system has exceptions of its own
-        found, url = first_line(error).replace(url, _without_password(url)), _without_password(url)
-        raise kind(f"The URL {url}", found=found, expected="a place that fsspec reads and writes", mend=mend) from error
+        raise kind(
+            f"The URL {_without_password(url)}",
+            found=_without_password(first_line(error)),
+            expected="a place that fsspec reads and writes",
+            mend=mend,
+        ) from error
 
 
 class Remote:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,18 @@ from engine.errors import RequestError
 from evaluate.images import PictureFolder
 from evaluate.segmentation import Segmentation, optical_density, segment
 
-__all__ = ["LARGEST", "SMALLEST", "TITLES", "Comparison", "Measures", "Morphology", "compare", "measure", "measure_all"]
+__all__ = [
+    "LARGEST",
+    "SMALLEST",
+    "TITLES",
+    "Comparison",
+    "Measures",
+    "Morphology",
+    "compare",
+    "count_far",
+    "measure",
+    "measure_all",
+]
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -176,6 +188,11 @@ def compare(
         side=side,
         one_cell=one_cell,
     )
+
+
+def count_far(measures: Iterable[Mapping[str, Any]]) -> int:
+    """How many measures of a record lie more than three floors from the real ones."""
+    return sum(one["distance"] > 3 * one["floor"] for one in measures)
 
 
 def _comparison(real: Floats, synthetic: Floats, splits: int, resamples: int, rng: np.random.Generator) -> Comparison:

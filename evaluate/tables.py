@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evaluate.morphology import TITLES
+from evaluate.morphology import TITLES, count_far
 from evaluate.score import CONTROLS, REPEATED
 
 __all__ = ["Summary", "Table", "summarise"]
@@ -108,8 +108,7 @@ def _morphology(record: Record) -> Summary:
         rows.append((TITLES[name], distance, f"{one['floor']:.3g}", *in_sd))
     header = ("", "distance [90 %]", "floor", "distance / sd", "floor / sd")
     measures = results["measures"].values()
-    far = sum(one["distance"] > 3 * one["floor"] for one in measures)
-    sentence = f"{far} of {len(measures)} measures are more than three floors from the real ones."
+    sentence = f"{count_far(measures)} of {len(measures)} measures are more than three floors from the real ones."
     least = min((one["n"] for one in measures), default=0)
     return Summary([sentence], [Table(f"Wasserstein distances, real to synthetic, N = {least} or more", header, rows)])
 

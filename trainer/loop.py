@@ -239,9 +239,10 @@ class Training:
             loss.backward()
             losses.append(loss.detach())
         limit = settings.clip_at.at(step, settings.steps)
-        if math.isfinite(limit) and settings.clipping == "norm":
+        clipping = settings.clipping if math.isfinite(limit) else "off"
+        if clipping == "norm":
             nn.utils.clip_grad_norm_(self._trained, limit)
-        elif math.isfinite(limit) and settings.clipping == "value":
+        elif clipping == "value":
             nn.utils.clip_grad_value_(self._trained, limit)
         self.optimizer.step()
         if self._average:

@@ -177,4 +177,4 @@ def _draw_latents(base: Base, captions: list[str], count: int, compute: Compute)
             draw_latents(base, context[rows], context[-1:], generator=generator, guidance_scale=DRAWN_GUIDANCE)
             for rows in batches
         ]
-    return torch.cat(drawn).cpu()
+    return torch.cat(drawn)

@@ -1,6 +1,6 @@
 """Whether a small classifier tells the phantom's four classes apart, also without colour: phantom_probe.json.
 
-    python docs/benchmarks/phantom_probe.py [SYNTHETIC] > phantom_probe.json
+    python docs/benchmarks/phantom_probe.py RECORD.json [SYNTHETIC]
 
 SYNTHETIC holds a folder of synthetic pictures for each of the four classes; the record then counts what they are taken
 for.
@@ -10,7 +10,6 @@ deviation in each channel first, so that nothing is told by how much of which st
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from sklearn.metrics import confusion_matrix
 from evaluate.classifier import make_classifier, predict, train_classifier
 from evaluate.images import open_folder
 from trainer.phantom import RECIPES, draw
-from trainer.record import machine_and_versions
+from trainer.record import write_record
 
 SIDE, TRAIN, TEST = 64, range(1000, 1200), range(5000, 5100)
 STEPS, BATCH_SIZE, LEARNING_RATE, SEED = 600, 32, 1e-3, 0
@@ -45,8 +44,8 @@ def equalised(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.clip(128 + 40 * (pictures - mean) / deviation, 0, 255).round().astype(np.uint8)
 
 
-def main(synthetic: Path | None) -> None:
-    """Print the record."""
+def main(record: Path, synthetic: Path | None) -> None:
+    """Write the record."""
     names = list(RECIPES)
     train, test = ([phantoms(name, seeds) for name in names] for seeds in (TRAIN, TEST))
     drawn = {} if synthetic is None else {name: halved(open_folder(synthetic / name).read(2 * SIDE)) for name in names}
@@ -72,8 +71,8 @@ def main(synthetic: Path | None) -> None:
             counts = np.bincount(predict(classifier, change(pictures)).argmax(1), minlength=len(names))
             found[kind].setdefault("synthetic", {})[name] = dict(zip(names, counts.tolist(), strict=True))
     settings = {"side": SIDE, "train": len(TRAIN), "test": len(TEST), "steps": STEPS, "seed": SEED, "classes": names}
-    print(json.dumps({**found, "settings": settings, **machine_and_versions()}, indent=1))
+    write_record(record, **found, settings=settings)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)

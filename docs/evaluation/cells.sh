@@ -9,17 +9,12 @@ set -euo pipefail
 pictures=$1 recipe=$2
 python=${PYTHON:-python}
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/stages.sh"
 
 base=(erythroblast ig lymphocyte monocyte neutrophil platelet)
 few=(basophil eosinophil)
 phantom=(cyt_kist_mast cyt_mast cyt_nep_fib_mast cyt_nep_mast)
 
-once() { # once FILE COMMAND...: run the command unless the last file that it writes stands
-    [ -e "$1" ] || "${@:2}"
-}
-evaluate() { # evaluate RECORD COMMAND...: a record that stands is not made again
-    once "records/$1/record.json" "$python" -m evaluate "${@:2}" --out "records/$1"
-}
 generate() { # generate OUT BUNDLE N CLASS...
     "$python" -m engine generate --bundle "$2" --n "$3" --seed 1000 --out "$1" $(printf -- '--class %s ' "${@:4}")
 }
@@ -69,10 +64,7 @@ for class in "${phantom[@]}"; do
     once "sheets/$class.jpg" "$python" "$here/sheet.py" "sheets/$class.jpg" "phantom/$class" "unseen-$class/$class"
 done
 
-[ -e phantom_probe.json ] || {
-    "$python" "$here/../benchmarks/phantom_probe.py" phantom > phantom_probe.json.part
-    mv phantom_probe.json.part phantom_probe.json
-}
+once phantom_probe.json "$python" "$here/../benchmarks/phantom_probe.py" phantom_probe.json phantom
 
 # What the hypernetwork does: the same prompt on the base alone, and with another class's hypernetwork.
 for class in "${few[@]}" "${phantom[@]}"; do

@@ -8,15 +8,9 @@
 set -euo pipefail
 pictures=$1 recipe=$2
 python=${PYTHON:-python}
+. "$(dirname "$0")/stages.sh"
 
 attribution='Acevedo, Merino, Alférez, Molina, Boldú, Rodellar (2020), A dataset of microscopic peripheral blood cell images for development of automatic recognition systems, Data in Brief 30:105474; pictures were cropped and resized'
-
-once() { # once FILE COMMAND...: run the command unless the last file that it writes stands
-    [ -e "$1" ] || "${@:2}"
-}
-evaluate() { # evaluate RECORD COMMAND...: a record that stands is not made again
-    once "records/$1/record.json" "$python" -m evaluate "${@:2}" --out "records/$1"
-}
 
 once heldout/sources.jsonl "$python" -m trainer prepare "$pictures/heldout" heldout --size 128 --crop 0.7
 once pretrain "$(command -v ln)" -s "$recipe/real" pretrain

@@ -13,6 +13,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from evaluate.morphology import count_far
+
 Record = dict[str, Any]
 HERE = Path(__file__).parent
 
@@ -72,7 +74,7 @@ def judged(work: Path, names: list[str]) -> str:
     rows = []
     for name in names:
         given = results["synthetic"]["blood"][name]["given"]
-        other = max((key for key in given if key != name), key=lambda key: given[key])
+        other = instead(given, name)
         copies = read(work / f"records/copies-{name}/record.json")["results"]
         rows.append(
             [
@@ -95,7 +97,7 @@ def probed(work: Path, names: list[str]) -> str:
     for name in names:
         counts = {kind: record[kind]["synthetic"][name] for kind in ("as drawn", "equalised")}
         drawn = counts["as drawn"]
-        other = max((key for key in drawn if key != name), key=lambda key: drawn[key])
+        other = instead(drawn, name)
         shares = [f"{found[name] / sum(found.values()):.0%}" for found in counts.values()]
         rows.append([f"`{name}`", *shares, f"`{other}`, {drawn[other]}"])
     return table(["class", "as drawn", "equalised", "most often instead"], rows)
@@ -104,7 +106,12 @@ def probed(work: Path, names: list[str]) -> str:
 def off(work: Path, name: str) -> str:
     """How many of a class's measures of shape and stain are off."""
     measures = read(work / f"records/morphology-{name}/record.json")["results"]["measures"].values()
-    return f"{sum(one['distance'] > 3 * one['floor'] for one in measures)} of {len(measures)}"
+    return f"{count_far(measures)} of {len(measures)}"
+
+
+def instead(counts: dict[str, int], name: str) -> str:
+    """The other class that pictures of this one are most often taken for."""
+    return max((key for key in counts if key != name), key=lambda key: counts[key])
 
 
 def hypernetworks(work: Path, few: list[str], phantom: list[str]) -> str:
