@@ -17,7 +17,7 @@ from engine.backends.select import AUTO, choose_backend, probe
 from engine.bundle import open_bundle
 from engine.cli_bench import bench, reference
 from engine.cli_generate import generate
-from engine.cli_options import BundleArgument, JsonOption, origin_words
+from engine.cli_options import BundleArgument, JsonOption, origin_words, settings_words
 from engine.errors import CytosynthError
 from engine.terminal import ProgressBar, printable
 
@@ -55,17 +55,9 @@ def info(bundle: BundleArgument = "cells", as_json: JsonOption = False) -> None:
         return
     print(f"{manifest.name} ({opened.folder})\n{manifest.base}")
     print(f"{width} x {height} pixels, {size_bytes / 1e6:.1f} MB, SHA-256 {opened.sha256}")
-    print(
-        f"Defaults: {defaults.sampler}, {defaults.schedule}, {defaults.num_inference_steps} steps, "
-        f"guidance {defaults.guidance_scale:g}, batch {defaults.batch_size}"
-    )
+    print(f"Defaults: {settings_words(defaults)}, batch {defaults.batch_size}")
     for name, preset in manifest.presets.items():
-        interval = preset.guidance_interval
-        print(
-            f"--preset {name}: {preset.sampler}, {preset.schedule}, {preset.num_inference_steps} steps, "
-            f"guidance {preset.guidance_scale:g}"
-            + (f" for sigma {interval[0]:g} to {interval[1]:g}" if interval else "")
-        )
+        print(f"--preset {name}: {settings_words(preset)}")
     table = Table("class", "trained on", "licence", "attribution")
     for name, entry in manifest.classes.items():
         words = (name, f"{entry.pictures} {origin_words(entry.origin)}", entry.licence, entry.attribution)

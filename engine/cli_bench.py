@@ -16,7 +16,7 @@ from engine.bundle import open_bundle
 from engine.cli_options import BundleArgument, JsonOption, parse_batch_size
 from engine.errors import RequestError
 from engine.files import expect_folder_of, write_json
-from engine.request import PRECISIONS, make_request
+from engine.request import make_request
 
 __all__ = ["bench", "reference"]
 
@@ -28,7 +28,9 @@ def bench(
         list[str] | None,
         typer.Option(help="By default every usable one but TensorRT, whose plans limit sizes; may be repeated."),
     ] = None,
-    precision: Annotated[list[str] | None, typer.Option(help="Of openvino; by default all; may be repeated.")] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="Of openvino; by default all that the bundle has; may be repeated.")
+    ] = None,
     batch_size: Annotated[str, typer.Option(help="Sizes, separated by commas.")] = "1,4,8",
     steps: Annotated[int | None, typer.Option(help="Sampling steps; by default the bundle's.")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="By default the bundle's.")] = None,
@@ -60,7 +62,7 @@ def bench(
         )
         for size in sizes
         for name in backends
-        for chosen in ((precision or PRECISIONS) if name == "openvino" else ("auto",))
+        for chosen in ((precision or opened.manifest.precisions) if name == "openvino" else ("auto",))
     ]
     from engine import bench as room
 

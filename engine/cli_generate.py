@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engine.backends.select import AUTO, BACKENDS, choose_backend
+from engine.backends.select import AUTO, BACKENDS, choose_backend, settled
 from engine.balance import missing_pictures
 from engine.bundle import Bundle, open_bundle
 from engine.chunks import Chunks, parse_piece
@@ -19,7 +19,8 @@ from engine.cli_options import JsonOption, origin_words, parse_batch_size
 from engine.errors import RequestError
 from engine.formats import FORMATS, make_output
 from engine.journal import Journal, previous_identity
-from engine.request import PRECISIONS, GenerateRequest, make_request
+from engine.manifest import PRECISIONS
+from engine.request import GenerateRequest, make_request
 from engine.samplers import SAMPLERS
 from engine.schedules import SCHEDULES
 from engine.terminal import ProgressBar, stopped_by_signals
@@ -132,8 +133,9 @@ def generate(
     )
     output = make_output(folder, file_format, request.width, request.height, shard_pictures, piece, overwrite=overwrite)
     # Runtimes are imported from here on, so that a wrong request costs nothing and needs none.
-    chosen_backend, why = choose_backend(backend, request.precision, opened, request)
-    request = replace(request, backend=chosen_backend)
+    wanted = AUTO if precision is None and request.precision == "int8" else request.precision
+    chosen_backend, why = choose_backend(backend, wanted, opened, request)
+    request = settled(request, chosen_backend, precision)
     print(f"Backend: {why}.", file=sys.stderr)
     from engine import run
     from engine.production import produce

@@ -8,8 +8,9 @@ import typer
 
 from engine.backends.select import AUTO
 from engine.errors import RequestError
+from engine.manifest import PRECISIONS, Preset
 
-__all__ = ["BundleArgument", "JsonOption", "origin_words", "parse_batch_size"]
+__all__ = ["BundleArgument", "JsonOption", "origin_words", "parse_batch_size", "settings_words"]
 
 BundleArgument = Annotated[str, typer.Argument(metavar="[BUNDLE]", help="An embedded bundle's name, or a folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")]
@@ -30,3 +31,13 @@ def parse_batch_size(asked: str | None, previous: dict[str, Any] | None) -> int 
     if not (asked.isascii() and asked.isdecimal()):
         raise RequestError("--batch-size", found=asked, expected="a number above 0, or auto", mend="change the value")
     return int(asked)
+
+
+def settings_words(settings: Preset) -> str:
+    """Sampler, steps, guidance and precision."""
+    interval = settings.guidance_interval
+    words = [settings.sampler, settings.schedule, f"{settings.num_inference_steps} steps"]
+    words.append(
+        f"guidance {settings.guidance_scale:g}" + (f" for sigma {interval[0]:g} to {interval[1]:g}" if interval else "")
+    )
+    return ", ".join([*words, *([] if settings.precision == PRECISIONS[0] else [settings.precision])])

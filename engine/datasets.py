@@ -54,7 +54,7 @@ class SyntheticCells:
         seed: int = 0,
         bundle: str = "cells",
         backend: str = AUTO,
-        precision: str = "auto",
+        precision: str | None = None,
         threads: int = 0,
         transform: Callable[[NDArray[np.uint8]], Any] | None = None,
         cache_chunks: int = 4,

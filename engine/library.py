@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backends.select import AUTO, choose_backend, open_backend
+from engine.backends.select import AUTO, choose_backend, open_backend, settled
 from engine.bundle import Bundle, open_bundle
 from engine.chunks import Chunks
 from engine.errors import CytosynthError
@@ -37,17 +37,20 @@ class Batch:
 class Engine:
     """A bundle and a backend. Nothing is opened before pictures are asked for."""
 
-    def __init__(self, bundle: Bundle, *, backend: str = AUTO, precision: str = "auto", threads: int = 0) -> None:
+    def __init__(self, bundle: Bundle, *, backend: str = AUTO, precision: str | None = None, threads: int = 0) -> None:
         self.bundle = bundle
         self._settings: dict[str, Any] = {
-            "backend": choose_backend(backend, precision, bundle)[0],
+            "backend": choose_backend(backend, precision or AUTO, bundle)[0],
             "precision": precision,
             "threads": threads,
         }
 
     @classmethod
-    def open(cls, bundle: str = "cells", *, backend: str = AUTO, precision: str = "auto", threads: int = 0) -> Self:
-        """Open an embedded bundle by its name, or one by its folder. Raises RequestError."""
+    def open(
+        cls, bundle: str = "cells", *, backend: str = AUTO, precision: str | None = None, threads: int = 0
+    ) -> Self:
+        """Open an embedded bundle by its name, or one by its folder. precision: auto, f32 or int8; by default the
+        preset's of each request, or auto. Raises RequestError."""
         return cls(open_bundle(bundle), backend=backend, precision=precision, threads=threads)
 
     @property
@@ -57,7 +60,8 @@ class Engine:
 
     def request(self, class_name: str, n: int, **options: Any) -> GenerateRequest:
         """A checked request. options: those of engine.request.make_request. Raises RequestError."""
-        return make_request(self.bundle.manifest, class_names=[class_name], n=n, **self._settings, **options)
+        request = make_request(self.bundle.manifest, class_names=[class_name], n=n, **self._settings, **options)
+        return settled(request, request.backend, self._settings["precision"])
 
     def generate(self, class_name: str, n: int, *, seed: int = 0, **options: Any) -> Iterator[Batch]:
         """Pictures of seeds seed .. seed + n - 1, batch by batch as they are asked for; the same pictures, byte for

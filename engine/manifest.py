@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 from engine.errors import RequestError
+from engine.manifest_fields import Field
 from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.samplers import LANGEVIN, SAMPLERS
 from engine.schedules import SCHEDULES, NoiseSchedule
 
 __all__ = [
     "FORMAT_VERSION",
+    "PRECISIONS",
     "ClassEntry",
     "Defaults",
     "FileEntry",
@@ -25,6 +26,8 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 1
+PRECISIONS = ("auto", "f32", "int8")
+"""What a runtime's own choice, float32 and 8-bit graphs are called."""
 ORIGINS = ("photographs", "phantom")
 
 
@@ -41,6 +44,8 @@ class ClassEntry:
     """A class: its files, and where its pictures came from."""
 
     unet: str
+    unet_int8: str | None
+    """The same UNet for `--precision int8`, of the same weights; None where the bundle has none."""
     weights: tuple[str, ...]
     context: str
     prompt: str
@@ -53,7 +58,7 @@ class ClassEntry:
     @property
     def files(self) -> tuple[str, ...]:
         """Every file that this class needs beside the decoder."""
-        return (self.unet, *self.weights, self.context)
+        return (self.unet, *filter(None, [self.unet_int8]), *self.weights, self.context)
 
 
 @dataclass(frozen=True)
@@ -71,17 +76,6 @@ class TextEncoder:
 
 
 @dataclass(frozen=True)
-class Defaults:
-    """What a command line leaves out."""
-
-    sampler: str
-    schedule: str
-    num_inference_steps: int
-    guidance_scale: float
-    batch_size: int
-
-
-@dataclass(frozen=True)
 class Preset:
     """What stands in place of the defaults where it is asked for by its name."""
 
@@ -90,6 +84,15 @@ class Preset:
     num_inference_steps: int
     guidance_scale: float
     guidance_interval: tuple[float, float] | None
+    """The sigmas between which there is guidance; None is everywhere."""
+    precision: str
+
+
+@dataclass(frozen=True)
+class Defaults(Preset):
+    """What a command line leaves out."""
+
+    batch_size: int
 
 
 @dataclass(frozen=True)
@@ -109,10 +112,33 @@ class Manifest:
     presets: dict[str, Preset]
     decoder: tuple[str, ...]
     """The decoder's graph, then its weight files."""
+    decoder_int8: str | None
+    """The decoder's graph for `--precision int8`, of the same weights."""
     step: str
     text_encoder: TextEncoder | None
     classes: dict[str, ClassEntry]
     files: dict[str, FileEntry]
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Those that every class can be made in."""
+        has_int8 = self.decoder_int8 and all(entry.unet_int8 for entry in self.classes.values())
+        return PRECISIONS if has_int8 else tuple(name for name in PRECISIONS if name != "int8")
+
+    def graphs(self, class_name: str, precision: str) -> tuple[str, str]:
+        """The graphs of a class's UNet and of the decoder for a precision. Raises RequestError where int8 is asked of a
+        bundle without such graphs."""
+        entry = self.classes[class_name]
+        if precision != "int8":
+            return entry.unet, self.decoder[0]
+        if entry.unet_int8 is None or self.decoder_int8 is None:
+            raise RequestError(
+                "--precision int8",
+                found=f"the bundle {self.name} has no 8-bit graphs of the class {class_name}",
+                expected="a bundle with them",
+                mend="make them with `python -m exporter int8`, or choose another precision",
+            )
+        return entry.unet_int8, self.decoder_int8
 
     @property
     def picture_size(self) -> tuple[int, int]:
@@ -136,79 +162,15 @@ def read_manifest(path: Path) -> Manifest:
         raise RequestError(
             f"The manifest {path}", found=f"unreadable ({error})", expected="JSON", mend="export the bundle again"
         ) from error
-    return _manifest(_Reader(path, "", raw))
+    return _manifest(Field(path, "", raw))
 
 
-class _Reader:
-    """A JSON value, its place in the manifest, and the checks that it must pass."""
-
-    def __init__(self, path: Path, field: str, value: Any) -> None:
-        self.path, self.field, self.value = path, field, value
-
-    def fail(self, expected: str) -> RequestError:
-        try:
-            shown = json.dumps(self.value)
-        except RecursionError:
-            shown = "a value that is nested too deep"
-        found = shown if len(shown) <= 80 else shown[:77] + "..."
-        subject = f"The manifest {self.path}, field {self.field or '(top)'}"
-        return RequestError(subject, found=found, expected=expected, mend="export the bundle again")
-
-    def __getitem__(self, name: str) -> _Reader:
-        if not isinstance(self.value, dict):
-            raise self.fail("an object")
-        field = f"{self.field}.{name}" if self.field else name
-        if name not in self.value:
-            raise _Reader(self.path, field, None).fail("a value; it is missing")
-        return _Reader(self.path, field, self.value[name])
-
-    def has(self, name: str) -> bool:
-        return isinstance(self.value, dict) and name in self.value
-
-    def items(self) -> list[tuple[str, _Reader]]:
-        if not isinstance(self.value, dict):
-            raise self.fail("an object")
-        return [(name, self[name]) for name in self.value]
-
-    def elements(self) -> list[_Reader]:
-        if not isinstance(self.value, list) or not self.value:
-            raise self.fail("a list with something in it")
-        return [_Reader(self.path, f"{self.field}[{i}]", value) for i, value in enumerate(self.value)]
-
-    def text(self) -> str:
-        if not isinstance(self.value, str) or not self.value or not self.value.isprintable():
-            raise self.fail("printable text")
-        return self.value
-
-    def choice(self, *allowed: str) -> str:
-        if self.text() not in allowed:
-            raise self.fail(f"one of {', '.join(allowed)}")
-        return self.text()
-
-    def whole(self, low: int, high: int) -> int:
-        if not isinstance(self.value, int) or isinstance(self.value, bool) or not low <= self.value <= high:
-            raise self.fail(f"a whole number in {low}..{high}")
-        return self.value
-
-    def number(self, low: float, high: float) -> float:
-        is_number = isinstance(self.value, int | float) and not isinstance(self.value, bool)
-        # The comparison comes first: a whole number of many digits is no float.
-        if not is_number or not low <= self.value <= high:
-            raise self.fail(f"a number in [{low:g}, {high:g}]")
-        return float(self.value)
-
-    def file_name(self, files: dict[str, FileEntry]) -> str:
-        if self.text() not in files:
-            raise self.fail("a name that stands under files")
-        return self.text()
-
-
-def _manifest(top: _Reader) -> Manifest:
+def _manifest(top: Field) -> Manifest:
     if top["format_version"].value != FORMAT_VERSION:
         raise top["format_version"].fail(f"{FORMAT_VERSION}, the version that this engine reads")
     files = {}
     for name, entry in top["files"].items():
-        _check_file_name(entry, name)
+        entry.check_file_name(name)
         digest = entry["sha256"]
         if not re.fullmatch("[0-9a-f]{64}", digest.text()):
             raise digest.fail("64 hexadecimal digits")
@@ -234,23 +196,18 @@ def _manifest(top: _Reader) -> Manifest:
         noise=NoiseSchedule(
             schedule["beta_start"].number(1e-6, beta_end), beta_end, schedule["num_train_timesteps"].whole(2, 100_000)
         ),
-        defaults=Defaults(
-            sampler=defaults["sampler"].choice(*SAMPLERS),
-            schedule=defaults["schedule"].choice(*SCHEDULES),
-            num_inference_steps=defaults["num_inference_steps"].whole(1, 1000),
-            guidance_scale=defaults["guidance_scale"].number(0, 100),
-            batch_size=defaults["batch_size"].whole(1, 4096),
-        ),
+        defaults=Defaults(**vars(_settings(defaults)), batch_size=defaults["batch_size"].whole(1, 4096)),
         presets={name: _preset(entry, name) for name, entry in top["presets"].items()} if top.has("presets") else {},
-        decoder=tuple(name.file_name(files) for name in top["decoder"].elements()),
-        step=top["step"].file_name(files),
+        decoder=tuple(name.name_in(files) for name in top["decoder"].elements()),
+        decoder_int8=top["decoder_int8"].name_in(files) if top.has("decoder_int8") else None,
+        step=top["step"].name_in(files),
         text_encoder=_text_encoder(top["text_encoder"], files) if top.has("text_encoder") else None,
         classes={name: _class_entry(entry, name, files) for name, entry in top["classes"].items()},
         files=files,
     )
 
 
-def _bundle_name(entry: _Reader) -> str:
+def _bundle_name(entry: Field) -> str:
     """It becomes part of shards' names."""
     name = entry.text()
     if not is_class_name(name):
@@ -258,9 +215,13 @@ def _bundle_name(entry: _Reader) -> str:
     return name
 
 
-def _preset(entry: _Reader, name: str) -> Preset:
+def _preset(entry: Field, name: str) -> Preset:
     if not is_class_name(name):
         raise entry.fail(f"a preset's name of {CLASS_NAME_RULE}")
+    return _settings(entry)
+
+
+def _settings(entry: Field) -> Preset:
     interval = None
     if entry.has("guidance_interval"):
         bounds = entry["guidance_interval"].elements()
@@ -269,47 +230,35 @@ def _preset(entry: _Reader, name: str) -> Preset:
         low = bounds[0].number(0, 1e6)
         interval = (low, bounds[1].number(low, 1e6))
     return Preset(
-        # Langevin's own settings are no part of a preset.
+        # Langevin's own settings are no part of a bundle.
         sampler=entry["sampler"].choice(*(sampler for sampler in SAMPLERS if sampler != LANGEVIN)),
         schedule=entry["schedule"].choice(*SCHEDULES),
         num_inference_steps=entry["num_inference_steps"].whole(1, 1000),
         guidance_scale=entry["guidance_scale"].number(0, 100),
         guidance_interval=interval,
+        precision=entry["precision"].choice(*PRECISIONS) if entry.has("precision") else PRECISIONS[0],
     )
 
 
-def _text_encoder(entry: _Reader, files: dict[str, FileEntry]) -> TextEncoder:
+def _text_encoder(entry: Field, files: dict[str, FileEntry]) -> TextEncoder:
     return TextEncoder(
-        graph=entry["graph"].file_name(files),
-        weights=tuple(weight.file_name(files) for weight in entry["weights"].elements()),
-        tokenizer=entry["tokenizer"].file_name(files),
+        graph=entry["graph"].name_in(files),
+        weights=tuple(weight.name_in(files) for weight in entry["weights"].elements()),
+        tokenizer=entry["tokenizer"].name_in(files),
     )
 
 
-def _class_entry(entry: _Reader, name: str, files: dict[str, FileEntry]) -> ClassEntry:
+def _class_entry(entry: Field, name: str, files: dict[str, FileEntry]) -> ClassEntry:
     if not is_class_name(name):
         raise entry.fail(f"a class name of {CLASS_NAME_RULE}")
     return ClassEntry(
-        unet=entry["unet"].file_name(files),
-        weights=tuple(weight.file_name(files) for weight in entry["weights"].elements()),
-        context=entry["context"].file_name(files),
+        unet=entry["unet"].name_in(files),
+        unet_int8=entry["unet_int8"].name_in(files) if entry.has("unet_int8") else None,
+        weights=tuple(weight.name_in(files) for weight in entry["weights"].elements()),
+        context=entry["context"].name_in(files),
         prompt=entry["prompt"].text(),
         origin=entry["origin"].choice(*ORIGINS),
         pictures=entry["pictures"].whole(1, 10**9),
         licence=entry["licence"].text(),
         attribution=entry["attribution"].text(),
     )
-
-
-def _check_file_name(entry: _Reader, name: str) -> None:
-    """Only plain names inside the bundle: a manifest must not reach other folders."""
-    parts = PurePosixPath(name).parts
-    if (
-        not name.isprintable()
-        or len(name.encode()) > 200
-        or "\\" in name
-        or ":" in name
-        or len(parts) != 1
-        or parts[0] in (".", "..", "/")
-    ):
-        raise entry.fail("a plain file name, without folders")

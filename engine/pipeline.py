@@ -48,7 +48,7 @@ def _loop_spec(bundle: Bundle, class_name: str, request: GenerateRequest) -> Loo
     plan, scales = plan_of(bundle, request)
     pixels = manifest.pixels_per_latent
     return LoopSpec(
-        unet=bundle.path(manifest.classes[class_name].unet),
+        unet=bundle.path(manifest.graphs(class_name, request.precision)[0]),
         step=bundle.path(manifest.step),
         plan=plan,
         scales=scales,
@@ -77,7 +77,8 @@ class Pipeline:
         self._loop = open_loop(spec, backend)
         self._decode_batch = decode_batch_size(request.batch_size, request.width, request.height)
         shapes = {"latents": (self._decode_batch, *self._latent_shape)}
-        self._decoder = backend.open(bundle.path(manifest.decoder[0]), shapes, ("images", "finite"))
+        decoder = bundle.path(manifest.graphs(class_name, request.precision)[1])
+        self._decoder = backend.open(decoder, shapes, ("images", "finite"))
 
     def generate_latents(self, seeds: Sequence[int], stop: threading.Event | None = None) -> NDArray[np.float32]:
         """Sample the latents of batch_size seeds: (B, C, h, w) float32. Raises Stopped when `stop` is set."""

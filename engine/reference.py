@@ -18,7 +18,7 @@ from engine.manifest import Manifest
 from engine.noise import NoiseSource
 from engine.pipeline import Pipeline
 from engine.provenance import own_version
-from engine.request import GenerateRequest, make_request
+from engine.request import EVERYWHERE, GenerateRequest, make_request
 
 __all__ = ["BACKENDS", "FORMAT_VERSION", "SAMPLER", "default_path", "reference_requests", "write_reference"]
 
@@ -38,7 +38,8 @@ def reference_requests(
     guidance_scale: float | None = None,
     batch_size: int = 1,
 ) -> list[GenerateRequest]:
-    """A request for each class; "all" stands for every class. OpenVINO computes in float32. Raises RequestError."""
+    """A request for each class, guided at every step as cpp_bench does; "all" stands for every class. OpenVINO computes
+    in float32. Raises RequestError."""
     if backend not in BACKENDS:
         expected = f"one of {', '.join(BACKENDS)}"
         raise RequestError("--backend", found=backend, expected=expected, mend="choose one of these")
@@ -50,6 +51,7 @@ def reference_requests(
         sampler=SAMPLER,
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
+        guidance_interval=EVERYWHERE,
         batch_size=batch_size,
         precision="f32" if backend == "openvino" else "auto",
     )

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from engine.errors import RequestError
-from engine.manifest import Manifest, Preset
+from engine.manifest import PRECISIONS, Manifest, Preset
 from engine.noise import MAX_SEED, RNGS
 from engine.samplers import LANGEVIN, SAMPLERS, Langevin
 from engine.schedules import SCHEDULES
 
-__all__ = ["PRECISIONS", "GenerateRequest", "make_request"]
+__all__ = ["EVERYWHERE", "GenerateRequest", "make_request"]
 
-PRECISIONS = ("auto", "f32")
+EVERYWHERE = (0.0, 1e6)
+"""A guidance interval that holds every sigma."""
 MAX_PICTURES = 10**9
 MAX_SIDE = 4096
 MAX_ROWS = 100_000
@@ -86,17 +87,19 @@ def make_request(
     previous: Mapping[str, Any] | None = None,
 ) -> GenerateRequest:
     """Fill in the manifest's defaults and check everything; "all" stands for every class. n: pictures of each class, or
-    by class. preset: the bundle's name for other defaults; what is given beside it counts more.
+    by class. preset: the bundle's name for other defaults; what is given beside it counts more. guidance_interval:
+    EVERYWHERE for a bundle whose default has bounds.
 
     `previous` is the identity of the run that is to be continued: a seed of -1, threads of 0 and no precision are
-    taken from it. Without it the seed is drawn, the threads are those of this process and the precision is "auto".
+    taken from it. Without it the seed is drawn, the threads are those of this process and the precision is the
+    preset's, or "auto".
     Raises RequestError for the first thing that is wrong.
     """
     chosen = _classes(manifest, class_names)
     chosen_preset = None if preset is None else _preset(manifest, preset)
     defaults = chosen_preset or manifest.defaults
-    if guidance_interval is None and chosen_preset:
-        guidance_interval = chosen_preset.guidance_interval
+    if guidance_interval is None:
+        guidance_interval = defaults.guidance_interval
     sampler = _choice("--sampler", sampler or defaults.sampler, SAMPLERS)
     native = defaults.schedule if sampler == defaults.sampler else SAMPLERS[sampler].schedule
     if sampler != LANGEVIN and (langevin_step_size is not None or langevin_steps_per_level is not None):
@@ -122,16 +125,18 @@ def make_request(
             own.steps_per_level if langevin_steps_per_level is None else langevin_steps_per_level,
         ),
         guidance_scale=defaults.guidance_scale if guidance_scale is None else guidance_scale,
-        guidance_interval=guidance_interval,
+        guidance_interval=None if guidance_interval == EVERYWHERE else guidance_interval,
         prompt=prompt,
         negative_prompt=negative_prompt,
         width=manifest.picture_size[0] if width is None else width,
         height=manifest.picture_size[1] if height is None else height,
         batch_size=manifest.defaults.batch_size if batch_size is None else batch_size,
         backend=backend,
-        precision=_choice("--precision", precision or _precision(previous), PRECISIONS),
+        precision=_choice("--precision", precision or _precision(previous, chosen_preset), PRECISIONS),
         threads=threads or _threads(previous),
     )
+    for name in chosen:
+        manifest.graphs(name, request.precision)
     _check_numbers(request, manifest)
     if (prompt is not None or negative_prompt is not None) and manifest.text_encoder is None:
         raise RequestError(
@@ -175,9 +180,11 @@ def _drawn_seed(previous: Mapping[str, Any] | None) -> int:
     return seed if isinstance(seed, int) else secrets.randbelow(2**32)
 
 
-def _precision(previous: Mapping[str, Any] | None) -> str:
+def _precision(previous: Mapping[str, Any] | None, preset: Preset | None) -> str:
     precision = (previous or {}).get("precision")
-    return precision if precision in PRECISIONS else PRECISIONS[0]
+    if precision in PRECISIONS:
+        return str(precision)
+    return preset.precision if preset else PRECISIONS[0]
 
 
 def _threads(previous: Mapping[str, Any] | None) -> int:

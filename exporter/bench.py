@@ -17,7 +17,7 @@ import torch
 from engine.bench import processor_name
 from engine.bundle import Bundle
 from engine.provenance import own_version
-from engine.request import make_request
+from engine.request import EVERYWHERE, make_request
 from exporter.cyto_peer import add_cyto_bench
 from exporter.diffusers_peer import DiffusersPeers
 from exporter.engine_peer import add_engine
@@ -60,6 +60,7 @@ def bench_systems(
             schedule="karras",
             batch_size=size,
             guidance_scale=guidance_scale,
+            guidance_interval=EVERYWHERE,
             num_inference_steps=steps,
             precision="f32",
             threads=threads,

@@ -1,4 +1,4 @@
-"""The command line `python -m exporter`: onnx, preset, tensorrt, verify, bench."""
+"""The command line `python -m exporter`: onnx, int8, preset, tensorrt, verify, bench."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ def onnx(
     base: Annotated[str | None, typer.Option(help="What the base is, in words.")] = None,
     steps: Annotated[int | None, typer.Option(help="The bundle's sampling steps; 20 for a new one.")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="Its guidance scale; 7 for a new one.")] = None,
+    guidance_interval: Annotated[
+        tuple[float, float] | None, typer.Option(help="LO HI: guidance between these sigmas; everywhere for a new one.")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Its batch size; 8 for a new one.")] = None,
     vae_encoder: Annotated[bool, typer.Option(help="The VAE's encoder too, for pictures into latents.")] = False,
 ) -> None:
@@ -42,13 +45,32 @@ def onnx(
         out,
         name=name,
         base=base,
-        defaults={"num_inference_steps": steps, "guidance_scale": guidance_scale, "batch_size": batch_size},
+        defaults={
+            "num_inference_steps": steps,
+            "guidance_scale": guidance_scale,
+            "guidance_interval": guidance_interval and list(guidance_interval),
+            "batch_size": batch_size,
+        },
         vae_encoder=vae_encoder,
         progress=lambda what: print(what, file=sys.stderr),
     )
     bundle = open_bundle(str(out))
     size_bytes = sum(entry.size_bytes for entry in bundle.manifest.files.values())
     print(f"{out}: {', '.join(bundle.manifest.classes)}; {size_bytes / 1e6:.1f} MB")
+
+
+@app.command()
+def int8(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="An embedded bundle's name, or a folder.")],
+) -> None:
+    """Add 8-bit graphs of every class to a bundle, for engine generate --precision int8. Its hash changes."""
+    from exporter.int8 import write_int8
+
+    opened = open_bundle(bundle)
+    for made in write_int8(opened, progress=lambda what: print(what, file=sys.stderr)):
+        unit = "of its norm" if made.output == "eps" else "grey levels, root mean square"
+        print(f"{made.graph}: {made.output} differs by {made.error:.2g} {unit}")
+    print(f"{opened.folder}: --precision int8. SHA-256 of the bundle: {open_bundle(bundle).sha256}")
 
 
 @app.command()
@@ -62,6 +84,7 @@ def preset(
     guidance_interval: Annotated[
         tuple[float, float] | None, typer.Option(help="LO HI: no guidance outside these sigmas.")
     ] = None,
+    precision: Annotated[str | None, typer.Option(help="int8 for the bundle's 8-bit graphs, on the CPU.")] = None,
 ) -> None:
     """Give settings of a bundle a name, or give that name others. The bundle's hash changes with them."""
     from engine.request import make_request
@@ -78,6 +101,7 @@ def preset(
         num_inference_steps=steps,
         guidance_scale=guidance_scale,
         guidance_interval=guidance_interval,
+        precision=precision,
     )
     write_preset(opened, name, request)
     print(f"{opened.folder}: --preset {name}. SHA-256 of the bundle: {open_bundle(bundle).sha256}")

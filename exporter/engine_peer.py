@@ -24,9 +24,13 @@ __all__ = ["add_engine", "openvino_precisions"]
 
 
 def openvino_precisions(work: Work) -> tuple[str, ...]:
-    """f32, and auto where that computes in something else."""
-    exact, auto = (open_backend(work.bundle, replace(work.request, precision=name)) for name in ("f32", "auto"))
-    return ("f32",) if exact.version == auto.version else ("f32", "auto")
+    """f32, auto where that computes in something else, and int8 where the bundle has it."""
+    names = [name for name in work.bundle.manifest.precisions if name != "auto"]
+    # The later of two equal versions is kept: on a processor without bfloat16 auto is f32.
+    versions = {
+        open_backend(work.bundle, replace(work.request, precision=name)).version: name for name in ("auto", *names)
+    }
+    return tuple(versions.values())
 
 
 def add_engine(opened: Opened, work: Work, part: str) -> None:
@@ -41,7 +45,7 @@ def add_engine(opened: Opened, work: Work, part: str) -> None:
             request = replace(work.request, backend=backend, precision=precision)
             name = f"engine {backend}" + (f" {precision}" if backend == "openvino" else "")
             opened.add(name, partial(_system, name, work, part, request))
-        if precisions == ("f32",):
+        if backend == "openvino" and "auto" not in precisions:
             opened.not_measured["engine openvino auto"] = "it computes in float32 on this processor"
 
 
@@ -52,7 +56,7 @@ def _system(name: str, work: Work, part: str, request: GenerateRequest) -> Syste
 def _open(work: Work, part: str, request: GenerateRequest) -> Callable[[], NDArray[Any]]:
     backend = open_backend(work.bundle, request)
     if part != "picture":
-        return _one_graph(work, part, backend)
+        return _one_graph(work, part, backend, request.precision)
     pipeline = Pipeline(work.bundle, work.class_name, request, backend)
     plan, scales = plan_of(work.bundle, request)
     description = describe(work.bundle, request, work.class_name, plan.sha256(scales))
@@ -66,12 +70,13 @@ def _open(work: Work, part: str, request: GenerateRequest) -> Callable[[], NDArr
     return picture
 
 
-def _one_graph(work: Work, part: str, backend: Backend) -> Callable[[], NDArray[Any]]:
+def _one_graph(work: Work, part: str, backend: Backend, precision: str) -> Callable[[], NDArray[Any]]:
     manifest = work.bundle.manifest
     inputs = {"latents": work.noise}
-    path, outputs = manifest.decoder[0], ["images", "finite"]
+    unet, path = manifest.graphs(work.class_name, precision)
+    outputs = ["images", "finite"]
     if part == "step":
-        path, outputs = manifest.classes[work.class_name].unet, ["eps"]
+        path, outputs = unet, ["eps"]
         inputs = {
             "latents": np.concatenate([work.noise] * 2),
             "time_features": time_features(np.full(len(work.context), TIMESTEP), np.array(manifest.frequencies)),

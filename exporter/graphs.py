@@ -29,6 +29,7 @@ __all__ = [
     "export_unet",
     "frequencies",
     "to_half",
+    "without_traces",
 ]
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -228,10 +229,10 @@ def export_graph(
             verbose=False,
         )
     assert program is not None, "torch.onnx.export returns a program when no file is named"
-    return _without_traces(program.model_proto)
+    return without_traces(program.model_proto)
 
 
-def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
     """Drop the exporter's notes (source paths and stack traces of this machine), which would also change the bytes,
     and the shapes between nodes, a quarter of the graph, which every runtime infers anew."""
     del model.metadata_props[:]

@@ -9,7 +9,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from safetensors.torch import save
 
 from engine.errors import RequestError
 from engine.files import sha256_of
-from engine.manifest import FORMAT_VERSION, Defaults, read_manifest
+from engine.manifest import FORMAT_VERSION, read_manifest
 from engine.names import CLASS_NAME_RULE, is_class_name
 from exporter.graphs import (
     export_decoder,
@@ -33,9 +32,11 @@ from exporter.load import MergedModel, load_merged
 from exporter.proof import prove
 from exporter.weights import mergeable_digests, move_weights
 
-__all__ = ["write_bundle"]
+__all__ = ["INT8", "write_bundle"]
 
 UNET_WEIGHTS, DECODER, DECODER_WEIGHTS, STEP = "unet.bin", "vae_decoder.onnx", "vae_decoder.bin", "step.onnx"
+INT8 = ".int8.onnx"
+"""How the names of 8-bit graphs end."""
 THESIS = {"num_inference_steps": 20, "guidance_scale": 7.0, "batch_size": 8}
 """Defaults of a bundle that states none; the thesis made one picture at a time."""
 ENCODER, ENCODER_WEIGHTS = "vae_encoder.onnx", "vae_encoder.bin"
@@ -48,17 +49,17 @@ def write_bundle(
     *,
     name: str | None = None,
     base: str | None = None,
-    defaults: Mapping[str, int | float | None] | None = None,
+    defaults: Mapping[str, Any] | None = None,
     vae_encoder: bool = False,
     progress: Callable[[str], None] = lambda what: None,
 ) -> None:
     """Write each merged folder as a class of the bundle `out`, adding to it where it exists.
 
-    name, base, defaults (`num_inference_steps`, `guidance_scale`, `batch_size`): of a new bundle; what is left out is
-    the folder's name, "not stated", and Defaults of the thesis. A bundle that exists keeps its own, and another value
-    is refused. vae_encoder: the encoder's graph too. All classes are made, checked and run on both runtimes in a
-    temporary folder beside `out`, which then takes its place. A class that is there already is replaced; the other
-    classes' files are the same ones as before.
+    name, base, defaults (`num_inference_steps`, `guidance_scale`, `guidance_interval`, `batch_size`): of a new bundle;
+    what is left out is the folder's name, "not stated", and the thesis's settings. A bundle that exists keeps its own,
+    and another value is refused. vae_encoder: the encoder's graph too. All classes are made, checked and run on both
+    runtimes in a temporary folder beside `out`, which then takes its place. A class that is there already is replaced,
+    its 8-bit graph dropped; the other classes' files are the same ones as before.
     Raises RequestError before anything is written where a folder is none, two hold one class, or the base differs.
     """
     if out.exists() and not out.is_dir():
@@ -68,7 +69,7 @@ def write_bundle(
     manifest = existing or _new_manifest(name or out.resolve().name, base or "not stated", {**THESIS, **asked})
     wanted = {"name": name, "base": base, **{f"defaults.{key}": value for key, value in asked.items()}}
     for field, value in wanted.items():
-        found = manifest["defaults"][field[9:]] if field.startswith("defaults.") else manifest[field]
+        found = manifest["defaults"].get(field[9:]) if field.startswith("defaults.") else manifest[field]
         if value is not None and found != value:
             raise RequestError(
                 f"The bundle {out}, {field}", found=str(found), expected=str(value), mend="leave the option out"
@@ -81,9 +82,10 @@ def write_bundle(
         for folder in merged_folders:
             # One at a time: a model of Stable Diffusion's size takes gigabytes.
             _add_class(load_merged(folder), manifest, staging, out, vae_encoder, progress)
+        dropped = _drop_unused_int8(manifest)
         (staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         read_manifest(staging / "manifest.json")
-        _take_along(out, staging)
+        _take_along(out, staging, dropped)
         for class_name in names:
             progress(f"{class_name}: a run on each runtime")
             prove(staging, class_name)
@@ -91,11 +93,20 @@ def write_bundle(
     progress(f"{out}: written")
 
 
-def _take_along(out: Path, staging: Path) -> None:
+def _drop_unused_int8(manifest: dict[str, Any]) -> set[str]:
+    """Forget 8-bit graphs of classes that were replaced; `int8` makes new ones. Returns their names."""
+    used = {entry.get("unet_int8") for entry in manifest["classes"].values()} | {manifest.get("decoder_int8")}
+    dropped = {name for name in manifest["files"] if name.endswith(INT8) and name not in used}
+    for name in dropped:
+        del manifest["files"][name]
+    return dropped
+
+
+def _take_along(out: Path, staging: Path, dropped: set[str]) -> None:
     """Link the files of a bundle that exists beside the new ones, so that the staged folder is a whole bundle."""
     for path in out.iterdir() if out.exists() else ():
         target = staging / path.name
-        if not path.is_file():
+        if not path.is_file() or path.name in dropped:
             continue
         if target.exists() and not filecmp.cmp(path, target, shallow=False):
             continue
@@ -251,17 +262,18 @@ def _write_shared(model: MergedModel, folder: Path, tokens: int) -> list[tuple[s
     ]
 
 
-def _new_manifest(name: str, base: str, defaults: Mapping[str, int | float]) -> dict[str, Any]:
+def _new_manifest(name: str, base: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """What a bundle says before its first class. Raises RequestError for what no engine takes."""
     if not is_class_name(name):
         raise RequestError("The bundle's name", found=name, expected=CLASS_NAME_RULE, mend="give one with --name")
     steps, batch_size = int(defaults["num_inference_steps"]), int(defaults["batch_size"])
-    guidance_scale = float(defaults["guidance_scale"])
-    if not (1 <= steps <= 1000 and 1 <= batch_size <= 4096 and 0 <= guidance_scale <= 100):
+    guidance_scale, interval = float(defaults["guidance_scale"]), defaults.get("guidance_interval")
+    low, high = interval or (0, 0)
+    if not (1 <= steps <= 1000 and 1 <= batch_size <= 4096 and 0 <= guidance_scale <= 100 and 0 <= low <= high < 1e6):
         raise RequestError(
             "The bundle's defaults",
-            found=f"{steps} steps, batch {batch_size}, guidance {guidance_scale:g}",
-            expected="1 to 1000 steps, batch 1 to 4096, guidance 0 to 100",
+            found=f"{steps} steps, batch {batch_size}, guidance {guidance_scale:g} for sigma {low:g} to {high:g}",
+            expected="1 to 1000 steps, batch 1 to 4096, guidance 0 to 100, an interval in ascending order",
             mend="change these",
         )
     return {
@@ -271,7 +283,14 @@ def _new_manifest(name: str, base: str, defaults: Mapping[str, int | float]) -> 
         "decoder": [DECODER, DECODER_WEIGHTS],
         "step": STEP,
         "text_encoder": {"graph": TEXT_ENCODER, "weights": [TEXT_WEIGHTS], "tokenizer": TOKENIZER},
-        "defaults": asdict(Defaults("dpmpp_2m", "karras", steps, guidance_scale, batch_size)),
+        "defaults": {
+            "sampler": "dpmpp_2m",
+            "schedule": "karras",
+            "num_inference_steps": steps,
+            "guidance_scale": guidance_scale,
+            "batch_size": batch_size,
+            **({} if interval is None else {"guidance_interval": list(interval)}),
+        },
         "classes": {},
         "files": {},
     }

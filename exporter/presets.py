@@ -8,7 +8,7 @@ from typing import Any
 from engine.bundle import Bundle
 from engine.errors import RequestError
 from engine.files import replace_file
-from engine.manifest import read_manifest
+from engine.manifest import PRECISIONS, read_manifest
 from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.request import GenerateRequest
 
@@ -16,8 +16,8 @@ __all__ = ["write_preset"]
 
 
 def write_preset(bundle: Bundle, name: str, request: GenerateRequest) -> None:
-    """Store a request's sampler, schedule, steps and guidance under a name; what has that name is replaced. Raises
-    RequestError, with the manifest as it was."""
+    """Store a request's sampler, schedule, steps, guidance and precision under a name; what has that name is replaced.
+    Raises RequestError, with the manifest as it was."""
     if not is_class_name(name):
         raise RequestError("The preset's name", found=name, expected=CLASS_NAME_RULE, mend="choose another")
     if request.langevin is not None:
@@ -32,6 +32,8 @@ def write_preset(bundle: Bundle, name: str, request: GenerateRequest) -> None:
     }
     if request.guidance_interval is not None:
         settings["guidance_interval"] = list(request.guidance_interval)
+    if request.precision != PRECISIONS[0]:
+        settings["precision"] = request.precision
     path = bundle.folder / "manifest.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
     manifest.setdefault("presets", {})[name] = settings

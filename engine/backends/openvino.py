@@ -25,7 +25,8 @@ def the_core() -> ov.Core:
 
 
 class OpenVINOBackend:
-    """Opens graphs on the CPU. `precision` "f32" is exact; "auto" lets OpenVINO take bf16 where the processor has it.
+    """Opens graphs on the CPU. `precision` "f32" is exact; "auto" lets OpenVINO take bf16 where the processor has it,
+    and so does "int8" for what an 8-bit graph leaves to it.
 
     threads: 0 lets OpenVINO choose, and every batch runs in one piece. Compiled graphs are kept in the user's cache,
     unless `cached` is False.
@@ -47,6 +48,8 @@ class OpenVINOBackend:
             self._config["INFERENCE_NUM_THREADS"] = threads
         capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         computes_in = "bf16" if precision != "f32" and "BF16" in capabilities else "f32"
+        if precision == "int8":
+            computes_in = f"int8 and {computes_in}"
         self.version = f"openvino {ov.get_version().split('-')[0]} {computes_in}"
 
     def _cached(self, config: dict[str, Any]) -> dict[str, Any]:

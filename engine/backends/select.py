@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from engine.backends.base import Backend
 from engine.bundle import Bundle
 from engine.errors import CytosynthError, RequestError
+from engine.manifest import PRECISIONS
 from engine.request import GenerateRequest
 
-__all__ = ["AUTO", "BACKENDS", "PROBES", "Status", "choose_backend", "open_backend", "probe"]
+__all__ = ["AUTO", "BACKENDS", "PROBES", "Status", "choose_backend", "open_backend", "probe", "settled"]
 
 AUTO = "auto"
 
@@ -29,6 +30,7 @@ class Status:
     """How to get it."""
     rank: int
     """The higher the faster, among the usable ones."""
+    on_gpu: bool = False
 
 
 def _installed(module: str) -> str | None:
@@ -72,7 +74,8 @@ def _probe_onnxruntime() -> Status:
 
     no_cuda = cuda_problem()
     detail = f"{ort.__version__} on " + ("CUDA" if no_cuda is None else f"the CPU ({no_cuda})")
-    return Status("onnxruntime", True, detail, install, 3 if no_cuda is None else 1)
+    on_gpu = no_cuda is None
+    return Status("onnxruntime", True, detail, install, 3 if on_gpu else 1, on_gpu)
 
 
 def _probe_tensorrt() -> Status:
@@ -92,7 +95,7 @@ def _probe_tensorrt() -> Status:
             error, count = api.cudart.cudaGetDeviceCount()
             if int(error) == 0 and count:
                 gpu = api.compute_capability()
-                return Status("tensorrt", True, f"{module} {api.version} on compute capability {gpu}", install, 4)
+                return Status("tensorrt", True, f"{module} {api.version} on compute capability {gpu}", install, 4, True)
             problems.append(f"{module} {api.version} finds no GPU (cudaError {int(error)})")
     return Status("tensorrt", False, "; ".join(problems), install, 0)
 
@@ -114,7 +117,8 @@ def choose_backend(
     name: str, precision: str = "auto", bundle: Bundle | None = None, request: GenerateRequest | None = None
 ) -> tuple[str, str]:
     """The backend to use and why: a name is taken if it is usable, "auto" is the fastest that is and, for TensorRT,
-    that the bundle has plans for that fit the request.
+    that the bundle has plans for that fit the request. OpenVINO alone computes in float32, and 8-bit graphs are for
+    the CPU.
 
     Raises RequestError where there is none, or where it cannot compute in the precision that is asked.
     """
@@ -133,10 +137,14 @@ def choose_backend(
                 "--backend", found=name, expected=f"one of {', '.join((AUTO, *BACKENDS))}", mend="choose one of these"
             )
         status = PROBES[name]()
+        if precision == "int8":
+            status = _on_the_cpu(status)
         if not status.usable:
             raise RequestError(f"The backend {name}", found=status.detail, expected="usable", mend=status.install)
         return name, f"{name} {status.detail}, as asked"
     found = [_with_plans(status, bundle, request) for status in probe()]
+    if precision == "int8":
+        found = [_on_the_cpu(status) for status in found]
     usable = sorted((status for status in found if status.usable), key=lambda status: -status.rank)
     if not usable:
         reasons = "; ".join(f"{status.name}: {status.detail}" for status in found)
@@ -144,6 +152,26 @@ def choose_backend(
     best, *others = usable
     than = f", the fastest of {', '.join(status.name for status in usable)}" if others else ", the only one usable"
     return best.name, f"{best.name} {best.detail}{than}"
+
+
+def _on_the_cpu(status: Status) -> Status:
+    """8-bit graphs are calibrated for processors; on a GPU float16 is at hand."""
+    if not status.usable or not status.on_gpu:
+        return status
+    return replace(
+        status,
+        usable=False,
+        detail="--precision int8 is for the CPU",
+        install="leave the precision out, or the backend",
+    )
+
+
+def settled(request: GenerateRequest, backend: str, precision: str | None) -> GenerateRequest:
+    """The request on a chosen backend. precision: what was asked for by name; a preset's int8, which nobody asked for,
+    gives way to float16 on a GPU."""
+    if precision is None and request.precision == "int8" and PROBES[backend]().on_gpu:
+        request = replace(request, precision=PRECISIONS[0])
+    return replace(request, backend=backend)
 
 
 def _with_plans(status: Status, bundle: Bundle | None, request: GenerateRequest | None) -> Status:

@@ -46,6 +46,7 @@ def test_the_bundle_names_its_presets(in_process, with_preset):
         "num_inference_steps": 5,
         "guidance_scale": 3.0,
         "guidance_interval": [0.5, 6.0],
+        "precision": "auto",
     }
     assert (
         "--preset fast: euler, normal, 5 steps, guidance 3 for sigma 0.5 to 6"
