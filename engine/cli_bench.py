@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -11,12 +13,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from engine.backends.select import choose_backend, probe
-from engine.bundle import open_bundle
+from engine.backends.select import AUTO, choose_backend, distinct_precisions, probe
+from engine.bundle import Bundle, open_bundle
 from engine.cli_options import BundleArgument, JsonOption, parse_batch_size
 from engine.errors import RequestError
 from engine.files import expect_folder_of, write_json
-from engine.request import make_request
+from engine.request import GenerateRequest, make_request
 
 __all__ = ["bench", "reference"]
 
@@ -29,7 +31,7 @@ def bench(
         typer.Option(help="By default every usable one but TensorRT, whose plans limit sizes; may be repeated."),
     ] = None,
     precision: Annotated[
-        list[str] | None, typer.Option(help="Of openvino; by default all that the bundle has; may be repeated.")
+        list[str] | None, typer.Option(help="Of openvino; by default all that differ here; may be repeated.")
     ] = None,
     batch_size: Annotated[str, typer.Option(help="Sizes, separated by commas.")] = "1,4,8",
     steps: Annotated[int | None, typer.Option(help="Sampling steps; by default the bundle's.")] = None,
@@ -48,21 +50,20 @@ def bench(
         raise RequestError("--rounds", found=str(rounds), expected="at least 1", mend="change the value")
     if record is not None:
         expect_folder_of(record)
+    request_of = partial(
+        make_request,
+        opened.manifest,
+        class_names=[class_name or next(iter(opened.manifest.classes))],
+        n=1,
+        num_inference_steps=steps,
+        guidance_scale=guidance_scale,
+        threads=threads,
+    )
     requests = [
-        make_request(
-            opened.manifest,
-            class_names=[class_name or next(iter(opened.manifest.classes))],
-            n=1,
-            backend=name,
-            num_inference_steps=steps,
-            guidance_scale=guidance_scale,
-            batch_size=size,
-            precision=chosen,
-            threads=threads,
-        )
+        request_of(backend=name, batch_size=size, precision=chosen)
         for size in sizes
         for name in backends
-        for chosen in ((precision or opened.manifest.precisions) if name == "openvino" else ("auto",))
+        for chosen in _precisions(opened, request_of(backend=name), precision)
     ]
     from engine import bench as room
 
@@ -80,6 +81,12 @@ def bench(
         share = "" if row["host_share"] is None else f"{row['host_share']:.1%}"
         table.add_row(row["backend"], row["precision"], str(row["batch_size"]), *figures, share)
     Console().print(table)
+
+
+def _precisions(bundle: Bundle, request: GenerateRequest, asked: list[str] | None) -> Sequence[str]:
+    if request.backend != "openvino":
+        return (AUTO,)
+    return asked or distinct_precisions(bundle, request)
 
 
 def reference(

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from engine.backends.select import distinct_precisions
 from engine.errors import CytosynthError, RequestError
 from engine.reference import reference_requests, write_reference
-from exporter.engine_peer import openvino_precisions
 from exporter.speed import Opened, System
 from exporter.work import Work
 
@@ -27,7 +27,7 @@ CHECKED_STEPS = 2
 
 def add_cyto_bench(opened: Opened, program: Path, work: Work, part: str) -> None:
     """One system for each precision of OpenVINO, where the program is built; it opens no 8-bit graphs."""
-    for precision in openvino_precisions(work):
+    for precision in distinct_precisions(work.bundle, work.request):
         if precision == "int8":
             continue
         name = f"cyto_bench {precision}" + (", no PNG files" if part == "picture" else "")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends.base import Backend
-from engine.backends.select import PROBES, open_backend
+from engine.backends.select import PROBES, distinct_precisions, open_backend
 from engine.formats import encode_png
 from engine.pipeline import Pipeline, plan_of
 from engine.provenance import describe
@@ -20,17 +20,7 @@ from engine.schedules import time_features
 from exporter.speed import Opened, System, timed
 from exporter.work import TIMESTEP, Work
 
-__all__ = ["add_engine", "openvino_precisions"]
-
-
-def openvino_precisions(work: Work) -> tuple[str, ...]:
-    """f32, auto where that computes in something else, and int8 where the bundle has it."""
-    names = [name for name in work.bundle.manifest.precisions if name != "auto"]
-    # The later of two equal versions is kept: on a processor without bfloat16 auto is f32.
-    versions = {
-        open_backend(work.bundle, replace(work.request, precision=name)).version: name for name in ("auto", *names)
-    }
-    return tuple(versions.values())
+__all__ = ["add_engine"]
 
 
 def add_engine(opened: Opened, work: Work, part: str) -> None:
@@ -40,7 +30,7 @@ def add_engine(opened: Opened, work: Work, part: str) -> None:
         if not status.usable:
             opened.not_measured[f"engine {backend}"] = status.detail
             continue
-        precisions = openvino_precisions(work) if backend == "openvino" else ("auto",)
+        precisions = distinct_precisions(work.bundle, work.request) if backend == "openvino" else ("auto",)
         for precision in precisions:
             request = replace(work.request, backend=backend, precision=precision)
             name = f"engine {backend}" + (f" {precision}" if backend == "openvino" else "")

@@ -26,6 +26,9 @@ __all__ = ["PARTS", "REFERENCE", "TOLERANCES", "Opened", "System", "compare", "t
 PARTS = ("picture", "step", "decode")
 Result = NDArray[Any]
 REFERENCE = "diffusers float32"
+REST_S = 0.3
+"""Before each timed run. Thread pools spin for a while after their work, in the way of the next system's in this
+process; Intel's OpenMP, with 0.2 s, the longest."""
 TOLERANCES = {"picture": 30.0, "step": 0.04, "decode": 30.0}
 """What is left of agreement with diffusers in float32: the least PSNR of uint8 pictures in dB, and the largest L2 norm
 of the UNet's error over that of its output. Both are `verify`'s limits for bfloat16, the coarsest that is compared."""
@@ -127,6 +130,7 @@ def _interleaved(systems: Sequence[System], rounds: int, cap_s: float) -> Mappin
         for system in (*systems[place:], *systems[:place]):
             found = seconds[system.name]
             if not found or found[-1] <= cap_s:
+                time.sleep(REST_S)
                 found.append(round(system.run()[0], 5))
         print(f"round {number + 1} of {rounds}", file=sys.stderr)
     return seconds

@@ -30,14 +30,15 @@ from engine.bundle import Bundle, open_bundle
 from engine.files import write_json
 from engine.pipeline import Pipeline, plan_of
 from engine.provenance import own_version
-from engine.request import GenerateRequest, make_request
+from engine.request import EVERYWHERE, GenerateRequest, make_request
 
 DEFAULT = "default"
-STEPS = (6, 7, 8, 10, 12, 16, 20, 30, 50)
-MANY = 20
-"""More steps are drawn with guidance only: without it, or on an interval, they are no cheaper than these."""
-INTERVALS = ((0.3, 3.0), (0.3, 6.0), (1.0, 6.0))
+STEPS = (6, 8, 10, 12, 16, 20, 30, 50)
+GUIDED = (10, 20)
+"""Steps at which other guidance is tried, and other samplers."""
+INTERVALS = ((3.0, 15.0), (0.3, 3.0))
 """In sigma; the schedule runs from 14.6 to 0.03."""
+SAMPLERS = ("euler", "euler_a", "ddim")
 FIGURES = ("FD-cyto", "KD-cyto")
 SEED = 20_000
 
@@ -46,17 +47,20 @@ def settings(bundle: Bundle) -> dict[str, dict[str, Any]]:
     """Options of make_request by name."""
     found: dict[str, dict[str, Any]] = {DEFAULT: {}}
     for steps in STEPS:
-        found[f"{steps} steps"] = {"num_inference_steps": steps}
-        if steps > MANY:
-            continue
+        for precision in bundle.manifest.precisions:
+            words = f"{steps} steps" + ("" if precision == "auto" else f", {precision}")
+            # On a processor without bfloat16 f32 is auto, which is the default.
+            if precision != "f32":
+                found[words] = {"num_inference_steps": steps, "precision": precision}
+    for steps in GUIDED:
         found[f"{steps} steps, no guidance"] = {"num_inference_steps": steps, "guidance_scale": 1.0}
+        found[f"{steps} steps, guided throughout"] = {"num_inference_steps": steps, "guidance_interval": EVERYWHERE}
         for low, high in INTERVALS:
-            found[f"{steps} steps, guidance for sigma {low:g} to {high:g}"] = {
-                "num_inference_steps": steps,
-                "guidance_interval": (low, high),
-            }
-    for sampler in ("euler", "euler_a", "ddim"):
-        for steps in (10, 20, 50):
+            words, options = f"guidance for sigma {low:g} to {high:g}", {"guidance_interval": (low, high)}
+            found[f"{steps} steps, {words}"] = {"num_inference_steps": steps, **options}
+            if "int8" in bundle.manifest.precisions:
+                found[f"{steps} steps, int8, {words}"] = {"num_inference_steps": steps, **options, "precision": "int8"}
+        for sampler in SAMPLERS:
             found[f"{sampler}, {steps} steps"] = {"sampler": sampler, "num_inference_steps": steps}
     return found | {f"preset {name}": {"preset": name} for name in bundle.manifest.presets}
 
@@ -65,9 +69,8 @@ def options_of(request: GenerateRequest) -> list[str]:
     """A request's settings for `engine generate`."""
     words = ["--sampler", request.sampler, "--schedule", request.schedule]
     words += ["--steps", str(request.num_inference_steps), "--guidance-scale", repr(request.guidance_scale)]
-    if request.guidance_interval is not None:
-        words += ["--guidance-interval", *map(repr, request.guidance_interval)]
-    return words
+    interval = EVERYWHERE if request.guidance_interval is None else request.guidance_interval
+    return [*words, "--guidance-interval", *map(repr, interval), "--precision", request.precision]
 
 
 def score(asked: argparse.Namespace, name: str, class_name: str, request: GenerateRequest) -> dict[str, Any]:

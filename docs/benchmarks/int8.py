@@ -1,17 +1,16 @@
-"""What an INT8 UNet would bring: its speed against bf16's and float32's, and what it does to the pictures.
+"""What 8 bits bring: denoising's speed against float32's, and what they do to the pictures.
 
     pip install nncf                # not a dependency of the project
-    python docs/benchmarks/int8.py RECORD.json --class cyt_mast
+    python docs/benchmarks/int8.py RECORD.json --class neutrophil
 
-The UNet is quantised after training by NNCF (8 bits, weights and activations), calibrated on the inputs of its own
-trajectories; then the same seeds are drawn with each UNet in interleaved rounds.
+The bundle's own 8-bit graphs, and the UNet quantised by NNCF in two of its ways, calibrated on the inputs of the same
+class's trajectories (the decoder stays as it is there); the same seeds are drawn with each in interleaved rounds.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import threading
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -23,28 +22,15 @@ import openvino as ov
 
 from engine.backends.openvino import OpenVINOBackend, OpenVINOModel
 from engine.bench import processor_name
-from engine.bundle import open_bundle
+from engine.bundle import Bundle, open_bundle
+from engine.files import write_json
 from engine.pipeline import Pipeline
-from engine.request import make_request
+from engine.request import GenerateRequest, make_request
+from exporter.recording import recorder_of
+from exporter.speed import REST_S
 
 CALIBRATION_SEEDS = range(10_000, 10_008)
 TEST_SEEDS = range(32)
-
-
-class Recorder:
-    """A UNet that keeps its inputs."""
-
-    def __init__(self, inner: Any, seen: list[dict[str, Any]]) -> None:
-        self._inner, self._seen = inner, seen
-
-    def run(self, inputs: dict[str, Any]) -> Any:
-        """Run and keep."""
-        self._seen.append({name: np.array(value) for name, value in inputs.items()})
-        return self._inner.run(inputs)
-
-    def close(self) -> None:
-        """Close what is inside."""
-        self._inner.close()
 
 
 class Replaced:
@@ -64,97 +50,78 @@ class Replaced:
         return OpenVINOModel(ov.Core().compile_model(self._unet, "CPU", config), outputs, self._parts)
 
 
-class Recording:
-    """OpenVINO whose UNet keeps its inputs."""
-
-    name, device = "openvino", None
-
-    def __init__(self, inner: OpenVINOBackend, seen: list[dict[str, Any]]) -> None:
-        self._inner, self._seen = inner, seen
-
-    def open(self, path: Path, inputs: Any, outputs: Any) -> Any:
-        """See Backend."""
-        model = self._inner.open(path, inputs, outputs)
-        return Recorder(model, self._seen) if "eps" in outputs else model
-
-
 def psnr_db(found: np.ndarray, wanted: np.ndarray) -> float:
     """Peak signal to noise, all pictures together."""
     return float(10 * np.log10(255**2 / np.mean((found.astype(float) - wanted.astype(float)) ** 2)))
+
+
+def calibration_rows(bundle: Bundle, request: GenerateRequest) -> list[dict[str, np.ndarray]]:
+    """Inputs of the UNet, one row at a time: more samples from the same calls."""
+    recorder = recorder_of(OpenVINOBackend(precision="f32", threads=request.threads))
+    with Pipeline(bundle, request.class_names[0], request, recorder) as pipeline:
+        pipeline.generate_latents(CALIBRATION_SEEDS)
+    return [
+        {name: np.asarray(value)[i : i + 1] for name, value in inputs.items()}
+        for inputs, _ in recorder.calls
+        for i in range(0, len(inputs["latents"]), 3)
+    ]
 
 
 def main() -> None:
     """Quantise, draw, time."""
     parser = argparse.ArgumentParser()
     parser.add_argument("record", type=Path)
-    parser.add_argument("--class", dest="class_name", default="cyt_mast")
-    parser.add_argument("--guidance-scale", type=float, default=7.0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--bundle", default="cells")
+    parser.add_argument("--class", dest="class_name", default="neutrophil")
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
-    bundle = open_bundle("cells")
-
-    def request(precision: str) -> Any:
-        return make_request(
-            bundle.manifest,
-            class_names=[asked.class_name],
-            n=8,
-            backend="openvino",
-            batch_size=8,
-            guidance_scale=asked.guidance_scale,
-            precision=precision,
-            threads=asked.threads,
+    bundle, name = open_bundle(asked.bundle), asked.class_name
+    requests = {
+        precision: make_request(
+            bundle.manifest, class_names=[name], n=8, backend="openvino", batch_size=8, precision=precision
         )
-
-    seen: list[dict[str, Any]] = []
-    exact = OpenVINOBackend(precision="f32", threads=asked.threads)
-    with Pipeline(bundle, asked.class_name, request("f32"), Recording(exact, seen)) as pipeline:
-        pipeline.generate_latents(CALIBRATION_SEEDS, threading.Event())
-    # One row at a time: more samples from the same calls.
-    rows = [{name: value[i : i + 1] for name, value in inputs.items()} for inputs in seen for i in range(0, 16, 3)]
-    path = bundle.path(bundle.manifest.classes[asked.class_name].unet)
-    variants = {}
-    for name, options in {
-        "int8": {},
-        "int8 mixed": {"preset": nncf.QuantizationPreset.MIXED},
-        "int8 transformer": {"preset": nncf.QuantizationPreset.MIXED, "model_type": nncf.ModelType.TRANSFORMER},
-    }.items():
-        model = ov.Core().read_model(path)
-        variants[name] = nncf.quantize(model, nncf.Dataset(rows), subset_size=len(rows), **options)
-    pipelines = {
-        "f32": Pipeline(bundle, asked.class_name, request("f32"), exact),
-        "bf16": Pipeline(
-            bundle, asked.class_name, request("auto"), OpenVINOBackend(precision="auto", threads=asked.threads)
-        ),
+        for precision in bundle.manifest.precisions
     }
-    for name, model in variants.items():
-        backend = Replaced(OpenVINOBackend(precision="auto", threads=asked.threads), model, asked.threads)
-        pipelines[name] = Pipeline(bundle, asked.class_name, request("auto"), backend)
-    pictures: dict[str, list[Any]] = {name: [] for name in pipelines}
+    threads = requests["f32"].threads
+    backends = {precision: OpenVINOBackend(precision=precision, threads=threads) for precision in requests}
+    pipelines = {
+        backend.version: Pipeline(bundle, name, requests[precision], backend) for precision, backend in backends.items()
+    }
+    exact, own = backends["f32"].version, backends["int8"].version
+    rows = calibration_rows(bundle, requests["f32"])
+    for words, options in {
+        "NNCF, mixed": {"preset": nncf.QuantizationPreset.MIXED},
+        "NNCF, transformer": {"preset": nncf.QuantizationPreset.MIXED, "model_type": nncf.ModelType.TRANSFORMER},
+    }.items():
+        model = ov.Core().read_model(bundle.path(bundle.manifest.graphs(name, "f32")[0]))
+        quantised = nncf.quantize(model, nncf.Dataset(rows), subset_size=len(rows), **options)
+        pipelines[words] = Pipeline(bundle, name, requests["f32"], Replaced(backends["f32"], quantised, threads))
+    pictures: dict[str, list[Any]] = {words: [] for words in pipelines}
     for start in range(0, len(TEST_SEEDS), 8):
-        for name, pipeline in pipelines.items():
+        for words, pipeline in pipelines.items():
             images, _ = pipeline.decode(pipeline.generate_latents(TEST_SEEDS[start : start + 8]))
-            pictures[name].append(images)
-    seconds: dict[str, list[float]] = {name: [] for name in pipelines}
+            pictures[words].append(images)
+    seconds: dict[str, list[float]] = {words: [] for words in pipelines}
     for _ in range(asked.rounds):
-        for name, pipeline in pipelines.items():
+        for words, pipeline in pipelines.items():
+            time.sleep(REST_S)
             began = time.perf_counter()
             pipeline.generate_latents(range(8))
-            seconds[name].append(round(time.perf_counter() - began, 4))
-    wanted = np.concatenate(pictures["f32"])
+            seconds[words].append(round(time.perf_counter() - began, 4))
+    wanted = np.concatenate(pictures[exact])
     record = {
         "machine": processor_name(),
-        "class": asked.class_name,
-        "guidance_scale": asked.guidance_scale,
-        "batch_size": 8,
+        "class": name,
+        "settings": requests["f32"].as_json(),
         "calibration_rows": len(rows),
+        "own": own,
         "denoise_seconds": seconds,
-        "times_bf16": {n: float(np.median(seconds["bf16"]) / np.median(values)) for n, values in seconds.items()},
-        "psnr_db_against_f32": {n: psnr_db(np.concatenate(p), wanted) for n, p in pictures.items() if n != "f32"},
+        "times_f32": {n: float(np.median(seconds[exact]) / np.median(values)) for n, values in seconds.items()},
+        "psnr_db_against_f32": {n: psnr_db(np.concatenate(p), wanted) for n, p in pictures.items() if n != exact},
         "bundle_sha256": bundle.sha256,
-        "versions": {name: version(name) for name in ("nncf", "openvino", "numpy")},
+        "versions": {package: version(package) for package in ("nncf", "openvino", "numpy")},
     }
-    asked.record.write_text(json.dumps(record, indent=1) + "\n")
+    write_json(asked.record, record)
     print(json.dumps(record, indent=1))
 
 

@@ -41,6 +41,7 @@ def plot_latency(rows: list[Record]) -> Figure:
     axes.set(xlabel="batch", ylabel="ms a picture", xscale="log", yscale="log")
     axes.set_xticks(sorted({row["batch_size"] for row in rows}), minor=False)
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
@@ -88,10 +89,11 @@ def plot_front(record: Record, class_name: str, figure_name: str = "FD-cyto") ->
     figure, axes = _axes()
     default = record["settings"]["default"]["classes"][class_name][figure_name]["fake"]
     axes.axhspan(default["low"], default["high"], color="#eeeeee", label="the default's interval")
-    kinds = {"guidance": ("o", lambda name: name.endswith("steps"))}
-    kinds["guidance on an interval"] = ("^", lambda name: "sigma" in name)
+    kinds = {"steps": ("o", lambda name: name.endswith("steps"))}
+    kinds["other guidance"] = ("^", lambda name: "sigma" in name or "throughout" in name)
     kinds["no guidance"] = ("s", lambda name: "no guidance" in name)
     kinds["other samplers"] = ("D", lambda name: name.startswith(("euler", "ddim")))
+    kinds["8 bits"] = ("P", lambda name: "int8" in name)
     kinds["default and presets"] = ("*", lambda name: name.startswith(("default", "preset")))
     placed: set[str] = set()
     for label, (marker, belongs) in reversed(kinds.items()):

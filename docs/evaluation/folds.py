@@ -57,13 +57,13 @@ def prepare(pictures: list[Path], folder: Path, class_name: str, n: int) -> Path
     return prepared
 
 
-def fit(asked: argparse.Namespace, data: Path, out: Path, prompt: str) -> None:
+def fit(data: Path, base: Path, out: Path, class_name: str, prompt: str, steps: list[int], batch_size: int) -> None:
     """A hypernetwork, its weights kept at every number of steps."""
-    if (out / f"{asked.class_name}.json").exists():
+    if (out / f"{class_name}.json").exists():
         return
-    words = ["fit", str(data), "--class", asked.class_name, "--base", str(asked.base), "--out", str(out)]
-    words += ["--prompt", prompt, "--steps", str(max(asked.steps)), "--save-every", str(min(asked.steps))]
-    words += ["--batch-size", str(asked.batch_size), "--learning-rate", "1e-4:50, 1e-3", "--ema-decay", "0.99"]
+    words = ["fit", str(data), "--class", class_name, "--base", str(base), "--out", str(out)]
+    words += ["--prompt", prompt, "--steps", str(max(steps)), "--save-every", str(min(steps))]
+    words += ["--batch-size", str(batch_size), "--learning-rate", "1e-4:50, 1e-3", "--ema-decay", "0.99"]
     words += ["--weight-decay", "0", "--clipping", "norm", "--clip-at", "1", "--symmetries", "--snr-gamma", "5"]
     trainer(*words, "--latent-sampling", "deterministic", "--overwrite")
 
@@ -117,12 +117,15 @@ def main() -> None:
             judges = prepare(left_out, folder / "left-out", asked.class_name, len(left_out))
             real = features(encoder, np.stack([read_picture(path) for path in sorted(judges.glob("*.png"))]))
             out = folder / f"from-{prompt}"
-            fit(asked, prepared, out, prompt)
+            fit(prepared, asked.base, out, asked.class_name, prompt, asked.steps, asked.batch_size)
             for steps in asked.steps:
                 file = read_hypernetwork(out / "steps" / f"{asked.class_name}-{steps:06d}.safetensors")
                 drawn = draw(base, file.hypernetwork, prompt, asked.n, asked.guidance_scale)
                 distances[steps].append(kernel_distance(real, features(encoder, drawn)))
-                print(f"{asked.class_name} from {prompt}, fold {number}, {steps} steps: {distances[steps][-1]:.3f}")
+                print(
+                    f"{asked.class_name} from {prompt}, fold {number}, {steps} steps: {distances[steps][-1]:.3f}",
+                    flush=True,
+                )
         found += [
             {"prompt": prompt, "steps": steps, "kd_cyto": values, "mean": float(np.mean(values))}
             for steps, values in distances.items()

@@ -13,7 +13,17 @@ from engine.errors import CytosynthError, RequestError
 from engine.manifest import PRECISIONS
 from engine.request import GenerateRequest
 
-__all__ = ["AUTO", "BACKENDS", "PROBES", "Status", "choose_backend", "open_backend", "probe", "settled"]
+__all__ = [
+    "AUTO",
+    "BACKENDS",
+    "PROBES",
+    "Status",
+    "choose_backend",
+    "distinct_precisions",
+    "open_backend",
+    "probe",
+    "settled",
+]
 
 AUTO = "auto"
 
@@ -164,6 +174,15 @@ def _on_the_cpu(status: Status) -> Status:
         detail="--precision int8 is for the CPU",
         install="leave the precision out, or the backend",
     )
+
+
+def distinct_precisions(bundle: Bundle, request: GenerateRequest) -> tuple[str, ...]:
+    """The precisions of OpenVINO that differ here: f32, auto where that is something else, int8 where the bundle has
+    it."""
+    names = [name for name in bundle.manifest.precisions if name != AUTO]
+    # The later of two equal versions is kept.
+    versions = {open_backend(bundle, replace(request, precision=name)).version: name for name in (AUTO, *names)}
+    return tuple(versions.values())
 
 
 def settled(request: GenerateRequest, backend: str, precision: str | None) -> GenerateRequest:

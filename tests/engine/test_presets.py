@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from engine.manifest import read_manifest
+from engine.reference import reference_requests
+
 SETTINGS = ["--steps", 5, "--sampler", "euler", "--guidance-scale", 3, "--guidance-interval", 0.5, 6]
 
 
@@ -75,3 +78,27 @@ def test_a_wrong_preset_is_refused_and_changes_nothing(case, in_process, bundle_
     assert done.returncode == 2
     assert "mend:" in done.stderr
     assert (bundle_copy / "manifest.json").read_bytes() == before
+
+
+def test_a_bundles_default_may_guide_on_an_interval(in_process, whole_path, tmp_path):
+    merged = whole_path / "merged/cyt_mast"
+    options = ["--steps", 4, "--guidance-scale", 3, "--guidance-interval"]
+    refused = in_process("exporter", "onnx", merged, "--out", tmp_path / "no", *options, 6, 0.5)
+    assert refused.returncode == 2
+    assert "an interval in ascending order" in refused.stderr
+    bundle = tmp_path / "bundle"
+    made = in_process("exporter", "onnx", merged, "--out", bundle, *options, 0.5, 6)
+    assert made.returncode == 0, made.stderr
+    assert "guidance 3 for sigma 0.5 to 6, batch 8" in in_process("engine", "info", bundle).stdout
+    assert generate(in_process, bundle, tmp_path / "own")["guidance_interval"] == [0.5, 6.0]
+    everywhere = generate(in_process, bundle, tmp_path / "everywhere", "--guidance-interval", 0, 1e6)
+    assert everywhere["guidance_interval"] is None
+    pictures = [(tmp_path / name / "cyt_mast/000000.png").read_bytes() for name in ("own", "everywhere")]
+    assert pictures[0] != pictures[1]
+    # cyto_bench guides every step, and so does what it is compared with.
+    (request,) = reference_requests(read_manifest(bundle / "manifest.json"), ["cyt_mast"], backend="openvino")
+    assert (request.guidance_scale, request.guidance_interval) == (3.0, None)
+    # A class that is added states the same default, or none.
+    again = in_process("exporter", "onnx", merged, "--out", bundle, "--guidance-interval", 1, 6)
+    assert again.returncode == 2
+    assert "defaults.guidance_interval" in again.stderr
