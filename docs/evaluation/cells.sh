@@ -16,7 +16,7 @@ few=(basophil eosinophil)
 phantom=(cyt_kist_mast cyt_mast cyt_nep_fib_mast cyt_nep_mast)
 
 generate() { # generate OUT BUNDLE N CLASS...
-    "$python" -m engine generate --bundle "$2" --n "$3" --seed 1000 --out "$1" $(printf -- '--class %s ' "${@:4}")
+    "$python" -m engine generate --bundle "$2" --n "$3" --seed 1000 --out "$1" $(printf -- '--class %s ' "${@:4}") ${preset:+--preset $preset}
 }
 after() { # after NAME LIST...: the name behind it, the first behind the last
     local names=("${@:2}" "$2") i
@@ -53,6 +53,7 @@ fi
 once autoencoder.json "$python" "$here/../benchmarks/autoencoder.py" autoencoder.json "$recipe/base" heldout/*/
 generate blood "$recipe/cells" 300 "${base[@]}" "${few[@]}"
 generate phantom "$recipe/cells" 300 "${phantom[@]}"
+preset=fast generate fast "$recipe/cells" 300 "${base[@]}" "${few[@]}" "${phantom[@]}"
 
 # sheets/ shows no photograph, sheets/beside-real/ the held-out cells on the left.
 for class in "${base[@]}" "${few[@]}"; do
@@ -97,6 +98,8 @@ for class in "${phantom[@]}"; do
     other=$(after "$class" "${phantom[@]}")
     evaluate "score-$class" score "unseen-$class/$class" "phantom/$class" --other "unseen-$other/$other"
 done
+for class in "${base[@]}" "${few[@]}"; do evaluate "score-fast-$class" score "heldout/$class" "fast/$class"; done
+for class in "${phantom[@]}"; do evaluate "score-fast-$class" score "unseen-$class/$class" "fast/$class"; done
 for kind in alone other; do
     for class in "${few[@]}"; do
         evaluate "score-$kind-$class" score "heldout/$class" "blood-$kind/$class"
