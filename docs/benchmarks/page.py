@@ -7,23 +7,21 @@ A record that is not there is named as not measured, with the command that makes
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import plots
-from matplotlib.figure import Figure
+from front_page import front, presets
+from markdown_page import Page, Record, machine_words
 
-Record = dict[str, Any]
 MAKES = {
     "peers_small.json": "make bench MERGED=...",
     "stages.json": "make bench",
     "scaling.json": "make bench",
     "peers_full_size.json": "make bench FULL_SIZE=1",
     "front.json": "python docs/benchmarks/front.py docs/benchmarks/front.json WORK REAL --class ...",
+    "presets.json": "python docs/benchmarks/front.py docs/benchmarks/presets.json WORK REAL --only 'preset fast' ...",
 }
 WHY_NO_SD_CPP = (
     "its Python package draws whole pictures from prompts in CLIP's own vocabulary; it has no call for one evaluation "
@@ -42,7 +40,8 @@ TAIL = """
 make bench MERGED=build/cells/merged/cyt_mast      # what `make bundle` leaves; the embedded bundle's own weights
 make bench                                         # without: a small base of random weights, made on the spot
 make bench FULL_SIZE=1                             # Stable Diffusion 1.5's size too, random weights: see below
-python docs/benchmarks/front.py docs/benchmarks/front.json WORK REAL --class neutrophil --class cyt_mast
+python docs/benchmarks/front.py docs/benchmarks/front.json WORK REAL --class lymphocyte --class neutrophil
+python docs/benchmarks/front.py docs/benchmarks/presets.json WORK REAL --class basophil ... --only 'preset fast'
 python docs/benchmarks/page.py                     # this page again
 ```
 `BUNDLE` names another bundle than `cells` for MERGED, `BATCHES` the batch sizes (1,8,16), `ROUNDS` the rounds (5),
@@ -53,61 +52,9 @@ else.
 """
 
 
-class Page:
-    """Markdown, the plots that it shows, and what was not measured."""
-
-    def __init__(self, records: Path, page: Path) -> None:
-        self.records, self.page = records, page
-        self.parts = [HEAD]
-        self.missing: dict[tuple[str, str], list[str]] = {}
-        """Where, by what and why."""
-
-    def read(self, name: str) -> Record | None:
-        """A record, or None, which is noted."""
-        path = self.records / name
-        if path.exists():
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        self.lacks(f"`{name}`", f"no record; `{MAKES[name]}` makes it")
-        return None
-
-    def lacks(self, what: str, why: str, where: str = "") -> None:
-        """Note what was not measured."""
-        self.missing.setdefault((what, why.replace("|", "/")), []).append(where)
-
-    def write(self, *lines: str) -> None:
-        """Paragraphs."""
-        self.parts += [*lines, ""]
-
-    def table(self, header: list[str], rows: list[list[str]]) -> None:
-        """A table."""
-        lines = [header, ["---"] * len(header), *rows]
-        self.write("\n".join(f"| {' | '.join(line)} |" for line in lines))
-
-    def plot(self, name: str, caption: str, figure: Figure) -> None:
-        """A plot, into the folder plots beside the records."""
-        folder = self.records / "plots"
-        folder.mkdir(exist_ok=True)
-        plots.save(figure, folder / f"{name}.svg")
-        link = os.path.relpath(folder / f"{name}.svg", self.page.parent)
-        self.write(f"![{caption}]({Path(link).as_posix()})")
-
-    def finish(self) -> None:
-        """Write the file."""
-        self.page.write_text(
-            "\n".join([*self.parts, TAIL.strip("\n")]).replace("\n\n\n", "\n\n") + "\n", encoding="utf-8"
-        )
-
-
 def number(value: float) -> str:
     """Three digits, or all before the point."""
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
-
-
-def machine_words(record: Record) -> str:
-    """Processor, cores, threads."""
-    machine = record["machine"]
-    words = f"{machine['processor']}, {machine['cores']} cores"
-    return words + (f", {machine['threads']} threads a system" if "threads" in machine else "")
 
 
 def origin_words(record: Record) -> str:
@@ -250,34 +197,6 @@ def scaling(page: Page) -> None:
     page.plot("scaling", "Pictures a second against the length of a run", plots.plot_scaling(record))
 
 
-def front(page: Page) -> None:
-    """Quality against cost."""
-    record = page.read("front.json")
-    if record is None:
-        return
-    classes = list(record["settings"]["default"]["classes"])
-    page.write(
-        "## Quality against cost",
-        f"`docs/benchmarks/front.py`; {machine_words(record)}; batch {record['batch_size']}; bundle of SHA-256 "
-        f"{record['bundle_sha256'][:12]}; real pictures of the folder `{record['real']}`. FD-cyto and KD-cyto with "
-        "their intervals, as `python -m evaluate score` gives them. *Within*: at most the upper end of the default's "
-        "interval in both, in every class. UNet rows: evaluations a picture, two for a guided step.",
-    )
-    rows = []
-    for name, one in sorted(record["settings"].items(), key=lambda item: item[1]["unet_rows"]):
-        figures = [
-            f"{found['value']:.3g} [{found['low']:.3g}, {found['high']:.3g}]"
-            for class_name in classes
-            for found in (one["classes"][class_name][figure]["fake"] for figure in ("FD-cyto", "KD-cyto"))
-        ]
-        speed = [f"{one['pictures_per_second']:.2f}", f"{one['times_the_default']:.2f}"]
-        rows.append([name, str(one["unet_rows"]), *speed, *figures, "yes" if one["within"] else "no"])
-    distances = [f"{figure} {class_name}" for class_name in classes for figure in ("FD-cyto", "KD-cyto")]
-    page.table(["", "UNet rows", "pictures a second", "times the default", *distances, "within"], rows)
-    for name in classes:
-        page.plot(f"front_{name}", f"FD-cyto of {name} against speed", plots.plot_front(record, name))
-
-
 def not_measured(page: Page) -> None:
     """Everything that is missing, once, with the reason."""
     page.write("## What was not measured, and why")
@@ -288,7 +207,8 @@ def main() -> None:
     """Write the page."""
     here = Path(__file__).parent
     records = Path(sys.argv[1]) if len(sys.argv) > 1 else here
-    page = Page(records, Path(sys.argv[2]) if len(sys.argv) > 2 else here.parent / "benchmarks.md")
+    target = Path(sys.argv[2]) if len(sys.argv) > 2 else here.parent / "benchmarks.md"
+    page = Page(records, target, head=HEAD, tail=TAIL, makes=MAKES)
     comparison(page, "peers_small.json", "The small base", "small", "A base of the size that ships with the engine.")
     stages(page)
     scaling(page)
@@ -296,6 +216,7 @@ def main() -> None:
     comparison(page, "peers_full_size.json", "Stable Diffusion 1.5's size", "full_size", words)
     page.lacks("stable-diffusion.cpp", WHY_NO_SD_CPP, "Stable Diffusion 1.5's size")
     front(page)
+    presets(page)
     not_measured(page)
     page.finish()
     print(page.page)

@@ -128,6 +128,19 @@ def hypernetworks(work: Path, few: list[str], phantom: list[str]) -> str:
     return table(["class", "its hypernetwork", "none", "another class's"], rows)
 
 
+def fast(work: Path, names: list[str]) -> str:
+    """The preset fast beside the default's intervals."""
+    rows = []
+    for name in names:
+        default, preset = scored(work, name), scored(work, f"fast-{name}")
+        words = []
+        for figure in ("FD-cyto", "KD-cyto"):
+            found, high = preset[figure]["fake"]["value"], default[figure]["fake"]["high"]
+            words += [interval(default[figure]["fake"]), f"{found:.3g}" + ("" if found <= high else " (above)")]
+        rows.append([f"`{name}`", *words])
+    return table(["class", "FD-cyto", "fast", "KD-cyto", "fast"], rows)
+
+
 def utility(work: Path) -> str:
     """Balanced accuracy of every arm."""
     rows = read(work / "records/utility/record.json")["results"]["rows"]
@@ -204,6 +217,7 @@ def main(work: Path, recipe: Path) -> None:
         judge_accuracy=f"{read(work / 'records/judge/record.json')['results']['held_out_accuracy']:.1%}",
         probed=probed(work, phantom),
         hypernetworks=hypernetworks(work, few, phantom),
+        fast=fast(work, [*photographs, *phantom]),
         utility=utility(work),
         autoencoder=autoencoder(work),
         training=training(recipe),

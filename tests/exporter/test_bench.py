@@ -92,7 +92,7 @@ def test_the_page_has_the_ratios_and_names_what_is_missing(record, tmp_path):
     ratio = f"{row['times_the_best_of_diffusers']['engine onnxruntime']:.2f}"
     line = next(line for line in text.splitlines() if line.startswith(f"| {BATCH} | engine onnxruntime |"))
     assert f"| {ratio} |" in line
-    for name in ("stages.json", "scaling.json", "peers_full_size.json", "front.json"):
+    for name in ("stages.json", "scaling.json", "peers_full_size.json", "front.json", "presets.json"):
         assert f"`{name}` | no record; `" in text
     for link in ("plots/small_picture_limit.svg", "plots/small_step_limit.svg"):
         assert f"({link})" in text
@@ -113,9 +113,10 @@ def front_of(**settings):
         "settings": {
             name.replace("_", " "): {
                 "unet_rows": 40,
+                "options": ["--steps", "20"],
                 "pictures_per_second": rate,
                 "times_the_default": rate / 2,
-                "classes": {"cyst": {"FD-cyto": distance(fd), "KD-cyto": distance(fd / 100)}},
+                "classes": {"cyst": {"n": 50, "FD-cyto": distance(fd), "KD-cyto": distance(fd / 100)}},
                 "within": fd <= 11,
             }
             for name, (rate, fd) in settings.items()
@@ -131,6 +132,7 @@ def test_every_record_has_its_part_of_the_page_and_its_plot(tmp_path):
     (tmp_path / "scaling.json").write_text(json.dumps(scaling))
     front = front_of(default=(2.0, 10.0), preset_fast=(6.5, 10.5), **{"6_steps,_no_guidance": (9.0, 30.0)})
     (tmp_path / "front.json").write_text(json.dumps(front))
+    (tmp_path / "presets.json").write_text(json.dumps(front_of(default=(2.0, 10.0), preset_fast=(6.5, 10.5))))
     pages = []
     for name in ("one.md", "two.md"):
         subprocess.run([sys.executable, PAGE, tmp_path, tmp_path / name], check=True, capture_output=True, timeout=120)
@@ -142,6 +144,9 @@ def test_every_record_has_its_part_of_the_page_and_its_plot(tmp_path):
     assert "| 100 | 25.0 | 1 | 4.00 |" in text
     assert "| preset fast | 40 | 6.50 | 3.25 | 10.5 [9.45, 11.6] | 0.105 [0.0945, 0.116] | yes |" in text
     assert "| 6 steps, no guidance | 40 | 9.00 | 4.50 | 30 [27, 33] | 0.3 [0.27, 0.33] | no |" in text
+    intervals = "10 [9, 11] | 10.5 [9.45, 11.6] | 0.1 [0.09, 0.11] | 0.105 [0.0945, 0.116]"
+    assert f"| `cyst` | 50 | {intervals} |" in text
+    assert "`preset fast` --steps 20: 6.50 pictures a second, 3.25 times the default, within" in text
     (measured, *_) = json.loads((tmp_path / "stages.json").read_text())["measured"]
     assert f"| {measured['runtime']} | {measured['batch_size']} | {measured['picture_ms']:.1f} |" in text
 
