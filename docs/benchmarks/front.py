@@ -34,6 +34,8 @@ from engine.request import EVERYWHERE, GenerateRequest, make_request
 
 DEFAULT = "default"
 STEPS = (6, 8, 10, 12, 16, 20, 30, 50)
+MANY = 20
+"""More steps are drawn in the default's precision only."""
 GUIDED = (10, 20)
 """Steps at which other guidance is tried, and other samplers."""
 INTERVALS = ((3.0, 15.0), (0.3, 3.0))
@@ -50,16 +52,16 @@ def settings(bundle: Bundle) -> dict[str, dict[str, Any]]:
         for precision in bundle.manifest.precisions:
             words = f"{steps} steps" + ("" if precision == "auto" else f", {precision}")
             # On a processor without bfloat16 f32 is auto, which is the default.
-            if precision != "f32":
+            if precision == "auto" or (precision == "int8" and steps <= MANY):
                 found[words] = {"num_inference_steps": steps, "precision": precision}
     for steps in GUIDED:
         found[f"{steps} steps, no guidance"] = {"num_inference_steps": steps, "guidance_scale": 1.0}
         found[f"{steps} steps, guided throughout"] = {"num_inference_steps": steps, "guidance_interval": EVERYWHERE}
         for low, high in INTERVALS:
-            words, options = f"guidance for sigma {low:g} to {high:g}", {"guidance_interval": (low, high)}
-            found[f"{steps} steps, {words}"] = {"num_inference_steps": steps, **options}
-            if "int8" in bundle.manifest.precisions:
-                found[f"{steps} steps, int8, {words}"] = {"num_inference_steps": steps, **options, "precision": "int8"}
+            found[f"{steps} steps, guidance for sigma {low:g} to {high:g}"] = {
+                "num_inference_steps": steps,
+                "guidance_interval": (low, high),
+            }
         for sampler in SAMPLERS:
             found[f"{sampler}, {steps} steps"] = {"sampler": sampler, "num_inference_steps": steps}
     return found | {f"preset {name}": {"preset": name} for name in bundle.manifest.presets}
