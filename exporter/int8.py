@@ -10,7 +10,6 @@ precision.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -26,11 +25,11 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from engine.backends.openvino import OpenVINOBackend
 from engine.bundle import Bundle
 from engine.errors import CytosynthError
-from engine.files import replace_file, sha256_of
-from engine.manifest import read_manifest
+from engine.files import sha256_of
 from engine.pipeline import Pipeline
 from engine.request import make_request
 from exporter.graphs import without_traces
+from exporter.manifest_file import load_manifest, replace_manifest
 from exporter.onnx_bundle import INT8
 from exporter.recording import recorder_of
 
@@ -66,18 +65,22 @@ def write_int8(bundle: Bundle, *, progress: Callable[[str], None] = lambda what:
     Calibration draws PICTURES pictures a class at the bundle's default settings, on OpenVINO in float32. Raises
     CytosynthError, with the bundle as it was, where a graph is farther from float32 than LIMITS.
     """
-    manifest = json.loads((bundle.folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest = load_manifest(bundle.folder)
     classes = bundle.manifest.classes
     bundle.verify_for(classes)
     latents: list[NDArray[np.float32]] = []
     written: list[Quantised] = []
+    staged: dict[str, Path] = {}
     with ExitStack() as at_the_end:
 
-        def staged(graph: str) -> Path:
-            # A runtime looks for weights beside the graph, and takes no links to them.
-            path = bundle.folder / f".new-{graph}"
-            at_the_end.callback(path.unlink, missing_ok=True)
-            return path
+        def add(source: str, rows: Rows, output: str) -> str:
+            """Write an 8-bit graph beside the bundle's files, where a runtime finds the weights; returns its name."""
+            graph = source.replace(".onnx", INT8)
+            staged[graph] = bundle.folder / f".new-{graph}"
+            at_the_end.callback(staged[graph].unlink, missing_ok=True)
+            progress(f"{source}: 8 bits")
+            written.append(Quantised(graph, output, _write(bundle, source, staged[graph], rows, output)))
+            return graph
 
         for unet in dict.fromkeys(entry.unet for entry in classes.values()):
             sharing = [name for name, entry in classes.items() if entry.unet == unet]
@@ -85,23 +88,13 @@ def write_int8(bundle: Bundle, *, progress: Callable[[str], None] = lambda what:
             calls: list[Rows] = []
             for class_name in sharing:
                 latents.append(_draw(bundle, class_name, calls))
-            graph = unet.replace(".onnx", INT8)
-            written.append(_write(bundle, unet, staged(graph), _spaced(calls), "eps", progress))
+            graph = add(unet, _joined(calls), "eps")
             for class_name in sharing:
                 manifest["classes"][class_name]["unet_int8"] = graph
-        decoder = bundle.manifest.decoder[0]
-        graph = decoder.replace(".onnx", INT8)
-        rows = _spaced([{"latents": z} for z in latents])
-        written.append(_write(bundle, decoder, staged(graph), rows, "images", progress))
-        manifest["decoder_int8"] = graph
-        for made in written:
-            path = staged(made.graph)
-            manifest["files"][made.graph] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
-        with replace_file(bundle.folder / "manifest.json") as part:
-            part.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-            read_manifest(part)
-            for made in written:
-                staged(made.graph).replace(bundle.path(made.graph))
+        manifest["decoder_int8"] = add(bundle.manifest.decoder[0], _joined([{"latents": z} for z in latents]), "images")
+        for graph, path in staged.items():
+            manifest["files"][graph] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+        replace_manifest(bundle.folder, manifest, staged)
     return written
 
 
@@ -117,31 +110,37 @@ def _draw(bundle: Bundle, class_name: str, calls: list[Rows]) -> NDArray[np.floa
     return latents
 
 
-def _spaced(parts: Sequence[Rows]) -> Rows:
-    """ROWS of all rows, evenly spaced."""
-    rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    count = len(next(iter(rows.values())))
-    chosen = np.linspace(0, count - 1, min(ROWS, count)).round().astype(int)
+def _joined(parts: Sequence[Rows]) -> Rows:
+    """ROWS of all rows."""
+    return _spaced({name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, ROWS)
+
+
+def _spaced(rows: Rows, most: int) -> Rows:
+    """So many rows at most, evenly spaced."""
+    count = _count(rows)
+    chosen = np.linspace(0, count - 1, min(most, count)).round().astype(int)
     return {name: values[chosen] for name, values in rows.items()}
+
+
+def _count(rows: Rows) -> int:
+    return len(next(iter(rows.values())))
 
 
 class _Reader(CalibrationDataReader):
     """Gives ONNX Runtime one row at a time."""
 
     def __init__(self, rows: Rows) -> None:
-        count = len(next(iter(rows.values())))
-        self._rows: Iterator[Rows] = ({name: values[i : i + 1] for name, values in rows.items()} for i in range(count))
+        self._rows: Iterator[Rows] = (
+            {name: values[i : i + 1] for name, values in rows.items()} for i in range(_count(rows))
+        )
 
     def get_next(self) -> Rows | None:
         """The next row, or None behind the last."""
         return next(self._rows, None)
 
 
-def _write(
-    bundle: Bundle, name: str, path: Path, rows: Rows, output: str, progress: Callable[[str], None]
-) -> Quantised:
-    """Quantise a graph of the bundle into the file `path`, and compare it there with the one that it came from."""
-    progress(f"{name}: 8 bits")
+def _write(bundle: Bundle, name: str, path: Path, rows: Rows, output: str) -> float:
+    """Quantise a graph of the bundle into the file `path`; returns how far it is from the one that it came from."""
     plain = onnx.load(bundle.path(name), load_external_data=False)
     external = {tensor.name: tensor for tensor in plain.graph.initializer if tensor.external_data}
     with tempfile.TemporaryDirectory() as temporary:
@@ -179,14 +178,12 @@ def _write(
             expected=f"at most {LIMITS[output]:g}",
             mend="nothing was written; these weights are not for 8 bits",
         )
-    return Quantised(path.name.removeprefix(".new-"), output, error)
+    return error
 
 
 def _error(plain: Path, quantised: Path, rows: Rows, output: str) -> float:
     """How far the two graphs are apart on CHECKED of the rows; see Quantised."""
-    count = len(next(iter(rows.values())))
-    chosen = np.linspace(0, count - 1, min(CHECKED, count)).round().astype(int)
-    inputs = {name: values[chosen] for name, values in rows.items()}
+    inputs = _spaced(rows, CHECKED)
     shapes = {name: values.shape for name, values in inputs.items()}
     outputs = (output,) if output == "eps" else (output, "finite")
     wanted, found = (

@@ -29,6 +29,7 @@ from exporter.graphs import (
     to_half,
 )
 from exporter.load import MergedModel, load_merged
+from exporter.manifest_file import load_manifest
 from exporter.proof import prove
 from exporter.weights import mergeable_digests, move_weights
 
@@ -138,7 +139,7 @@ def _existing_manifest(out: Path) -> dict[str, Any] | None:
     if not out.exists() or not any(out.iterdir()):
         return None
     read_manifest(out / "manifest.json")
-    return dict(json.loads((out / "manifest.json").read_text()))
+    return load_manifest(out)
 
 
 def _check_models(folders: list[Path], manifest: dict[str, Any], out: Path) -> list[str]:

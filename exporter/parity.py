@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine.backends.base import Arrays, Backend, Signature
-from engine.backends.select import PROBES, open_backend
+from engine.backends.select import PROBES, distinct_precisions, open_backend
 from engine.bundle import Bundle
 from engine.errors import RequestError
 from engine.pipeline import Pipeline, plan_of
@@ -110,13 +110,12 @@ def compare(bundle: Bundle, merged_folder: Path, *, pictures: int = 2) -> tuple[
     calls = reference.calls
     rows = []
     sigmas = [row.sigma for row in plan_of(bundle, request)[0].rows]
-    asked = [replace(request, precision=name) for name in bundle.manifest.precisions]
+    asked = [replace(request, precision=name) for name in distinct_precisions(bundle, request)]
     asked.append(replace(request, backend="onnxruntime"))
     backends = [(one, open_backend(bundle, one)) for one in asked]
     tensorrt = _open_tensorrt(bundle, request)
     if not isinstance(tensorrt, str):
         backends.append((request, tensorrt))
-    # On a processor without bfloat16 auto and f32 are one.
     runtimes = {backend.version: (one, recorder_of(backend)) for one, backend in backends}
     for runtime, (one, recorder) in runtimes.items():
         found_latents, found_images = trajectory(one, recorder)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from engine.bundle import Bundle
 from engine.errors import RequestError
-from engine.files import replace_file
-from engine.manifest import PRECISIONS, read_manifest
+from engine.manifest import PRECISIONS
 from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.request import GenerateRequest
+from exporter.manifest_file import load_manifest, replace_manifest
 
 __all__ = ["write_preset"]
 
@@ -34,9 +33,6 @@ def write_preset(bundle: Bundle, name: str, request: GenerateRequest) -> None:
         settings["guidance_interval"] = list(request.guidance_interval)
     if request.precision != PRECISIONS[0]:
         settings["precision"] = request.precision
-    path = bundle.folder / "manifest.json"
-    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest = load_manifest(bundle.folder)
     manifest.setdefault("presets", {})[name] = settings
-    with replace_file(path) as part:
-        part.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        read_manifest(part)
+    replace_manifest(bundle.folder, manifest)

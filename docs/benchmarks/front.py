@@ -49,11 +49,9 @@ def settings(bundle: Bundle) -> dict[str, dict[str, Any]]:
     """Options of make_request by name."""
     found: dict[str, dict[str, Any]] = {DEFAULT: {}}
     for steps in STEPS:
-        for precision in bundle.manifest.precisions:
-            words = f"{steps} steps" + ("" if precision == "auto" else f", {precision}")
-            # On a processor without bfloat16 f32 is auto, which is the default.
-            if precision == "auto" or (precision == "int8" and steps <= MANY):
-                found[words] = {"num_inference_steps": steps, "precision": precision}
+        found[f"{steps} steps"] = {"num_inference_steps": steps}
+        if "int8" in bundle.manifest.precisions and steps <= MANY:
+            found[f"{steps} steps, int8"] = {"num_inference_steps": steps, "precision": "int8"}
     for steps in GUIDED:
         found[f"{steps} steps, no guidance"] = {"num_inference_steps": steps, "guidance_scale": 1.0}
         found[f"{steps} steps, guided throughout"] = {"num_inference_steps": steps, "guidance_interval": EVERYWHERE}

@@ -13,14 +13,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from folds import draw, features, fit
 
 from engine.bench import processor_name
 from engine.files import write_json
-from engine.pictures import read_picture
-from evaluate.features import Cyto
+from evaluate.features import Cyto, features_of
 from evaluate.frechet import frechet_distance
+from evaluate.images import open_folder
 from evaluate.kernel import kernel_distance
 from trainer.bases import open_base
 from trainer.interchange import read_hypernetwork
@@ -44,8 +43,7 @@ def main() -> None:
     base = open_base(str(base_folder))
     found: dict[str, Any] = {}
     for name in asked.class_names or CLASSES:
-        pictures = sorted((asked.recipe / "settings" / name).glob("*.png"))
-        real = features(encoder, np.stack([read_picture(path) for path in pictures]))
+        real = features_of(encoder, open_folder(asked.recipe / "settings" / name))["features"]
         fit(asked.recipe / "train" / name, base_folder, asked.work, name, name, asked.steps, asked.batch_size)
         made: dict[str, Any] = {"alone": []}
         for steps in asked.steps:

@@ -24,8 +24,8 @@ import torch
 
 from engine.bench import processor_name
 from engine.files import write_json
-from engine.pictures import read_picture
-from evaluate.features import Cyto
+from evaluate.features import Cyto, features_of
+from evaluate.images import open_folder
 from evaluate.kernel import kernel_distance
 from trainer.bases import encode_prompts, open_base
 from trainer.hypernet import attached
@@ -115,7 +115,7 @@ def main() -> None:
             others = [picture for picture in pictures if picture not in left_out]
             prepared = prepare(others, folder / "others", asked.class_name, 100)
             judges = prepare(left_out, folder / "left-out", asked.class_name, len(left_out))
-            real = features(encoder, np.stack([read_picture(path) for path in sorted(judges.glob("*.png"))]))
+            real = features_of(encoder, open_folder(judges))["features"]
             out = folder / f"from-{prompt}"
             fit(prepared, asked.base, out, asked.class_name, prompt, asked.steps, asked.batch_size)
             for steps in asked.steps:
