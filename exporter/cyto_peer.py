@@ -26,10 +26,8 @@ CHECKED_STEPS = 2
 
 
 def add_cyto_bench(opened: Opened, program: Path, work: Work, part: str) -> None:
-    """One system for each precision of OpenVINO, where the program is built; it opens no 8-bit graphs."""
+    """One system for each precision of OpenVINO, where the program is built."""
     for precision in distinct_precisions(work.bundle, work.request):
-        if precision == "int8":
-            continue
         name = f"cyto_bench {precision}" + (", no PNG files" if part == "picture" else "")
         opened.add(name, partial(_system, name, program, work, part, precision))
 

@@ -160,6 +160,34 @@ def test_parts_of_a_picture(bench, reference, tmp_path, mode):
     assert ("steps_per_second" in result) == (mode == "unet")
 
 
+@pytest.mark.parametrize("mode", ["trajectory", "decode"])
+def test_8_bits(bench, class_name, tmp_path, mode):
+    """The check computes in float32, what is timed is near it and not the same. Of 20 steps: far fewer carry an error of
+    the first too far."""
+    reference = reference_of(tmp_path, class_name, num_inference_steps=20)
+    options = ["--batch", 2, "--steps", 20, "--iterations", 1, "--mode", mode, "--precision", "int8"]
+    done = bench(*options, "--reference", reference, "--json", tmp_path / "record.json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["check"]["trajectory"]["deviation"] <= 1e-3
+    assert record["request"]["precision"] == "int8"
+    assert "int8" in record["versions"]["runtime"]
+    assert "int8" not in record["check"]["runtime"]
+    least, most = (1, 64) if mode == "decode" else (1e-3, 0.3)
+    assert least < record["results"][0]["deviation"] < most
+
+
+def test_8_bits_of_a_bundle_that_has_none(bench, reference, tmp_path):
+    bundle = shutil.copytree(CELLS, tmp_path / "bundle")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    del manifest["decoder_int8"]
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    options = ["--batch", 1, "--steps", STEPS, "--precision", "int8", "--reference", reference]
+    done = bench(*options, bundle=bundle)
+    assert done.returncode == 2
+    assert all(word in done.stderr for word in ("--precision int8", "no 8-bit graphs", "python -m exporter int8"))
+
+
 def test_the_engines_default_reference_is_found(bench, command, class_name, tmp_path, monkeypatch):
     """Both programs name the file alike."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "error.h"
+#include "group_norm.h"
 #include "host.h"
 #include "json_field.h"
 #include "trajectory.h"
@@ -150,15 +151,17 @@ class DecodeWorkload : public Workload {
 
 class OpenVINO : public Backend {
  public:
-  OpenVINO(bool exact, std::size_t threads) : threads_(threads) {
+  OpenVINO(Precision precision, std::size_t threads) : threads_(threads) {
     config_[ov::hint::performance_mode.name()] = ov::hint::PerformanceMode::LATENCY;
     // As the engine, whose processes share a machine.
     config_[ov::hint::enable_cpu_pinning.name()] = false;
     config_[ov::inference_num_threads.name()] = static_cast<std::int32_t>(threads);
+    const bool exact = precision == Precision::f32;
     if (exact) config_[ov::hint::inference_precision.name()] = ov::element::f32;
     const auto able = the_core().get_property("CPU", ov::device::capabilities);
     const bool bf16 = std::find(able.begin(), able.end(), ov::device::capability::BF16) != able.end();
     computes_in_ = bf16 && !exact ? "bf16" : "f32";
+    if (precision == Precision::int8) computes_in_ = "int8 and " + computes_in_;
   }
 
   std::string version() const override {
@@ -218,6 +221,7 @@ class OpenVINO : public Backend {
       check_signature(subject + ", its inputs", model->inputs(), input_types);
       check_signature(subject + ", its outputs", model->outputs(), outputs);
       model->reshape(inputs);
+      keep_channels_last(model);
       ov::AnyMap config = config_;
       if (streams > 1) config[ov::num_streams.name()] = static_cast<std::int32_t>(streams);
       return the_core().compile_model(model, "CPU", config);
@@ -235,8 +239,8 @@ class OpenVINO : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> open_openvino(bool exact, std::size_t threads) {
-  return std::make_unique<OpenVINO>(exact, threads);
+std::unique_ptr<Backend> open_openvino(Precision precision, std::size_t threads) {
+  return std::make_unique<OpenVINO>(precision, threads);
 }
 
 }  // namespace cyto

@@ -7,7 +7,6 @@
 
 namespace cyto {
 
-/// `exact`: float32 arithmetic; otherwise bf16 where the processor has it.
-std::unique_ptr<Backend> open_openvino(bool exact, std::size_t threads);
+std::unique_ptr<Backend> open_openvino(Precision precision, std::size_t threads);
 
 }  // namespace cyto

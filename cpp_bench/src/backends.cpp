@@ -25,13 +25,13 @@ const std::vector<std::string>& built_backends() {
 
 std::unique_ptr<Backend> open_backend(const Options& options, [[maybe_unused]] const Bundle& bundle,
                                       [[maybe_unused]] const std::vector<std::size_t>& batches,
-                                      [[maybe_unused]] bool exact) {
+                                      [[maybe_unused]] Precision precision) {
 #ifdef CYTO_WITH_TENSORRT
   if (options.backend == "tensorrt") return open_tensorrt(bundle, options.class_name, batches);
 #endif
 #ifdef CYTO_WITH_OPENVINO
   if (options.backend == "openvino") {
-    return open_openvino(exact || options.exact, options.threads == 0 ? usable_cores() : options.threads);
+    return open_openvino(precision, options.threads == 0 ? usable_cores() : options.threads);
   }
 #endif
   throw RequestError("--backend", options.backend.empty() ? "none that was built in" : options.backend,

@@ -30,6 +30,12 @@ std::string file_name(const JsonField& field, const std::map<std::string, FileEn
   return field.text();
 }
 
+/// Of a member that need not be there.
+std::string file_name_or_none(const JsonField& object, const char* member,
+                              const std::map<std::string, FileEntry>& files) {
+  return object.has(member) ? file_name(object[member], files) : "";
+}
+
 std::vector<std::string> file_names(const JsonField& field, const std::map<std::string, FileEntry>& files) {
   std::vector<std::string> names;
   for (const JsonField& name : field.elements()) names.push_back(file_name(name, files));
@@ -71,8 +77,8 @@ Manifest parse_manifest(const std::string& text, const std::filesystem::path& pa
   std::map<std::string, ClassEntry> classes;
   for (const auto& [name, entry] : top["classes"].items()) {
     if (!is_class_name(name)) entry.fail("a class name of letters, digits, _ and -, at most 64");
-    classes[name] = {file_name(entry["unet"], files), file_names(entry["weights"], files),
-                     file_name(entry["context"], files)};
+    classes[name] = {file_name(entry["unet"], files), file_name_or_none(entry, "unet_int8", files),
+                     file_names(entry["weights"], files), file_name(entry["context"], files)};
   }
   const std::string own = defaults["schedule"].choice(schedule_names());
   return Manifest{
@@ -87,6 +93,7 @@ Manifest parse_manifest(const std::string& text, const std::filesystem::path& pa
       size_of(defaults["num_inference_steps"], 1000),
       defaults["guidance_scale"].number(0, 100),
       file_names(top["decoder"], files),
+      file_name_or_none(top, "decoder_int8", files),
       file_name(top["step"], files),
       classes,
       files,

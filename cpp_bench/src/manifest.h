@@ -20,6 +20,8 @@ struct FileEntry {
 /// A class's files.
 struct ClassEntry {
   std::string unet;
+  /// The same in 8 bits, of the same weight files; empty where the bundle has none.
+  std::string unet_int8;
   std::vector<std::string> weights;
   std::string context;
 };
@@ -45,6 +47,8 @@ struct Manifest {
   double guidance_scale;
   /// The decoder's graph, then its weight files.
   std::vector<std::string> decoder;
+  /// The decoder's graph in 8 bits, empty where the bundle has none.
+  std::string decoder_int8;
   std::string step;
   std::map<std::string, ClassEntry> classes;
   std::map<std::string, FileEntry> files;

@@ -16,6 +16,8 @@ namespace {
 constexpr std::size_t kMostBatch = 4096, kMostThreads = 4096, kMostIterations = 1'000'000;
 const std::map<std::string, Mode> kModes = {
     {"unet", Mode::unet}, {"decode", Mode::decode}, {"trajectory", Mode::trajectory}};
+const std::map<std::string, Precision> kPrecisions = {
+    {"auto", Precision::automatic}, {"f32", Precision::f32}, {"int8", Precision::int8}};
 
 [[noreturn]] void fail(const std::string& flag, const std::string& found, const std::string& expected) {
   throw RequestError(flag, found.empty() ? "nothing" : found, expected, "change the value; see cyto_bench --help");
@@ -58,6 +60,11 @@ Value choice(const std::string& flag, const std::string& text, const std::map<st
   return found->second;
 }
 
+template <typename Value>
+std::string name_in(const std::map<std::string, Value>& names, Value value) {
+  return std::find_if(names.begin(), names.end(), [&](const auto& named) { return named.second == value; })->first;
+}
+
 using Setter = std::function<void(Options&, const std::string& flag, const std::string& value)>;
 
 struct Option {
@@ -66,7 +73,6 @@ struct Option {
 };
 
 std::vector<Option> all_options(const std::vector<std::string>& backends) {
-  const std::map<std::string, bool> precisions = {{"auto", false}, {"f32", true}};
   const std::map<std::string, std::vector<bool>> graphs = {{"both", {false, true}}, {"off", {false}}, {"on", {true}}};
   return {
       {"--bundle", "DIR", "the bundle's folder", [](Options& o, auto&, auto& v) { o.bundle = v; }},
@@ -86,8 +92,8 @@ std::vector<Option> all_options(const std::vector<std::string>& backends) {
          }
          o.backend = v;
        }},
-      {"--precision", "P", "of openvino: auto (bf16 where the processor has it) or f32",
-       [precisions](Options& o, auto& f, auto& v) { o.exact = choice(f, v, precisions); }},
+      {"--precision", "P", "of openvino: auto (bf16 where the processor has it), f32 or int8",
+       [](Options& o, auto& f, auto& v) { o.precision = choice(f, v, kPrecisions); }},
       {"--threads", "N", "of openvino; by default every core",
        [](Options& o, auto& f, auto& v) { o.threads = whole(f, v, 1, kMostThreads); }},
       {"--streams", "N", "batches in flight at the same time; 1 by default",
@@ -171,8 +177,8 @@ std::string help_text(const std::vector<std::string>& backends) {
   return text.str();
 }
 
-std::string name_of(Mode mode) {
-  return std::find_if(kModes.begin(), kModes.end(), [&](const auto& named) { return named.second == mode; })->first;
-}
+std::string name_of(Mode mode) { return name_in(kModes, mode); }
+
+std::string name_of(Precision precision) { return name_in(kPrecisions, precision); }
 
 }  // namespace cyto

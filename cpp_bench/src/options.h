@@ -19,7 +19,7 @@ struct Options {
   /// Empty is standard output's table alone.
   std::filesystem::path json;
   std::string backend;
-  bool exact = false;
+  Precision precision = Precision::automatic;
   /// 0 is every core that this process may use.
   std::size_t threads = 0;
   std::size_t streams = 1;
@@ -42,5 +42,6 @@ Options parse_options(const std::vector<std::string>& arguments, const std::vect
 std::string help_text(const std::vector<std::string>& backends);
 
 std::string name_of(Mode mode);
+std::string name_of(Precision precision);
 
 }  // namespace cyto

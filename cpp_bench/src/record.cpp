@@ -71,7 +71,7 @@ nlohmann::json run_record(const Options& options, const Bundle& bundle, const Ta
     request["duration_s"] = options.duration_s;
   }
   if (options.backend == "openvino") {
-    request["precision"] = options.exact ? "f32" : "auto";
+    request["precision"] = name_of(options.precision);
     request["threads"] = options.threads == 0 ? usable_cores() : options.threads;
   }
   return {

@@ -17,6 +17,13 @@ enum class Mode {
   trajectory,  ///< the whole loop, noise to latents
 };
 
+/// Of what is timed on OpenVINO.
+enum class Precision {
+  automatic,  ///< bf16 where the processor has it
+  f32,
+  int8,  ///< the bundle's 8-bit graphs, and what they leave to the runtime as `automatic`
+};
+
 /// Every picture of a batch has the same inputs, so that every picture's output can be compared with the reference.
 struct Task {
   std::filesystem::path unet, decoder, step;

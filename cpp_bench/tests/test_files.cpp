@@ -59,6 +59,11 @@ void test_manifest() {
   // DPM++ 2M's own grid, where the bundle's sampler is another.
   EXPECT(parse(changed("/defaults/sampler", "euler")).schedule == "karras");
 
+  EXPECT(parse(good_manifest()).classes.at("a").unet_int8.empty());
+  json quantised = good_manifest();
+  quantised["classes"]["a"]["unet_int8"] = quantised["decoder_int8"] = "unet.bin";
+  EXPECT(parse(quantised).classes.at("a").unet_int8 == "unet.bin" && parse(quantised).decoder_int8 == "unet.bin");
+
   const std::vector<std::pair<std::string, json>> wrong = {
       {"/format_version", 2},
       {"/name", "line\nbreak"},
@@ -76,6 +81,8 @@ void test_manifest() {
       {"/decoder", "decoder.onnx"},
       {"/step", "absent.onnx"},
       {"/classes/a/unet", 7},
+      {"/classes/a/unet_int8", "absent.onnx"},
+      {"/decoder_int8", 7},
       {"/classes/a", json::array({1})},
       {"/files/unet.bin/sha256", "zz"},
       {"/files/unet.bin/bytes", -1},
@@ -176,7 +183,9 @@ void test_options() {
   const cyto::Options found = with({"--guidance-scale", "2.5", "--mode", "decode", "--iterations=7"});
   EXPECT((found.batches == std::vector<std::size_t>{1, 8, 16}) && found.class_name == "a" &&
          found.guidance_scale == 2.5);
-  EXPECT(found.mode == cyto::Mode::decode && found.iterations == 7 && found.backend == "openvino" && !found.exact);
+  EXPECT(found.mode == cyto::Mode::decode && found.iterations == 7 && found.backend == "openvino" &&
+         found.precision == cyto::Precision::automatic);
+  EXPECT(with({"--precision", "int8"}).precision == cyto::Precision::int8);
   const std::vector<std::pair<std::vector<std::string>, std::string>> wrong = {
       {{"--steps", "0"}, "--steps"},
       {{"--steps", "1e3"}, "--steps"},
@@ -186,6 +195,7 @@ void test_options() {
       {{"--duration", "-1"}, "--duration"},
       {{"--duration", "1", "--iterations", "2"}, "--duration and --iterations"},
       {{"--mode", "train"}, "decode, trajectory, unet"},
+      {{"--precision", "int4"}, "auto, f32, int8"},
       {{"--backend", "cudnn"}, "openvino, tensorrt"},
       {{"--backend", "tensorrt", "--threads", "2"}, "--threads"},
       {{"--backend", "tensorrt", "--precision", "f32"}, "--precision"},

@@ -12,6 +12,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from engine.backends.base import Arrays, Signature, check_signature, runtime_error
+from engine.backends.group_norm import keep_channels_last
 from engine.cache import cache_folder
 
 __all__ = ["OpenVINOBackend", "OpenVINOModel", "the_core"]
@@ -80,6 +81,7 @@ class OpenVINOBackend:
             check_signature(path, what, found, names)
         parts = _parts({shape[0] for shape in inputs.values()}, self._threads)
         model.reshape({name: [shape[0] // parts, *shape[1:]] for name, shape in inputs.items()})
+        keep_channels_last(model)
         config = {**self._config, "NUM_STREAMS": parts} if parts > 1 else self._config
         return OpenVINOModel(self._core.compile_model(model, "CPU", self._cached(config)), outputs, parts)
 

@@ -1,0 +1,13 @@
+// Group normalisation that keeps a picture's channels last; engine/backends/group_norm.py says why.
+#pragma once
+
+#include <memory>
+#include <openvino/core/model.hpp>
+
+namespace cyto {
+
+/// Replace every GroupNormalization of (B, C, H, W) with 32 x 32 positions or more by its equation, as the engine does.
+/// The model's shapes must be static. Returns how many were replaced.
+std::size_t keep_channels_last(const std::shared_ptr<ov::Model>& model);
+
+}  // namespace cyto
