@@ -108,7 +108,7 @@ rm -rf "$work/cells"
     --base "a small latent-diffusion base of cytosynth, trained on 3,000 photographs of blood cells ($attribution; CC BY 4.0) and 600 phantoms"
 "$python" -m exporter int8 "$work/cells"
 # docs/benchmarks/front.py: of what keeps to the default's intervals on every class, what takes a third of its time.
-"$python" -m exporter preset "$work/cells" fast --steps 10 --guidance-interval 3 15 --precision int8
+"$python" -m exporter preset "$work/cells" fast --steps 12 --guidance-interval 3 15 --precision int8
 "$python" -m engine verify "$work/cells"
 "$python" -c '
 import json, pathlib, sys
