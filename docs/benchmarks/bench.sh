@@ -5,6 +5,7 @@
 #   BUNDLE     an embedded bundle's name or a folder (cells); of the same weights as MERGED, or the comparison refuses
 #   FULL_SIZE  1 measures Stable Diffusion 1.5's size too, on random weights
 #   BATCHES, ROUNDS, SCALE    batch sizes, rounds, and the sizes of whole runs
+#   SCALE_WITH further options of `engine generate` for those runs, such as "--preset fast"
 #   RECORDS    where the records go: docs/benchmarks with MERGED, else WORK/records
 #   WORK       where everything else goes (build/bench)
 set -euo pipefail
@@ -40,7 +41,7 @@ class=$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1] + "/cla
 "$python" -m engine bench "$bundle" --class "$class" --batch-size "${BATCHES:-1,8,16}" --rounds "$rounds" \
     --record "$records/stages.json"
 "$python" "$here/scaling.py" "$records/scaling.json" --n "${SCALE:-1,10,100,1000,10000}" \
-    --bundle "$bundle" --class "$class"
+    --bundle "$bundle" --class "$class" ${SCALE_WITH:-}
 if [ -n "${FULL_SIZE:-}" ]; then
     random_bundle full
     "$python" -m exporter bench "$work/full/bundle" --merged "$work/full/merged" --part step --part decode \

@@ -45,10 +45,10 @@ python docs/benchmarks/front.py docs/benchmarks/presets.json WORK REAL --class b
 python docs/benchmarks/page.py                     # this page again
 ```
 `BUNDLE` names another bundle than `cells` for MERGED, `BATCHES` the batch sizes (1,8,16), `ROUNDS` the rounds (5),
-`SCALE` the sizes of the runs (1,10,100,1000,10000), `WORK` a folder for everything that is made (build/bench),
-`RECORDS` that of the records: this page's own with MERGED, else one in WORK. cyto_bench needs its build tools
-([cpp_bench.md](cpp_bench.md)). The full size needs 20 GB of memory and 10 GB of disk. The machine should do nothing
-else.
+`SCALE` the sizes of the runs (1,10,100,1000,10000), `SCALE_WITH` further options of theirs (such as `--preset fast`),
+`WORK` a folder for everything that is made (build/bench), `RECORDS` that of the records: this page's own with MERGED,
+else one in WORK. cyto_bench needs its build tools ([cpp_bench.md](cpp_bench.md)). The full size needs 20 GB of memory
+and 10 GB of disk. The machine should do nothing else.
 """
 
 

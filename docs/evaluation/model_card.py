@@ -141,6 +141,27 @@ def fast(work: Path, names: list[str]) -> str:
     return table(["class", "FD-cyto", "fast", "KD-cyto", "fast"], rows)
 
 
+def fast_settings(manifest: Record) -> str:
+    """Where the preset differs from the defaults."""
+    default, preset = manifest["defaults"], manifest["presets"]["fast"]
+    between = "guidance between sigma {:g} and {:g} instead of {:g} and {:g}"
+    return (
+        f"{preset['num_inference_steps']} steps instead of {default['num_inference_steps']}, "
+        f"{between.format(*preset['guidance_interval'], *default['guidance_interval'])}, 8-bit graphs"
+    )
+
+
+def base_classes() -> str:
+    """FD-cyto and KD-cyto of the classes of the base, without a hypernetwork and with one."""
+    found = read(HERE / "base_classes.json")["classes"]
+    ways = list(next(iter(found.values())))
+    rows = [
+        [f"`{name}`", *(f"{made[way]['FD-cyto']:.3g}, {made[way]['KD-cyto']:.3g}" for way in ways)]
+        for name, made in sorted(found.items())
+    ]
+    return table(["class", *ways], rows)
+
+
 def utility(work: Path) -> str:
     """Balanced accuracy of every arm."""
     rows = read(work / "records/utility/record.json")["results"]["rows"]
@@ -204,7 +225,8 @@ def training(recipe: Path) -> str:
 
 
 def main(work: Path, recipe: Path) -> None:
-    classes = read(recipe / "cells/manifest.json")["classes"]
+    manifest = read(recipe / "cells/manifest.json")
+    classes = manifest["classes"]
     trained = sorted(read(recipe / "cells/record.json")["hypernetworks"])
     photographs = sorted(name for name, one in classes.items() if one["origin"] == "photographs")
     few = [name for name in photographs if name in trained]
@@ -217,6 +239,8 @@ def main(work: Path, recipe: Path) -> None:
         judge_accuracy=f"{read(work / 'records/judge/record.json')['results']['held_out_accuracy']:.1%}",
         probed=probed(work, phantom),
         hypernetworks=hypernetworks(work, few, phantom),
+        base_classes=base_classes(),
+        fast_settings=fast_settings(manifest),
         fast=fast(work, [*photographs, *phantom]),
         utility=utility(work),
         autoencoder=autoencoder(work),

@@ -1,0 +1,98 @@
+"""What group normalisation with channels last brings on OpenVINO, and from which size on.
+
+    python docs/benchmarks/group_norm.py RECORD.json [--bundle cells] [--class neutrophil] [--batch-size 1,8]
+
+The graphs of a class's UNet and of the decoder, float32 and 8 bits, are opened as the engine opens them, but with other
+values of LEAST_POSITIONS, and run in interleaved rounds on the same noise. "never" leaves every graph as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends import openvino
+from engine.backends.group_norm import LEAST_POSITIONS, keep_channels_last
+from engine.bench import processor_name
+from engine.bundle import Bundle, open_bundle
+from engine.files import write_json
+from engine.provenance import own_version
+
+LEAST: dict[str, int] = {"never": 2**62, **{str(least): least for least in (LEAST_POSITIONS, 16 * 16, 1)}}
+ROUNDS = 15
+
+
+def inputs_of(bundle: Bundle, rows: int, *, decodes: bool) -> dict[str, NDArray[np.float32]]:
+    """Standard normal inputs of a graph."""
+    manifest = bundle.manifest
+    shapes = {"latents": manifest.latent_shape}
+    if not decodes:
+        shapes |= {"time_features": (2 * len(manifest.frequencies),), "encoder_hidden_states": manifest.context_shape}
+    rng = np.random.default_rng(0)
+    return {name: rng.standard_normal((rows, *shape), dtype=np.float32) for name, shape in shapes.items()}
+
+
+def opened(path: Path, inputs: dict[str, Any], output: str, precision: str, least: int) -> Callable[[], NDArray[Any]]:
+    """A graph as the engine opens it, with another LEAST_POSITIONS."""
+    openvino.keep_channels_last = lambda model: keep_channels_last(model, least)
+    backend = openvino.OpenVINOBackend(precision=precision, threads=os.cpu_count() or 1, cached=False)
+    outputs = (output,) if output == "eps" else (output, "finite")
+    model = backend.open(path, {name: value.shape for name, value in inputs.items()}, outputs)
+    return lambda: model.run(inputs)[output].astype(np.float64)
+
+
+def main() -> None:
+    """Measure and write the record."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("record", type=Path)
+    parser.add_argument("--bundle", default="cells")
+    parser.add_argument("--class", dest="class_name", default="neutrophil")
+    parser.add_argument("--batch-size", type=lambda text: [int(word) for word in text.split(",")], default=[1, 8])
+    asked = parser.parse_args()
+    bundle = open_bundle(asked.bundle)
+    found = []
+    for precision in ("f32", "int8"):
+        unet, decoder = bundle.manifest.graphs(asked.class_name, precision)
+        for batch_size in asked.batch_size:
+            for name, rows, output in ((unet, 2 * batch_size, "eps"), (decoder, batch_size, "images")):
+                inputs = inputs_of(bundle, rows, decodes=output == "images")
+                runs = {
+                    words: opened(bundle.path(name), inputs, output, precision, least) for words, least in LEAST.items()
+                }
+                results = {words: run() for words, run in runs.items()}
+                seconds: dict[str, list[float]] = {words: [] for words in runs}
+                for _ in range(ROUNDS):
+                    for words, run in runs.items():
+                        began = time.perf_counter()
+                        run()
+                        seconds[words].append(round(time.perf_counter() - began, 5))
+                wanted = results["never"]
+                row = {
+                    "graph": name,
+                    "rows": rows,
+                    "seconds": seconds,
+                    "ms": {words: round(1e3 * float(np.median(values)), 2) for words, values in seconds.items()},
+                    "relative_l2": {
+                        words: float(np.linalg.norm(result - wanted) / np.linalg.norm(wanted))
+                        for words, result in results.items()
+                    },
+                }
+                found.append(row)
+                print(name, rows, json.dumps(row["ms"]), flush=True)
+    machine = {"processor": processor_name(), "cores": os.cpu_count()}
+    write_json(
+        asked.record,
+        {"machine": machine, "version": own_version(), "bundle_sha256": bundle.sha256, "measured": found},
+    )
+
+
+if __name__ == "__main__":
+    main()
