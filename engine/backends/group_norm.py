@@ -11,25 +11,20 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
-__all__ = ["LEAST_POSITIONS", "keep_channels_last"]
+__all__ = ["keep_channels_last"]
 
-LEAST_POSITIONS = 32 * 32
-"""Height times width. Smaller tensors stay in the processor's cache, where turning them costs no more than the
-additional operations do: docs/benchmarks/group_norm.py."""
 SPATIAL = (2, 3)
 
 
-def keep_channels_last(model: ov.Model, least_positions: int = LEAST_POSITIONS) -> int:
-    """Replace every GroupNormalization of (B, C, H, W) with H W at least `least_positions` by its equation (Wu and He
-    2018, arXiv:1803.08494), the variance about the mean. The model's shapes must be static. Returns how many were
-    replaced."""
+def keep_channels_last(model: ov.Model) -> int:
+    """Replace every GroupNormalization of (B, C, H, W) by its equation (Wu and He 2018, arXiv:1803.08494), the variance
+    about the mean. The model's shapes must be static. Returns how many were replaced."""
     replaced = 0
     for node in model.get_ordered_ops():
         if node.get_type_name() != "GroupNormalization":
             continue
         x, scale, shift = (port.get_source_output() for port in node.inputs())
-        shape = x.get_shape()
-        if len(shape) != 4 or shape[2] * shape[3] < least_positions:
+        if len(x.get_shape()) != 4:
             continue
         settings = node.get_attributes()
         normalised = _normalised(x, scale, shift, settings["num_groups"], settings["epsilon"])
