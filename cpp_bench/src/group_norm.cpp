@@ -8,6 +8,8 @@ namespace {
 namespace ops = ov::opset13;
 using Values = ov::Output<ov::Node>;
 
+constexpr std::size_t kLeastElements = std::size_t{1} << 17;
+
 /// Builds the equation for one tensor's shape.
 class Equation {
  public:
@@ -63,7 +65,7 @@ std::size_t keep_channels_last(const std::shared_ptr<ov::Model>& model) {
     const auto norm = ov::as_type_ptr<ops::GroupNormalization>(node);
     if (!norm) continue;
     const ov::Shape shape = norm->get_input_shape(0);
-    if (shape.size() != 4) continue;
+    if (shape.size() != 4 || ov::shape_size(shape) < kLeastElements) continue;
     const Equation equation(shape, norm->get_num_groups());
     norm->output(0).replace(
         equation.normalised(norm->input_value(0), norm->input_value(1), norm->input_value(2), norm->get_epsilon()));
