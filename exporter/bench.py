@@ -23,7 +23,7 @@ from exporter.diffusers_peer import DiffusersPeers
 from exporter.engine_peer import add_engine
 from exporter.load import load_merged
 from exporter.operations import SIDE, count_operations, matrix_products
-from exporter.speed import REFERENCE, TOLERANCES, Opened, compare
+from exporter.speed import INT8_PICTURE_DB, REFERENCE, TOLERANCES, Opened, compare
 from exporter.work import Work
 
 __all__ = ["bench_systems"]
@@ -104,7 +104,7 @@ def bench_systems(
         "rounds": rounds,
         "cap_s": cap_s,
         "reference": REFERENCE,
-        "tolerances": TOLERANCES,
+        "tolerances": {**TOLERANCES, "picture in 8 bits": INT8_PICTURE_DB},
         "operations": {**counted, **operations},
         "compared": compared,
     }

@@ -47,7 +47,7 @@ def _system(name: str, program: Path, work: Work, part: str, precision: str) -> 
     if not reference.exists():
         write_reference(work.bundle, replace(request, threads=work.request.threads), reference)
     runs = _Runs(program, work, MODES[part], steps, reference, precision)
-    return System(name, runs, "its own check")
+    return System(name, runs, "its own check", warms_up=True)
 
 
 class _Runs:

@@ -34,7 +34,9 @@ class DiffusersPeers:
         )
 
     def add_to(self, opened: Opened, work: Work, part: str) -> None:
-        """The systems of a part."""
+        """The systems of a part. Compiled code of the parts before is dropped: after eight shapes torch would compile
+        no more, and be eager in silence."""
+        torch.compiler.reset()
         pipelines: dict[str, Callable[[], StableDiffusionPipeline]]
         pipelines = {f"diffusers {dtype}": partial(self._eager, dtype) for dtype in DTYPES}
         pipelines |= {f"diffusers {dtype} compiled": partial(self._compiled, dtype) for dtype in DTYPES}

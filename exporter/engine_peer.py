@@ -17,7 +17,7 @@ from engine.pipeline import Pipeline, plan_of
 from engine.provenance import describe
 from engine.request import GenerateRequest
 from engine.schedules import time_features
-from exporter.speed import Opened, System, timed
+from exporter.speed import INT8_PICTURE_DB, Opened, System, timed
 from exporter.work import TIMESTEP, Work
 
 __all__ = ["add_engine"]
@@ -40,7 +40,8 @@ def add_engine(opened: Opened, work: Work, part: str) -> None:
 
 
 def _system(name: str, work: Work, part: str, request: GenerateRequest) -> System:
-    return System(name, timed(_open(work, part, request)))
+    tolerance = INT8_PICTURE_DB if (part, request.precision) == ("picture", "int8") else None
+    return System(name, timed(_open(work, part, request)), tolerance=tolerance)
 
 
 def _open(work: Work, part: str, request: GenerateRequest) -> Callable[[], NDArray[Any]]:

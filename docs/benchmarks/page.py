@@ -85,8 +85,10 @@ def compare_part(page: Page, record: Record, part: str, title: str, prefix: str)
         return
     unit = {"picture": "pictures", "step": "guided steps", "decode": "decodings"}[part]
     limit = f"{record['tolerances'][part]:g}" + (" of the norm at most" if part == "step" else " dB at least")
-    page.write(f"### {title}", f"Agreement asked of each: {limit}. Last column: operations against those of float32")
-    page.parts[-2] += " matrix products in the same rounds."
+    if other := record["tolerances"].get(f"{part} in 8 bits"):
+        limit += f", of 8 bits {other:g}"
+    words = "Last column: operations against those of float32 matrix products in the same rounds."
+    page.write(f"### {title}", f"Agreement asked of each: {limit}. {words}")
     table = []
     for row in rows:
         limit_rate = row["matrix_products"]["float32"]["operations_per_second"]
