@@ -129,7 +129,6 @@ def _compare(opened: Opened, part: str, batch_size: int, operations: int, rounds
                 "side": SIDE,
                 "operations": product.operations,
                 "seconds": beside[product.system.name],
-                "operations_per_second": product.operations / float(np.median(beside[product.system.name])),
             }
             for kind, product in products.items()
         },

@@ -65,6 +65,7 @@ std::size_t keep_channels_last(const std::shared_ptr<ov::Model>& model) {
     const auto norm = ov::as_type_ptr<ops::GroupNormalization>(node);
     if (!norm) continue;
     const ov::Shape shape = norm->get_input_shape(0);
+    if (norm->get_input_element_type(0) != ov::element::f32) continue;
     if (shape.size() != 4 || ov::shape_size(shape) < kLeastElements) continue;
     const Equation equation(shape, norm->get_num_groups());
     norm->output(0).replace(

@@ -46,16 +46,15 @@ def plot_latency(rows: list[Record]) -> Figure:
     return figure
 
 
-def plot_limit(row: Record) -> Figure:
-    """Operations a second of each system beside the rates of matrix products of the same rounds."""
+def plot_limit(row: Record, limits: dict[str, float]) -> Figure:
+    """Operations a second of each system beside those of matrix products, by type."""
     figure, axes = _axes(height=0.28 * len(row["seconds"]) + 1.2)
     names = list(row["seconds"])[::-1]
     rates = [row["operations_per_second"][name] / 1e9 for name in names]
     colours = ["#3182bd" if name.startswith("engine") else "#bdbdbd" for name in names]
     axes.barh(names, rates, color=colours, edgecolor="black", linewidth=0.5)
-    for (kind, product), style in zip(row["matrix_products"].items(), ("-", "--", ":"), strict=False):
-        rate = product["operations_per_second"] / 1e9
-        axes.axvline(rate, color="black", linestyle=style, linewidth=1, label=f"matrix product, {kind}")
+    for (kind, rate), style in zip(limits.items(), ("-", "--", ":"), strict=False):
+        axes.axvline(rate / 1e9, color="black", linestyle=style, linewidth=1, label=f"matrix product, {kind}")
     axes.set(xlabel="thousand million operations a second")
     axes.legend(frameon=False, fontsize=7)
     return figure

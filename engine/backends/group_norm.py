@@ -22,15 +22,16 @@ SPATIAL = (2, 3)
 
 
 def keep_channels_last(model: ov.Model) -> int:
-    """Replace every GroupNormalization of (B, C, H, W) with LEAST_ELEMENTS or more by its equation (Wu and He 2018,
-    arXiv:1803.08494), the variance about the mean. The model's shapes must be static. Returns how many were replaced.
-    """
+    """Replace every GroupNormalization of (B, C, H, W) float32 with LEAST_ELEMENTS or more by its equation (Wu and He
+    2018, arXiv:1803.08494), the variance about the mean. The model's shapes must be static. Returns how many were
+    replaced."""
     replaced = 0
     for node in model.get_ordered_ops():
         if node.get_type_name() != "GroupNormalization":
             continue
         x, scale, shift = (port.get_source_output() for port in node.inputs())
-        if len(x.get_shape()) != 4 or math.prod(x.get_shape()) < LEAST_ELEMENTS:
+        is_float32 = x.get_element_type() == ov.Type.f32
+        if not is_float32 or len(x.get_shape()) != 4 or math.prod(x.get_shape()) < LEAST_ELEMENTS:
             continue
         settings = node.get_attributes()
         normalised = _normalised(x, scale, shift, settings["num_groups"], settings["epsilon"])
