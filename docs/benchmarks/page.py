@@ -52,9 +52,9 @@ and 10 GB of disk. The machine should do nothing else.
 """
 
 
-def number(value: float) -> str:
-    """Three digits, or all before the point."""
-    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+def number(value: float, digits: int = 3) -> str:
+    """So many digits, or all before the point."""
+    return f"{value:.{digits}g}" if value < 1000 else f"{value:,.0f}"
 
 
 def origin_words(record: Record) -> str:
@@ -107,8 +107,8 @@ def compare_part(page: Page, record: Record, part: str, title: str, prefix: str)
                 [
                     str(row["batch_size"]),
                     name,
-                    f"{1000 * median(seconds):.4g}",
-                    f"{1000 * min(seconds):.4g} to {1000 * max(seconds):.4g} ({len(seconds)})",
+                    number(1000 * median(seconds), 4),
+                    f"{number(1000 * min(seconds), 4)} to {number(1000 * max(seconds), 4)} ({len(seconds)})",
                     number(rate),
                     f"{row['times_the_best_of_diffusers'][name]:.2f}",
                     deviation_words(row, name, record["reference"]),
@@ -140,7 +140,7 @@ def operations(page: Page, record: Record) -> None:
     )
     page.table(
         ["", "thousand million operations"],
-        [[name.replace("_", " "), f"{count / 1e9:.4g}"] for name, count in counted.items()],
+        [[name.replace("_", " "), number(count / 1e9, 4)] for name, count in counted.items()],
     )
     parts = list(dict.fromkeys(row["part"] for row in record["compared"]))
     page.table(
