@@ -103,6 +103,7 @@ def bench_systems(
         "guidance_scale": asked.guidance_scale,
         "rounds": rounds,
         "cap_s": cap_s,
+        "warm_runs": True,
         "reference": REFERENCE,
         "tolerances": {**TOLERANCES, "picture in 8 bits": INT8_PICTURE_DB},
         "operations": {**counted, **operations},

@@ -29,9 +29,6 @@ REFERENCE = "diffusers float32"
 REST_S = 0.3
 """Before each timed run. Thread pools spin for a while after their work, in the way of the next system's in this
 process; Intel's OpenMP, with 0.2 s, the longest."""
-WARM_S = 2.0
-"""A run that took less is made twice, and the second counts: the rest, and the systems between, have cooled caches that
-are warm in a run of thousands."""
 TOLERANCES = {"picture": 30.0, "step": 0.04, "decode": 30.0}
 """What is left of agreement with diffusers in float32: the least PSNR of uint8 pictures in dB, and the largest L2 norm
 of the UNet's error over that of its output. Both are `verify`'s limits for bfloat16."""
@@ -87,8 +84,9 @@ def compare(
     opened: Opened, part: str, *, rounds: int, cap_s: float, alongside: Sequence[System] = ()
 ) -> dict[str, Any]:
     """Seconds of each system, raw. A warm-up run of each is compared with the reference's, and one that differs beyond
-    the tolerance is not timed; the order of every round is turned by one. A system that needs more than `cap_s` is not
-    asked for another round.
+    the tolerance is not timed; the order of every round is turned by one. A run that counts follows one that does not,
+    since the rest and the systems between have cooled caches that are warm in a run of thousands. A system that needs
+    more than `cap_s` is not asked for another round.
 
     alongside: what is timed in the same rounds but is no system, such as a matrix product.
     Returns `seconds`, `alongside_seconds`, `deviation`, `refused` and `not_measured`, each by name. Raises
@@ -142,10 +140,9 @@ def _interleaved(systems: Sequence[System], rounds: int, cap_s: float) -> Mappin
             found = seconds[system.name]
             if not found or found[-1] <= cap_s:
                 time.sleep(REST_S)
-                took = system.run()[0]
-                if took < WARM_S and not system.warms_up:
-                    took = system.run()[0]
-                found.append(round(took, 5))
+                if not system.warms_up:
+                    system.run()
+                found.append(round(system.run()[0], 5))
         print(f"round {number + 1} of {rounds}", file=sys.stderr)
     return seconds
 

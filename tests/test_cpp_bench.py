@@ -162,8 +162,8 @@ def test_parts_of_a_picture(bench, reference, tmp_path, mode):
 
 @pytest.mark.parametrize("mode", ["trajectory", "decode"])
 def test_8_bits(bench, class_name, tmp_path, mode):
-    """The check computes in float32, what is timed is near it and not the same. Of 20 steps: far fewer carry an error of
-    the first too far."""
+    """The check computes in float32, what is timed is near it and not the same. Of 20 steps: far fewer carry an error
+    of the first too far."""
     reference = reference_of(tmp_path, class_name, num_inference_steps=20)
     options = ["--batch", 2, "--steps", 20, "--iterations", 1, "--mode", mode, "--precision", "int8"]
     done = bench(*options, "--reference", reference, "--json", tmp_path / "record.json")

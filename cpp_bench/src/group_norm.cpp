@@ -8,6 +8,7 @@ namespace {
 namespace ops = ov::opset13;
 using Values = ov::Output<ov::Node>;
 
+/// Smaller tensors stay in a core's cache, where turning them costs less than the additional operations do.
 constexpr std::size_t kLeastElements = std::size_t{1} << 17;
 
 /// Builds the equation for one tensor's shape.
@@ -22,8 +23,8 @@ class Equation {
 
   Values normalised(const Values& x, const Values& scale, const Values& shift, double epsilon) const {
     const Values mean = mean_of_group(mean_of_plane(x));
-    const Values spread = std::make_shared<ops::Broadcast>(mean, whole({batch_, groups_, channels_ / groups_}));
-    const Values centred = std::make_shared<ops::Subtract>(x, by_channel(spread));
+    const Values mean_of_each = std::make_shared<ops::Broadcast>(mean, whole({batch_, groups_, channels_ / groups_}));
+    const Values centred = std::make_shared<ops::Subtract>(x, by_channel(mean_of_each));
     const Values variance = mean_of_group(mean_of_plane(product(centred, centred)));
     const Values deviation =
         std::make_shared<ops::Sqrt>(std::make_shared<ops::Add>(variance, number(static_cast<float>(epsilon))));

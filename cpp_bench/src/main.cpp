@@ -22,8 +22,8 @@
 namespace cyto {
 namespace {
 
-/// Of what is timed. bf16, and float16 in another batch, stay far below 0.1 and 64 levels; what is beyond is another
-/// picture, and in 8 bits a broken graph: a trajectory that follows another way is as good a picture.
+/// Of what is timed. bf16, and float16 in another batch, stay far below 0.1 and 64 levels. In 8 bits a rounding at the
+/// first steps may lead a trajectory to another picture, as good; beyond 0.3 the graph is broken.
 double tolerance_of(Precision precision, Mode mode) {
   if (precision == Precision::f32) return tolerance(mode);
   if (mode == Mode::decode) return 64;

@@ -146,7 +146,7 @@ def operations(page: Page, record: Record) -> None:
     page.table(
         ["type", "thousand million operations a second", *(f"limit: {part}s a second" for part in parts)],
         [
-            [kind, f"{rate / 1e9:.4g}", *(f"{rate / counted[part]:.3g}" for part in parts)]
+            [kind, number(rate / 1e9, 4), *(f"{rate / counted[part]:.3g}" for part in parts)]
             for kind, rate in limits_of(record).items()
         ],
     )
@@ -158,6 +158,12 @@ def comparison(page: Page, name: str, title: str, prefix: str, words: str) -> No
     if record is None:
         return
     page.write(f"## {title}", words, origin_words(record))
+    if not record.get("warm_runs"):
+        page.write(
+            "In this run cyto_bench, and every system whose run took less than two seconds, was warm (the second of two "
+            "runs counted), and the others were cold. Where systems lie on both sides of two seconds, as with pictures "
+            "in batches of 8 and 16, that favours the faster."
+        )
     compare_part(page, record, "picture", "Pictures, from noise to PNG files", prefix)
     compare_part(page, record, "step", "One guided step of the UNet", prefix)
     compare_part(page, record, "decode", "One decoding", prefix)
@@ -173,7 +179,9 @@ def stages(page: Page) -> None:
         "## What each stage costs",
         f"`engine bench`; {machine_words(record)}; bundle of SHA-256 {record['bundle_sha256'][:12]}, class "
         f"`{record['request']['class_names'][0]}`, {record['request']['num_inference_steps']} steps, guidance "
-        f"{record['request']['guidance_scale']:g}, {record['rounds']} rounds. ms a picture.",
+        f"{record['request']['guidance_scale']:g} between sigma "
+        f"{' and '.join(f'{end:g}' for end in record['request']['guidance_interval'])}, {record['rounds']} rounds. "
+        "ms a picture.",
     )
     rows = []
     for one in record["measured"]:
@@ -193,7 +201,7 @@ def scaling(page: Page) -> None:
     page.write(
         f"## From 1 picture to {max(map(int, record['seconds'])):,}",
         f"Whole processes of `engine generate {' '.join(record['options'])}`, start, files and contact sheet included; "
-        f"{machine_words(record)}. The largest took {record['peak_mb']:.0f} MB at its peak.",
+        f"{machine_words(record)}. No process took more than {record['peak_mb']:.0f} MB.",
     )
     rows = [
         [n, f"{median(seconds):.1f}", str(len(seconds)), f"{record['pictures_per_second'][n]:.2f}"]

@@ -49,13 +49,13 @@ def _normalised(x: ov.Output, scale: ov.Output, shift: ov.Output, groups: int, e
         """(B, C, 1, 1) -> (B, groups, 1)."""
         return ops.reduce_mean(ops.reshape(of_channels, in_groups, special_zero=False), [2], keep_dims=True)
 
-    def by_channel(in_groups: ov.Node) -> ov.Node:
+    def by_channel(of_groups: ov.Node) -> ov.Node:
         """(B, groups, C / groups) -> (B, C, 1, 1)."""
-        return ops.reshape(in_groups, [-1, channels, 1, 1], special_zero=False)
+        return ops.reshape(of_groups, [-1, channels, 1, 1], special_zero=False)
 
     mean = mean_of_group(ops.reduce_mean(x, SPATIAL, keep_dims=True))
-    spread = ops.broadcast(mean, [x.get_shape()[0], *in_groups[1:]])
-    centred = ops.subtract(x, by_channel(spread))
+    mean_of_each = ops.broadcast(mean, [x.get_shape()[0], *in_groups[1:]])
+    centred = ops.subtract(x, by_channel(mean_of_each))
     variance = mean_of_group(ops.reduce_mean(ops.multiply(centred, centred), SPATIAL, keep_dims=True))
     inverse = ops.divide(np.float32(1), ops.sqrt(ops.add(variance, np.float32(epsilon))))
     factor = ops.multiply(ops.reshape(scale, in_groups[1:], special_zero=False), inverse)
