@@ -160,9 +160,9 @@ def comparison(page: Page, name: str, title: str, prefix: str, words: str) -> No
     page.write(f"## {title}", words, origin_words(record))
     if not record.get("warm_runs"):
         page.write(
-            "In this run cyto_bench, and every system whose run took less than two seconds, was warm (the second of two "
-            "runs counted), and the others were cold. Where systems lie on both sides of two seconds, as with pictures "
-            "in batches of 8 and 16, that favours the faster."
+            "In this run cyto_bench, and every system whose run took less than two seconds, was warm (of two runs the "
+            "second counted), and the others were cold. Where systems lie on both sides of two seconds, as with "
+            "pictures in batches of 8 and 16, that favours the faster."
         )
     compare_part(page, record, "picture", "Pictures, from noise to PNG files", prefix)
     compare_part(page, record, "step", "One guided step of the UNet", prefix)
