@@ -175,13 +175,13 @@ def stages(page: Page) -> None:
     record = page.read("stages.json")
     if record is None:
         return
+    interval = record["request"]["guidance_interval"]
+    between = f" between sigma {interval[0]:g} and {interval[1]:g}" if interval else ""
     page.write(
         "## What each stage costs",
         f"`engine bench`; {machine_words(record)}; bundle of SHA-256 {record['bundle_sha256'][:12]}, class "
         f"`{record['request']['class_names'][0]}`, {record['request']['num_inference_steps']} steps, guidance "
-        f"{record['request']['guidance_scale']:g} between sigma "
-        f"{' and '.join(f'{end:g}' for end in record['request']['guidance_interval'])}, {record['rounds']} rounds. "
-        "ms a picture.",
+        f"{record['request']['guidance_scale']:g}{between}, {record['rounds']} rounds. ms a picture.",
     )
     rows = []
     for one in record["measured"]:

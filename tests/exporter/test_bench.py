@@ -152,6 +152,14 @@ def test_every_record_has_its_part_of_the_page_and_its_plot(tmp_path):
     assert f"| {measured['runtime']} | {measured['batch_size']} | {measured['picture_ms']:.1f} |" in text
 
 
+def test_stages_that_were_guided_throughout(tmp_path):
+    stages = json.loads((PAGE.parent / "stages.json").read_text())
+    stages["request"] |= {"guidance_interval": None, "guidance_scale": 2.0}
+    (tmp_path / "stages.json").write_text(json.dumps(stages))
+    subprocess.run([sys.executable, PAGE, tmp_path, tmp_path / "page.md"], check=True, capture_output=True, timeout=120)
+    assert f"guidance 2, {stages['rounds']} rounds" in (tmp_path / "page.md").read_text()
+
+
 def test_a_system_of_other_weights_is_not_timed(in_process, whole_path, tiny_bundle, tmp_path):
     merged = shutil.copytree(whole_path / "merged/cyt_mast", tmp_path / "merged")
     (path,) = (merged / "unet").glob("*.safetensors")
