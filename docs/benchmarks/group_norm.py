@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,10 @@ from engine.bench import processor_name
 from engine.bundle import Bundle, open_bundle
 from engine.files import write_json
 from engine.provenance import own_version
+from exporter.speed import timed
 
 WAYS = {"as exported": lambda model: 0, "channels last": keep_channels_last}
-ROUNDS = 15
+ROUNDS = 50
 
 
 def inputs_of(bundle: Bundle, rows: int, *, decodes: bool) -> dict[str, NDArray[np.float32]]:
@@ -46,7 +46,7 @@ def opened(path: Path, inputs: dict[str, Any], output: str, precision: str, way:
     backend = openvino.OpenVINOBackend(precision=precision, threads=os.cpu_count() or 1, cached=False)
     outputs = (output,) if output == "eps" else (output, "finite")
     model = backend.open(path, {name: value.shape for name, value in inputs.items()}, outputs)
-    return lambda: model.run(inputs)[output].astype(np.float64)
+    return lambda: model.run(inputs)[output]
 
 
 def main() -> None:
@@ -64,23 +64,21 @@ def main() -> None:
         for batch_size in asked.batch_size:
             for name, rows, output in ((unet, 2 * batch_size, "eps"), (decoder, batch_size, "images")):
                 inputs = inputs_of(bundle, rows, decodes=output == "images")
-                runs = {way: opened(bundle.path(name), inputs, output, precision, way) for way in WAYS}
-                results = {words: run() for words, run in runs.items()}
-                seconds: dict[str, list[float]] = {words: [] for words in runs}
+                runs = {way: timed(opened(bundle.path(name), inputs, output, precision, way)) for way in WAYS}
+                results = {way: run()[1].astype(np.float64) for way, run in runs.items()}
+                seconds: dict[str, list[float]] = {way: [] for way in runs}
                 for _ in range(ROUNDS):
-                    for words, run in runs.items():
-                        began = time.perf_counter()
-                        run()
-                        seconds[words].append(round(time.perf_counter() - began, 5))
+                    for way, run in runs.items():
+                        seconds[way].append(round(run()[0], 5))
                 wanted = results["as exported"]
                 row = {
                     "graph": name,
                     "rows": rows,
                     "seconds": seconds,
-                    "ms": {words: round(1e3 * float(np.median(values)), 2) for words, values in seconds.items()},
+                    "ms": {way: round(1e3 * float(np.median(values)), 2) for way, values in seconds.items()},
                     "relative_l2": {
-                        words: float(np.linalg.norm(result - wanted) / np.linalg.norm(wanted))
-                        for words, result in results.items()
+                        way: float(np.linalg.norm(result - wanted) / np.linalg.norm(wanted))
+                        for way, result in results.items()
                     },
                 }
                 found.append(row)
