@@ -60,7 +60,7 @@ def matrix_products() -> dict[str, MatrixProduct]:
         whole = torch.randint(-128, 128, (SIDE, SIDE), dtype=torch.int8)
         found["int8"] = lambda: torch._int_mm(whole, whole)
     return {
-        kind: MatrixProduct(System(f"matrix product {kind}", _timed(product)), operations)
+        kind: MatrixProduct(System(f"matrix product {kind}", _timed(product), warms_up=True), operations)
         for kind, product in found.items()
     }
 

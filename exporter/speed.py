@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import CytosynthError, first_line
+from exporter.parity import LIMITS_BF16, LIMITS_INT8
 
 __all__ = ["INT8_PICTURE_DB", "PARTS", "REFERENCE", "TOLERANCES", "Opened", "System", "compare", "timed"]
 
@@ -29,10 +30,14 @@ REFERENCE = "diffusers float32"
 REST_S = 0.3
 """Before each timed run. Thread pools spin for a while after their work, in the way of the next system's in this
 process; Intel's OpenMP, with 0.2 s, the longest."""
-TOLERANCES = {"picture": 30.0, "step": 0.04, "decode": 30.0}
+TOLERANCES = {
+    "picture": LIMITS_BF16["psnr_db"],
+    "step": LIMITS_BF16["unet_relative_l2"],
+    "decode": LIMITS_BF16["psnr_db"],
+}
 """What is left of agreement with diffusers in float32: the least PSNR of uint8 pictures in dB, and the largest L2 norm
 of the UNet's error over that of its output. Both are `verify`'s limits for bfloat16."""
-INT8_PICTURE_DB = 24.0
+INT8_PICTURE_DB = LIMITS_INT8["psnr_db"]
 """The same of pictures whose noise 8-bit graphs took away: a rounding early on may lead to another picture, as good."""
 
 

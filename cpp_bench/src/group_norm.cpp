@@ -60,8 +60,7 @@ class Equation {
 
 }  // namespace
 
-std::size_t keep_channels_last(const std::shared_ptr<ov::Model>& model) {
-  std::size_t replaced = 0;
+void keep_channels_last(const std::shared_ptr<ov::Model>& model) {
   for (const std::shared_ptr<ov::Node>& node : model->get_ordered_ops()) {
     const auto norm = ov::as_type_ptr<ops::GroupNormalization>(node);
     if (!norm) continue;
@@ -71,9 +70,7 @@ std::size_t keep_channels_last(const std::shared_ptr<ov::Model>& model) {
     const Equation equation(shape, norm->get_num_groups());
     norm->output(0).replace(
         equation.normalised(norm->input_value(0), norm->input_value(1), norm->input_value(2), norm->get_epsilon()));
-    ++replaced;
   }
-  return replaced;
 }
 
 }  // namespace cyto

@@ -7,7 +7,7 @@
 namespace cyto {
 
 /// Replace every GroupNormalization of (B, C, H, W) float32 with 2^17 elements or more by its equation, as the engine
-/// does. The model's shapes must be static. Returns how many were replaced.
-std::size_t keep_channels_last(const std::shared_ptr<ov::Model>& model);
+/// does. The model's shapes must be static.
+void keep_channels_last(const std::shared_ptr<ov::Model>& model);
 
 }  // namespace cyto

@@ -38,8 +38,12 @@ struct Request {
   Task checked, timed;
 };
 
-/// The graphs of the UNet and of the decoder. Throws RequestError.
-std::vector<std::string> graphs_of(const Bundle& bundle, const ClassEntry& entry, Precision precision) {
+struct Graphs {
+  std::string unet, decoder;
+};
+
+/// Those that a precision is timed on. Throws RequestError.
+Graphs graphs_of(const Bundle& bundle, const ClassEntry& entry, Precision precision) {
   if (precision != Precision::int8) return {entry.unet, bundle.manifest.decoder.front()};
   if (entry.unet_int8.empty() || bundle.manifest.decoder_int8.empty()) {
     throw RequestError("--precision int8", "the bundle " + bundle.manifest.name + ", which has no 8-bit graphs",
@@ -70,7 +74,7 @@ Request check_request(const Options& options) {
   const Manifest& manifest = bundle.manifest;
   const ClassEntry& entry = bundle.class_named(options.class_name);
   if (!options.json.empty()) expect_folder_of(options.json);
-  const std::vector<std::string> graphs = graphs_of(bundle, entry, options.precision);
+  const Graphs graphs = graphs_of(bundle, entry, options.precision);
   const SamplerPlan plan = plan_of(manifest, options.steps.value_or(manifest.num_inference_steps));
   const double guidance_scale = options.guidance_scale.value_or(manifest.guidance_scale);
   const std::size_t least = *std::min_element(options.batches.begin(), options.batches.end());
@@ -79,9 +83,8 @@ Request check_request(const Options& options) {
   Reference reference =
       read_reference(options.reference.empty() ? default_reference(bundle, key) : options.reference, bundle, key);
   std::vector<std::string> files = manifest.decoder;
-  files.insert(files.end(), {manifest.step, entry.unet, entry.context});
+  files.insert(files.end(), {manifest.step, entry.unet, entry.context, graphs.unet, graphs.decoder});
   files.insert(files.end(), entry.weights.begin(), entry.weights.end());
-  files.insert(files.end(), graphs.begin(), graphs.end());
   bundle.verify(files);
   Task task{bundle.path(entry.unet),
             bundle.path(manifest.decoder.front()),
@@ -97,8 +100,8 @@ Request check_request(const Options& options) {
             reference.noise,
             reference.latents};
   Task timed = task;
-  timed.unet = bundle.path(graphs[0]);
-  timed.decoder = bundle.path(graphs[1]);
+  timed.unet = bundle.path(graphs.unet);
+  timed.decoder = bundle.path(graphs.decoder);
   const std::string schedule = manifest.schedule;
   return {std::move(bundle), schedule, std::move(reference), std::move(task), std::move(timed)};
 }
