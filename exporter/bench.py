@@ -24,6 +24,7 @@ from exporter.engine_peer import add_engine
 from exporter.load import load_merged
 from exporter.operations import SIDE, count_operations, matrix_products
 from exporter.speed import INT8_PICTURE_DB, REFERENCE, TOLERANCES, Opened, compare
+from exporter.stable_diffusion_cpp_peer import add_stable_diffusion_cpp
 from exporter.work import Work
 
 __all__ = ["bench_systems"]
@@ -87,6 +88,7 @@ def bench_systems(
                 peers.add_to(opened, work, part)
                 add_engine(opened, work, part)
                 add_cyto_bench(opened, cyto_bench, work, part)
+                add_stable_diffusion_cpp(opened, work, part)
                 compared.append(_compare(opened, part, request.batch_size, operations[part], rounds, cap_s))
                 del opened
                 # A part's systems hold gigabytes, and graphs hold each other.
@@ -103,7 +105,6 @@ def bench_systems(
         "guidance_scale": asked.guidance_scale,
         "rounds": rounds,
         "cap_s": cap_s,
-        "warm_runs": True,
         "reference": REFERENCE,
         "tolerances": {**TOLERANCES, "picture in 8 bits": INT8_PICTURE_DB},
         "operations": {**counted, **operations},

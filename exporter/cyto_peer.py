@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engine.backends.select import distinct_precisions
+from engine.backends.select import PROBES, distinct_precisions
 from engine.errors import CytosynthError, RequestError
 from engine.reference import reference_requests, write_reference
 from exporter.speed import Opened, System
@@ -30,6 +30,9 @@ def add_cyto_bench(opened: Opened, program: Path, work: Work, part: str) -> None
     for precision in distinct_precisions(work.bundle, work.request):
         name = f"cyto_bench {precision}" + (", no PNG files" if part == "picture" else "")
         opened.add(name, partial(_system, name, program, work, part, precision))
+    tensorrt = PROBES["tensorrt"]()
+    alone = "run by itself: docs/cpp_bench.md has the command"
+    opened.not_measured["cyto_bench TensorRT"] = alone if tensorrt.usable else tensorrt.detail
 
 
 def _system(name: str, program: Path, work: Work, part: str, precision: str) -> System:

@@ -30,10 +30,15 @@ def add_engine(opened: Opened, work: Work, part: str) -> None:
         if not status.usable:
             opened.not_measured[f"engine {backend}"] = status.detail
             continue
-        precisions = distinct_precisions(work.bundle, work.request) if backend == "openvino" else ("auto",)
+        if backend == "openvino":
+            precisions = distinct_precisions(work.bundle, work.request)
+        else:
+            # The others compute in the graphs' own precision, and in 8 bits on a CPU.
+            has_int8 = "int8" in work.bundle.manifest.precisions and not status.on_gpu
+            precisions = ("auto", *["int8"] * has_int8)
         for precision in precisions:
             request = replace(work.request, backend=backend, precision=precision)
-            name = f"engine {backend}" + (f" {precision}" if backend == "openvino" else "")
+            name = f"engine {backend}" + (f" {precision}" if precision != "auto" or backend == "openvino" else "")
             opened.add(name, partial(_system, name, work, part, request))
         if backend == "openvino" and "auto" not in precisions:
             opened.not_measured["engine openvino auto"] = "it computes in float32 on this processor"

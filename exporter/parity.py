@@ -20,7 +20,7 @@ from exporter.graphs import DecoderGraph, UNetGraph
 from exporter.load import MergedModel, load_merged
 from exporter.recording import Function, Recorder, recorder_of
 
-__all__ = ["ParityRow", "compare"]
+__all__ = ["ParityRow", "compare", "psnr_db"]
 
 LIMITS = {"unet_relative_l2": 0.01, "unet_largest": 0.05, "trajectory_relative_l2": 0.05, "psnr_db": 35.0}
 """The largest errors of one UNet call, relative and of one value, and of the last latents, against torch in float32;
@@ -124,14 +124,13 @@ def compare(bundle: Bundle, merged_folder: Path, *, pictures: int = 2) -> tuple[
             (sigma, _relative_l2(found, wanted), float(np.abs(found - wanted).max()))
             for sigma, (found, wanted) in zip(sigmas, pairs, strict=True)
         ]
-        mse = np.mean((found_images.astype(float) - images.astype(float)) ** 2)
         rows.append(
             ParityRow(
                 runtime,
                 max(relative for _, relative, _ in by_sigma),
                 max(largest for _, _, largest in by_sigma),
                 _relative_l2(found_latents, latents),
-                float(10 * np.log10(255**2 / max(mse, 1e-10))),
+                psnr_db(found_images.astype(float) - images),
                 by_sigma,
             )
         )
@@ -147,6 +146,11 @@ def _open_tensorrt(bundle: Bundle, request: GenerateRequest) -> Backend | str:
         return open_backend(bundle, replace(request, backend="tensorrt"))
     except RequestError as error:
         return error.found
+
+
+def psnr_db(error: NDArray[np.float64]) -> float:
+    """10 log10(255^2 / MSE) of an error in grey levels, 148 dB where there is none to speak of."""
+    return float(10 * np.log10(255**2 / max(float(np.mean(error**2)), 1e-10)))
 
 
 def _relative_l2(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:

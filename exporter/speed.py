@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import CytosynthError, first_line
-from exporter.parity import LIMITS_BF16, LIMITS_INT8
+from exporter.parity import LIMITS_BF16, LIMITS_INT8, psnr_db
 
 __all__ = ["INT8_PICTURE_DB", "PARTS", "REFERENCE", "TOLERANCES", "Opened", "System", "compare", "timed"]
 
@@ -158,7 +158,7 @@ def _agreement(part: str, found: Result, wanted: Result, limit: float) -> tuple[
     if part == "step":
         relative = float(np.linalg.norm(difference) / np.linalg.norm(wanted))
         return relative <= limit, relative
-    psnr = float(10 * np.log10(255**2 / max(float(np.mean(difference**2)), 1e-10)))
+    psnr = psnr_db(difference)
     return psnr >= limit, psnr
 
 

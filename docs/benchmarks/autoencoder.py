@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from numpy.typing import NDArray
 
 from engine.files import sha256_of
 from evaluate.features import Cyto
 from evaluate.frechet import frechet_distance
 from evaluate.images import Pictures, open_folder
 from evaluate.segmentation import segment
+from exporter.parity import psnr_db
 from trainer.dataset import to_model_range
 from trainer.record import machine_and_versions
 
@@ -38,11 +38,6 @@ def reconstruct(vae: AutoencoderKL, pictures: Pictures) -> Pictures:
         decoded = vae.decode(vae.encode(to_model_range(chunk)).latent_dist.mean).sample
         found.append(((decoded / 2 + 0.5).clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).numpy())
     return np.concatenate(found)
-
-
-def psnr_db(error: NDArray[np.float64]) -> float:
-    """10 log10(255^2 / MSE) of an error in grey levels."""
-    return float(10 * np.log10(255**2 / np.mean(error**2)))
 
 
 def main(record: Path, base: Path, folders: list[Path]) -> None:

@@ -23,10 +23,6 @@ MAKES = {
     "front.json": "python docs/benchmarks/front.py docs/benchmarks/front.json WORK REAL --class ...",
     "presets.json": "python docs/benchmarks/front.py docs/benchmarks/presets.json WORK REAL --only 'preset fast' ...",
 }
-WHY_NO_SD_CPP = (
-    "its Python package draws whole pictures from prompts in CLIP's own vocabulary; it has no call for one evaluation "
-    "or for given latents, so its results cannot be compared with these"
-)
 HEAD = """# Benchmarks
 
 Written by `python docs/benchmarks/page.py` from the records beside it ([docs/benchmarks](benchmarks)), which hold every
@@ -158,12 +154,6 @@ def comparison(page: Page, name: str, title: str, prefix: str, words: str) -> No
     if record is None:
         return
     page.write(f"## {title}", words, origin_words(record))
-    if not record.get("warm_runs"):
-        page.write(
-            "In this run cyto_bench, and every system whose run took less than two seconds, was warm (of two runs the "
-            "second counted), and the others were cold. Where systems lie on both sides of two seconds, as with "
-            "pictures in batches of 8 and 16, that favours the faster."
-        )
     compare_part(page, record, "picture", "Pictures, from noise to PNG files", prefix)
     compare_part(page, record, "step", "One guided step of the UNet", prefix)
     compare_part(page, record, "decode", "One decoding", prefix)
@@ -228,7 +218,6 @@ def main() -> None:
     scaling(page)
     words = "Random weights of Stable Diffusion 1.5's shapes, whose values change no time; 512 x 512 pixels."
     comparison(page, "peers_full_size.json", "Stable Diffusion 1.5's size", "full_size", words)
-    page.lacks("stable-diffusion.cpp", WHY_NO_SD_CPP, "Stable Diffusion 1.5's size")
     front(page)
     presets(page)
     not_measured(page)

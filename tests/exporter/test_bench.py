@@ -49,7 +49,7 @@ def record(command, whole_path, tiny_bundle, tmp_path_factory):
     """A comparison of every part, and the folder of its file."""
     folder = tmp_path_factory.mktemp("bench")
     parts = ["--part", "picture", "--part", "step", "--part", "decode", "--cyto-bench", folder / "absent"]
-    chosen = ["--system", "engine", "--system", "ONNX", "--system", "cyto"]
+    chosen = ["--system", "engine", "--system", "ONNX", "--system", "cyto", "--system", "stable-diffusion.cpp"]
     options = ["--merged", whole_path / "merged/cyt_mast", *OPTIONS, *parts, *chosen]
     options += ["--record", folder / "peers_small.json"]
     done = command("exporter", "bench", tiny_bundle, *options, "--json")
@@ -80,6 +80,7 @@ def test_every_system_computes_every_part(record):
         (name,) = (name for name in row["not_measured"] if name.startswith("cyto_bench f32"))
         assert "not built (make cpp-bench)" in row["not_measured"][name]
         assert "engine tensorrt" in {*row["not_measured"], *row["seconds"]}
+        assert "it knows in_channels 4" in row["not_measured"]["stable-diffusion.cpp float32"]
 
 
 def test_the_page_has_the_ratios_and_names_what_is_missing(record, tmp_path):
