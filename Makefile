@@ -55,7 +55,7 @@ cpp-bench: .venv/engine
 # Compares the engine with its peers on this machine and writes docs/benchmarks.md; docs/benchmarks/bench.sh says what
 # the variables MERGED, BUNDLE, FULL_SIZE, ... are. The machine should do nothing else, for an hour on two cores.
 bench: .venv/everything
-	@command -v cmake > /dev/null && $(MAKE) cpp-bench || echo "cyto_bench will be named as not measured."
+	@if command -v cmake > /dev/null; then $(MAKE) cpp-bench; else echo "cyto_bench will be named as not measured."; fi
 	PYTHON=$(BIN)/python docs/benchmarks/bench.sh
 
 clean:

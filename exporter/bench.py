@@ -7,7 +7,8 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 
 from engine.bench import processor_name
 from engine.bundle import Bundle
+from engine.errors import RequestError
 from engine.provenance import own_version
 from engine.request import EVERYWHERE, make_request
 from exporter.cyto_peer import add_cyto_bench
@@ -30,7 +32,7 @@ from exporter.work import Work
 __all__ = ["bench_systems"]
 
 PEER = "diffusers"
-LIBRARIES = ("diffusers", "torch", "openvino", "onnxruntime", "numpy")
+LIBRARIES = ("diffusers", "torch", "openvino", "onnxruntime", "numpy", "stable-diffusion-cpp-python")
 
 
 def bench_systems(
@@ -49,6 +51,7 @@ def bench_systems(
 ) -> dict[str, Any]:
     """Compare the engine with its peers on one class; see exporter.speed for the parts, and engine.request.make_request
     for what None and 0 stand for. Returns the record, raw seconds and all. Raises CytosynthError."""
+    commit = _commit()
     merged = load_merged(merged_folder)
     class_name = merged.record["class_name"]
     requests = [
@@ -70,6 +73,8 @@ def bench_systems(
     ]
     bundle.verify_for([class_name])
     asked = requests[0]
+    if asked.guidance_scale == 1 and "step" in parts:
+        raise RequestError("--part step", found="guidance 1", expected="guidance", mend="pass another --guidance-scale")
     torch.set_num_threads(asked.threads)
     counted = count_operations(merged.unet, merged.vae, bundle.manifest.context_shape[0])
     halves = 1 if asked.guidance_scale == 1 else 2
@@ -89,14 +94,16 @@ def bench_systems(
                 add_engine(opened, work, part)
                 add_cyto_bench(opened, cyto_bench, work, part)
                 add_stable_diffusion_cpp(opened, work, part)
+                opened.expect_chosen()
+                opened.expect_chosen()
                 compared.append(_compare(opened, part, request.batch_size, operations[part], rounds, cap_s))
                 del opened
                 # A part's systems hold gigabytes, and graphs hold each other.
                 gc.collect()
     return {
         "machine": {"processor": processor_name(), "cores": os.cpu_count(), "threads": asked.threads},
-        "versions": {"cytosynth": own_version(), **{name: version(name) for name in LIBRARIES}},
-        "commit": _commit(),
+        "versions": {"cytosynth": own_version(), **_versions()},
+        "commit": commit,
         "bundle": bundle.manifest.name,
         "bundle_sha256": bundle.sha256,
         "class": class_name,
@@ -135,6 +142,15 @@ def _compare(opened: Opened, part: str, batch_size: int, operations: int, rounds
             for kind, product in products.items()
         },
     }
+
+
+def _versions() -> dict[str, str]:
+    """Of what is installed of LIBRARIES."""
+    found = {}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _commit() -> str:

@@ -206,7 +206,8 @@ def bench(
     record: Annotated[Path | None, typer.Option(help="Write the record with the raw seconds to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")] = False,
 ) -> None:
-    """Compare the speed of the engine, cyto_bench, diffusers and ONNX Runtime on the same merged weights."""
+    """Compare the speed of the engine, cyto_bench, diffusers, ONNX Runtime and stable-diffusion.cpp on the same merged
+    weights."""
     from exporter.bench import bench_systems
     from exporter.cyto_peer import CYTO_BENCH
     from exporter.speed import PARTS

@@ -94,11 +94,12 @@ def _system(name: str, work: Work, part: str, make: Callable[[], StableDiffusion
     pipeline = make()
     dtype = pipeline.unet.dtype
     noise, context = torch.from_numpy(work.noise).to(dtype), torch.from_numpy(work.context).to(dtype)
-    doubled = torch.cat([noise, noise])
+    doubled, (cond, uncond) = torch.cat([noise, noise]), context.chunk(2)
 
     def picture() -> NDArray[Any]:
         pictures = pipeline(
-            [work.prompt] * len(noise),
+            prompt_embeds=cond,
+            negative_prompt_embeds=uncond,
             num_inference_steps=work.request.num_inference_steps,
             guidance_scale=work.request.guidance_scale,
             latents=noise,

@@ -30,12 +30,13 @@ def add_engine(opened: Opened, work: Work, part: str) -> None:
         if not status.usable:
             opened.not_measured[f"engine {backend}"] = status.detail
             continue
+        if status.on_gpu:
+            opened.not_measured[f"engine {backend}"] = f"on a GPU, {status.detail}; diffusers is timed on the CPU here"
+            continue
         if backend == "openvino":
             precisions = distinct_precisions(work.bundle, work.request)
         else:
-            # The others compute in the graphs' own precision, and in 8 bits on a CPU.
-            has_int8 = "int8" in work.bundle.manifest.precisions and not status.on_gpu
-            precisions = ("auto", *["int8"] * has_int8)
+            precisions = tuple(name for name in ("auto", "int8") if name in work.bundle.manifest.precisions)
         for precision in precisions:
             request = replace(work.request, backend=backend, precision=precision)
             name = f"engine {backend}" + (f" {precision}" if precision != "auto" or backend == "openvino" else "")

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import CytosynthError, first_line
+from engine.errors import CytosynthError, RequestError, first_line
 from exporter.parity import LIMITS_BF16, LIMITS_INT8, psnr_db
 
 __all__ = ["INT8_PICTURE_DB", "PARTS", "REFERENCE", "TOLERANCES", "Opened", "System", "compare", "timed"]
@@ -27,6 +27,8 @@ __all__ = ["INT8_PICTURE_DB", "PARTS", "REFERENCE", "TOLERANCES", "Opened", "Sys
 PARTS = ("picture", "step", "decode")
 Result = NDArray[Any]
 REFERENCE = "diffusers float32"
+FAILURES = (CytosynthError, ImportError, RuntimeError, MemoryError, OSError)
+"""Of a system, that leave the others to be compared."""
 REST_S = 0.3
 """Before each timed run. Thread pools spin for a while after their work, in the way of the next system's in this
 process; Intel's OpenMP, with 0.2 s, the longest."""
@@ -35,7 +37,7 @@ TOLERANCES = {
     "step": LIMITS_BF16["unet_relative_l2"],
     "decode": LIMITS_BF16["psnr_db"],
 }
-"""What is left of agreement with diffusers in float32: the least PSNR of uint8 pictures in dB, and the largest L2 norm
+"""What is left of agreement with diffusers in float32: the least PSNR of pictures in dB, and the largest L2 norm
 of the UNet's error over that of its output. Both are `verify`'s limits for bfloat16."""
 INT8_PICTURE_DB = LIMITS_INT8["psnr_db"]
 """The same of pictures whose noise 8-bit graphs took away: a rounding early on may lead to another picture, as good."""
@@ -70,8 +72,20 @@ class Opened:
             return
         try:
             self.systems.append(make())
-        except (CytosynthError, ImportError, RuntimeError, MemoryError, OSError) as error:
+        except FAILURES as error:
             self.not_measured[name] = _reason(error)
+
+    def expect_chosen(self) -> None:
+        """Raise RequestError where nothing begins with one of `chosen`."""
+        names = [*(system.name for system in self.systems), *self.not_measured]
+        for beginning in self.chosen:
+            if not any(name.startswith(beginning) for name in names):
+                raise RequestError(
+                    "--system",
+                    found=beginning,
+                    expected=f"the beginning of one of {', '.join(names)}",
+                    mend="change it",
+                )
 
 
 def timed(work: Callable[[], Result]) -> Callable[[], tuple[float, Result | None]]:
@@ -102,7 +116,7 @@ def compare(
         print(f"{part}: {system.name}, warm-up", file=sys.stderr)
         try:
             results[system.name] = system.run()[1]
-        except (CytosynthError, RuntimeError, MemoryError) as error:
+        except FAILURES as error:
             opened.not_measured[system.name] = _reason(error)
     reference = results.get(REFERENCE)
     if reference is None:
@@ -126,7 +140,8 @@ def compare(
                 refused[system.name] = f"{deviation[system.name]:.3g} against {limit:g}, the limit"
                 print(f"{part}: {system.name} differs and is not timed: {refused[system.name]}", file=sys.stderr)
     taken = [one for one in ran if one.name not in refused]
-    seconds = _interleaved([*taken, *(one for one in alongside if one.name in results)], rounds, cap_s)
+    timed_too = [one for one in alongside if one.name in results]
+    seconds = _interleaved([*taken, *timed_too], rounds, cap_s, opened.not_measured)
     beside = {one.name for one in alongside}
     return {
         "seconds": {name: found for name, found in seconds.items() if name not in beside},
@@ -137,19 +152,25 @@ def compare(
     }
 
 
-def _interleaved(systems: Sequence[System], rounds: int, cap_s: float) -> Mapping[str, list[float]]:
+def _interleaved(
+    systems: Sequence[System], rounds: int, cap_s: float, failed: dict[str, str]
+) -> Mapping[str, list[float]]:
+    """What fails goes to `failed`, with the reason, and loses its seconds; the others go on."""
     seconds: dict[str, list[float]] = {system.name: [] for system in systems}
     for number in range(rounds):
         place = number % max(1, len(systems))
         for system in (*systems[place:], *systems[:place]):
             found = seconds[system.name]
-            if not found or found[-1] <= cap_s:
+            if system.name not in failed and (not found or found[-1] <= cap_s):
                 time.sleep(REST_S)
-                if not system.warms_up:
-                    system.run()
-                found.append(round(system.run()[0], 5))
+                try:
+                    if not system.warms_up:
+                        system.run()
+                    found.append(round(system.run()[0], 5))
+                except FAILURES as error:
+                    failed[system.name] = _reason(error)
         print(f"round {number + 1} of {rounds}", file=sys.stderr)
-    return seconds
+    return {name: found for name, found in seconds.items() if name not in failed}
 
 
 def _agreement(part: str, found: Result, wanted: Result, limit: float) -> tuple[bool, float]:

@@ -35,11 +35,6 @@ class Work:
         """The class that is drawn."""
         return self.request.class_names[0]
 
-    @property
-    def prompt(self) -> str:
-        """The class's."""
-        return self.bundle.manifest.classes[self.class_name].prompt
-
     @cached_property
     def noise(self) -> NDArray[np.float32]:
         """(B, C, h, w) float32."""
@@ -48,5 +43,6 @@ class Work:
     @cached_property
     def context(self) -> NDArray[np.float32]:
         """(2B, T, D) float32 embeddings: of the prompt, then of the empty one."""
-        embeddings = self.merged.embed_prompts([self.prompt, ""])
+        prompt = self.bundle.manifest.classes[self.class_name].prompt
+        embeddings = self.merged.embed_prompts([prompt, ""])
         return np.repeat(embeddings.numpy(), self.request.batch_size, axis=0)

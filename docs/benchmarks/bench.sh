@@ -15,6 +15,7 @@ python=${PYTHON:-python} work=${WORK:-build/bench} rounds=${ROUNDS:-5}
 records=${RECORDS:-${MERGED:+$here}}
 records=${records:-$work/records}
 mkdir -p "$work" "$records"
+records=$(realpath "$records")
 
 random_bundle() { # random_bundle small|full: WORK/<size>/merged and WORK/<size>/bundle
     local folder=$work/$1

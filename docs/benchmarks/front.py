@@ -13,6 +13,7 @@ intervals that the default's have. Seconds are of denoising and decoding a batch
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -73,9 +74,14 @@ def options_of(request: GenerateRequest) -> list[str]:
     return [*words, "--guidance-interval", *map(repr, interval), "--precision", request.precision]
 
 
-def score(asked: argparse.Namespace, name: str, class_name: str, request: GenerateRequest) -> dict[str, Any]:
-    """The figures of a setting on one class, by the public command lines."""
-    folder = asked.work / name.replace(" ", "-").replace(",", "")
+def score(
+    asked: argparse.Namespace, bundle: Bundle, name: str, class_name: str, request: GenerateRequest
+) -> dict[str, Any]:
+    """The figures of a setting on one class, by the public command lines. What stands in WORK is of the same bundle,
+    options and number."""
+    subject = [bundle.sha256, *options_of(request), str(asked.n), str(SEED)]
+    digest = hashlib.sha256(" ".join(subject).encode()).hexdigest()[:8]
+    folder = asked.work / f"{name.replace(' ', '-').replace(',', '')}-{digest}"
     records = folder / f"score-{class_name}"
     if not (records / "record.json").exists():
         command = [sys.executable, "-m", "engine", "generate", "--bundle", asked.bundle, "--class", class_name]
@@ -125,6 +131,7 @@ def main() -> None:
     parser.add_argument("--bundle", default="cells")
     parser.add_argument("--n", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--describe", help="what REAL holds, for the record")
     parser.add_argument("--only", action="append", help="one of the settings; may be repeated; the default is added")
     asked = parser.parse_args()
     bundle = open_bundle(asked.bundle)
@@ -141,7 +148,7 @@ def main() -> None:
     backend, why = choose_backend("auto", "auto", bundle, request[DEFAULT])
     requests = {name: replace(one, backend=backend) for name, one in request.items()}
     scores = {
-        name: {class_name: score(asked, name, class_name, one) for class_name in asked.class_names}
+        name: {class_name: score(asked, bundle, name, class_name, one) for class_name in asked.class_names}
         for name, one in requests.items()
     }
     seconds = times(bundle, requests, asked.rounds)
@@ -165,7 +172,7 @@ def main() -> None:
         "backend": why,
         "bundle_sha256": bundle.sha256,
         "batch_size": requests[DEFAULT].batch_size,
-        "real": str(asked.real.name),
+        "real": asked.describe or f"the folder {asked.real.name}",
         "settings": found,
     }
     write_json(asked.record, record)

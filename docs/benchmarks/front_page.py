@@ -15,7 +15,7 @@ def front(page: Page) -> None:
     page.write(
         "## Quality against cost",
         f"`docs/benchmarks/front.py`; {machine_words(record)}; batch {record['batch_size']}; bundle of SHA-256 "
-        f"{record['bundle_sha256'][:12]}; real pictures of the folder `{record['real']}`. FD-cyto and KD-cyto with "
+        f"{record['bundle_sha256'][:12]}; compared with {record['real']}. FD-cyto and KD-cyto with "
         "their intervals, as `python -m evaluate score` gives them. *Within*: at most the upper end of the default's "
         "interval in both, in every class. UNet rows: evaluations a picture, two for a guided step.",
     )
@@ -49,7 +49,8 @@ def presets(page: Page) -> None:
     )
     page.write(
         "### Presets on every class",
-        f"As above, bundle of SHA-256 {record['bundle_sha256'][:12]}. The default makes "
+        f"As above, bundle of SHA-256 {record['bundle_sha256'][:12]}; compared with {record['real']}. "
+        "The default makes "
         f"{default['pictures_per_second']:.2f} pictures a second ({' '.join(default['options'])}). {speeds}.",
     )
     rows = []

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -20,12 +21,14 @@ import nncf
 import numpy as np
 import openvino as ov
 
+from engine.backends.base import Signature
 from engine.backends.openvino import OpenVINOBackend, OpenVINOModel
 from engine.bench import processor_name
 from engine.bundle import Bundle, open_bundle
 from engine.files import write_json
 from engine.pipeline import Pipeline
 from engine.request import GenerateRequest, make_request
+from exporter.parity import psnr_db
 from exporter.recording import recorder_of
 from exporter.speed import REST_S
 
@@ -34,25 +37,16 @@ TEST_SEEDS = range(32)
 
 
 class Replaced:
-    """OpenVINO with another graph in the UNet's place, compiled as the engine compiles it."""
+    """The engine's OpenVINO, which opens another file in the UNet's place."""
 
     name, device = "openvino", None
 
-    def __init__(self, inner: OpenVINOBackend, unet: ov.Model, parts: int) -> None:
-        self._inner, self._unet, self._parts = inner, unet, parts
+    def __init__(self, inner: OpenVINOBackend, unet: Path) -> None:
+        self._inner, self._unet = inner, unet
 
-    def open(self, path: Path, inputs: Any, outputs: Any) -> Any:
+    def open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> OpenVINOModel:
         """The decoder as it is; the UNet replaced."""
-        if "eps" not in outputs:
-            return self._inner.open(path, inputs, outputs)
-        self._unet.reshape({name: [shape[0] // self._parts, *shape[1:]] for name, shape in inputs.items()})
-        config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": self._parts, "NUM_STREAMS": self._parts}
-        return OpenVINOModel(ov.Core().compile_model(self._unet, "CPU", config), outputs, self._parts)
-
-
-def psnr_db(found: np.ndarray, wanted: np.ndarray) -> float:
-    """Peak signal to noise, all pictures together."""
-    return float(10 * np.log10(255**2 / np.mean((found.astype(float) - wanted.astype(float)) ** 2)))
+        return self._inner.open(self._unet if "eps" in outputs else path, inputs, outputs)
 
 
 def calibration_rows(bundle: Bundle, request: GenerateRequest) -> list[dict[str, np.ndarray]]:
@@ -67,7 +61,7 @@ def calibration_rows(bundle: Bundle, request: GenerateRequest) -> list[dict[str,
     ]
 
 
-def main() -> None:
+def main(folder: str) -> None:
     """Quantise, draw, time."""
     parser = argparse.ArgumentParser()
     parser.add_argument("record", type=Path)
@@ -95,7 +89,9 @@ def main() -> None:
     }.items():
         model = ov.Core().read_model(bundle.path(bundle.manifest.graphs(name, "f32")[0]))
         quantised = nncf.quantize(model, nncf.Dataset(rows), subset_size=len(rows), **options)
-        pipelines[words] = Pipeline(bundle, name, requests["f32"], Replaced(backends["f32"], quantised, threads))
+        path = Path(folder) / f"{len(pipelines)}.xml"
+        ov.save_model(quantised, path, compress_to_fp16=False)
+        pipelines[words] = Pipeline(bundle, name, requests["f32"], Replaced(backends["f32"], path))
     pictures: dict[str, list[Any]] = {words: [] for words in pipelines}
     for start in range(0, len(TEST_SEEDS), 8):
         for words, pipeline in pipelines.items():
@@ -108,7 +104,7 @@ def main() -> None:
             began = time.perf_counter()
             pipeline.generate_latents(range(8))
             seconds[words].append(round(time.perf_counter() - began, 4))
-    wanted = np.concatenate(pictures[exact])
+    drawn = {words: np.concatenate(parts).astype(float) for words, parts in pictures.items()}
     record = {
         "machine": processor_name(),
         "class": name,
@@ -117,7 +113,7 @@ def main() -> None:
         "own": own,
         "denoise_seconds": seconds,
         "times_f32": {n: float(np.median(seconds[exact]) / np.median(values)) for n, values in seconds.items()},
-        "psnr_db_against_f32": {n: psnr_db(np.concatenate(p), wanted) for n, p in pictures.items() if n != exact},
+        "psnr_db_against_f32": {n: psnr_db(p - drawn[exact]) for n, p in drawn.items() if n != exact},
         "bundle_sha256": bundle.sha256,
         "versions": {package: version(package) for package in ("nncf", "openvino", "numpy")},
     }
@@ -126,4 +122,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with tempfile.TemporaryDirectory() as temporary:
+        main(temporary)

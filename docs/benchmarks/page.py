@@ -26,9 +26,8 @@ MAKES = {
 HEAD = """# Benchmarks
 
 Written by `python docs/benchmarks/page.py` from the records beside it ([docs/benchmarks](benchmarks)), which hold every
-raw sample; no figure here was typed. Systems of one table were timed in turn, round after round, in one run on one
-machine, each after its result had been compared with that of diffusers in float32: only ratios within a table say
-something, times of different tables do not compare. Medians. *How to run it* is at the end.
+raw sample. Systems of one table were timed in turn, round after round, in one run on one machine: only ratios within a
+table say something, times of different tables do not compare. Medians. *How to run it* is at the end.
 """
 TAIL = """
 ## How to run it
@@ -36,8 +35,8 @@ TAIL = """
 make bench MERGED=build/cells/merged/cyt_mast      # what `make bundle` leaves; the embedded bundle's own weights
 make bench                                         # without: a small base of random weights, made on the spot
 make bench FULL_SIZE=1                             # Stable Diffusion 1.5's size too, random weights: see below
-python docs/benchmarks/front.py docs/benchmarks/front.json WORK REAL --class lymphocyte --class neutrophil
-python docs/benchmarks/front.py docs/benchmarks/presets.json WORK REAL --class basophil ... --only 'preset fast'
+python docs/benchmarks/front.py docs/benchmarks/front.json WORK REAL --n 100 --class lymphocyte --class neutrophil
+python docs/benchmarks/front.py docs/benchmarks/presets.json WORK REAL --n 100 --class basophil ... --only 'preset fast'
 python docs/benchmarks/page.py                     # this page again
 ```
 `BUNDLE` names another bundle than `cells` for MERGED, `BATCHES` the batch sizes (1,8,16), `ROUNDS` the rounds (5),
@@ -115,7 +114,11 @@ def compare_part(page: Page, record: Record, part: str, title: str, prefix: str)
     page.table([*header, "agreement", "of the float32 limit"], table)
     if len(rows) > 1:
         page.plot(f"{prefix}_{part}_latency", f"{title}: latency against batch", plots.plot_latency(rows))
-    page.plot(f"{prefix}_{part}_limit", f"{title}: rate against the limit", plots.plot_limit(rows[-1], limits))
+    page.plot(
+        f"{prefix}_{part}_limit",
+        f"{title}: rate against the limit, batch {rows[-1]['batch_size']}",
+        plots.plot_limit(rows[-1], limits),
+    )
     for row in rows:
         for name, reason in row["refused"].items():
             page.lacks(name, f"not compared, since it differs: {reason}", f"{part}, batch {row['batch_size']}")
@@ -154,6 +157,12 @@ def comparison(page: Page, name: str, title: str, prefix: str, words: str) -> No
     if record is None:
         return
     page.write(f"## {title}", words, origin_words(record))
+    page.write(
+        "Each system's result was compared with that of diffusers in float32 before it was timed; cyto_bench compares "
+        "its trajectory with the engine's, stable-diffusion.cpp draws a whole picture. diffusers is as its pipelines "
+        "come: no channels-last layout, no freezing, `torch.compile` in its default mode. Every run that counts "
+        "follows one that does not."
+    )
     compare_part(page, record, "picture", "Pictures, from noise to PNG files", prefix)
     compare_part(page, record, "step", "One guided step of the UNet", prefix)
     compare_part(page, record, "decode", "One decoding", prefix)

@@ -235,6 +235,21 @@ def test_a_system_that_warms_up_by_itself_runs_once_a_round():
     assert (calls.count("diffusers float32"), calls.count("own")) == (5, 3)
 
 
+def test_a_system_that_fails_between_rounds_leaves_the_others_be():
+    opened = systems([], **{"diffusers float32": 1.0})
+    answers = iter([(0.5, np.ones(2))] * 3)
+
+    def run():
+        if (answer := next(answers, None)) is None:
+            raise RuntimeError("out of memory")
+        return answer
+
+    opened.systems.append(System("other", run))
+    found = compare(opened, "step", rounds=3, cap_s=5.0)
+    assert found["seconds"] == {"diffusers float32": [1.0] * 3}
+    assert found["not_measured"] == {"other": "out of memory"}
+
+
 @pytest.mark.parametrize(("tolerance", "timed"), [(None, False), (20.0, True)])
 def test_a_system_may_have_a_tolerance_of_its_own(tolerance, timed):
     """28 dB between pictures, of which 30 are asked."""
@@ -256,6 +271,8 @@ def test_nothing_is_compared_without_the_reference():
 WRONG = {
     "no rounds": (["--rounds", 0], "above 0"),
     "no batch": (["--batch-size", "0"], "above 0"),
+    "no such system": (["--system", "engnie"], "diffusers float32"),
+    "a guided step without guidance": (["--part", "step", "--guidance-scale", 1], "--guidance-scale"),
     "no such part": (["--part", "encode"], "picture, step, decode"),
     "no folder for the record": (["--record", "/nowhere/at/all.json"], "no folder"),
 }
