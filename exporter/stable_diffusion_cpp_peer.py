@@ -5,18 +5,14 @@ It draws whole pictures: a guided step is the second of a picture's two, a decod
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from importlib.util import find_spec
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
@@ -25,6 +21,7 @@ from engine.noise import NoiseSource
 from exporter.load import MergedModel
 from exporter.parity import psnr_db
 from exporter.speed import TOLERANCES, Opened, System
+from exporter.stable_diffusion_cpp_process import draw_alone
 from exporter.work import Work
 
 __all__ = ["add_stable_diffusion_cpp"]
@@ -49,17 +46,12 @@ def _system(work: Work, part: str) -> System:
         package = "stable-diffusion-cpp-python"
         raise RequestError(package, found="not installed", expected="installed", mend=f"pip install {package}")
     timesteps, guidance_scale = TIMESTEPS[part], work.request.guidance_scale
-    sigmas = [_sigma(work.merged, timestep) for timestep in timesteps]
+    sigmas = [float(work.bundle.manifest.noise.sigmas[timestep]) for timestep in timesteps]
     folder = _folder(work)
-
-    def draw() -> tuple[float, NDArray[np.uint8]]:
-        """In a process of its own, which leaves the memory to the others afterwards."""
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            return pool.submit(_draw, folder, sigmas, guidance_scale, work.request.threads).result()
-
+    draw = partial(draw_alone, folder, PROMPT, sigmas, guidance_scale, work.request.threads)
     _, found = draw()
     psnr = psnr_db(found.astype(np.float64) - _reference(work.merged, timesteps, sigmas, guidance_scale))
-    limit = TOLERANCES["decode"]
+    limit = TOLERANCES["picture"]
     if psnr < limit:
         raise CytosynthError(
             f"A picture by {NAME}",
@@ -68,27 +60,6 @@ def _system(work: Work, part: str) -> System:
             mend="it is not timed",
         )
     return System(NAME, lambda: (draw()[0], None), f"a whole picture, {psnr:.1f} dB", warms_up=True)
-
-
-def _draw(
-    folder: Path, sigmas: Sequence[float], guidance_scale: float, threads: int
-) -> tuple[float, NDArray[np.uint8]]:
-    """Seconds from the end of the first step to that of what follows it, a step or the decoding; the picture."""
-    from stable_diffusion_cpp import StableDiffusion
-
-    program = StableDiffusion(str(folder), n_threads=threads, wtype="f32", vae_decode_only=True, verbose=False)
-    ends: dict[int, float] = {}
-    (picture,) = program.generate_image(
-        PROMPT,
-        cfg_scale=guidance_scale,
-        sample_method="euler",
-        sample_steps=len(sigmas),
-        sigmas=",".join(map(repr, [*sigmas, 0.0])),
-        seed=0,
-        progress_callback=lambda step, steps, _: ends.setdefault(step, time.perf_counter()),
-    )
-    ends[len(sigmas) + 1] = time.perf_counter()
-    return ends[2] - ends[1], np.asarray(picture.convert("RGB"))
 
 
 def _expect_known(work: Work, part: str) -> None:
@@ -119,11 +90,6 @@ def _folder(work: Work) -> Path:
         named = {name if name.startswith(prefix) else prefix + name: value for name, value in weights.items()}
         save_file(named, folder / "text_encoder/model.safetensors")
     return folder
-
-
-def _sigma(merged: MergedModel, timestep: int) -> float:
-    abar = float(DDIMScheduler.from_config(merged.scheduler).alphas_cumprod[timestep])
-    return ((1 - abar) / abar) ** 0.5
 
 
 @torch.no_grad()

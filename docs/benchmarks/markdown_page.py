@@ -43,7 +43,7 @@ class Page:
 
     def table(self, header: list[str], rows: list[list[str]]) -> None:
         """A table."""
-        lines = [header, ["---"] * len(header), *rows]
+        lines = [header, ["---"] * len(header), *([" ".join(cell.split()) for cell in row] for row in rows)]
         self.write("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
     def plot(self, name: str, caption: str, figure: Figure) -> None:

@@ -187,8 +187,9 @@ def distinct_precisions(bundle: Bundle, request: GenerateRequest) -> tuple[str, 
 
 def settled(request: GenerateRequest, backend: str, precision: str | None) -> GenerateRequest:
     """The request on a chosen backend. precision: what was asked for by name; a preset's int8, which nobody asked for,
-    gives way to float16 on a GPU."""
-    if precision is None and request.precision == "int8" and PROBES[backend]().on_gpu:
+    gives way to the graphs' own float16 on every backend but OpenVINO: on a GPU there are no such graphs, and ONNX
+    Runtime, which rounds the weights in every call, takes three times as long with them (docs/benchmarks.md)."""
+    if precision is None and request.precision == "int8" and backend != "openvino":
         request = replace(request, precision=PRECISIONS[0])
     return replace(request, backend=backend)
 

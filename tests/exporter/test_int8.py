@@ -166,13 +166,14 @@ def test_a_class_that_is_exported_anew_loses_its_8_bit_graph(in_process, with_in
     bundle.verify(bundle.manifest.files)
 
 
-def test_a_presets_int8_gives_way_on_a_gpu_and_what_is_asked_does_not(in_process, with_int8, monkeypatch, tmp_path):
+def test_a_presets_int8_is_for_openvino_and_what_is_asked_is_taken(in_process, with_int8, monkeypatch, tmp_path):
     request = make_request(with_int8.manifest, class_names=[CLASS], n=1, backend="auto", precision="int8")
-    usable = replace(PROBES["onnxruntime"](), on_gpu=True)
-    monkeypatch.setitem(PROBES, "onnxruntime", lambda: usable)
     assert settled(request, "onnxruntime", None).precision == "auto"
+    assert settled(request, "tensorrt", None).precision == "auto"
     assert settled(request, "onnxruntime", "int8").precision == "int8"
     assert settled(request, "openvino", None).precision == "int8"
+    usable = replace(PROBES["onnxruntime"](), on_gpu=True)
+    monkeypatch.setitem(PROBES, "onnxruntime", lambda: usable)
     options = ["--class", CLASS, "--n", 1, "--backend", "onnxruntime", "--precision", "int8", "--out", tmp_path / "out"]
     done = in_process("engine", "generate", "--bundle", with_int8.folder, *options)
     assert done.returncode == 2
