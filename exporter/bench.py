@@ -95,7 +95,6 @@ def bench_systems(
                 add_cyto_bench(opened, cyto_bench, work, part)
                 add_stable_diffusion_cpp(opened, work, part)
                 opened.expect_chosen()
-                opened.expect_chosen()
                 compared.append(_compare(opened, part, request.batch_size, operations[part], rounds, cap_s))
                 del opened
                 # A part's systems hold gigabytes, and graphs hold each other.

@@ -52,7 +52,7 @@ def _system(name: str, program: Path, work: Work, part: str, precision: str) -> 
         write_reference(work.bundle, replace(request, threads=work.request.threads), reference)
     runs = _Runs(program, work, MODES[part], steps, reference, precision)
     if part == "step":
-        # Alone it has nothing to compare its noise with in other precisions than float32; a trajectory has latents.
+        # The mode itself compares nothing of what it times; a trajectory in the same precision does.
         runs.rate("trajectory")
     return System(name, runs, "its own check", warms_up=True)
 
