@@ -53,7 +53,7 @@ cpp-bench: .venv/engine
 	$(BIN)/engine reference
 
 # Compares the engine with its peers on this machine and writes docs/benchmarks.md; docs/benchmarks/bench.sh says what
-# the variables MERGED, BUNDLE, FULL_SIZE, ... are. The machine should do nothing else, for an hour on two cores.
+# the variables MERGED, BUNDLE, FULL_SIZE, ... are. The machine should do nothing else, for more than an hour on two cores.
 bench: .venv/everything
 	@if command -v cmake > /dev/null; then $(MAKE) cpp-bench; else echo "cyto_bench will be named as not measured."; fi
 	PYTHON=$(BIN)/python docs/benchmarks/bench.sh

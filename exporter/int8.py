@@ -31,6 +31,7 @@ from engine.request import make_request
 from exporter.graphs import without_traces
 from exporter.manifest_file import load_manifest, replace_manifest
 from exporter.onnx_bundle import INT8
+from exporter.parity import relative_l2
 from exporter.recording import recorder_of
 
 __all__ = ["Quantised", "write_int8"]
@@ -191,7 +192,7 @@ def _error(plain: Path, quantised: Path, rows: Rows, output: str) -> float:
         for path, precision in ((plain, "f32"), (quantised, "int8"))
     )
     if output == "eps":
-        return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+        return relative_l2(found, wanted)
     return float(np.sqrt(np.mean((found - wanted) ** 2)))
 
 

@@ -20,7 +20,7 @@ from exporter.graphs import DecoderGraph, UNetGraph
 from exporter.load import MergedModel, load_merged
 from exporter.recording import Function, Recorder, recorder_of
 
-__all__ = ["ParityRow", "compare", "psnr_db"]
+__all__ = ["ParityRow", "compare", "psnr_db", "relative_l2"]
 
 LIMITS = {"unet_relative_l2": 0.01, "unet_largest": 0.05, "trajectory_relative_l2": 0.05, "psnr_db": 35.0}
 """The largest errors of one UNet call, relative and of one value, and of the last latents, against torch in float32;
@@ -121,7 +121,7 @@ def compare(bundle: Bundle, merged_folder: Path, *, pictures: int = 2) -> tuple[
         found_latents, found_images = trajectory(one, recorder)
         pairs = [(recorder.eps(inputs), outputs["eps"]) for inputs, outputs in calls]
         by_sigma = [
-            (sigma, _relative_l2(found, wanted), float(np.abs(found - wanted).max()))
+            (sigma, relative_l2(found, wanted), float(np.abs(found - wanted).max()))
             for sigma, (found, wanted) in zip(sigmas, pairs, strict=True)
         ]
         rows.append(
@@ -129,7 +129,7 @@ def compare(bundle: Bundle, merged_folder: Path, *, pictures: int = 2) -> tuple[
                 runtime,
                 max(relative for _, relative, _ in by_sigma),
                 max(largest for _, _, largest in by_sigma),
-                _relative_l2(found_latents, latents),
+                relative_l2(found_latents, latents),
                 psnr_db(found_images.astype(float) - images),
                 by_sigma,
             )
@@ -153,5 +153,6 @@ def psnr_db(error: NDArray[np.float64]) -> float:
     return float(10 * np.log10(255**2 / max(float(np.mean(error**2)), 1e-10)))
 
 
-def _relative_l2(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
+def relative_l2(found: NDArray[Any], wanted: NDArray[Any]) -> float:
+    """The L2 norm of the difference over that of what was wanted."""
     return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import CytosynthError, RequestError, first_line
-from exporter.parity import LIMITS_BF16, LIMITS_INT8, psnr_db
+from exporter.parity import LIMITS_BF16, LIMITS_INT8, psnr_db, relative_l2
 
 __all__ = ["INT8_PICTURE_DB", "PARTS", "REFERENCE", "TOLERANCES", "Opened", "System", "compare", "timed"]
 
@@ -175,11 +175,10 @@ def _interleaved(
 
 def _agreement(part: str, found: Result, wanted: Result, limit: float) -> tuple[bool, float]:
     """Whether a result is within the tolerance, and the figure: PSNR in dB, or for `step` the relative L2 norm."""
-    difference = found.astype(np.float64) - wanted
     if part == "step":
-        relative = float(np.linalg.norm(difference) / np.linalg.norm(wanted))
+        relative = relative_l2(found.astype(np.float64), wanted)
         return relative <= limit, relative
-    psnr = psnr_db(difference)
+    psnr = psnr_db(found.astype(np.float64) - wanted)
     return psnr >= limit, psnr
 
 

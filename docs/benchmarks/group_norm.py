@@ -24,6 +24,7 @@ from engine.bench import processor_name
 from engine.bundle import Bundle, open_bundle
 from engine.files import write_json
 from engine.provenance import own_version
+from exporter.parity import relative_l2
 from exporter.speed import timed
 
 WAYS = {"as exported": lambda model: 0, "channels last": keep_channels_last}
@@ -76,10 +77,7 @@ def main() -> None:
                     "rows": rows,
                     "seconds": seconds,
                     "ms": {way: round(1e3 * float(np.median(values)), 2) for way, values in seconds.items()},
-                    "relative_l2": {
-                        way: float(np.linalg.norm(result - wanted) / np.linalg.norm(wanted))
-                        for way, result in results.items()
-                    },
+                    "relative_l2": {way: relative_l2(result, wanted) for way, result in results.items()},
                 }
                 found.append(row)
                 print(name, rows, json.dumps(row["ms"]), flush=True)
