@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,21 @@ def run_command(*arguments: object, timeout: float = 300) -> subprocess.Complete
 def command() -> Command:
     """Run a part's command line; returns exit code, stdout and stderr."""
     return run_command
+
+
+@pytest.fixture
+def start_command() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a part's command line and go on; what still runs when the test ends, however it ends, is killed."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments: object, output: int = subprocess.PIPE) -> subprocess.Popen[str]:
+            command = [sys.executable, "-m", *map(str, arguments)]
+            process = subprocess.Popen(command, stdout=output, stderr=output, text=True, cwd=ROOT)
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield start
 
 
 @pytest.fixture

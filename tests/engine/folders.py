@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from pathlib import Path
 
-__all__ = ["contents", "pictures", "without_times"]
+__all__ = ["bytes_in", "contents", "pictures", "pictures_in", "without_times"]
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -16,7 +17,25 @@ def contents(folder: Path) -> dict[str, str]:
 
 def pictures(folder: Path) -> dict[str, str]:
     """The same of the pictures alone."""
-    return {name: digest for name, digest in contents(folder).items() if name[-10:-4].isdigit()}
+    return {name: digest for name, digest in contents(folder).items() if _is_picture(name)}
+
+
+def _is_picture(name: str) -> bool:
+    return name[-10:-4].isdigit()
+
+
+def pictures_in(folder: Path) -> int:
+    """How many there are. For a folder that is being written: opens none, since one may be renamed meanwhile."""
+    return sum(_is_picture(path.name) for path in folder.rglob("*"))
+
+
+def bytes_in(folder: Path) -> int:
+    """Of all files below, of a folder that is being written: what is renamed meanwhile does not count."""
+    found = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            found += path.stat().st_size if path.is_file() else 0
+    return found
 
 
 def without_times(folder: Path) -> dict[str, str]:

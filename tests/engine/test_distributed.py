@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -21,7 +20,7 @@ from engine.errors import CytosynthError, RequestError
 from engine.formats import make_output
 from engine.request import make_request
 from engine.run import generate
-from tests.engine.folders import pictures, without_times
+from tests.engine.folders import pictures, pictures_in, without_times
 
 pytest.importorskip("ray")
 ROOT = Path(__file__).parents[2]
@@ -85,12 +84,14 @@ def test_the_chunk_of_a_killed_worker_is_made_by_another(tiny_bundle, tmp_path, 
     assert len(asked) <= 25
 
 
-def test_a_killed_command_leaves_no_worker_and_is_continued_by_the_same_command(command, tiny_bundle, tmp_path):
+def test_a_killed_command_leaves_no_worker_and_is_continued_by_the_same_command(
+    command, start_command, tiny_bundle, tmp_path
+):
     more = ["--n", 40, "--steps", 20, "--ray", "local", "--workers", 2]
-    arguments = [str(word) for word in words(tiny_bundle, *more, "--out", tmp_path / "out")]
-    process = subprocess.Popen([sys.executable, "-m", *arguments], cwd=ROOT, stderr=subprocess.DEVNULL)
+    arguments = words(tiny_bundle, *more, "--out", tmp_path / "out")
+    process = start_command(*arguments, output=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while len(pictures(tmp_path / "out")) < 3 and process.poll() is None and time.monotonic() < deadline:
+    while pictures_in(tmp_path / "out") < 3 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     # Ray's agents of a node look for it for a minute before they go.
     started = [child for child in psutil.Process(process.pid).children(recursive=True) if "Agent" not in child.name()]

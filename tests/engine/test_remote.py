@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -77,12 +76,14 @@ def test_a_url_holds_what_a_folder_would(file_format, in_process, tiny_bundle, t
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_a_killed_run_puts_only_what_is_missing(file_format, command, in_process, tiny_bundle, tmp_path, cache):
+def test_a_killed_run_puts_only_what_is_missing(
+    file_format, command, start_command, in_process, tiny_bundle, tmp_path, cache
+):
     there, n = tmp_path / "there", 60
     whole = in_process(*words(tiny_bundle, tmp_path / "here", *shards(file_format), n=n))
     assert whole.returncode == 0, whole.stderr
     arguments = words(tiny_bundle, f"file://{there}", *shards(file_format), n=n)
-    process = subprocess.Popen([sys.executable, "-m", *arguments], cwd=ROOT, stderr=subprocess.DEVNULL)
+    process = start_command(*arguments, output=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while len(bulk(there)) < 3 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)

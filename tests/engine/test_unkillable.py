@@ -24,7 +24,7 @@ from engine.bundle import open_bundle
 from engine.errors import CytosynthError, RequestError
 from engine.formats import FORMATS, Output
 from engine.request import make_request
-from tests.engine.folders import contents, pictures
+from tests.engine.folders import bytes_in, contents, pictures
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,20 +42,10 @@ def whole_run(command, tiny_bundle, tmp_path_factory):
     return out
 
 
-def start(arguments: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
-    )
-
-
 def wait_for_work(process: subprocess.Popen[str], out: Path) -> None:
     """Until this process has opened its models and written the first line or picture of its own."""
-
-    def size() -> int:
-        return sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) if out.exists() else 0
-
-    before, deadline = size(), time.monotonic() + 60
-    while size() <= before and process.poll() is None and time.monotonic() < deadline:
+    before, deadline = bytes_in(out), time.monotonic() + 60
+    while bytes_in(out) <= before and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
 
 
@@ -66,7 +56,9 @@ def wait_for_pictures(out: Path, count: int) -> None:
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_a_run_killed_at_twenty_random_moments_ends_with_the_same_bytes(file_format, command, tiny_bundle, tmp_path):
+def test_a_run_killed_at_twenty_random_moments_ends_with_the_same_bytes(
+    file_format, command, start_command, tiny_bundle, tmp_path
+):
     # Random moments of a run's working time: from its first files to what an undisturbed run needs.
     moments = np.random.default_rng(0 if file_format == "imagefolder" else 1).uniform(0, 0.4, 20)
     moments[:2] = -1.0
@@ -75,7 +67,7 @@ def test_a_run_killed_at_twenty_random_moments_ends_with_the_same_bytes(file_for
     extra = ["--steps", "20", "--format", file_format, *shards]
     arguments = [*long_run(tiny_bundle, tmp_path / "out", n=320), *extra]
     for moment in moments:
-        process = start(arguments)
+        process = start_command(*arguments)
         if moment < 0:
             time.sleep(0.3)  # while it is still importing
         else:
@@ -102,10 +94,10 @@ def test_a_run_killed_at_twenty_random_moments_ends_with_the_same_bytes(file_for
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_with_whole_files_and_says_how_to_go_on(
-    number, command, tiny_bundle, tmp_path, whole_run
+    number, command, start_command, tiny_bundle, tmp_path, whole_run
 ):
     out = tmp_path / "out"
-    process = start(long_run(tiny_bundle, out))
+    process = start_command(*long_run(tiny_bundle, out))
     wait_for_pictures(out, 5)
     process.send_signal(number)
     printed, errors = process.communicate(timeout=60)
@@ -377,8 +369,8 @@ def test_overwrite_leaves_numbered_files_that_are_not_the_runs(command, tiny_bun
     assert len(list((out / "cyt_mast").glob("*.png"))) == 2
 
 
-def test_a_second_process_is_kept_out_of_the_folder(command, tiny_bundle, tmp_path):
-    first = start(long_run(tiny_bundle, tmp_path / "out"))
+def test_a_second_process_is_kept_out_of_the_folder(command, start_command, tiny_bundle, tmp_path):
+    first = start_command(*long_run(tiny_bundle, tmp_path / "out"))
     wait_for_pictures(tmp_path / "out", 1)
     second = command(*long_run(tiny_bundle, tmp_path / "out"))
     _, errors = first.communicate(timeout=60)
