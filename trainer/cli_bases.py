@@ -23,10 +23,12 @@ def pretrain(
     vae_steps: Annotated[int, typer.Option(help="Steps of a new base's autoencoder.")] = 6000,
     vae_batch_size: BatchSize = 16,
     vae_learning_rate: Annotated[float, typer.Option()] = 6e-4,
-    decoder_steps: Annotated[int, typer.Option(help="Steps of the decoder against a discriminator.")] = 1800,
+    decoder_steps: Annotated[int, typer.Option(help="Steps of the decoder against critics.")] = 1800,
     decoder_batch_size: BatchSize = 8,
-    decoder_learning_rate: Annotated[float, typer.Option()] = 2e-4,
-    unet_steps: Annotated[int, typer.Option(help="Steps of UNet and text encoder.")] = 6500,
+    decoder_learning_rate: Annotated[float, typer.Option()] = 1.2e-4,
+    unet_steps: Annotated[
+        int, typer.Option(help="Steps of UNet and text encoder; 0 keeps those of --start-from.")
+    ] = 6500,
     unet_batch_size: BatchSize = 32,
     unet_learning_rate: Annotated[float, typer.Option()] = 4e-4,
     device: Device = "auto",
@@ -49,8 +51,12 @@ def pretrain(
             out,
             preset=preset,
             vae_settings=settings(vae_steps, vae_batch_size, vae_learning_rate),
-            decoder_settings=settings(decoder_steps, decoder_batch_size, decoder_learning_rate, ema_decay=0.998),
-            unet_settings=settings(unet_steps, unet_batch_size, unet_learning_rate, ema_decay=0.999),
+            decoder_settings=settings(
+                decoder_steps, decoder_batch_size, decoder_learning_rate, ema_decay=0.99, betas=(0.5, 0.99)
+            ),
+            unet_settings=None
+            if start_from is not None and unet_steps == 0
+            else settings(unet_steps, unet_batch_size, unet_learning_rate, ema_decay=0.999),
             start=start_from,
             compute=choose_compute(device, precision, gradient_checkpointing=False, compiled=compiled),
             progress=progress,

@@ -1,10 +1,10 @@
-"""The last stage of a base's training: its decoder learns texture against a discriminator, the latents stay.
+"""The last stage of a base's training: its decoder learns texture against critics, the latents stay.
 
 A loss of pixels alone averages over what the latents do not say, and so blurs chromatin. The decoder is therefore
-trained on, with LPIPS and with a patch discriminator (Isola et al. 2017, arXiv:1611.07004), as Esser et al. (2021),
-arXiv:2012.09841, train an autoencoder whole. Latents that a denoiser draws are never exact, and a decoder that knows
-none of them turns their errors into texture of its own. So the encoder's are disturbed a little, and the discriminator
-sees pictures from latents that the UNet drew, too.
+trained on, as Esser et al. (2021), arXiv:2012.09841, train an autoencoder whole: with LPIPS, with a distance of
+textures, and against critics that tell its pictures from real ones. Latents that a denoiser draws are never exact, and
+a decoder that knows none of them turns their errors into texture of its own. So the encoder's are disturbed a little,
+and others are rebuilt by the UNet from half noise: those belong to a picture still, and critics can compare the two.
 """
 
 from __future__ import annotations
@@ -18,98 +18,121 @@ from diffusers import AutoencoderKL
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm
 
 from trainer.autoencoder import pixel_loss
 from trainer.bases import digest_of
-from trainer.dataset import to_model_range, turn
+from trainer.critics import Critics
+from trainer.dataset import PictureSet, to_model_range, turn
 from trainer.devices import Compute, draw_normal
 from trainer.loop import LoopSettings, digest_parts, run_loop
-from trainer.perceptual import PerceptualDistance
+from trainer.perceptual import CHANNELS, PerceptualDistance
+from trainer.texture import patches, texture_distance
 
-__all__ = ["Discriminator", "train_decoder"]
+__all__ = ["train_decoder"]
 
 JITTER = 0.1
 """Deviation of the noise on the latents, which have unit deviation: uniform between zero and this."""
-LPIPS_WEIGHT = 2.0
-ADVERSARIAL_SHARE = 0.5
+ADVERSARIAL_WEIGHT = 0.05
+"""Fixed: a weight that follows the gradients' sizes, as Esser et al. have it, makes the decoder follow critics most
+where they know least."""
+STEEPNESS_WEIGHT, STEEPNESS_EVERY = 0.01, 4
+CRITICS_RATE = 8.0
+"""How much faster than the decoder they learn."""
+MAPS = 3
+"""Of the five maps of features, those of fine texture are for critics and for the distance of textures."""
 LEAST_WINDOW = 32
 """Pixels that the networks which judge a picture need."""
 ALONE_SHARE = 0.1
-"""For this share of the steps the discriminator learns alone."""
-
-
-class Discriminator(nn.Module):
-    """(B, 3, S, S) in [-1, 1] -> how real each patch of 54 x 54 pixels looks, (B, 1, S / 8, S / 8)."""
-
-    def __init__(self, widths: tuple[int, ...] = (32, 64, 128)) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        before = 3
-        for width in widths:
-            layers += [spectral_norm(nn.Conv2d(before, width, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
-            before = width
-        layers += [spectral_norm(nn.Conv2d(before, before, 3, padding=1)), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers, spectral_norm(nn.Conv2d(before, 1, 3, padding=1)))
-
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Unbounded; above zero is real."""
-        return self.layers(pictures)
+"""For this share of the steps the critics learn alone."""
 
 
 def train_decoder(
     vae: AutoencoderKL,
-    pictures: torch.Tensor,
+    data: PictureSet,
     latents: torch.Tensor,
-    drawn: torch.Tensor,
-    drawn_by: str,
+    rebuilt: torch.Tensor,
+    rebuilt_by: str,
     distance: PerceptualDistance,
     settings: LoopSettings,
     folder: Path,
     compute: Compute,
     progress: Callable[..., None],
 ) -> dict[str, Any]:
-    """Minimise the autoencoder's loss of pixels + 2 LPIPS + a hinge loss against the discriminator, by the decoder's
-    weights alone.
+    """Minimise the autoencoder's loss of pixels + LPIPS + two distances of textures + 0.05 of what the critics see, by
+    the decoder's weights alone.
 
-    pictures: (N, 3, S, S) uint8; latents: (K, N, C, h, w), theirs in the first K symmetries of the square. drawn: (M,
-    C, h, w), latents that a UNet drew, whose digest is `drawn_by`; half a batch of them joins each step, for the
-    adversarial term alone. That term weighs half of what would make its gradient at the last layer as large as that of
-    the others (Esser et al., equation 7).
+    latents: (K, N, C, h, w), those of the N pictures in the first K symmetries of the square. rebuilt: (N, C, h, w),
+    of the pictures as they are, rebuilt by a UNet whose digest is `rebuilt_by`; two for three of the encoder's join
+    each step. They count for texture and critics alone. Classes come in equal shares.
     """
     torch.manual_seed(settings.seed)
-    distance, on_device, drawn = distance.to(compute.device), pictures.to(compute.device), drawn.to(compute.device)
-    discriminator = Discriminator().to(compute.device)
-    model = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv, "critic": discriminator})
-    last = vae.decoder.conv_out.weight
+    distance, pictures = distance.to(compute.device), data.pictures.to(compute.device)
+    rebuilt, labels = rebuilt.to(compute.device), data.labels
+    counts, by_label = labels.bincount(), labels.argsort(stable=True)
+    starts = counts.cumsum(0) - counts
+    critics = Critics(CHANNELS[:MAPS]).to(compute.device)
+    model = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv, "critics": critics})
     # The decoder sees whole pictures, for its normalisation; its judges half the side, which costs a quarter.
-    window = max(LEAST_WINDOW, vae.config.sample_size // 2)
+    side = vae.config.sample_size
+    window = max(LEAST_WINDOW, side // 2)
+    few = max(1, settings.batch_size * 2 // 3)
 
-    def judged_by_frozen(pictures: torch.Tensor) -> torch.Tensor:
-        frozen = {name: value.detach() for name, value in discriminator.named_parameters()}
-        found: torch.Tensor = functional_call(discriminator, frozen, (pictures,))
+    def draw(count: int, generator: torch.Generator) -> torch.Tensor:
+        chosen = torch.randint(len(counts), (count,), generator=generator)
+        places = torch.rand(count, generator=generator)
+        return by_label[starts[chosen] + (places * counts[chosen]).long()]
+
+    def judged_by_frozen(inputs: list[torch.Tensor]) -> torch.Tensor:
+        frozen = {name: value.detach() for name, value in critics.named_parameters()}
+        found: torch.Tensor = functional_call(critics, frozen, (inputs,))
         return found
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        rows = torch.randint(len(pictures), (settings.batch_size,), generator=generator)
-        which = int(torch.randint(len(latents), (1,), generator=generator))
-        wanted = turn(to_model_range(on_device[rows]), which)
+        rows, which = draw(settings.batch_size, generator), int(torch.randint(len(latents), (1,), generator=generator))
+        others = draw(few, generator)
         z = latents[which, rows].to(compute.device)
         level = JITTER * torch.rand(len(z), 1, 1, 1, generator=generator).to(compute.device)
-        z = z + level * draw_normal(z.shape, generator, compute.device)
-        z = torch.cat([z, drawn[torch.randint(len(drawn), ((settings.batch_size + 1) // 2,), generator=generator)]])
-        top, left = torch.randint(vae.config.sample_size - window + 1, (2,), generator=generator).tolist()
+        z = torch.cat([z + level * draw_normal(z.shape, generator, compute.device), rebuilt[others]])
+        wanted = to_model_range(torch.cat([turn(pictures[rows], which), pictures[others]]))
+        top, left = torch.randint(side - window + 1, (2,), generator=generator).tolist()
         with compute.autocast():
             found = vae.decode(z / vae.config.scaling_factor).sample.float()
-            loss = pixel_loss(found[: len(wanted)], wanted)
-            found, wanted = (whole[..., top : top + window, left : left + window] for whole in (found, wanted))
-            loss = loss + LPIPS_WEIGHT * distance(found[: len(wanted)], wanted).mean()
-            if step >= ALONE_SHARE * settings.steps:
-                fooled = -judged_by_frozen(found).float().mean()
-                sizes = [torch.autograd.grad(term, last, retain_graph=True)[0].norm() for term in (loss, fooled)]
-                loss = loss + ADVERSARIAL_SHARE * (sizes[0] / (sizes[1] + 1e-6)).clamp(max=1e3) * fooled
-            real, fake = (discriminator(pictures).float() for pictures in (wanted, found.detach()))
-        return loss + (functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()) / 2
+            loss = pixel_loss(found[: len(rows)], wanted[: len(rows)])
+            found, wanted = (
+                whole[..., top : top + window, left : left + window].contiguous() for whole in (found, wanted)
+            )
+            ours = distance.features(found)
+            with torch.no_grad():
+                theirs = distance.features(wanted)
+            loss = loss + distance.between(*([x[: len(rows)] for x in maps] for maps in (ours, theirs))).mean()
+        ours, theirs = ([x.float() for x in maps[:MAPS]] for maps in (ours, theirs))
+        scaled = [[x * x.shape[1] ** 0.5 for x in maps] for maps in (ours, theirs)]
+        loss = loss + texture_distance(scaled[0], scaled[1], generator)
+        loss = loss + texture_distance([patches(found)], [patches(wanted)], generator)
+        real = critics.inputs(wanted, theirs)
+        if step >= ALONE_SHARE * settings.steps:
+            with torch.no_grad():
+                aim = critics(real)
+            fooled = judged_by_frozen(critics.inputs(found, ours))
+            loss = loss + ADVERSARIAL_WEIGHT * functional.softplus(aim - fooled).mean()
+        fake = critics.inputs(found.detach(), [x.detach() for x in ours])
+        loss = loss + functional.softplus(critics(fake) - critics(real)).mean()
+        if step % STEEPNESS_EVERY == 0:
+            loss = loss + STEEPNESS_WEIGHT * STEEPNESS_EVERY * (critics.steepness(real) + critics.steepness(fake))
+        return loss
 
-    subject = digest_parts(pictures, drawn_by, digest_of(vae.encoder), digest_of(vae.decoder), compute.precision)
-    return run_loop("decoder", model, loss_of, settings, folder, subject=subject, progress=progress)
+    sample = to_model_range(pictures[draw(96, torch.Generator().manual_seed(settings.seed))])
+    margin = (side - window) // 2
+    with torch.no_grad():
+        critics.standardise(distance.features(sample[..., margin : margin + window, margin : margin + window]))
+    subject = digest_parts(data.pictures, rebuilt_by, digest_of(vae.encoder), digest_of(vae.decoder), compute.precision)
+    return run_loop(
+        "decoder",
+        model,
+        loss_of,
+        settings,
+        folder,
+        subject=subject,
+        rates={"critics": CRITICS_RATE},
+        progress=progress,
+    )

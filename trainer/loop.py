@@ -8,7 +8,7 @@ import math
 import pickle
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -40,6 +40,8 @@ class LoopSettings:
     clipping: str = "norm"
     """One of CLIPPINGS."""
     clip_at: Schedule = field(default_factory=lambda: StepList(((1.0, float("inf")),)))
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Of AdamW."""
     ema_decay: float = 0.0
     """0 is no moving average; otherwise the model ends with the averaged weights."""
     seed: int = 0
@@ -64,6 +66,7 @@ class LoopSettings:
         """Whether a run of these settings may go on from a checkpoint of others: equal, but that one may have been
         meant to end sooner where no value depends on the end."""
         mine = self.as_json()
+        other = {"betas": (0.9, 0.999), **other}
         if not isinstance(self.learning_rate, Cosine):
             mine, other = {**mine, "steps": 0}, {**other, "steps": 0}
         return mine == other
@@ -83,19 +86,39 @@ class Training:
     """A training that can be cut off at any step and goes on bit by bit from `folder/<name>.pt`, on the CPU.
 
     `loss_of(batch, generator)` returns a scalar of the 0-based batch, `accumulation` of which make a step; what it
-    draws comes from `generator`, or from torch's own state as dropout does; both are in the checkpoint. `subject` is
-    a hash of all that the run depends on beside its settings; a checkpoint of another one is refused. Raises
-    RequestError.
+    draws comes from `generator`, or from torch's own state as dropout does; both are in the checkpoint. `rates` names
+    parts of the model that learn so many times faster, whose gradients are clipped on their own. `subject` is a hash
+    of all that the run depends on beside its settings; a checkpoint of another one is refused. Raises RequestError.
     """
 
     def __init__(
-        self, name: str, model: nn.Module, loss_of: LossFunction, settings: LoopSettings, folder: Path, *, subject: str
+        self,
+        name: str,
+        model: nn.Module,
+        loss_of: LossFunction,
+        settings: LoopSettings,
+        folder: Path,
+        *,
+        subject: str,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
         self.name, self.model, self.settings = name, model, settings
         self._loss_of, self._folder, self._subject = loss_of, folder, subject
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        first = settings.learning_rate.at(0, settings.steps)
-        self.optimizer = torch.optim.AdamW(self._trained, lr=first, weight_decay=settings.weight_decay, fused=True)
+        # A group for each rate; all are in one, which is the module as a whole, where none is given.
+        groups: dict[str, list[nn.Parameter]] = {}
+        for path, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                part = path.split(".")[0]
+                groups.setdefault(part if part in (rates or {}) else "", []).append(parameter)
+        self._groups = [(group, (rates or {}).get(part, 1.0)) for part, group in groups.items()]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": group} for group, _ in self._groups],
+            lr=settings.learning_rate.at(0, settings.steps),
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
         self._average = [p.detach().clone() for p in self._trained] if settings.ema_decay else []
         self._generator = torch.Generator().manual_seed(settings.seed)
         torch.manual_seed(settings.seed)
@@ -230,8 +253,8 @@ class Training:
 
     def _step(self, step: int) -> float:
         settings = self.settings
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate(step)
+        for group, (_, factor) in zip(self.optimizer.param_groups, self._groups, strict=True):
+            group["lr"] = self._rate(step) * factor
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
         for i in range(settings.accumulation):
@@ -240,10 +263,11 @@ class Training:
             losses.append(loss.detach())
         limit = settings.clip_at.at(step, settings.steps)
         clipping = settings.clipping if math.isfinite(limit) else "off"
-        if clipping == "norm":
-            nn.utils.clip_grad_norm_(self._trained, limit)
-        elif clipping == "value":
-            nn.utils.clip_grad_value_(self._trained, limit)
+        for parameters, _ in self._groups:
+            if clipping == "norm":
+                nn.utils.clip_grad_norm_(parameters, limit)
+            elif clipping == "value":
+                nn.utils.clip_grad_value_(parameters, limit)
         self.optimizer.step()
         if self._average:
             # A short average at first, so that the random start is forgotten.
@@ -269,9 +293,10 @@ def run_loop(
     folder: Path,
     *,
     subject: str,
+    rates: Mapping[str, float] | None = None,
     progress: Callable[..., None] = lambda *values: None,
     checkpoint_every_s: float = 180.0,
 ) -> dict[str, Any]:
     """Train to the end, from the checkpoint if there is one; returns the record. See Training."""
-    training = Training(name, model, loss_of, settings, folder, subject=subject)
+    training = Training(name, model, loss_of, settings, folder, subject=subject, rates=rates)
     return training.run(progress=progress, checkpoint_every_s=checkpoint_every_s)

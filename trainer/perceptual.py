@@ -16,8 +16,10 @@ from torch.nn import functional
 
 from engine.errors import RequestError
 
-__all__ = ["PerceptualDistance", "open_perceptual_distance"]
+__all__ = ["CHANNELS", "PerceptualDistance", "open_perceptual_distance"]
 
+CHANNELS = (64, 192, 384, 256, 256)
+"""Of the five maps of features."""
 PACKAGE, FILE = "stlpips_pytorch", "weights/vST0.0/alex_shift_tolerant.pth"
 SHA256 = "b356b382f96010f77d085ee8343ecd9fd322d0a56e8de2b2d0549fafcad8b9ee"
 
@@ -60,12 +62,13 @@ class PerceptualDistance(nn.Module):
         self.scaling_layer = nn.Module()
         self.scaling_layer.register_buffer("shift", torch.zeros(1, 3, 1, 1))
         self.scaling_layer.register_buffer("scale", torch.ones(1, 3, 1, 1))
-        for i, channels in enumerate((64, 192, 384, 256, 256)):
+        for i, channels in enumerate(CHANNELS):
             # In the file a dropout stands before the weights.
             head = nn.Sequential(nn.Identity(), nn.Conv2d(channels, 1, 1, bias=False))
             self.add_module(f"lin{i}", nn.ModuleDict({"model": head}))
 
-    def _features(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+    def features(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        """(B, 3, S, S) in [-1, 1] -> five maps (B, C, h, w), of unit length at every place."""
         scaling = self.scaling_layer
         x = (pictures - scaling.get_buffer("shift")) / scaling.get_buffer("scale")
         found = []
@@ -74,16 +77,18 @@ class PerceptualDistance(nn.Module):
             found.append(x / (x.float().square().sum(1, keepdim=True).sqrt() + 1e-10))
         return found
 
-    def forward(self, found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) in [-1, 1] and the pictures that they should be, without gradient -> distances (B,) float32."""
-        with torch.no_grad():
-            aims = self._features(wanted)
-        distance = torch.zeros(len(found), device=found.device)
-        for i, (ours, theirs) in enumerate(zip(self._features(found), aims, strict=True)):
+    def between(self, found: list[torch.Tensor], wanted: list[torch.Tensor]) -> torch.Tensor:
+        """Distances (B,) float32 of pictures by their `features`."""
+        distance = torch.zeros(len(found[0]), device=found[0].device)
+        for i, (ours, theirs) in enumerate(zip(found, wanted, strict=True)):
             weights = self.get_parameter(f"lin{i}.model.1.weight").float()
             difference = (ours.float() - theirs.float()).square()
             distance = distance + functional.conv2d(difference, weights).mean((1, 2, 3))
         return distance
+
+    def forward(self, found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """(B, 3, S, S) in [-1, 1] and the pictures that they should be -> distances (B,) float32."""
+        return self.between(self.features(found), self.features(wanted))
 
 
 def open_perceptual_distance() -> PerceptualDistance:

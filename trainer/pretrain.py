@@ -13,7 +13,7 @@ from torch import nn
 from engine.errors import RequestError
 from trainer.autoencoder import encode_set, normalise_latents, reconstruction_psnr_db, train_autoencoder
 from trainer.bases import PRESETS, Base, digest_of, encode_prompts, open_base, prompt_of
-from trainer.dataset import read_set, turn
+from trainer.dataset import PictureSet, read_set, turn
 from trainer.decoder import train_decoder
 from trainer.devices import Compute, choose_attention
 from trainer.folders import expect_new_folder
@@ -21,16 +21,13 @@ from trainer.loop import LoopSettings, digest_parts, run_loop
 from trainer.objective import denoising_loss
 from trainer.perceptual import open_perceptual_distance
 from trainer.record import write_record
-from trainer.sampling import draw_latents
+from trainer.sampling import rebuild_latents
 
 __all__ = ["pretrain"]
 
 RECORD = "record.json"
 SYMMETRIES = range(8)
 UNCONDITIONAL_SHARE = 0.1
-DRAWN = 896
-"""Latents that the UNet draws for the decoder, of all captions."""
-DRAWN_GUIDANCE = 2.0
 
 
 def pretrain(
@@ -40,7 +37,7 @@ def pretrain(
     preset: str,
     vae_settings: LoopSettings,
     decoder_settings: LoopSettings,
-    unet_settings: LoopSettings,
+    unet_settings: LoopSettings | None,
     start: Path | None = None,
     compute: Compute | None = None,
     progress: Callable[..., None] = lambda *values: None,
@@ -53,7 +50,8 @@ def pretrain(
     A cut-off run goes on from `out/checkpoints` when the same command is given.
 
     start: the folder of a base that is trained on, instead of a new one of `preset`. Its latents stay what they are, so
-    its autoencoder is not trained as a whole again; its record goes into the new one.
+    its autoencoder is not trained as a whole again; its record goes into the new one. With no `unet_settings` its UNet
+    stays, too, and the decoder alone is trained.
     """
     if not out.is_dir() or {path.name for path in out.iterdir()} != {"checkpoints"}:
         expect_new_folder(out)
@@ -61,7 +59,7 @@ def pretrain(
     data = read_set(folders)
     distance = open_perceptual_distance()
     captions = [prompt_of(name) for name in data.class_names]
-    torch.manual_seed(unet_settings.seed)
+    torch.manual_seed(vae_settings.seed)
     base = _new_base(preset, captions, data.size) if start is None else _open_start(start, data.size)
     for part in (base.vae, base.unet, base.text_encoder):
         part.to(compute.device)
@@ -76,40 +74,21 @@ def pretrain(
     if start is None:
         latents = normalise_latents(base.vae, latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
     latents = latents.to(compute.device)
-    counts = data.labels.bincount(minlength=len(captions))
-    by_label, starts = data.labels.argsort(stable=True), counts.cumsum(0) - counts
-
-    def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        def draw(high: int) -> torch.Tensor:
-            return torch.randint(high, (unet_settings.batch_size,), generator=generator)
-
-        labels = draw(len(captions))
-        places = torch.rand(unet_settings.batch_size, generator=generator)
-        chosen = by_label[starts[labels] + (places * counts[labels]).long()]
-        batch = latents[draw(len(SYMMETRIES)), chosen]
-        dropped = torch.rand(unet_settings.batch_size, generator=generator) < UNCONDITIONAL_SHARE
-        rows = torch.where(dropped, len(captions), labels)
-        with compute.autocast():
-            context = encode_prompts(base, [*captions, ""])[rows]
-            return denoising_loss(unet, base.scheduler, batch, context, generator, snr_gamma=5.0)
-
-    model = nn.ModuleDict({"unet": base.unet, "text_encoder": base.text_encoder})
-    # A GPU finishes the kernels of so small a UNet sooner than Python starts them; a CUDA graph starts them all.
-    mode = "reduce-overhead" if compute.device.type == "cuda" else None
-    unet = torch.compile(base.unet, mode=mode) if compute.compiled else base.unet
     # Not the latents: their last bits follow the number of threads.
-    encoder = digest_of(base.vae.encoder)
     begun_with = preset if start is None else digest_of(base.unet)
-    subject = digest_parts(data.pictures, data.labels, data.class_names, begun_with, encoder, compute.precision)
-    unet_record = run_loop("unet", model, loss_of, unet_settings, checkpoints, subject=subject, progress=progress)
+    subject = digest_parts(
+        data.pictures, data.labels, data.class_names, begun_with, digest_of(base.vae.encoder), compute.precision
+    )
+    unet_record = {}
+    if unet_settings is not None:
+        unet_record = _train_unet(base, data, latents, captions, unet_settings, checkpoints, compute, subject, progress)
     # Hypernetworks know nothing of the decoder: they can be fitted on this one while it is trained.
     base.save(checkpoints / "base")
-    drawn = _draw_latents(base, captions, min(DRAWN, decoder_settings.steps * decoder_settings.batch_size), compute)
     decoder_record = train_decoder(
         base.vae,
-        data.pictures,
+        data,
         latents,
-        drawn,
+        _rebuild(base, latents[0], captions, data.labels, compute),
         digest_of(base.unet),
         distance,
         decoder_settings,
@@ -123,7 +102,7 @@ def pretrain(
         out / RECORD,
         **({"preset": preset} if start is None else {"start": _record_of(start)}),
         size=data.size,
-        pictures=dict(zip(data.class_names, counts.tolist(), strict=True)),
+        pictures=dict(zip(data.class_names, data.labels.bincount().tolist(), strict=True)),
         compute=compute.as_json(),
         vae=vae_record,
         unet=unet_record,
@@ -167,14 +146,53 @@ def _record_of(folder: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text())) if path.is_file() else {}
 
 
-def _draw_latents(base: Base, captions: list[str], count: int, compute: Compute) -> torch.Tensor:
-    """(count, C, h, w), of the captions in turn."""
+def _train_unet(
+    base: Base,
+    data: PictureSet,
+    latents: torch.Tensor,
+    captions: list[str],
+    settings: LoopSettings,
+    folder: Path,
+    compute: Compute,
+    subject: str,
+    progress: Callable[..., None],
+) -> dict[str, Any]:
+    """UNet and text encoder on latents (8, N, C, h, w) of the pictures in the square's symmetries, classes in equal
+    shares."""
+    counts = data.labels.bincount(minlength=len(captions))
+    by_label, starts = data.labels.argsort(stable=True), counts.cumsum(0) - counts
+
+    def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
+        def draw(high: int) -> torch.Tensor:
+            return torch.randint(high, (settings.batch_size,), generator=generator)
+
+        labels = draw(len(captions))
+        places = torch.rand(settings.batch_size, generator=generator)
+        chosen = by_label[starts[labels] + (places * counts[labels]).long()]
+        batch = latents[draw(len(SYMMETRIES)), chosen]
+        dropped = torch.rand(settings.batch_size, generator=generator) < UNCONDITIONAL_SHARE
+        rows = torch.where(dropped, len(captions), labels)
+        with compute.autocast():
+            context = encode_prompts(base, [*captions, ""])[rows]
+            return denoising_loss(unet, base.scheduler, batch, context, generator, snr_gamma=5.0)
+
+    model = nn.ModuleDict({"unet": base.unet, "text_encoder": base.text_encoder})
+    # A GPU finishes the kernels of so small a UNet sooner than Python starts them; a CUDA graph starts them all.
+    mode = "reduce-overhead" if compute.device.type == "cuda" else None
+    unet = torch.compile(base.unet, mode=mode) if compute.compiled else base.unet
+    return run_loop("unet", model, loss_of, settings, folder, subject=subject, progress=progress)
+
+
+def _rebuild(
+    base: Base, latents: torch.Tensor, captions: list[str], labels: torch.Tensor, compute: Compute
+) -> torch.Tensor:
+    """(N, C, h, w): the latents, rebuilt by the UNet from half noise."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad(), compute.autocast():
-        context = encode_prompts(base, [*captions, ""])
-        batches = torch.arange(count).remainder(len(captions)).split(compute.pictures_at_once)
-        drawn = [
-            draw_latents(base, context[rows], context[-1:], generator=generator, guidance_scale=DRAWN_GUIDANCE)
-            for rows in batches
-        ]
-    return torch.cat(drawn)
+        context = encode_prompts(base, captions)
+        return torch.cat(
+            [
+                rebuild_latents(base, latents[rows], context[labels[rows]], generator=generator)
+                for rows in torch.arange(len(latents)).split(compute.pictures_at_once)
+            ]
+        )

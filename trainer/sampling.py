@@ -1,14 +1,18 @@
-"""Drawing latents from a base in torch, by DPM++ 2M: for previews, and for the decoder to learn on."""
+"""Drawing latents from a base in torch, for previews, and rebuilding some, for the decoder to learn on."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from engine.samplers import plan_steps
 from engine.schedules import NoiseSchedule
 from trainer.bases import Base
 
-__all__ = ["draw_latents"]
+__all__ = ["draw_latents", "rebuild_latents"]
+
+REBUILT_FROM = (0.7, 0.4, 0.2, 0.1, 0.05)
+"""Noise levels, in deviations of the latents."""
 
 
 @torch.no_grad()
@@ -21,8 +25,8 @@ def draw_latents(
     guidance_scale: float,
     num_inference_steps: int = 20,
 ) -> torch.Tensor:
-    """Latents (B, C, h, w) float32, as the UNet knows them. prompts: (B, T, D) embeddings; empty: (1, T, D), those of
-    no prompt. Nothing of a training's random state is touched."""
+    """Latents (B, C, h, w) float32 by DPM++ 2M, as the UNet knows them. prompts: (B, T, D) embeddings; empty: (1, T,
+    D), those of no prompt. Nothing of a training's random state is touched."""
     unet, config = base.unet, base.scheduler.config
     device, dtype = unet.device, unet.dtype
     noise = NoiseSchedule(config.beta_start, config.beta_end, config.num_train_timesteps)
@@ -40,5 +44,24 @@ def draw_latents(
         denoised = x - row.sigma * (uncond + guidance_scale * (cond - uncond))
         x = row.a * x + row.b * denoised + row.c * previous
         previous = denoised
+    unet.train(training)
+    return x
+
+
+@torch.no_grad()
+def rebuild_latents(
+    base: Base, latents: torch.Tensor, prompts: torch.Tensor, *, generator: torch.Generator
+) -> torch.Tensor:
+    """What the UNet makes, in five Euler steps without guidance, of latents (B, C, h, w) under noise of deviation 0.7:
+    the same picture with what the UNet draws for detail. prompts: (B, T, D) embeddings."""
+    unet, config = base.unet, base.scheduler.config
+    noise = NoiseSchedule(config.beta_start, config.beta_end, config.num_train_timesteps)
+    x = latents + REBUILT_FROM[0] * torch.randn(latents.shape, generator=generator).to(latents.device)
+    training = unet.training
+    unet.eval()
+    for sigma, following in zip(REBUILT_FROM, (*REBUILT_FROM[1:], 0.0), strict=True):
+        t = torch.tensor(noise.timesteps(np.array(sigma)), dtype=torch.float32, device=unet.device)
+        scaled = (x / (1 + sigma**2) ** 0.5).to(unet.dtype)
+        x = x + (following - sigma) * unet(scaled, t, prompts.to(unet.device, unet.dtype)).sample.float()
     unet.train(training)
     return x

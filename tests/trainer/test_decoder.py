@@ -11,6 +11,7 @@ import torch
 from engine.errors import RequestError
 from trainer import perceptual
 from trainer.bases import PRESETS, Base, digest_of
+from trainer.dataset import PictureSet
 from trainer.decoder import train_decoder
 from trainer.devices import Compute
 from trainer.loop import LoopSettings
@@ -47,7 +48,7 @@ def test_the_decoder_learns_and_the_encoder_stays(tmp_path):
     before, encoder = digest_of(vae.decoder), digest_of(vae.encoder)
     record = train_decoder(
         vae,
-        pictures,
+        PictureSet(pictures, torch.arange(8) % 2, ["one", "two"], []),
         latents,
         torch.randn(8, 4, 8, 8),
         "a UNet",
