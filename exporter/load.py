@@ -42,6 +42,7 @@ class MergedModel:
         for module in (self.vae, self.text_encoder):
             for name, tensor in sorted(module.state_dict().items()):
                 digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+        digest.update(f"{self.vae.config.scaling_factor:.9g}".encode())
         schedule = {name: value for name, value in self.scheduler.items() if not name.startswith("_")}
         digest.update(self.tokenizer_json().encode() + json.dumps(schedule, sort_keys=True).encode())
         return digest.hexdigest()

@@ -31,6 +31,10 @@ def merge(
     multiplier: Annotated[
         list[float] | None, typer.Option(help="One for each file, in their order; by default 1.")
     ] = None,
+    latents_gain: Annotated[
+        float,
+        typer.Option(help="What the decoder gets is this times what is drawn; one for a whole bundle."),
+    ] = 1.0,
     embedding: Annotated[list[Path] | None, typer.Option(help="Words that embed trained; may be repeated.")] = None,
     class_name: ClassName = None,
     prompt: Prompt = None,
@@ -77,7 +81,7 @@ def merge(
         "attribution": attribution,
     }
     record = _record((files or embeddings or [None])[-1], given)
-    merged = room.merge(opened, list(zip(files, multipliers, strict=True)), out, record)
+    merged = room.merge(opened, list(zip(files, multipliers, strict=True)), out, record, latents_gain=latents_gain)
     ways = Counter((way.hypernetwork, way.folded) for way in merged.ways)
     for (name, folded), count in ways.items():
         sides = ", ".join(

@@ -40,11 +40,11 @@ class LoopSettings:
     clipping: str = "norm"
     """One of CLIPPINGS."""
     clip_at: Schedule = field(default_factory=lambda: StepList(((1.0, float("inf")),)))
-    betas: tuple[float, float] = (0.9, 0.999)
-    """Of AdamW."""
     ema_decay: float = 0.0
     """0 is no moving average; otherwise the model ends with the averaged weights."""
     seed: int = 0
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Of AdamW."""
 
     def __post_init__(self) -> None:
         if self.clipping not in CLIPPINGS:

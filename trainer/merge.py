@@ -38,6 +38,8 @@ CLASS_FILE = "class.json"
 RESIDUALS_FILE = "residuals.safetensors"
 LARGEST_DIFFERENCE = 1e-5
 """Of the UNet's output, in float32, relative to its largest value where that is above 1."""
+GAINS = (0.5, 2.0)
+"""Of latents before they are decoded: beyond these the decoder knows nothing of them."""
 Chain = Sequence[tuple[Hypernetwork, float]]
 
 
@@ -61,14 +63,26 @@ class Merged:
     """Of the UNet's output before and after."""
 
 
-def merge(base: Base, files: Sequence[tuple[HypernetworkFile, float]], out: Path, record: ClassRecord) -> Merged:
+def merge(
+    base: Base,
+    files: Sequence[tuple[HypernetworkFile, float]],
+    out: Path,
+    record: ClassRecord,
+    *,
+    latents_gain: float = 1.0,
+) -> Merged:
     """Write the base with the merged UNet as a diffusers folder, the class's record beside it.
 
-    files: hypernetworks in their order, each with its multiplier; none leaves the UNet as it is. Raises RequestError
-    for another base or an output folder with something in it, CytosynthError where the UNet's output changes by more
-    than LARGEST_DIFFERENCE; nothing is written then.
+    files: hypernetworks in their order, each with its multiplier; none leaves the UNet as it is. latents_gain: what the
+    decoder gets is this times what is drawn; the folder's autoencoder has its scaling_factor divided by it. Raises
+    RequestError for another base, a gain outside GAINS or an output folder with something in it, CytosynthError where
+    the UNet's output changes by more than LARGEST_DIFFERENCE; nothing is written then.
     """
     expect_new_folder(out)
+    if not GAINS[0] <= latents_gain <= GAINS[1]:
+        raise RequestError(
+            "--latents-gain", found=f"{latents_gain:g}", expected=f"{GAINS[0]} to {GAINS[1]}", mend="change it"
+        )
     found = digest_of(base.unet)
     for file, _ in files:
         if file.base_sha256 not in (None, found):
@@ -93,6 +107,7 @@ def merge(base: Base, files: Sequence[tuple[HypernetworkFile, float]], out: Path
             expected=f"at most {LARGEST_DIFFERENCE:g} in float32",
             mend="lower the multiplier, or train with smaller weights: float32 cannot hold this product",
         )
+    base.vae.register_to_config(scaling_factor=base.vae.config.scaling_factor / latents_gain)
     base.save(out)
     if residuals:
         _save_residuals(out / RESIDUALS_FILE, residuals)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 from torch import nn
 
 from engine.bundle import open_bundle
@@ -342,6 +344,28 @@ def test_merge_convert_and_inspect_from_the_command_line(in_process, whole_path,
     assert "--multiplier" in done.stderr
     done = in_process("trainer", "convert", source, tmp_path / "h.pt")
     assert done.returncode == 2
+
+
+def test_a_gain_makes_what_is_drawn_vary_more_and_is_one_for_a_bundle(in_process, whole_path, tmp_path):
+    source, base = whole_path / "hypernetworks/cyt_mast.safetensors", whole_path / "base"
+    merge_it = ["trainer", "merge", source, "--base", base, "--out", tmp_path / "merged"]
+    done = in_process(*merge_it, "--latents-gain", "nan")
+    assert done.returncode == 2
+    assert "--latents-gain" in done.stderr
+    assert not (tmp_path / "merged").exists()
+    done = in_process(*merge_it, "--latents-gain", 1.25)
+    assert done.returncode == 0, done.stderr
+    plain, gained = (DiffusionPipeline.from_pretrained(folder) for folder in (base, tmp_path / "merged"))
+    latents = torch.randn(1, plain.unet.config.in_channels, 8, 8, generator=torch.Generator().manual_seed(0))
+    decoded = [
+        pipe.vae.decode(z / pipe.vae.config.scaling_factor).sample
+        for pipe, z in ((plain, 1.25 * latents), (gained, latents))
+    ]
+    torch.testing.assert_close(*decoded)
+    bundle = shutil.copytree(whole_path / "bundle", tmp_path / "bundle")
+    done = in_process("exporter", "onnx", tmp_path / "merged", "--out", bundle)
+    assert done.returncode == 2
+    assert "export classes of another base into another bundle" in done.stderr
 
 
 def test_modules_that_stay_in_the_graph_reach_the_bundle_and_the_pictures(in_process, whole_path, tmp_path):

@@ -234,6 +234,14 @@ def test_pretrain_goes_on_from_a_base_and_keeps_its_latents(in_process, whole_pa
     assert record["start"] == json.loads((before / "record.json").read_text())
     assert record["unet"]["loss_first"] < 0.9 * record["start"]["unet"]["loss_first"]
 
+    alone = [*pretrain, "--unet-steps", 0]
+    done = in_process(*alone, whole_path / "prepared", "--out", tmp_path / "decoder")
+    assert done.returncode == 0, done.stderr
+    for part, stays in (("vae", False), ("unet", True), ("text_encoder", True)):
+        name = "model.safetensors" if part == "text_encoder" else WEIGHTS
+        old, new = (load_file(folder / part / name) for folder in (before, tmp_path / "decoder"))
+        assert all(torch.equal(old[key], new[key]) for key in old) is stays
+
     source = whole_path / "phantom/pictures/cyt_mast"
     assert in_process("trainer", "prepare", source, tmp_path / "other", "--size", 64).returncode == 0
     done = in_process(*pretrain, tmp_path / "other", "--out", tmp_path / "another")
