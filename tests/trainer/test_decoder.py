@@ -7,16 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from scipy.stats import wasserstein_distance
+from torch.nn import functional
 
 from engine.errors import RequestError
 from trainer import perceptual
 from trainer.bases import PRESETS, Base, digest_of
+from trainer.critics import Critics
 from trainer.dataset import PictureSet
 from trainer.decoder import train_decoder
 from trainer.devices import Compute
 from trainer.loop import LoopSettings
-from trainer.perceptual import open_perceptual_distance
+from trainer.perceptual import CHANNELS, open_perceptual_distance
 from trainer.schedule import Cosine
+from trainer.texture import texture_distance
 
 GOLDEN = Path(__file__).parents[1] / "golden/lpips.json"
 
@@ -38,6 +42,46 @@ def test_missing_and_other_weights_are_refused(monkeypatch, name, value, words):
     monkeypatch.setattr(perceptual, name, value)
     with pytest.raises(RequestError, match=words):
         open_perceptual_distance()
+
+
+def test_the_distance_of_textures_is_wassersteins_and_asks_not_where():
+    generator = torch.Generator().manual_seed(0)
+    found, wanted = (torch.randn(1, 1, 6, 7, generator=generator) * scale for scale in (1, 3))
+    # In one dimension every direction is +1 or -1.
+    expected = wasserstein_distance(found.flatten().numpy(), wanted.flatten().numpy())
+    assert float(texture_distance([found], [wanted], generator)) == pytest.approx(expected, rel=1e-5)
+    many = torch.randn(2, 5, 8, 8, generator=generator)
+    moved = many.flatten(2)[..., torch.randperm(64, generator=generator)].unflatten(2, (8, 8))
+    assert float(texture_distance([many], [moved], generator)) == pytest.approx(0, abs=1e-6)
+
+
+def test_critics_learn_to_tell_pictures_from_what_lacks_their_grain():
+    """In the steps that they have alone; each of them."""
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    distance, critics = open_perceptual_distance(), Critics(CHANNELS[:3])
+
+    def pair() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        coarse = torch.rand(6, 3, 4, 4, generator=generator)
+        real = (
+            functional.interpolate(coarse, size=32) - 0.5 + 0.2 * torch.randn(6, 3, 32, 32, generator=generator)
+        ) / 2
+        fake = functional.avg_pool2d(real, 3, 1, 1)
+        return tuple(critics.inputs(x, distance.features(x)) for x in (real, fake))
+
+    critics.standardise(distance.features(torch.rand(6, 3, 32, 32, generator=generator) - 0.5))
+    optimizer = torch.optim.Adam(critics.parameters(), 1e-3)
+    for step in range(40):
+        real, fake = pair()
+        loss = functional.softplus(critics(fake) - critics(real)).mean()
+        if step % 4 == 0:
+            loss = loss + 0.04 * (critics.steepness(real) + critics.steepness(fake))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        real, fake = pair()
+        assert ((critics(real) > critics(fake)).float().mean(1) > 0.8).all()
 
 
 def test_the_decoder_learns_and_the_encoder_stays(tmp_path):

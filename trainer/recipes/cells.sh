@@ -6,7 +6,7 @@
 # PICTURES holds pretrain/<class>/*.jpg and fewshot/<class>/*.jpg of the blood cells of Acevedo et al. (2020). WORK keeps
 # every stage: one whose last file stands is not done again, and trainings continue where they were. WORK/cells is the
 # bundle with its record; it goes to engine/bundles/cells by hand, when it is better than what is there. START names a
-# base that is trained on instead of a new one. Without a GPU, PRECISION=bf16 suits a processor with bfloat16.
+# base that is trained on instead of a new one; UNET_STEPS=0 then keeps its UNet, so that the decoder alone is trained. Without a GPU, PRECISION=bf16 suits a processor with bfloat16.
 set -euo pipefail
 pictures=$1 work=$2
 python=${PYTHON:-python}
@@ -51,13 +51,13 @@ prepared "$work/phantom-cytology/pictures" "$work/general"
 kept_back "$work/real"
 if "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then # minutes
     budget=(--vae-steps 8000 --vae-batch-size 64 --unet-steps 10000 --unet-batch-size 256 --unet-learning-rate 6e-4
-        --decoder-steps 2500 --decoder-batch-size 32)
+        --decoder-steps 2500 --decoder-batch-size 24)
 else # hours, for a tenth of the pictures
     budget=(--precision "${PRECISION:-f32}" --vae-steps 6000 --unet-steps 7000 --decoder-steps 2000)
 fi
 [ -e "$work/base/record.json" ] ||
     "$python" -m trainer pretrain "$work/train" "$work/general" --out "$work/base" ${START:+--start-from "$START"} \
-        --compile "${budget[@]}"
+        --compile "${budget[@]}" ${UNET_STEPS:+--unet-steps "$UNET_STEPS"}
 
 merged=()
 for class in "${blood[@]}"; do
