@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,19 @@ class PictureSet:
     def size(self) -> int:
         """Side of a picture in pixels."""
         return self.pictures.shape[-1]
+
+    def draw_balanced(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """Rows (count,) int64 of pictures, drawn with replacement, every class as likely as another."""
+        sizes, by_class = self._by_class
+        chosen = torch.randint(len(sizes), (count,), generator=generator)
+        places = torch.rand(count, generator=generator)
+        starts = sizes.cumsum(0) - sizes
+        return by_class[starts[chosen] + (places * sizes[chosen]).long()]
+
+    @cached_property
+    def _by_class(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """How many pictures each class has, and all rows in the classes' order."""
+        return self.labels.bincount(minlength=len(self.class_names)), self.labels.argsort(stable=True)
 
 
 def read_set(folders: list[Path]) -> PictureSet:

@@ -67,9 +67,7 @@ def train_decoder(
     """
     torch.manual_seed(settings.seed)
     distance, pictures = distance.to(compute.device), data.pictures.to(compute.device)
-    rebuilt, labels = rebuilt.to(compute.device), data.labels
-    counts, by_label = labels.bincount(), labels.argsort(stable=True)
-    starts = counts.cumsum(0) - counts
+    rebuilt = rebuilt.to(compute.device)
     critics = Critics(CHANNELS[:MAPS]).to(compute.device)
     model = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv, "critics": critics})
     # The decoder sees whole pictures, for its normalisation; its judges half the side, which costs a quarter.
@@ -77,19 +75,15 @@ def train_decoder(
     window = max(LEAST_WINDOW, side // 2)
     few = max(1, settings.batch_size * 2 // 3)
 
-    def draw(count: int, generator: torch.Generator) -> torch.Tensor:
-        chosen = torch.randint(len(counts), (count,), generator=generator)
-        places = torch.rand(count, generator=generator)
-        return by_label[starts[chosen] + (places * counts[chosen]).long()]
-
     def judged_by_frozen(inputs: list[torch.Tensor]) -> torch.Tensor:
         frozen = {name: value.detach() for name, value in critics.named_parameters()}
         found: torch.Tensor = functional_call(critics, frozen, (inputs,))
         return found
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        rows, which = draw(settings.batch_size, generator), int(torch.randint(len(latents), (1,), generator=generator))
-        others = draw(few, generator)
+        rows = data.draw_balanced(settings.batch_size, generator)
+        which = int(torch.randint(len(latents), (1,), generator=generator))
+        others = data.draw_balanced(few, generator)
         z = latents[which, rows].to(compute.device)
         level = JITTER * torch.rand(len(z), 1, 1, 1, generator=generator).to(compute.device)
         z = torch.cat([z + level * draw_normal(z.shape, generator, compute.device), rebuilt[others]])
@@ -110,18 +104,17 @@ def train_decoder(
         loss = loss + texture_distance(scaled[0], scaled[1], generator)
         loss = loss + texture_distance([patches(found)], [patches(wanted)], generator)
         real = critics.inputs(wanted, theirs)
+        aim = critics(real)
         if step >= ALONE_SHARE * settings.steps:
-            with torch.no_grad():
-                aim = critics(real)
             fooled = judged_by_frozen(critics.inputs(found, ours))
-            loss = loss + ADVERSARIAL_WEIGHT * functional.softplus(aim - fooled).mean()
+            loss = loss + ADVERSARIAL_WEIGHT * functional.softplus(aim.detach() - fooled).mean()
         fake = critics.inputs(found.detach(), [x.detach() for x in ours])
-        loss = loss + functional.softplus(critics(fake) - critics(real)).mean()
+        loss = loss + functional.softplus(critics(fake) - aim).mean()
         if step % STEEPNESS_EVERY == 0:
             loss = loss + STEEPNESS_WEIGHT * STEEPNESS_EVERY * (critics.steepness(real) + critics.steepness(fake))
         return loss
 
-    sample = to_model_range(pictures[draw(96, torch.Generator().manual_seed(settings.seed))])
+    sample = to_model_range(pictures[data.draw_balanced(96, torch.Generator().manual_seed(settings.seed))])
     margin = (side - window) // 2
     with torch.no_grad():
         critics.standardise(distance.features(sample[..., margin : margin + window, margin : margin + window]))

@@ -74,13 +74,11 @@ def pretrain(
     if start is None:
         latents = normalise_latents(base.vae, latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
     latents = latents.to(compute.device)
-    # Not the latents: their last bits follow the number of threads.
-    begun_with = preset if start is None else digest_of(base.unet)
-    subject = digest_parts(
-        data.pictures, data.labels, data.class_names, begun_with, digest_of(base.vae.encoder), compute.precision
-    )
     unet_record = {}
     if unet_settings is not None:
+        begun_with, encoder = preset if start is None else digest_of(base.unet), digest_of(base.vae.encoder)
+        # Not the latents: their last bits follow the number of threads.
+        subject = digest_parts(data.pictures, data.labels, data.class_names, begun_with, encoder, compute.precision)
         unet_record = _train_unet(base, data, latents, captions, unet_settings, checkpoints, compute, subject, progress)
     # Hypernetworks know nothing of the decoder: they can be fitted on this one while it is trained.
     base.save(checkpoints / "base")
@@ -159,19 +157,12 @@ def _train_unet(
 ) -> dict[str, Any]:
     """UNet and text encoder on latents (8, N, C, h, w) of the pictures in the square's symmetries, classes in equal
     shares."""
-    counts = data.labels.bincount(minlength=len(captions))
-    by_label, starts = data.labels.argsort(stable=True), counts.cumsum(0) - counts
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        def draw(high: int) -> torch.Tensor:
-            return torch.randint(high, (settings.batch_size,), generator=generator)
-
-        labels = draw(len(captions))
-        places = torch.rand(settings.batch_size, generator=generator)
-        chosen = by_label[starts[labels] + (places * counts[labels]).long()]
-        batch = latents[draw(len(SYMMETRIES)), chosen]
+        chosen = data.draw_balanced(settings.batch_size, generator)
+        batch = latents[torch.randint(len(SYMMETRIES), (settings.batch_size,), generator=generator), chosen]
         dropped = torch.rand(settings.batch_size, generator=generator) < UNCONDITIONAL_SHARE
-        rows = torch.where(dropped, len(captions), labels)
+        rows = torch.where(dropped, len(captions), data.labels[chosen])
         with compute.autocast():
             context = encode_prompts(base, [*captions, ""])[rows]
             return denoising_loss(unet, base.scheduler, batch, context, generator, snr_gamma=5.0)

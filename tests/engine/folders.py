@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import subprocess
+import time
 from pathlib import Path
 
-__all__ = ["bytes_in", "contents", "pictures", "pictures_in", "without_times"]
+__all__ = ["bytes_in", "contents", "pictures", "wait_for_pictures", "without_times"]
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -27,6 +29,13 @@ def _is_picture(name: str) -> bool:
 def pictures_in(folder: Path) -> int:
     """How many there are. For a folder that is being written: opens none, since one may be renamed meanwhile."""
     return sum(_is_picture(path.name) for path in folder.rglob("*"))
+
+
+def wait_for_pictures(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
+    """Until that many are there, the process has ended, or two minutes are over."""
+    deadline = time.monotonic() + 120
+    while pictures_in(folder) < count and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def bytes_in(folder: Path) -> int:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -20,7 +19,7 @@ from engine.errors import CytosynthError, RequestError
 from engine.formats import make_output
 from engine.request import make_request
 from engine.run import generate
-from tests.engine.folders import pictures, pictures_in, without_times
+from tests.engine.folders import pictures, wait_for_pictures, without_times
 
 pytest.importorskip("ray")
 ROOT = Path(__file__).parents[2]
@@ -90,9 +89,7 @@ def test_a_killed_command_leaves_no_worker_and_is_continued_by_the_same_command(
     more = ["--n", 40, "--steps", 20, "--ray", "local", "--workers", 2]
     arguments = words(tiny_bundle, *more, "--out", tmp_path / "out")
     process = start_command(*arguments, output=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while pictures_in(tmp_path / "out") < 3 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for_pictures(tmp_path / "out", 3, process)
     # Ray's agents of a node look for it for a minute before they go.
     started = [child for child in psutil.Process(process.pid).children(recursive=True) if "Agent" not in child.name()]
     assert any(child.name().startswith("ray::_Maker") for child in started)

@@ -24,7 +24,7 @@ from engine.bundle import open_bundle
 from engine.errors import CytosynthError, RequestError
 from engine.formats import FORMATS, Output
 from engine.request import make_request
-from tests.engine.folders import bytes_in, contents, pictures
+from tests.engine.folders import bytes_in, contents, pictures, wait_for_pictures
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,12 +47,6 @@ def wait_for_work(process: subprocess.Popen[str], out: Path) -> None:
     before, deadline = bytes_in(out), time.monotonic() + 60
     while bytes_in(out) <= before and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
-
-
-def wait_for_pictures(out: Path, count: int) -> None:
-    deadline = time.monotonic() + 60
-    while len(list(out.glob("*/*.png"))) < count and time.monotonic() < deadline:
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
@@ -98,7 +92,7 @@ def test_a_signal_ends_the_run_with_whole_files_and_says_how_to_go_on(
 ):
     out = tmp_path / "out"
     process = start_command(*long_run(tiny_bundle, out))
-    wait_for_pictures(out, 5)
+    wait_for_pictures(out, 5, process)
     process.send_signal(number)
     printed, errors = process.communicate(timeout=60)
     assert process.returncode == 1, errors
@@ -371,7 +365,7 @@ def test_overwrite_leaves_numbered_files_that_are_not_the_runs(command, tiny_bun
 
 def test_a_second_process_is_kept_out_of_the_folder(command, start_command, tiny_bundle, tmp_path):
     first = start_command(*long_run(tiny_bundle, tmp_path / "out"))
-    wait_for_pictures(tmp_path / "out", 1)
+    wait_for_pictures(tmp_path / "out", 1, first)
     second = command(*long_run(tiny_bundle, tmp_path / "out"))
     _, errors = first.communicate(timeout=60)
     assert first.returncode == 0, errors
