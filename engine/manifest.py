@@ -48,6 +48,8 @@ class ClassEntry:
     """The same UNet for `--precision int8`, of the same weights; None where the bundle has none."""
     weights: tuple[str, ...]
     context: str
+    signal_leak: str | None
+    """What the first latents show of the class (see engine/signal_leak.py); None where they are noise alone."""
     prompt: str
     origin: str
     """`photographs` or `phantom`."""
@@ -58,7 +60,7 @@ class ClassEntry:
     @property
     def files(self) -> tuple[str, ...]:
         """Every file that this class needs beside the decoder."""
-        return (self.unet, *filter(None, [self.unet_int8]), *self.weights, self.context)
+        return (self.unet, *self.weights, self.context, *filter(None, [self.unet_int8, self.signal_leak]))
 
 
 @dataclass(frozen=True)
@@ -256,6 +258,7 @@ def _class_entry(entry: Field, name: str, files: dict[str, FileEntry]) -> ClassE
         unet_int8=entry["unet_int8"].name_in(files) if entry.has("unet_int8") else None,
         weights=tuple(weight.name_in(files) for weight in entry["weights"].elements()),
         context=entry["context"].name_in(files),
+        signal_leak=entry["signal_leak"].name_in(files) if entry.has("signal_leak") else None,
         prompt=entry["prompt"].text(),
         origin=entry["origin"].choice(*ORIGINS),
         pictures=entry["pictures"].whole(1, 10**9),

@@ -71,10 +71,19 @@ RNGS: dict[str, Callable[[int], Generator]] = {"numpy": _numpy_generator, "nv": 
 class NoiseSource:
     """The generators of one chunk's pictures."""
 
-    def __init__(self, seeds: Sequence[int], shape: tuple[int, int, int], rng: str = "numpy") -> None:
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        shape: tuple[int, int, int],
+        rng: str = "numpy",
+        first: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
+    ) -> None:
+        """first: what becomes of the noise that a trajectory begins at, where that is no plain noise."""
         self._generators = [RNGS[rng](seed) for seed in seeds]
-        self._shape = shape
+        self._shape, self._first = shape, first
 
     def draw(self) -> NDArray[np.float32]:
         """The next standard normal noise of every picture, (len(seeds), *shape) float32."""
-        return np.stack([generator.standard_normal(self._shape) for generator in self._generators]).astype(np.float32)
+        noise = np.stack([generator.standard_normal(self._shape) for generator in self._generators]).astype(np.float32)
+        first, self._first = self._first, None
+        return noise if first is None else first(noise)

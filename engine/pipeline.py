@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -18,8 +19,9 @@ from engine.noise import NoiseSource
 from engine.prompts import read_embeddings
 from engine.request import GenerateRequest
 from engine.samplers import Langevin, SamplerPlan, plan_steps
+from engine.signal_leak import read_signal_leak
 
-__all__ = ["Pipeline", "check_opening", "decode_batch_size", "plan_of"]
+__all__ = ["Pipeline", "check_opening", "decode_batch_size", "noise_of", "plan_of"]
 
 DECODE_PIXELS = 2**19
 """The decoder's batch keeps to so many pixels: its activations are what most memory goes to."""
@@ -43,6 +45,15 @@ def plan_of(bundle: Bundle, request: GenerateRequest) -> tuple[SamplerPlan, tupl
     return plan, guidance_table(sigmas, request.guidance_scale, request.guidance_interval)
 
 
+def noise_of(bundle: Bundle, class_name: str, request: GenerateRequest) -> Callable[[Sequence[int]], NoiseSource]:
+    """What gives seeds their noise: with the class's signal leak in the first of it, where the bundle has one."""
+    pixels = bundle.manifest.pixels_per_latent
+    shape = (bundle.manifest.latent_shape[0], request.height // pixels, request.width // pixels)
+    leak, (plan, _) = read_signal_leak(bundle, class_name, shape), plan_of(bundle, request)
+    first = None if leak is None else partial(leak.into, plan=plan)
+    return lambda seeds: NoiseSource(seeds, shape, request.rng, first)
+
+
 def _loop_spec(bundle: Bundle, class_name: str, request: GenerateRequest) -> LoopSpec:
     manifest = bundle.manifest
     plan, scales = plan_of(bundle, request)
@@ -60,9 +71,11 @@ def _loop_spec(bundle: Bundle, class_name: str, request: GenerateRequest) -> Loo
 
 
 def check_opening(bundle: Bundle, request: GenerateRequest, backend: Backend) -> None:
-    """Raise RequestError for what would only be found when a class's pipeline opens: embeddings, prompts, alignment."""
+    """Raise RequestError for what would only be found when a class's pipeline opens: embeddings, prompts, signal
+    leaks, alignment."""
     for class_name in request.class_names:
         spec = _loop_spec(bundle, class_name, request)
+        noise_of(bundle, class_name, request)
         if backend.device is not None:
             half_bytes(spec, backend.device)
 
@@ -73,16 +86,16 @@ class Pipeline:
     def __init__(self, bundle: Bundle, class_name: str, request: GenerateRequest, backend: Backend) -> None:
         manifest = bundle.manifest
         spec = _loop_spec(bundle, class_name, request)
-        self._latent_shape, self._rng = spec.latent_shape, request.rng
+        self._noise = noise_of(bundle, class_name, request)
         self._loop = open_loop(spec, backend)
         self._decode_batch = decode_batch_size(request.batch_size, request.width, request.height)
-        shapes = {"latents": (self._decode_batch, *self._latent_shape)}
+        shapes = {"latents": (self._decode_batch, *spec.latent_shape)}
         decoder = bundle.path(manifest.graphs(class_name, request.precision)[1])
         self._decoder = backend.open(decoder, shapes, ("images", "finite"))
 
     def generate_latents(self, seeds: Sequence[int], stop: threading.Event | None = None) -> NDArray[np.float32]:
         """Sample the latents of batch_size seeds: (B, C, h, w) float32. Raises Stopped when `stop` is set."""
-        return self._loop.run(NoiseSource(seeds, self._latent_shape, self._rng), stop or threading.Event())
+        return self._loop.run(self._noise(seeds), stop or threading.Event())
 
     def decode(self, latents: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Decode (B, C, h, w) latents to (B, H, W, 3) uint8 RGB; (B,) bool says which were finite."""

@@ -15,8 +15,7 @@ from engine.cache import cache_folder
 from engine.errors import RequestError
 from engine.files import replace_file
 from engine.manifest import Manifest
-from engine.noise import NoiseSource
-from engine.pipeline import Pipeline
+from engine.pipeline import Pipeline, noise_of
 from engine.provenance import own_version
 from engine.request import EVERYWHERE, GenerateRequest, make_request
 
@@ -77,8 +76,8 @@ def default_path(bundle: Bundle, request: GenerateRequest) -> Path:
 def write_reference(bundle: Bundle, request: GenerateRequest, path: Path) -> None:
     """Compute picture `request.seed` of the request's first class and write it as safetensors.
 
-    Tensors: noise (C, h, w) float32, standard normal; latents (C, h, w) float32, the sampler's result; image (H, W, 3)
-    uint8. The metadata says what they are of, each value as text.
+    Tensors: noise (C, h, w) float32, which times the sampler's initial scale is what it begins at; latents (C, h, w)
+    float32, the sampler's result; image (H, W, 3) uint8. The metadata says what they are of, each value as text.
     """
     class_name, seeds = request.class_names[0], (request.seed,)
     bundle.verify_for(request.class_names)
@@ -87,7 +86,7 @@ def write_reference(bundle: Bundle, request: GenerateRequest, path: Path) -> Non
         # Every chunk has batch_size pictures; the first is the reference.
         latents = pipeline.generate_latents(seeds * request.batch_size)
         images, _ = pipeline.decode(latents)
-    noise = NoiseSource(seeds, latents.shape[1:], request.rng).draw()[0]
+    noise = noise_of(bundle, class_name, request)(seeds).draw()[0]
     metadata = {
         "format_version": str(FORMAT_VERSION),
         "bundle_sha256": bundle.sha256,

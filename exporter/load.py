@@ -20,6 +20,7 @@ from exporter.residuals import RESIDUALS_FILE, attach_residuals
 
 __all__ = ["MergedModel", "load_merged"]
 
+SIGNAL_LEAK_FILE = "signal_leak.safetensors"
 CLASS_FIELDS = ("class_name", "prompt", "origin", "pictures", "licence", "attribution")
 
 
@@ -34,6 +35,12 @@ class MergedModel:
     tokenizer: CLIPTokenizer
     scheduler: dict[str, Any]
     record: dict[str, Any]
+
+    @property
+    def signal_leak(self) -> Path | None:
+        """The file of the class's signal leak, where it was measured."""
+        path = self.folder / SIGNAL_LEAK_FILE
+        return path if path.is_file() else None
 
     def base_sha256(self) -> str:
         """A hash of all that a bundle stores once for every class, but for the UNet: autoencoder, text encoder,

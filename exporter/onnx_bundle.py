@@ -38,6 +38,7 @@ __all__ = ["INT8", "write_bundle"]
 UNET_WEIGHTS, DECODER, DECODER_WEIGHTS, STEP = "unet.bin", "vae_decoder.onnx", "vae_decoder.bin", "step.onnx"
 INT8 = ".int8.onnx"
 """How the names of 8-bit graphs end."""
+SIGNAL_LEAK = "signal_leak."
 THESIS = {"num_inference_steps": 20, "guidance_scale": 7.0, "batch_size": 8}
 """Defaults of a bundle that states none; the thesis made one picture at a time."""
 ENCODER, ENCODER_WEIGHTS = "vae_encoder.onnx", "vae_encoder.bin"
@@ -83,7 +84,7 @@ def write_bundle(
         for folder in merged_folders:
             # One at a time: a model of Stable Diffusion's size takes gigabytes.
             _add_class(load_merged(folder), manifest, staging, out, vae_encoder, progress)
-        dropped = _drop_unused_int8(manifest)
+        dropped = _drop_unused(manifest)
         (staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         read_manifest(staging / "manifest.json")
         _take_along(out, staging, dropped)
@@ -94,10 +95,13 @@ def write_bundle(
     progress(f"{out}: written")
 
 
-def _drop_unused_int8(manifest: dict[str, Any]) -> set[str]:
-    """Forget 8-bit graphs of classes that were replaced; `int8` makes new ones. Returns their names."""
-    used = {entry.get("unet_int8") for entry in manifest["classes"].values()} | {manifest.get("decoder_int8")}
-    dropped = {name for name in manifest["files"] if name.endswith(INT8) and name not in used}
+def _drop_unused(manifest: dict[str, Any]) -> set[str]:
+    """Forget what replaced classes had and no longer have: 8-bit graphs, of which `int8` makes new ones, and signal
+    leaks. Returns the files' names."""
+    used = {entry.get(key) for entry in manifest["classes"].values() for key in ("unet_int8", "signal_leak")}
+    used |= {manifest.get("decoder_int8")}
+    optional = {name for name in manifest["files"] if name.endswith(INT8) or name.startswith(SIGNAL_LEAK)}
+    dropped = optional - used
     for name in dropped:
         del manifest["files"][name]
     return dropped
@@ -201,7 +205,11 @@ def _add_class(
         manifest["vae_encoder"] = [ENCODER, ENCODER_WEIGHTS]
     cond, uncond = (embedding.clone() for embedding in embeddings)
     (staging / context_name).write_bytes(save({"cond": cond, "uncond": uncond}))
-    for file_name in {context_name, *(name for names in written for name in names)}:
+    own = {"context": context_name}
+    if model.signal_leak is not None:
+        own["signal_leak"] = f"{SIGNAL_LEAK}{class_name}.safetensors"
+        shutil.copyfile(model.signal_leak, staging / own["signal_leak"])
+    for file_name in {*own.values(), *(name for names in written for name in names)}:
         path = staging / file_name
         manifest["files"][file_name] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
         if path.suffix == ".onnx":
@@ -217,7 +225,7 @@ def _add_class(
     manifest["classes"][class_name] = {
         "unet": graph_name,
         "weights": [UNET_WEIGHTS, own_name],
-        "context": context_name,
+        **own,
         **{key: record[key] for key in ("prompt", "origin", "pictures", "licence", "attribution")},
     }
 

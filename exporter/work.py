@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.bundle import Bundle
-from engine.noise import NoiseSource
+from engine.pipeline import noise_of
 from engine.request import GenerateRequest
 from exporter.load import MergedModel
 
@@ -38,7 +38,7 @@ class Work:
     @cached_property
     def noise(self) -> NDArray[np.float32]:
         """(B, C, h, w) float32."""
-        return NoiseSource(list(range(self.request.batch_size)), self.bundle.manifest.latent_shape).draw()
+        return noise_of(self.bundle, self.class_name, self.request)(range(self.request.batch_size)).draw()
 
     @cached_property
     def context(self) -> NDArray[np.float32]:

@@ -35,6 +35,10 @@ def merge(
         float,
         typer.Option(help="What the decoder gets is this times what is drawn; one for a whole bundle."),
     ] = 1.0,
+    signal_leak: Annotated[
+        Path | None,
+        typer.Option(help="Prepared pictures of the class: its first latents show their mean and coarse spread."),
+    ] = None,
     embedding: Annotated[list[Path] | None, typer.Option(help="Words that embed trained; may be repeated.")] = None,
     class_name: ClassName = None,
     prompt: Prompt = None,
@@ -81,7 +85,8 @@ def merge(
         "attribution": attribution,
     }
     record = _record((files or embeddings or [None])[-1], given)
-    merged = room.merge(opened, list(zip(files, multipliers, strict=True)), out, record, latents_gain=latents_gain)
+    chain = list(zip(files, multipliers, strict=True))
+    merged = room.merge(opened, chain, out, record, latents_gain=latents_gain, signal_leak=signal_leak)
     ways = Counter((way.hypernetwork, way.folded) for way in merged.ways)
     for (name, folded), count in ways.items():
         sides = ", ".join(

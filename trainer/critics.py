@@ -1,8 +1,9 @@
 """The critics of a decoder's training: which of a picture and its reconstruction is the picture?
 
 Each critic gives a picture one number, and only differences between a picture and what the decoder made of it count
-(Jolicoeur-Martineau 2019, arXiv:1807.00734), so that what both show cancels and texture is left. Three look at frozen
-features, which tell textures apart from the first step on (Sauer et al. 2021, arXiv:2111.01007), two at pixels.
+(Jolicoeur-Martineau 2019, arXiv:1807.00734), so that what both show cancels and texture is left. All but two look
+at frozen features, which tell textures apart from the first step on (Sauer et al. 2021, arXiv:2111.01007), these at
+pixels.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ WIDTH = 64
 
 
 class Critics(nn.Module):
-    """Five critics. `channels` are those of the feature maps that the first of them look at."""
+    """A critic for each feature map, of so many `channels`, then two of pixels."""
 
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()

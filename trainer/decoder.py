@@ -32,14 +32,15 @@ __all__ = ["train_decoder"]
 
 JITTER = 0.1
 """Deviation of the noise on the latents, which have unit deviation: uniform between zero and this."""
-ADVERSARIAL_WEIGHT = 0.05
-"""Fixed: a weight that follows the gradients' sizes, as Esser et al. have it, makes the decoder follow critics most
-where they know least."""
+ADVERSARIAL_WEIGHTS = (0.01, 0.01, 0.01, 0.02, 0.02, 0.02, 0.01, 0.01)
+"""Of the critics of features, of features of the enlarged window, and of pixels. Fixed: weights that follow the
+gradients' sizes, as Esser et al. have them, make the decoder follow critics most where they know least."""
 STEEPNESS_WEIGHT, STEEPNESS_EVERY = 0.01, 4
 CRITICS_RATE = 8.0
 """How much faster than the decoder they learn."""
 MAPS = 3
-"""Of the five maps of features, those of fine texture are for critics and for the distance of textures."""
+"""Of the five maps of features, those of fine texture are for critics and for the distance of textures: once of the
+window, once of half of it at twice its size. The features know photographs, whose finest texture spans more pixels."""
 LEAST_WINDOW = 32
 """Pixels that the networks which judge a picture need."""
 ALONE_SHARE = 0.1
@@ -58,8 +59,8 @@ def train_decoder(
     compute: Compute,
     progress: Callable[..., None],
 ) -> dict[str, Any]:
-    """Minimise the autoencoder's loss of pixels + LPIPS + two distances of textures + 0.05 of what the critics see, by
-    the decoder's weights alone.
+    """Minimise the autoencoder's loss of pixels + LPIPS + distances of textures, of features at two sizes and of
+    patches, + what the critics see by ADVERSARIAL_WEIGHTS, by the decoder's weights alone.
 
     latents: (K, N, C, h, w), those of the N pictures in the first K symmetries of the square. rebuilt: (N, C, h, w),
     of the pictures as they are, rebuilt by a UNet whose digest is `rebuilt_by`; two for three of the encoder's join
@@ -68,12 +69,13 @@ def train_decoder(
     torch.manual_seed(settings.seed)
     distance, pictures = distance.to(compute.device), data.pictures.to(compute.device)
     rebuilt = rebuilt.to(compute.device)
-    critics = Critics(CHANNELS[:MAPS]).to(compute.device)
+    critics = Critics(CHANNELS[:MAPS] * 2).to(compute.device)
     model = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv, "critics": critics})
     # The decoder sees whole pictures, for its normalisation; its judges half the side, which costs a quarter.
     side = vae.config.sample_size
     window = max(LEAST_WINDOW, side // 2)
     few = max(1, settings.batch_size * 2 // 3)
+    weights = torch.tensor(ADVERSARIAL_WEIGHTS, device=compute.device)[:, None]
 
     def judged_by_frozen(inputs: list[torch.Tensor]) -> torch.Tensor:
         frozen = {name: value.detach() for name, value in critics.named_parameters()}
@@ -99,15 +101,20 @@ def train_decoder(
             with torch.no_grad():
                 theirs = distance.features(wanted)
             loss = loss + distance.between(*([x[: len(rows)] for x in maps] for maps in (ours, theirs))).mean()
-        ours, theirs = ([x.float() for x in maps[:MAPS]] for maps in (ours, theirs))
+            corner = torch.randint(window - window // 2 + 1, (2,), generator=generator).tolist()
+            ours = ours[:MAPS] + distance.features(enlarged(found, corner))[:MAPS]
+            with torch.no_grad():
+                theirs = theirs[:MAPS] + distance.features(enlarged(wanted, corner))[:MAPS]
+        ours, theirs = ([x.float() for x in maps] for maps in (ours, theirs))
         scaled = [[x * x.shape[1] ** 0.5 for x in maps] for maps in (ours, theirs)]
-        loss = loss + texture_distance(scaled[0], scaled[1], generator)
+        # The mean over twice the maps, so that each counts as much as the pixels' patches do against three.
+        loss = loss + 2 * texture_distance(scaled[0], scaled[1], generator)
         loss = loss + texture_distance([patches(found)], [patches(wanted)], generator)
         real = critics.inputs(wanted, theirs)
         aim = critics(real)
         if step >= ALONE_SHARE * settings.steps:
             fooled = judged_by_frozen(critics.inputs(found, ours))
-            loss = loss + ADVERSARIAL_WEIGHT * functional.softplus(aim.detach() - fooled).mean()
+            loss = loss + (weights * functional.softplus(aim.detach() - fooled)).mean(1).sum()
         fake = critics.inputs(found.detach(), [x.detach() for x in ours])
         loss = loss + functional.softplus(critics(fake) - aim).mean()
         if step % STEEPNESS_EVERY == 0:
@@ -116,8 +123,10 @@ def train_decoder(
 
     sample = to_model_range(pictures[data.draw_balanced(96, torch.Generator().manual_seed(settings.seed))])
     margin = (side - window) // 2
+    sample = sample[..., margin : margin + window, margin : margin + window]
     with torch.no_grad():
-        critics.standardise(distance.features(sample[..., margin : margin + window, margin : margin + window]))
+        enlargement = distance.features(enlarged(sample, [window // 4, window // 4]))
+        critics.standardise(distance.features(sample)[:MAPS] + enlargement[:MAPS])
     subject = digest_parts(data.pictures, rebuilt_by, digest_of(vae.encoder), digest_of(vae.decoder), compute.precision)
     return run_loop(
         "decoder",
@@ -129,3 +138,9 @@ def train_decoder(
         rates={"critics": CRITICS_RATE},
         progress=progress,
     )
+
+
+def enlarged(pictures: torch.Tensor, corner: list[int]) -> torch.Tensor:
+    """(B, 3, S, S) -> the S/2 x S/2 pixels from (top, left), at twice their size."""
+    half, (top, left) = pictures.shape[-1] // 2, corner
+    return functional.interpolate(pictures[..., top : top + half, left : left + half], scale_factor=2, mode="bicubic")

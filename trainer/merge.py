@@ -30,6 +30,7 @@ from trainer.hypernet import (
 )
 from trainer.interchange import HypernetworkFile
 from trainer.record import ClassRecord
+from trainer.signal_leak import measure_signal_leak, save_signal_leak
 
 __all__ = ["CLASS_FILE", "LARGEST_DIFFERENCE", "RESIDUALS_FILE", "Merged", "Way", "merge", "merge_into"]
 
@@ -70,13 +71,17 @@ def merge(
     record: ClassRecord,
     *,
     latents_gain: float = 1.0,
+    signal_leak: Path | None = None,
 ) -> Merged:
     """Write the base with the merged UNet as a diffusers folder, the class's record beside it.
 
     files: hypernetworks in their order, each with its multiplier; none leaves the UNet as it is. latents_gain: what the
-    decoder gets is this times what is drawn; the folder's autoencoder has its scaling_factor divided by it. Raises
-    RequestError for another base, a gain outside GAINS or an output folder with something in it, CytosynthError where
-    the UNet's output changes by more than LARGEST_DIFFERENCE; nothing is written then.
+    decoder gets is this times what is drawn; the folder's autoencoder has its scaling_factor divided by it.
+    signal_leak: prepared pictures whose trace the first latents are to have.
+
+    Raises RequestError for another base, a gain outside GAINS, an output folder with something in it or pictures of
+    another size, CytosynthError where the UNet's output changes by more than LARGEST_DIFFERENCE; nothing is written
+    then.
     """
     expect_new_folder(out)
     if not GAINS[0] <= latents_gain <= GAINS[1]:
@@ -92,6 +97,7 @@ def merge(
                 expected=f"{file.base_sha256}, that {file.name} was trained on",
                 mend="name that base, or fit the class on this one",
             )
+    leak = None if signal_leak is None else measure_signal_leak(base.vae, signal_leak)
     chain = [(file.hypernetwork.eval(), multiplier) for file, multiplier in files]
     context = encode_prompts(base, [record.prompt, ""]).detach()
     with attached(base.unet, chain):
@@ -109,6 +115,8 @@ def merge(
         )
     base.vae.register_to_config(scaling_factor=base.vae.config.scaling_factor / latents_gain)
     base.save(out)
+    if leak is not None:
+        save_signal_leak(leak, out)
     if residuals:
         _save_residuals(out / RESIDUALS_FILE, residuals)
     (out / CLASS_FILE).write_text(json.dumps(asdict(record), indent=2) + "\n")

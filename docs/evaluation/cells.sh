@@ -67,16 +67,17 @@ done
 
 once phantom_probe.json "$python" "$here/../benchmarks/phantom_probe.py" phantom_probe.json phantom
 
-# What the hypernetwork does: the same prompt on the base alone, and with another class's hypernetwork.
+# What the hypernetwork does: the same prompt and signal leak on the base alone, and with another class's hypernetwork.
 for class in "${few[@]}" "${phantom[@]}"; do
     list=("${few[@]}")
     [[ $class == cyt_* ]] && list=("${phantom[@]}")
     other=$(after "$class" "${list[@]}")
     prompt=$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["prompt"])' "$recipe/merged/$class/class.json")
     once "merged-alone/$class/class.json" "$python" -m trainer merge "$recipe/hypernetworks/$class.safetensors" \
-        --multiplier 0 --base "$recipe/base" --out "merged-alone/$class"
+        --multiplier 0 --signal-leak "$recipe/prepared-$class/$class" --base "$recipe/base" --out "merged-alone/$class"
     once "merged-other/$class/class.json" "$python" -m trainer merge "$recipe/hypernetworks/$other.safetensors" \
-        --class "$class" --prompt "$prompt" --base "$recipe/base" --out "merged-other/$class"
+        --class "$class" --prompt "$prompt" --signal-leak "$recipe/prepared-$class/$class" --base "$recipe/base" \
+        --out "merged-other/$class"
 done
 for kind in alone other; do
     once "bundle-$kind/manifest.json" "$python" -m exporter onnx "merged-$kind"/* --out "bundle-$kind" --name "$kind" \

@@ -202,14 +202,19 @@ def trained_on(record: Record) -> str:
 def training(recipe: Path) -> str:
     """Steps, batches, times and machines."""
     record = read(recipe / "cells/record.json")
-    base = record["base"]
+    # A base that another was trained on from holds that one's record, the first of all innermost.
+    bases = [record["base"]]
+    while "start" in bases[0]:
+        bases.insert(0, bases[0]["start"])
     rows = [
         [what, f"{one['steps_done']:,}", str(one["batch_size"]), f"{one['seconds'] / 60:.1f} min", trained_on(base)]
+        for number, base in enumerate(bases)
         for what, one in (
             ("autoencoder", base["vae"]),
             ("UNet and text encoder", base["unet"]),
-            ("decoder", base["decoder"]),
+            ("decoder, further" if number else "decoder", base["decoder"]),
         )
+        if "steps_done" in one
     ]
     rows += [
         [

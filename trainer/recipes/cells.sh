@@ -64,6 +64,7 @@ merged=()
 for class in "${blood[@]}"; do
     once class.json "$work/merged/$class" \
         "$python" -m trainer merge --class "$class" --base "$work/base" --out "$work/merged/$class" \
+        --signal-leak "$work/train/$class" \
         --origin photographs --pictures 500 --licence 'CC BY 4.0' --attribution "$attribution"
     merged+=("$work/merged/$class")
 done
@@ -75,7 +76,8 @@ fit() { # fit CLASS PREPARED ORIGIN LICENCE ATTRIBUTION [OPTION...]
             --clipping norm --clip-at 1 --weight-decay 0 --ema-decay 0.99 --symmetries --snr-gamma 5 \
             --latent-sampling deterministic --resume "${@:6}"
     once class.json "$work/merged/$1" \
-        "$python" -m trainer merge "$work/hypernetworks/$1.safetensors" --out "$work/merged/$1" --base "$work/base"
+        "$python" -m trainer merge "$work/hypernetworks/$1.safetensors" --out "$work/merged/$1" --base "$work/base" \
+        --signal-leak "$2"
     merged+=("$work/merged/$1")
 }
 
