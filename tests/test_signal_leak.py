@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -27,14 +28,22 @@ def merge(run, whole_path, out, *words):
     return run("trainer", "merge", hypernetwork, "--base", whole_path / "base", "--out", out, *words)
 
 
+@pytest.fixture(scope="module")
+def exported(command, whole_path, tiny_bundle, tmp_path_factory):
+    """The tiny bundle, its first class exported again with a signal leak; not to be changed."""
+    folder = tmp_path_factory.mktemp("leak")
+    bundle = shutil.copytree(tiny_bundle, folder / "bundle")
+    done = merge(command, whole_path, folder / "merged", "--signal-leak", whole_path / "prepared" / CLASS)
+    assert done.returncode == 0, done.stderr
+    done = command("exporter", "onnx", folder / "merged", "--out", bundle)
+    assert done.returncode == 0, done.stderr
+    return bundle
+
+
 @pytest.fixture
-def leaking(in_process, whole_path, bundle_copy, tmp_path):
-    """The tiny bundle, its first class exported again with a signal leak."""
-    done = merge(in_process, whole_path, tmp_path / "merged", "--signal-leak", whole_path / "prepared" / CLASS)
-    assert done.returncode == 0, done.stderr
-    done = in_process("exporter", "onnx", tmp_path / "merged", "--out", bundle_copy)
-    assert done.returncode == 0, done.stderr
-    return bundle_copy
+def leaking(exported, tmp_path):
+    """A copy of it that a test may damage."""
+    return shutil.copytree(exported, tmp_path / "leaking")
 
 
 def leak_of(bundle):
@@ -84,7 +93,7 @@ def test_the_first_latents_have_the_mean_and_the_variances_that_the_class_has_un
 
 def generate(run, bundle, out, *words):
     done = run("engine", "generate", "--bundle", bundle, "--class", CLASS, "--n", 2, "--out", out, *words)
-    return done, [np.asarray(Image.open(path)) for path in sorted(out.rglob("*.png"))]
+    return done, [np.asarray(Image.open(path)) for path in sorted((out / CLASS).glob("*.png"))]
 
 
 def test_pictures_begin_at_it_with_every_noise_and_only_at_the_size_of_the_pictures(
@@ -96,7 +105,7 @@ def test_pictures_begin_at_it_with_every_noise_and_only_at_the_size_of_the_pictu
         ("larger", ["--width", 64, "--height", 64], False),
     ):
         (with_it, ours), (without, theirs) = (
-            generate(in_process, bundle, tmp_path / f"{name}-{bundle.parent.name}", *words)
+            generate(in_process, bundle, tmp_path / f"{name}-{bundle.name}", *words)
             for bundle in (leaking, tiny_bundle)
         )
         assert with_it.returncode == without.returncode == 0, with_it.stderr + without.stderr
