@@ -69,34 +69,35 @@ for class in "${blood[@]}"; do
     merged+=("$work/merged/$class")
 done
 
-fit() { # fit CLASS PREPARED ORIGIN LICENCE ATTRIBUTION [OPTION...]
+fit() { # fit CLASS PREPARED ORIGIN LICENCE ATTRIBUTION MULTIPLIER [OPTION...]
     [ -e "$work/hypernetworks/$1.json" ] ||
         "$python" -m trainer fit "$2" --class "$1" --base "$work/base" --out "$work/hypernetworks" \
             --origin "$3" --licence "$4" --attribution "$5" --batch-size 16 --learning-rate 1e-3 --lr-scheduler cosine \
             --clipping norm --clip-at 1 --weight-decay 0 --ema-decay 0.99 --symmetries --snr-gamma 5 \
-            --latent-sampling deterministic --resume "${@:6}"
+            --latent-sampling deterministic --resume "${@:7}"
     once class.json "$work/merged/$1" \
         "$python" -m trainer merge "$work/hypernetworks/$1.safetensors" --out "$work/merged/$1" --base "$work/base" \
-        --signal-leak "$2"
+        --multiplier "$6" --signal-leak "$2"
     merged+=("$work/merged/$1")
 }
 
 # Two classes that the base never sees, from 31 photographs each, 100 after augmentation. Each begins at the prompt of
-# the class whose training pictures lie nearest to those 31, by FD-cyto; docs/evaluation/folds.py chose the steps.
-while read -r class prompt steps; do
+# the class whose training pictures lie nearest to those 31, by FD-cyto; docs/evaluation/folds.py chose the steps and
+# the multiplier.
+while read -r class prompt steps multiplier; do
     prepared "$pictures/fewshot/$class" "$work/prepared-$class" --crop 0.7 --n 100
-    fit "$class" "$work/prepared-$class/$class" photographs 'CC BY 4.0' "$attribution" --prompt "$prompt" \
-        --steps "$steps" --batch-size 8 --lr-scheduler constant --learning-rate '1e-4:50, 1e-3'
+    fit "$class" "$work/prepared-$class/$class" photographs 'CC BY 4.0' "$attribution" "$multiplier" \
+        --prompt "$prompt" --steps "$steps" --batch-size 8 --lr-scheduler constant --learning-rate '1e-4:50, 1e-3'
 done <<'CLASSES'
-basophil ig 300
-eosinophil neutrophil 600
+basophil ig 300 1.5
+eosinophil neutrophil 600 1
 CLASSES
 
 # The thesis's four classes are not public; their stand-ins have its numbers of pictures, 100 each after augmentation.
 while read -r class count; do
     phantoms "$class" "$count" 0
     prepared "$work/phantom-$class/pictures" "$work/prepared-$class" --n 100
-    fit "$class" "$work/prepared-$class/$class" phantom 'Apache-2.0' 'drawn by the phantom of cytosynth' \
+    fit "$class" "$work/prepared-$class/$class" phantom 'Apache-2.0' 'drawn by the phantom of cytosynth' 1 \
         --prompt cytology --steps 400
 done <<'CLASSES'
 cyt_kist_mast 12
