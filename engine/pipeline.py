@@ -47,17 +47,22 @@ def plan_of(bundle: Bundle, request: GenerateRequest) -> tuple[SamplerPlan, tupl
 
 def noise_of(bundle: Bundle, class_name: str, request: GenerateRequest) -> Callable[[Sequence[int]], NoiseSource]:
     """What gives seeds their noise: with the class's signal leak in the first of it, where the bundle has one."""
-    pixels = bundle.manifest.pixels_per_latent
-    shape = (bundle.manifest.latent_shape[0], request.height // pixels, request.width // pixels)
-    leak, (plan, _) = read_signal_leak(bundle, class_name, shape), plan_of(bundle, request)
-    first = None if leak is None else partial(leak.into, plan=plan)
+    shape, file = _latent_shape(bundle, request), bundle.manifest.classes[class_name].signal_leak
+    first = None
+    # It is measured at one size, and says nothing of another.
+    if file is not None and shape == bundle.manifest.latent_shape:
+        first = partial(read_signal_leak(bundle.path(file), shape).into, plan=plan_of(bundle, request)[0])
     return lambda seeds: NoiseSource(seeds, shape, request.rng, first)
+
+
+def _latent_shape(bundle: Bundle, request: GenerateRequest) -> tuple[int, int, int]:
+    pixels = bundle.manifest.pixels_per_latent
+    return bundle.manifest.latent_shape[0], request.height // pixels, request.width // pixels
 
 
 def _loop_spec(bundle: Bundle, class_name: str, request: GenerateRequest) -> LoopSpec:
     manifest = bundle.manifest
     plan, scales = plan_of(bundle, request)
-    pixels = manifest.pixels_per_latent
     return LoopSpec(
         unet=bundle.path(manifest.graphs(class_name, request.precision)[0]),
         step=bundle.path(manifest.step),
@@ -65,7 +70,7 @@ def _loop_spec(bundle: Bundle, class_name: str, request: GenerateRequest) -> Loo
         scales=scales,
         frequencies=np.array(manifest.frequencies),
         context=read_embeddings(bundle, class_name, request),
-        latent_shape=(manifest.latent_shape[0], request.height // pixels, request.width // pixels),
+        latent_shape=_latent_shape(bundle, request),
         batch_size=request.batch_size,
     )
 

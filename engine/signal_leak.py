@@ -10,13 +10,13 @@ random numbers of its own: along each direction the noise that is there is scale
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from engine.bundle import Bundle
 from engine.errors import RequestError
 from engine.samplers import SamplerPlan
 
@@ -46,16 +46,9 @@ class SignalLeak:
         return np.asarray(traced, np.float32)
 
 
-def read_signal_leak(bundle: Bundle, class_name: str, latent_shape: tuple[int, int, int]) -> SignalLeak | None:
-    """A class's signal leak; None where the bundle has none, or has it for pictures of another size.
-
-    The file's tensors: mean (C, h, w); directions (K, C, f, f), the lowest f x f coefficients of an orthonormal DCT-II;
-    variances (K,). All are float16. Raises RequestError for anything else.
-    """
-    name = bundle.manifest.classes[class_name].signal_leak
-    if name is None or latent_shape != bundle.manifest.latent_shape:
-        return None
-    path = bundle.path(name)
+def read_signal_leak(path: Path, latent_shape: tuple[int, int, int]) -> SignalLeak:
+    """A file's tensors are mean (C, h, w); directions (K, C, f, f), the lowest f x f coefficients of an orthonormal
+    DCT-II; variances (K,). All are float16. Raises RequestError for anything else."""
     channels, height, width = latent_shape
     try:
         tensors = load_file(path)

@@ -60,7 +60,7 @@ def test_it_is_the_mean_and_the_main_directions_of_the_latents(leaking, whole_pa
         latents = (vae.encode(x).latent_dist.mean * vae.config.scaling_factor).numpy()
     found = leak_of(leaking)
     assert_allclose(found["mean"], latents.mean(0), atol=3e-3)
-    leak = read_signal_leak(open_bundle(str(leaking)), CLASS, latents.shape[1:])
+    leak = read_signal_leak(leaking / f"signal_leak.{CLASS}.safetensors", latents.shape[1:])
     flat = leak.directions.reshape(len(leak.variances), -1)
     assert_allclose(flat @ flat.T, np.eye(len(flat)), atol=3e-3)
     along = (latents - latents.mean(0)).reshape(len(latents), -1) @ flat.T
@@ -72,7 +72,7 @@ def test_the_first_latents_have_the_mean_and_the_variances_that_the_class_has_un
     bundle = open_bundle(str(leaking))
     shape = bundle.manifest.latent_shape
     leak, plan = (
-        read_signal_leak(bundle, CLASS, shape),
+        read_signal_leak(leaking / f"signal_leak.{CLASS}.safetensors", shape),
         plan_steps(bundle.manifest.noise, sampler="dpmpp_2m", schedule="karras", num_inference_steps=5),
     )
     noise = NoiseSource(range(4000), shape).draw()

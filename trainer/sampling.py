@@ -7,6 +7,7 @@ import torch
 
 from engine.samplers import plan_steps
 from engine.schedules import NoiseSchedule
+from engine.signal_leak import SignalLeak
 from trainer.bases import Base
 
 __all__ = ["draw_latents", "rebuild_latents"]
@@ -24,15 +25,20 @@ def draw_latents(
     generator: torch.Generator,
     guidance_scale: float,
     num_inference_steps: int = 20,
+    leak: SignalLeak | None = None,
 ) -> torch.Tensor:
     """Latents (B, C, h, w) float32 by DPM++ 2M, as the UNet knows them. prompts: (B, T, D) embeddings; empty: (1, T,
-    D), those of no prompt. Nothing of a training's random state is touched."""
+    D), those of no prompt; leak: of the class, where its pictures begin at it. Nothing of a training's random state is
+    touched."""
     unet, config = base.unet, base.scheduler.config
     device, dtype = unet.device, unet.dtype
     noise = NoiseSchedule(config.beta_start, config.beta_end, config.num_train_timesteps)
     plan = plan_steps(noise, sampler="dpmpp_2m", schedule="karras", num_inference_steps=num_inference_steps)
     side, channels = unet.config.sample_size, unet.config.in_channels
-    x = torch.randn(len(prompts), channels, side, side, generator=generator).to(device) * plan.initial_scale
+    first = torch.randn(len(prompts), channels, side, side, generator=generator)
+    if leak is not None:
+        first = torch.from_numpy(leak.into(first.numpy(), plan))
+    x = first.to(device) * plan.initial_scale
     conditions = torch.cat([prompts, empty.expand_as(prompts)]).to(device, dtype)
     previous = torch.zeros_like(x)
     training = unet.training

@@ -4,8 +4,9 @@
 
 PICTURES holds the class's photographs, BASE is what `python -m trainer pretrain` wrote, WORK keeps prepared pictures
 and hypernetworks: a training that is there is not run again. For each prompt to begin at and each fold a hypernetwork
-is fitted on the other folds; at every number of --steps its pictures are drawn and compared with the left-out ones by
-KD-cyto, whose estimate is unbiased for samples as small as a fold. The rate is constant after 50 steps and the weights
+is fitted on the other folds; at every number of --steps, with every --multiplier, pictures are drawn that begin at the
+other folds' signal leak, and compared with the left-out ones by KD-cyto, whose estimate is unbiased for samples as
+small as a fold. The rate is constant after 50 steps and the weights
 are averaged, so that every checkpoint is what a training of so many steps ends with.
 """
 
@@ -24,13 +25,15 @@ import torch
 
 from engine.bench import processor_name
 from engine.files import write_json
+from engine.signal_leak import SignalLeak, read_signal_leak
 from evaluate.features import Cyto, features_of
 from evaluate.images import open_folder
 from evaluate.kernel import kernel_distance
 from trainer.bases import encode_prompts, open_base
-from trainer.hypernet import attached
+from trainer.hypernet import Hypernetwork, attached
 from trainer.interchange import read_hypernetwork
 from trainer.sampling import draw_latents
+from trainer.signal_leak import SIGNAL_LEAK_FILE, measure_signal_leak, save_signal_leak
 
 FOLDS = 3
 SEED = 30_000
@@ -75,15 +78,22 @@ def features(encoder: Cyto, pictures: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def draw(base: Any, hypernetwork: Any, prompt: str, n: int, guidance_scale: float) -> np.ndarray:
+def draw(
+    base: Any,
+    chain: Hypernetwork | list[tuple[Hypernetwork, float]],
+    prompt: str,
+    n: int,
+    guidance_scale: float,
+    leak: SignalLeak | None = None,
+) -> np.ndarray:
     """(n, H, W, 3) uint8."""
     cond, uncond = encode_prompts(base, [prompt, ""]).split(1)
     generator = torch.Generator().manual_seed(SEED)
     parts = []
-    with attached(base.unet, hypernetwork):
+    with attached(base.unet, chain):
         for start in range(0, n, AT_A_TIME):
             prompts = cond.expand(min(AT_A_TIME, n - start), -1, -1)
-            latents = draw_latents(base, prompts, uncond, generator=generator, guidance_scale=guidance_scale)
+            latents = draw_latents(base, prompts, uncond, generator=generator, guidance_scale=guidance_scale, leak=leak)
             images = base.vae.decode(latents / base.vae.config.scaling_factor).sample
             parts.append((255 * (images / 2 + 0.5).clamp(0, 1)).byte().permute(0, 2, 3, 1).numpy())
     return np.concatenate(parts)
@@ -99,6 +109,7 @@ def main() -> None:
     parser.add_argument("--class", dest="class_name", required=True)
     parser.add_argument("--prompt", action="append", required=True)
     parser.add_argument("--steps", type=lambda text: [int(word) for word in text.split(",")], default=[400, 800, 1200])
+    parser.add_argument("--multiplier", type=lambda text: [float(word) for word in text.split(",")], default=[1.0])
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--n", type=int, default=48)
     parser.add_argument("--guidance-scale", type=float, default=3.0)
@@ -109,7 +120,8 @@ def main() -> None:
     encoder, base = Cyto(), open_base(str(asked.base))
     found: list[dict[str, Any]] = []
     for prompt in asked.prompt:
-        distances: dict[int, list[float]] = {steps: [] for steps in asked.steps}
+        ways = [(steps, multiplier) for steps in asked.steps for multiplier in asked.multiplier]
+        distances: dict[tuple[int, float], list[float]] = {way: [] for way in ways}
         for number, left_out in enumerate(folds):
             folder = asked.work / asked.class_name / str(number)
             others = [picture for picture in pictures if picture not in left_out]
@@ -118,17 +130,26 @@ def main() -> None:
             real = features_of(encoder, open_folder(judges))["features"]
             out = folder / f"from-{prompt}"
             fit(prepared, asked.base, out, asked.class_name, prompt, asked.steps, asked.batch_size)
-            for steps in asked.steps:
+            save_signal_leak(measure_signal_leak(base.vae, prepared), out)
+            channels, side = base.unet.config.in_channels, base.unet.config.sample_size
+            leak = read_signal_leak(out / SIGNAL_LEAK_FILE, (channels, side, side))
+            for steps, multiplier in ways:
                 file = read_hypernetwork(out / "steps" / f"{asked.class_name}-{steps:06d}.safetensors")
-                drawn = draw(base, file.hypernetwork, prompt, asked.n, asked.guidance_scale)
-                distances[steps].append(kernel_distance(real, features(encoder, drawn)))
-                print(
-                    f"{asked.class_name} from {prompt}, fold {number}, {steps} steps: {distances[steps][-1]:.3f}",
-                    flush=True,
-                )
+                chain = [(file.hypernetwork, multiplier)]
+                drawn = draw(base, chain, prompt, asked.n, asked.guidance_scale, leak)
+                distance = kernel_distance(real, features(encoder, drawn))
+                distances[steps, multiplier].append(distance)
+                what = f"{asked.class_name} from {prompt}, fold {number}, {steps} steps, multiplier {multiplier:g}"
+                print(f"{what}: {distance:.3f}", flush=True)
         found += [
-            {"prompt": prompt, "steps": steps, "kd_cyto": values, "mean": float(np.mean(values))}
-            for steps, values in distances.items()
+            {
+                "prompt": prompt,
+                "steps": steps,
+                "multiplier": multiplier,
+                "kd_cyto": values,
+                "mean": float(np.mean(values)),
+            }
+            for (steps, multiplier), values in distances.items()
         ]
     settings = ("class_name", "batch_size", "n", "guidance_scale")
     record = {
@@ -141,7 +162,7 @@ def main() -> None:
     }
     write_json(asked.record, record)
     for one in sorted(found, key=lambda one: one["mean"]):
-        print(f"{one['mean']:7.3f}  from {one['prompt']}, {one['steps']} steps")
+        print(f"{one['mean']:7.3f}  from {one['prompt']}, {one['steps']} steps, multiplier {one['multiplier']:g}")
 
 
 if __name__ == "__main__":
