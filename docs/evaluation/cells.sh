@@ -81,7 +81,7 @@ for class in "${few[@]}" "${phantom[@]}"; do
 done
 for kind in alone other; do
     once "bundle-$kind/manifest.json" "$python" -m exporter onnx "merged-$kind"/* --out "bundle-$kind" --name "$kind" \
-        --base 'the base of the embedded bundle' --steps 20 --guidance-scale 3 --guidance-interval 1 15 \
+        --base 'the base of the embedded bundle' --steps 20 --guidance-scale 2 --guidance-interval 2 6 \
         --batch-size 8
     generate "blood-$kind" "bundle-$kind" 150 "${few[@]}"
     generate "phantom-$kind" "bundle-$kind" 150 "${phantom[@]}"

@@ -107,7 +107,7 @@ cyt_nep_mast 14
 CLASSES
 
 rm -rf "$work/cells"
-"$python" -m exporter onnx "${merged[@]}" --out "$work/cells" --name cells --steps 20 --guidance-scale 3 --guidance-interval 1 15 \
+"$python" -m exporter onnx "${merged[@]}" --out "$work/cells" --name cells --steps 20 --guidance-scale 2 --guidance-interval 2 6 \
     --batch-size 8 \
     --base "a small latent-diffusion base of cytosynth, trained on 3,000 photographs of blood cells ($attribution; CC BY 4.0) and 600 phantoms"
 "$python" -m exporter int8 "$work/cells"
