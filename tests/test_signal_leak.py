@@ -24,7 +24,7 @@ CLASS = "cyt_mast"
 
 
 def merge(run, whole_path, out, *words):
-    hypernetwork = next((whole_path / "hypernetworks").glob(f"{CLASS}.safetensors"))
+    hypernetwork = whole_path / f"hypernetworks/{CLASS}.safetensors"
     return run("trainer", "merge", hypernetwork, "--base", whole_path / "base", "--out", out, *words)
 
 

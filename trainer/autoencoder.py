@@ -9,11 +9,18 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 
-from trainer.dataset import PictureSet, to_model_range, turn
+from trainer.dataset import SYMMETRIES, PictureSet, to_model_range, turn
 from trainer.devices import Compute, draw_normal
 from trainer.loop import LoopSettings, digest_parts, run_loop
 
-__all__ = ["encode_set", "normalise_latents", "pixel_loss", "reconstruction_psnr_db", "train_autoencoder"]
+__all__ = [
+    "encode_set",
+    "encode_symmetries",
+    "normalise_latents",
+    "pixel_loss",
+    "reconstruction_psnr_db",
+    "train_autoencoder",
+]
 
 KL_WEIGHT = 1e-4
 FULL_SHARE = 0.12
@@ -73,6 +80,11 @@ def encode_set(vae: AutoencoderKL, pictures: torch.Tensor, compute: Compute) -> 
             for chunk in pictures.split(compute.pictures_at_once)
         ]
     return torch.cat(chunks) * vae.config.scaling_factor
+
+
+def encode_symmetries(vae: AutoencoderKL, pictures: torch.Tensor, compute: Compute) -> torch.Tensor:
+    """The same of pictures in each symmetry of the square: (8, N, C, h, w)."""
+    return torch.stack([encode_set(vae, turn(pictures, which), compute) for which in SYMMETRIES])
 
 
 @torch.no_grad()

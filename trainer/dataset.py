@@ -13,7 +13,11 @@ from engine.errors import RequestError
 from engine.pictures import read_picture
 from trainer.pictures import find_pictures
 
-__all__ = ["PictureSet", "read_set", "to_model_range", "turn"]
+__all__ = ["SYMMETRIES", "PictureSet", "read_set", "to_model_range", "turn"]
+
+
+SYMMETRIES = range(8)
+"""Of the square; see turn."""
 
 
 @dataclass(frozen=True)

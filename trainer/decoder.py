@@ -107,7 +107,7 @@ def train_decoder(
                 theirs = theirs[:MAPS] + distance.features(enlarged(wanted, corner))[:MAPS]
         ours, theirs = ([x.float() for x in maps] for maps in (ours, theirs))
         scaled = [[x * x.shape[1] ** 0.5 for x in maps] for maps in (ours, theirs)]
-        # The mean over twice the maps, so that each counts as much as the pixels' patches do against three.
+        # It is a mean over maps: twice of it for six is what once is for the three of one size.
         loss = loss + 2 * texture_distance(scaled[0], scaled[1], generator)
         loss = loss + texture_distance([patches(found)], [patches(wanted)], generator)
         real = critics.inputs(wanted, theirs)

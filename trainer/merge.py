@@ -97,7 +97,7 @@ def merge(
                 expected=f"{file.base_sha256}, that {file.name} was trained on",
                 mend="name that base, or fit the class on this one",
             )
-    leak = None if signal_leak is None else measure_signal_leak(base.vae, signal_leak)
+    leak = None if signal_leak is None else measure_signal_leak(base, signal_leak)
     chain = [(file.hypernetwork.eval(), multiplier) for file, multiplier in files]
     context = encode_prompts(base, [record.prompt, ""]).detach()
     with attached(base.unet, chain):

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from engine.errors import RequestError
-from trainer.autoencoder import encode_set, normalise_latents, reconstruction_psnr_db, train_autoencoder
+from trainer.autoencoder import encode_symmetries, normalise_latents, reconstruction_psnr_db, train_autoencoder
 from trainer.bases import PRESETS, Base, digest_of, encode_prompts, open_base, prompt_of
-from trainer.dataset import PictureSet, read_set, turn
+from trainer.dataset import SYMMETRIES, PictureSet, read_set
 from trainer.decoder import train_decoder
 from trainer.devices import Compute, choose_attention
 from trainer.folders import expect_new_folder
@@ -26,7 +26,6 @@ from trainer.sampling import rebuild_latents
 __all__ = ["pretrain"]
 
 RECORD = "record.json"
-SYMMETRIES = range(8)
 UNCONDITIONAL_SHARE = 0.1
 
 
@@ -70,7 +69,7 @@ def pretrain(
         vae_record = train_autoencoder(base.vae, data, vae_settings, checkpoints, compute, progress)
     sample = data.pictures[torch.randperm(len(data.pictures), generator=torch.Generator().manual_seed(0))[:128]]
     vae_record["training_psnr_db"] = reconstruction_psnr_db(base.vae, sample, compute)
-    latents = torch.stack([encode_set(base.vae, turn(data.pictures, which), compute) for which in SYMMETRIES])
+    latents = encode_symmetries(base.vae, data.pictures, compute)
     if start is None:
         latents = normalise_latents(base.vae, latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
     latents = latents.to(compute.device)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 from scipy.fft import dctn
 
 from engine.errors import RequestError
-from trainer.autoencoder import encode_set
-from trainer.dataset import read_set, turn
+from trainer.autoencoder import encode_symmetries
+from trainer.bases import Base
+from trainer.dataset import read_set
 from trainer.devices import choose_compute
 
 __all__ = ["SIGNAL_LEAK_FILE", "measure_signal_leak", "save_signal_leak"]
@@ -24,11 +24,11 @@ DIRECTIONS = 64
 LEAST_PICTURES = 2
 
 
-def measure_signal_leak(vae: AutoencoderKL, folder: Path) -> dict[str, torch.Tensor]:
+def measure_signal_leak(base: Base, folder: Path) -> dict[str, torch.Tensor]:
     """From prepared pictures, each in the eight symmetries of the square: mean (C, h, w); directions (K, C, f, f), the
     leading principal components of the lowest DCT-II coefficients; variances (K,). All float16. Raises RequestError."""
     pictures = read_set([folder])
-    size = vae.config.sample_size
+    size = base.picture_side
     if len(pictures.pictures) < LEAST_PICTURES or len(pictures.class_names) != 1 or pictures.size != size:
         found = f"{len(pictures.pictures)} of {len(pictures.class_names)} classes, {pictures.size} pixels a side"
         raise RequestError(
@@ -38,7 +38,7 @@ def measure_signal_leak(vae: AutoencoderKL, folder: Path) -> dict[str, torch.Ten
             mend="name one class's folder that `python -m trainer prepare` wrote for this base",
         )
     compute = choose_compute("cpu", "f32", gradient_checkpointing=False, compiled=False)
-    latents = torch.cat([encode_set(vae, turn(pictures.pictures, which), compute) for which in range(8)])
+    latents = encode_symmetries(base.vae, pictures.pictures, compute).flatten(0, 1)
     mean = latents.mean(0)
     f = min(FREQUENCIES, *mean.shape[1:])
     coefficients = torch.from_numpy(dctn((latents - mean).double().numpy(), axes=(2, 3), norm="ortho"))[..., :f, :f]

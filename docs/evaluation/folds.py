@@ -6,8 +6,8 @@ PICTURES holds the class's photographs, BASE is what `python -m trainer pretrain
 and hypernetworks: a training that is there is not run again. For each prompt to begin at and each fold a hypernetwork
 is fitted on the other folds; at every number of --steps, with every --multiplier, pictures are drawn that begin at the
 other folds' signal leak, and compared with the left-out ones by KD-cyto, whose estimate is unbiased for samples as
-small as a fold. The rate is constant after 50 steps and the weights
-are averaged, so that every checkpoint is what a training of so many steps ends with.
+small as a fold. The rate is constant after 50 steps and the weights are averaged, so that every checkpoint is what a
+training of so many steps ends with.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def main() -> None:
             real = features_of(encoder, open_folder(judges))["features"]
             out = folder / f"from-{prompt}"
             fit(prepared, asked.base, out, asked.class_name, prompt, asked.steps, asked.batch_size)
-            save_signal_leak(measure_signal_leak(base.vae, prepared), out)
+            save_signal_leak(measure_signal_leak(base, prepared), out)
             channels, side = base.unet.config.in_channels, base.unet.config.sample_size
             leak = read_signal_leak(out / SIGNAL_LEAK_FILE, (channels, side, side))
             for steps, multiplier in ways:
