@@ -82,8 +82,8 @@ fit() { # fit CLASS PREPARED ORIGIN LICENCE ATTRIBUTION MULTIPLIER [OPTION...]
 }
 
 # Two classes that the base never sees, from 31 photographs each, 100 after augmentation. Each begins at the prompt of
-# the class whose training pictures lie nearest to those 31, by FD-cyto; docs/evaluation/folds.py chose the steps and
-# the multiplier.
+# the class whose training pictures lie nearest to those 31, by FD-cyto; docs/evaluation/folds.py chose the steps, folds
+# by hand the multiplier (docs/embedded-bundle.md).
 while read -r class prompt steps multiplier; do
     prepared "$pictures/fewshot/$class" "$work/prepared-$class" --crop 0.7 --n 100
     fit "$class" "$work/prepared-$class/$class" photographs 'CC BY 4.0' "$attribution" "$multiplier" \
