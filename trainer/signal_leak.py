@@ -38,7 +38,10 @@ def measure_signal_leak(base: Base, folder: Path) -> dict[str, torch.Tensor]:
             mend="name one class's folder that `python -m trainer prepare` wrote for this base",
         )
     compute = choose_compute("cpu", "f32", gradient_checkpointing=False, compiled=False)
+    # A third of the time less on a CPU; what is written of the base afterwards is laid out as it was.
+    base.vae.to(memory_format=torch.channels_last)
     latents = encode_symmetries(base.vae, pictures.pictures, compute).flatten(0, 1)
+    base.vae.to(memory_format=torch.contiguous_format)
     mean = latents.mean(0)
     f = min(FREQUENCIES, *mean.shape[1:])
     coefficients = torch.from_numpy(dctn((latents - mean).double().numpy(), axes=(2, 3), norm="ortho"))[..., :f, :f]

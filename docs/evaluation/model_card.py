@@ -144,11 +144,11 @@ def fast(work: Path, names: list[str]) -> str:
 def fast_settings(manifest: Record) -> str:
     """Where the preset differs from the defaults."""
     default, preset = manifest["defaults"], manifest["presets"]["fast"]
-    between = "guidance between sigma {:g} and {:g} instead of {:g} and {:g}"
-    return (
-        f"{preset['num_inference_steps']} steps instead of {default['num_inference_steps']}, "
-        f"{between.format(*preset['guidance_interval'], *default['guidance_interval'])}, 8-bit graphs"
-    )
+    words = [f"{preset['num_inference_steps']} steps instead of {default['num_inference_steps']}"]
+    if preset["guidance_interval"] != default["guidance_interval"]:
+        between = "guidance between sigma {:g} and {:g} instead of {:g} and {:g}"
+        words.append(between.format(*preset["guidance_interval"], *default["guidance_interval"]))
+    return ", ".join([*words, "8-bit graphs"])
 
 
 def base_classes() -> str:
@@ -210,9 +210,10 @@ def training(recipe: Path) -> str:
         [what, f"{one['steps_done']:,}", str(one["batch_size"]), f"{one['seconds'] / 60:.1f} min", trained_on(base)]
         for number, base in enumerate(bases)
         for what, one in (
-            ("autoencoder", base["vae"]),
-            ("UNet and text encoder", base["unet"]),
-            ("decoder, further" if number else "decoder", base["decoder"]),
+            ("autoencoder", base.get("vae", {})),
+            ("UNet and text encoder", base.get("unet", {})),
+            ("encoder, anew", base.get("encoder", {})),
+            ("decoder, further" if number else "decoder", base.get("decoder", {})),
         )
         if "steps_done" in one
     ]

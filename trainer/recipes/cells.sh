@@ -60,7 +60,7 @@ fi
     "$python" -m trainer pretrain "$work/train" "$work/general" --out "$work/base" ${START:+--start-from "$START"} \
         --compile "${budget[@]}" ${UNET_STEPS:+--unet-steps "$UNET_STEPS"}
 
-merged=()
+merged=() multipliers=()
 for class in "${blood[@]}"; do
     once class.json "$work/merged/$class" \
         "$python" -m trainer merge --class "$class" --base "$work/base" --out "$work/merged/$class" \
@@ -78,7 +78,7 @@ fit() { # fit CLASS PREPARED ORIGIN LICENCE ATTRIBUTION MULTIPLIER [OPTION...]
     once class.json "$work/merged/$1" \
         "$python" -m trainer merge "$work/hypernetworks/$1.safetensors" --out "$work/merged/$1" --base "$work/base" \
         --multiplier "$6" --signal-leak "$2"
-    merged+=("$work/merged/$1")
+    merged+=("$work/merged/$1") multipliers+=("$1" "$6")
 }
 
 # Two classes that the base never sees, from 31 photographs each, 100 after augmentation. Each begins at the prompt of
@@ -111,15 +111,14 @@ rm -rf "$work/cells"
     --batch-size 8 \
     --base "a small latent-diffusion base of cytosynth, trained on 3,000 photographs of blood cells ($attribution; CC BY 4.0) and 600 phantoms"
 "$python" -m exporter int8 "$work/cells"
-# docs/benchmarks/front.py: of what keeps to the default's intervals on every class, what takes a third of its time.
-"$python" -m exporter preset "$work/cells" fast --steps 12 --guidance-interval 3 15 --precision int8
+"$python" -m exporter preset "$work/cells" fast --steps 12 --precision int8
 "$python" -m engine verify "$work/cells"
 "$python" -c '
 import json, pathlib, sys
-work = pathlib.Path(sys.argv[1])
+work, multipliers = pathlib.Path(sys.argv[1]), dict(zip(sys.argv[2::2], map(float, sys.argv[3::2])))
 read = lambda path: json.loads(path.read_text())
 record = {"recipe": "trainer/recipes/cells.sh", "base": read(work / "base/record.json")}
-record["hypernetworks"] = {path.stem: read(path) for path in sorted((work / "hypernetworks").glob("*.json"))}
+record["hypernetworks"] = {name: {**read(work / f"hypernetworks/{name}.json"), "multiplier": m} for name, m in sorted(multipliers.items())}
 (work / "cells/record.json").write_text(json.dumps(record, indent=1) + "\n")
-' "$work"
+' "$work" "${multipliers[@]}"
 echo "The bundle and its record are in $work/cells."

@@ -1,0 +1,170 @@
+"""What the embedded bundle was made from, read back from it: its base, and its hypernetworks.
+
+    python trainer/recipes/base_of_bundle.py BUNDLE OUT [ENCODER]
+
+OUT/base is a base in the diffusers layout, to fit a class of one's own on or for the recipe's START; OUT/hypernetworks
+has the bundle's. Weights are in the bundle's float16. A bundle needs no encoder: that of its base is in ENCODER, by
+default the file beside this one, which is that of the embedded bundle.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnx
+import torch
+from diffusers import UNet2DConditionModel
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from safetensors.torch import load_file
+from torch import nn
+from transformers import CLIPTokenizer
+
+from engine.errors import RequestError
+from exporter.graphs import export_decoder, export_text_encoder, export_unet, to_half
+from trainer.bases import PRESETS, Base, digest_of, prompt_of
+from trainer.folders import expect_new_folder
+from trainer.hypernet import SIDES, Hypernetwork, attention_dimensions, attention_layers
+from trainer.interchange import HypernetworkFile, write_hypernetwork
+from trainer.record import ClassRecord
+
+ENCODER = Path(__file__).with_name("cells_encoder.safetensors")
+
+
+def main(bundle: Path, out: Path, encoder: Path = ENCODER) -> None:
+    """Write OUT. Raises RequestError."""
+    expect_new_folder(out)
+    for path in (encoder, bundle / "record.json"):
+        if not path.is_file():
+            raise RequestError(
+                f"The bundle {bundle}",
+                found=f"no {path}",
+                expected="a bundle of the recipe, with its record, and the encoder of its base",
+                mend="name engine/bundles/cells of a whole checkout",
+            )
+    record = json.loads((bundle / "record.json").read_text())
+    base = base_without_encoder(bundle, record)
+    base.vae.load_state_dict(load_file(encoder), strict=False)
+    base.save(out / "base")
+    (out / "base" / "record.json").write_text(json.dumps(record["base"], indent=2) + "\n")
+    for name, fitted in record["hypernetworks"].items():
+        merged = copy.deepcopy(base.unet)
+        fill_unet(merged, base, bundle, name)
+        multiplier = fitted.get("multiplier", 1.0)
+        file = HypernetworkFile(
+            difference(base.unet, merged, multiplier),
+            name,
+            fitted["training"]["steps"],
+            ClassRecord(**fitted["record"]),
+            digest_of(base.unet),
+        )
+        write_hypernetwork(out / "hypernetworks" / f"{name}.safetensors", file)
+        (out / "hypernetworks" / f"{name}.json").write_text(json.dumps(fitted, indent=2) + "\n")
+    print(f"The base is in {out / 'base'}, the hypernetworks are in {out / 'hypernetworks'}.")
+
+
+def base_without_encoder(bundle: Path, record: dict[str, Any]) -> Base:
+    """The base but for its encoder, which is random."""
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    first = record["base"]
+    while "start" in first:
+        first = first["start"]
+    captions = [prompt_of(name) for name in first["pictures"]]
+    base = Base.new(PRESETS[first["preset"]], captions, first["size"])
+    words = json.loads((bundle / manifest["text_encoder"]["tokenizer"]).read_text())["model"]
+    base.tokenizer = CLIPTokenizer(
+        vocab=words["vocab"],
+        merges=[(left, right) for left, right in words["merges"]],
+        model_max_length=base.tokenizer.model_max_length,
+    )
+    decoding = {
+        name: tensor
+        for name, tensor in base.vae.state_dict().items()
+        if name.startswith(("decoder.", "post_quant_conv."))
+    }
+    text, side = base.text_encoder, base.unet.config.sample_size
+    tokens = base.tokenizer.model_max_length
+    fill(text.state_dict(), lambda: export_text_encoder(text, tokens), bundle / manifest["text_encoder"]["graph"])
+    fill(decoding, lambda: export_decoder(base.vae, side), bundle / manifest["decoder"][0])
+    unchanged = next(name for name in manifest["classes"] if name not in record["hypernetworks"])
+    fill_unet(base.unet, base, bundle, unchanged)
+    return base
+
+
+def fill_unet(unet: UNet2DConditionModel, base: Base, bundle: Path, class_name: str) -> None:
+    """Give a UNet the weights of a class's graph."""
+    graph = json.loads((bundle / "manifest.json").read_text())["classes"][class_name]["unet"]
+    context = (base.tokenizer.model_max_length, unet.config.cross_attention_dim)
+    fill(unet.state_dict(), lambda: export_unet(to_half(unet), context), bundle / graph)
+
+
+@torch.no_grad()
+def fill(weights: dict[str, torch.Tensor], export: Callable[[], onnx.ModelProto], graph: Path) -> None:
+    """Give a module's tensors the values that they have in its graph. A graph has lost their names, so the module is
+    exported with weights of which no two are alike, and each is found in that export by its content, transposed or not.
+    """
+    for tensor in weights.values():
+        tensor.copy_(torch.randn_like(tensor, dtype=torch.float32).half())
+    marked, found = initialisers(export()), initialisers(onnx.load(graph))
+    if {name: value.shape for name, value in marked.items()} != {name: value.shape for name, value in found.items()}:
+        raise RequestError(
+            f"The graph {graph}",
+            found="weights of other names or shapes",
+            expected=f"those that torch {torch.__version__} exports for the base of the record",
+            mend="use the versions of constraints.txt",
+        )
+    places = {value.T.astype(np.float32).tobytes(): (name, True) for name, value in marked.items() if value.ndim == 2}
+    places |= {value.astype(np.float32).tobytes(): (name, False) for name, value in marked.items()}
+    for tensor in weights.values():
+        name, transposed = places[tensor.numpy().tobytes()]
+        value = found[name].T if transposed else found[name]
+        tensor.copy_(torch.from_numpy(value.astype(np.float32).reshape(tensor.shape)))
+
+
+def initialisers(model: onnx.ModelProto) -> dict[str, NDArray[np.generic]]:
+    """All weights of a graph by their names in it."""
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+@torch.no_grad()
+def difference(unet: UNet2DConditionModel, merged: UNet2DConditionModel, multiplier: float) -> Hypernetwork:
+    """The linear hypernetwork that was merged with this multiplier: the inverse of trainer/merge.py's merge_into, by
+    least squares over all layers of a dimension. K's bias, which changes nothing, is zero."""
+    ours, theirs = dict(attention_layers(unet)), dict(attention_layers(merged))
+    hypernetwork = Hypernetwork(attention_dimensions(unet))
+    for dimension in hypernetwork.dimensions:
+        names = [name for name, layer in ours.items() if layer.to_k.in_features == dimension]
+        for side in SIDES:
+            before, after = (
+                torch.cat([layers[name].get_submodule(f"to_{side}").weight for name in names]).double()
+                for layers in (ours, theirs)
+            )
+            product = torch.linalg.lstsq(before, after - before).solution / multiplier
+            stack = hypernetwork.stack(dimension, side)
+            assert stack is not None, "it has every dimension"
+            first, second = cast(nn.Linear, stack.linear[0]), cast(nn.Linear, stack.linear[1])
+            for layer in (first, second):
+                layer.weight.zero_()
+                layer.bias.zero_()
+            first.weight[:dimension] = product
+            second.weight[:, :dimension] = torch.eye(dimension)
+            if side == "v":
+                through = torch.cat(
+                    [ours[name].to_out[0].weight.double() @ ours[name].to_v.weight.double() for name in names]
+                )
+                added = torch.cat([theirs[name].to_out[0].bias - ours[name].to_out[0].bias for name in names])
+                second.bias.copy_(torch.linalg.lstsq(through, added.double()[:, None]).solution[:, 0] / multiplier)
+    return hypernetwork
+
+
+if __name__ == "__main__":
+    try:
+        main(*map(Path, sys.argv[1:]))
+    except RequestError as error:
+        sys.exit(f"{error}")
