@@ -53,7 +53,7 @@ fi
 once autoencoder.json "$python" "$here/../benchmarks/autoencoder.py" autoencoder.json "$recipe/base" heldout/*/
 generate blood "$recipe/cells" 300 "${base[@]}" "${few[@]}"
 generate phantom "$recipe/cells" 300 "${phantom[@]}"
-preset=fast generate fast "$recipe/cells" 300 "${base[@]}" "${few[@]}" "${phantom[@]}"
+preset=fast generate fast "$recipe/cells" 150 "${base[@]}" "${few[@]}" "${phantom[@]}"
 
 # sheets/ shows no photograph, sheets/beside-real/ the held-out cells on the left.
 for class in "${base[@]}" "${few[@]}"; do

@@ -167,4 +167,5 @@ if __name__ == "__main__":
     try:
         main(*map(Path, sys.argv[1:]))
     except RequestError as error:
-        sys.exit(f"{error}")
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -133,4 +133,5 @@ if __name__ == "__main__":
         start, out, *folders = sys.argv[1:]
         main(Path(start), Path(out), [Path(folder) for folder in folders], os.environ.get("PRECISION", "f32"))
     except RequestError as error:
-        sys.exit(f"{error}")
+        print(error, file=sys.stderr)
+        sys.exit(2)
