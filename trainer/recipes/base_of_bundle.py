@@ -2,9 +2,9 @@
 
     python trainer/recipes/base_of_bundle.py BUNDLE OUT [ENCODER]
 
-OUT/base is a base in the diffusers layout, to fit a class of one's own on or for the recipe's START; OUT/hypernetworks
-has the bundle's. Weights are in the bundle's float16. A bundle needs no encoder: that of its base is in ENCODER, by
-default the file beside this one, which is that of the embedded bundle.
+OUT/base is a base in the diffusers layout, to fit a class of one's own on; OUT/hypernetworks has the bundle's. OUT may
+be the recipe's work folder: the recipe makes the bundle of what it finds there. Weights are in the bundle's float16. A
+bundle needs no encoder: that of its base is in ENCODER, by default the file beside this one, the embedded bundle's.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import copy
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import CLIPTokenizer
 
+from engine.bundle import Bundle, open_bundle
 from engine.errors import RequestError
 from exporter.graphs import export_decoder, export_text_encoder, export_unet, to_half
 from trainer.bases import PRESETS, Base, digest_of, prompt_of
@@ -37,10 +39,19 @@ from trainer.record import ClassRecord
 ENCODER = Path(__file__).with_name("cells_encoder.safetensors")
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where a module's tensors stand in its graph: the name of each, whether transposed; all shapes there."""
+
+    of_tensors: dict[str, tuple[str, bool]]
+    shapes: dict[str, tuple[int, ...]]
+
+
 def main(bundle: Path, out: Path, encoder: Path = ENCODER) -> None:
     """Write OUT. Raises RequestError."""
     expect_new_folder(out)
-    for path in (encoder, bundle / "record.json"):
+    opened = open_bundle(str(bundle))
+    for path in (encoder, opened.folder / "record.json"):
         if not path.is_file():
             raise RequestError(
                 f"The bundle {bundle}",
@@ -48,14 +59,15 @@ def main(bundle: Path, out: Path, encoder: Path = ENCODER) -> None:
                 expected="a bundle of the recipe, with its record, and the encoder of its base",
                 mend="name engine/bundles/cells of a whole checkout",
             )
-    record = json.loads((bundle / "record.json").read_text())
-    base = base_without_encoder(bundle, record)
+    opened.verify(opened.manifest.files)
+    record = json.loads((opened.folder / "record.json").read_text())
+    base, places = base_without_encoder(opened, record)
     base.vae.load_state_dict(load_file(encoder), strict=False)
     base.save(out / "base")
     (out / "base" / "record.json").write_text(json.dumps(record["base"], indent=2) + "\n")
     for name, fitted in record["hypernetworks"].items():
         merged = copy.deepcopy(base.unet)
-        fill_unet(merged, base, bundle, name)
+        fill(merged.state_dict(), places, opened.path(opened.manifest.classes[name].unet))
         multiplier = fitted.get("multiplier", 1.0)
         file = HypernetworkFile(
             difference(base.unet, merged, multiplier),
@@ -69,15 +81,16 @@ def main(bundle: Path, out: Path, encoder: Path = ENCODER) -> None:
     print(f"The base is in {out / 'base'}, the hypernetworks are in {out / 'hypernetworks'}.")
 
 
-def base_without_encoder(bundle: Path, record: dict[str, Any]) -> Base:
-    """The base but for its encoder, which is random."""
-    manifest = json.loads((bundle / "manifest.json").read_text())
+def base_without_encoder(bundle: Bundle, record: dict[str, Any]) -> tuple[Base, Places]:
+    """The base but for its encoder, which is random, and where a UNet's weights stand in a class's graph."""
+    manifest, prompts = bundle.manifest, bundle.manifest.text_encoder
+    assert prompts is not None, "the exporter writes it into every bundle"
     first = record["base"]
     while "start" in first:
         first = first["start"]
     captions = [prompt_of(name) for name in first["pictures"]]
     base = Base.new(PRESETS[first["preset"]], captions, first["size"])
-    words = json.loads((bundle / manifest["text_encoder"]["tokenizer"]).read_text())["model"]
+    words = json.loads(bundle.path(prompts.tokenizer).read_text(encoding="utf-8"))["model"]
     base.tokenizer = CLIPTokenizer(
         vocab=words["vocab"],
         merges=[(left, right) for left, right in words["merges"]],
@@ -88,41 +101,49 @@ def base_without_encoder(bundle: Path, record: dict[str, Any]) -> Base:
         for name, tensor in base.vae.state_dict().items()
         if name.startswith(("decoder.", "post_quant_conv."))
     }
-    text, side = base.text_encoder, base.unet.config.sample_size
+    text, unet, side = base.text_encoder, base.unet, base.unet.config.sample_size
     tokens = base.tokenizer.model_max_length
-    fill(text.state_dict(), lambda: export_text_encoder(text, tokens), bundle / manifest["text_encoder"]["graph"])
-    fill(decoding, lambda: export_decoder(base.vae, side), bundle / manifest["decoder"][0])
-    unchanged = next(name for name in manifest["classes"] if name not in record["hypernetworks"])
-    fill_unet(base.unet, base, bundle, unchanged)
-    return base
-
-
-def fill_unet(unet: UNet2DConditionModel, base: Base, bundle: Path, class_name: str) -> None:
-    """Give a UNet the weights of a class's graph."""
-    graph = json.loads((bundle / "manifest.json").read_text())["classes"][class_name]["unet"]
-    context = (base.tokenizer.model_max_length, unet.config.cross_attention_dim)
-    fill(unet.state_dict(), lambda: export_unet(to_half(unet), context), bundle / graph)
+    context = (tokens, unet.config.cross_attention_dim)
+    unchanged = next(name for name in manifest.classes if name not in record["hypernetworks"])
+    parts = (
+        (text.state_dict(), lambda: export_text_encoder(text, tokens), prompts.graph),
+        (decoding, lambda: export_decoder(base.vae, side), manifest.decoder[0]),
+        (unet.state_dict(), lambda: export_unet(to_half(unet), context), manifest.classes[unchanged].unet),
+    )
+    for weights, export, graph in parts:
+        places = find_places(weights, export)
+        fill(weights, places, bundle.path(graph))
+    return base, places
 
 
 @torch.no_grad()
-def fill(weights: dict[str, torch.Tensor], export: Callable[[], onnx.ModelProto], graph: Path) -> None:
-    """Give a module's tensors the values that they have in its graph. A graph has lost their names, so the module is
-    exported with weights of which no two are alike, and each is found in that export by its content, transposed or not.
-    """
+def find_places(weights: dict[str, torch.Tensor], export: Callable[[], onnx.ModelProto]) -> Places:
+    """A graph has lost the names of a module's tensors, so the module is exported with weights of which no two are
+    alike, and each is found in that export by its content, transposed or not."""
     for tensor in weights.values():
         tensor.copy_(torch.randn_like(tensor, dtype=torch.float32).half())
-    marked, found = initialisers(export()), initialisers(onnx.load(graph))
-    if {name: value.shape for name, value in marked.items()} != {name: value.shape for name, value in found.items()}:
+    marked = initialisers(export())
+    found = {value.T.astype(np.float32).tobytes(): (name, True) for name, value in marked.items() if value.ndim == 2}
+    found |= {value.astype(np.float32).tobytes(): (name, False) for name, value in marked.items()}
+    return Places(
+        {name: found[tensor.numpy().tobytes()] for name, tensor in weights.items()},
+        {name: value.shape for name, value in marked.items()},
+    )
+
+
+@torch.no_grad()
+def fill(weights: dict[str, torch.Tensor], places: Places, graph: Path) -> None:
+    """Give a module's tensors the values that they have in its graph."""
+    found = initialisers(onnx.load(graph))
+    if {name: value.shape for name, value in found.items()} != places.shapes:
         raise RequestError(
             f"The graph {graph}",
             found="weights of other names or shapes",
             expected=f"those that torch {torch.__version__} exports for the base of the record",
             mend="use the versions of constraints.txt",
         )
-    places = {value.T.astype(np.float32).tobytes(): (name, True) for name, value in marked.items() if value.ndim == 2}
-    places |= {value.astype(np.float32).tobytes(): (name, False) for name, value in marked.items()}
-    for tensor in weights.values():
-        name, transposed = places[tensor.numpy().tobytes()]
+    for key, tensor in weights.items():
+        name, transposed = places.of_tensors[key]
         value = found[name].T if transposed else found[name]
         tensor.copy_(torch.from_numpy(value.astype(np.float32).reshape(tensor.shape)))
 
