@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors import SafetensorError
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -238,14 +239,26 @@ def encode_prompts(base: Base, prompts: list[str]) -> torch.Tensor:
 
 def new_tokenizer(captions: Iterable[str], length: int) -> CLIPTokenizer:
     """CLIP's byte-level BPE with just the merges that make each word of the captions one token."""
-    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", continuing_subword_prefix=""))
-    bpe.normalizer = normalizers.Lowercase()
-    bpe.pre_tokenizer = pre_tokenizers.Whitespace()
-    trainer = trainers.BpeTrainer(vocab_size=10_000, min_frequency=1, end_of_word_suffix="</w>", show_progress=False)
-    bpe.train_from_iterator(sorted(set(captions)), trainer)
-    merges = [(left, right) for left, right in json.loads(bpe.to_str())["model"]["merges"]]
+    words = (word for caption in captions for word, _ in pre_tokenizers.Whitespace().pre_tokenize_str(caption.lower()))
+    merges = _merges_of(words)
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [*letters, *(letter + "</w>" for letter in letters), *(left + right for left, right in merges)]
     tokens += ["<|startoftext|>", "<|endoftext|>"]
     vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=length)
+
+
+def _merges_of(words: Iterable[str]) -> list[tuple[str, str]]:
+    """Merges of the most frequent pair (Sennrich et al. 2016, arXiv:1508.07909) until every word is one token. Of pairs
+    as frequent it is the first in the alphabet; the library's own training takes one by chance."""
+    spelt = [[*word[:-1], f"{word[-1]}</w>"] for word in sorted(set(words))]
+    merges = []
+    while pairs := Counter(pair for word in spelt for pair in pairwise(word)):
+        left, right = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append((left, right))
+        for word in spelt:
+            for place in range(len(word) - 1):
+                # A merge shortens the word.
+                if word[place : place + 2] == [left, right]:
+                    word[place : place + 2] = [left + right]
+    return merges

@@ -42,6 +42,10 @@ class PictureSet:
         starts = sizes.cumsum(0) - sizes
         return by_class[starts[chosen] + (places * sizes[chosen]).long()]
 
+    def sample(self, count: int) -> torch.Tensor:
+        """Some of the pictures (count or all, 3, S, S), the same ones at every call."""
+        return self.pictures[torch.randperm(len(self.pictures), generator=torch.Generator().manual_seed(0))[:count]]
+
     @cached_property
     def _by_class(self) -> tuple[torch.Tensor, torch.Tensor]:
         """How many pictures each class has, and all rows in the classes' order."""

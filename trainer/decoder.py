@@ -24,11 +24,11 @@ from trainer.bases import digest_of
 from trainer.critics import Critics
 from trainer.dataset import PictureSet, to_model_range, turn
 from trainer.devices import Compute, draw_normal
+from trainer.likeness import MAPS, compare, texture_maps
 from trainer.loop import LoopSettings, digest_parts, run_loop
 from trainer.perceptual import CHANNELS, PerceptualDistance
-from trainer.texture import patches, texture_distance
 
-__all__ = ["train_decoder"]
+__all__ = ["JITTER", "train_decoder"]
 
 JITTER = 0.1
 """Deviation of the noise on the latents, which have unit deviation: uniform between zero and this."""
@@ -38,11 +38,6 @@ gradients' sizes, as Esser et al. have them, make the decoder follow critics mos
 STEEPNESS_WEIGHT, STEEPNESS_EVERY = 0.01, 4
 CRITICS_RATE = 8.0
 """How much faster than the decoder they learn."""
-MAPS = 3
-"""Of the five maps of features, those of fine texture are for critics and for the distance of textures: once of the
-window, once of half of it at twice its size. The features know photographs, whose finest texture spans more pixels."""
-LEAST_WINDOW = 32
-"""Pixels that the networks which judge a picture need."""
 ALONE_SHARE = 0.1
 """For this share of the steps the critics learn alone."""
 
@@ -71,9 +66,6 @@ def train_decoder(
     rebuilt = rebuilt.to(compute.device)
     critics = Critics(CHANNELS[:MAPS] * 2).to(compute.device)
     model = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv, "critics": critics})
-    # The decoder sees whole pictures, for its normalisation; its judges half the side, which costs a quarter.
-    side = vae.config.sample_size
-    window = max(LEAST_WINDOW, side // 2)
     few = max(1, settings.batch_size * 2 // 3)
     weights = torch.tensor(ADVERSARIAL_WEIGHTS, device=compute.device)[:, None]
 
@@ -90,43 +82,25 @@ def train_decoder(
         level = JITTER * torch.rand(len(z), 1, 1, 1, generator=generator).to(compute.device)
         z = torch.cat([z + level * draw_normal(z.shape, generator, compute.device), rebuilt[others]])
         wanted = to_model_range(torch.cat([turn(pictures[rows], which), pictures[others]]))
-        top, left = torch.randint(side - window + 1, (2,), generator=generator).tolist()
         with compute.autocast():
             found = vae.decode(z / vae.config.scaling_factor).sample.float()
             loss = pixel_loss(found[: len(rows)], wanted[: len(rows)])
-            found, wanted = (
-                whole[..., top : top + window, left : left + window].contiguous() for whole in (found, wanted)
-            )
-            ours = distance.features(found)
-            with torch.no_grad():
-                theirs = distance.features(wanted)
-            loss = loss + distance.between(*([x[: len(rows)] for x in maps] for maps in (ours, theirs))).mean()
-            corner = torch.randint(window - window // 2 + 1, (2,), generator=generator).tolist()
-            ours = ours[:MAPS] + distance.features(enlarged(found, corner))[:MAPS]
-            with torch.no_grad():
-                theirs = theirs[:MAPS] + distance.features(enlarged(wanted, corner))[:MAPS]
-        ours, theirs = ([x.float() for x in maps] for maps in (ours, theirs))
-        scaled = [[x * x.shape[1] ** 0.5 for x in maps] for maps in (ours, theirs)]
-        # It is a mean over maps: twice of it for six is what once is for the three of one size.
-        loss = loss + 2 * texture_distance(scaled[0], scaled[1], generator)
-        loss = loss + texture_distance([patches(found)], [patches(wanted)], generator)
-        real = critics.inputs(wanted, theirs)
+        compared = compare(distance, found, wanted, paired=len(rows), generator=generator, compute=compute)
+        loss = loss + compared.loss
+        real = critics.inputs(compared.wanted, compared.wanted_maps)
         aim = critics(real)
         if step >= ALONE_SHARE * settings.steps:
-            fooled = judged_by_frozen(critics.inputs(found, ours))
+            fooled = judged_by_frozen(critics.inputs(compared.found, compared.found_maps))
             loss = loss + (weights * functional.softplus(aim.detach() - fooled)).mean(1).sum()
-        fake = critics.inputs(found.detach(), [x.detach() for x in ours])
+        fake = critics.inputs(compared.found.detach(), [x.detach() for x in compared.found_maps])
         loss = loss + functional.softplus(critics(fake) - aim).mean()
         if step % STEEPNESS_EVERY == 0:
             loss = loss + STEEPNESS_WEIGHT * STEEPNESS_EVERY * (critics.steepness(real) + critics.steepness(fake))
         return loss
 
     sample = to_model_range(pictures[data.draw_balanced(96, torch.Generator().manual_seed(settings.seed))])
-    margin = (side - window) // 2
-    sample = sample[..., margin : margin + window, margin : margin + window]
     with torch.no_grad():
-        enlargement = distance.features(enlarged(sample, [window // 4, window // 4]))
-        critics.standardise(distance.features(sample)[:MAPS] + enlargement[:MAPS])
+        critics.standardise(texture_maps(distance, sample))
     subject = digest_parts(data.pictures, rebuilt_by, digest_of(vae.encoder), digest_of(vae.decoder), compute.precision)
     return run_loop(
         "decoder",
@@ -138,9 +112,3 @@ def train_decoder(
         rates={"critics": CRITICS_RATE},
         progress=progress,
     )
-
-
-def enlarged(pictures: torch.Tensor, corner: list[int]) -> torch.Tensor:
-    """(B, 3, S, S) -> the S/2 x S/2 pixels from (top, left), at twice their size."""
-    half, (top, left) = pictures.shape[-1] // 2, corner
-    return functional.interpolate(pictures[..., top : top + half, left : left + half], scale_factor=2, mode="bicubic")

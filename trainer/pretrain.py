@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,15 @@ from trainer.folders import expect_new_folder
 from trainer.loop import LoopSettings, digest_parts, run_loop
 from trainer.objective import denoising_loss
 from trainer.perceptual import open_perceptual_distance
-from trainer.record import write_record
+from trainer.record import read_record, write_record
 from trainer.sampling import rebuild_latents
 
 __all__ = ["pretrain"]
 
 RECORD = "record.json"
 UNCONDITIONAL_SHARE = 0.1
+MEASURED = 128
+"""Pictures whose reconstruction the record speaks of."""
 
 
 def pretrain(
@@ -67,7 +68,7 @@ def pretrain(
     vae_record = {}
     if start is None:
         vae_record = train_autoencoder(base.vae, data, vae_settings, checkpoints, compute, progress)
-    sample = data.pictures[torch.randperm(len(data.pictures), generator=torch.Generator().manual_seed(0))[:128]]
+    sample = data.sample(MEASURED)
     vae_record["training_psnr_db"] = reconstruction_psnr_db(base.vae, sample, compute)
     latents = encode_symmetries(base.vae, data.pictures, compute)
     if start is None:
@@ -97,7 +98,7 @@ def pretrain(
     base.save(out)
     write_record(
         out / RECORD,
-        **({"preset": preset} if start is None else {"start": _record_of(start)}),
+        **({"preset": preset} if start is None else {"start": read_record(start / RECORD)}),
         size=data.size,
         pictures=dict(zip(data.class_names, data.labels.bincount().tolist(), strict=True)),
         compute=compute.as_json(),
@@ -135,12 +136,6 @@ def _open_start(folder: Path, size: int) -> Base:
             mend=f"prepare them with --size {base.picture_side}",
         )
     return base
-
-
-def _record_of(folder: Path) -> dict[str, Any]:
-    """What is known of a base's own training; nothing where another program made it."""
-    path = folder / RECORD
-    return dict(json.loads(path.read_text())) if path.is_file() else {}
 
 
 def _train_unet(

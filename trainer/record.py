@@ -14,7 +14,7 @@ import torch
 from engine.errors import RequestError
 from engine.names import CLASS_NAME_RULE, is_class_name
 
-__all__ = ["NOT_STATED", "ORIGINS", "ClassRecord", "machine_and_versions", "write_record"]
+__all__ = ["NOT_STATED", "ORIGINS", "ClassRecord", "machine_and_versions", "read_record", "write_record"]
 
 ORIGINS = ("photographs", "phantom")
 """Where a class's pictures may come from."""
@@ -51,6 +51,11 @@ def write_record(path: Path, **facts: Any) -> None:
     """Write the facts as JSON beside the machine and the versions; an infinite number is null."""
     plain = json.loads(json.dumps({**facts, **machine_and_versions()}), parse_constant=lambda name: None)
     path.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What `write_record` wrote there; nothing where there is none, as beside another program's base."""
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
 
 
 def machine_and_versions() -> dict[str, Any]:

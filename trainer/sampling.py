@@ -39,15 +39,19 @@ def draw_latents(
     if leak is not None:
         first = torch.from_numpy(leak.into(first.numpy(), plan))
     x = first.to(device) * plan.initial_scale
-    conditions = torch.cat([prompts, empty.expand_as(prompts)]).to(device, dtype)
+    guided = guidance_scale != 1
+    conditions = (torch.cat([prompts, empty.expand_as(prompts)]) if guided else prompts).to(device, dtype)
     previous = torch.zeros_like(x)
     training = unet.training
     unet.eval()
     for row in plan.rows:
-        doubled = torch.cat([x, x]) * row.c_in
+        scaled = (torch.cat([x, x]) if guided else x) * row.c_in
         t = torch.tensor(row.timestep, dtype=torch.float32, device=device)
-        cond, uncond = unet(doubled.to(dtype), t, conditions).sample.float().chunk(2)
-        denoised = x - row.sigma * (uncond + guidance_scale * (cond - uncond))
+        eps = unet(scaled.to(dtype), t, conditions).sample.float()
+        if guided:
+            cond, uncond = eps.chunk(2)
+            eps = uncond + guidance_scale * (cond - uncond)
+        denoised = x - row.sigma * eps
         x = row.a * x + row.b * denoised + row.c * previous
         previous = denoised
     unet.train(training)

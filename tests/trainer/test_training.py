@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from engine.errors import RequestError
 from trainer.autoencoder import encode_set, normalise_latents
-from trainer.bases import PRESETS, Base, encode_prompts
+from trainer.bases import PRESETS, Base, encode_prompts, new_tokenizer
 from trainer.devices import Compute
 from trainer.loop import LoopSettings, run_loop
 from trainer.schedule import Cosine
@@ -81,6 +81,12 @@ def test_class_names_are_single_tokens_and_any_text_is_tokenised(base):
     embeddings = encode_prompts(base, ["neutrophil", "cyt mast", ""])
     assert embeddings.shape == (3, 8, 16)
     assert (embeddings[0] - embeddings[1]).abs().max() > 1e-3
+
+
+def test_a_tokenizer_depends_on_nothing_but_its_captions():
+    captions = ["erythroblast", "ig", "lymphocyte", "monocyte", "neutrophil", "platelet"]
+    wanted = new_tokenizer(captions, 8).get_vocab()
+    assert all(new_tokenizer(reversed(captions), 8).get_vocab() == wanted for _ in range(4))
 
 
 def test_a_merged_folder_opens_in_diffusers_and_draws(whole_path):
