@@ -73,11 +73,13 @@ for class in "${few[@]}" "${phantom[@]}"; do
     [[ $class == cyt_* ]] && list=("${phantom[@]}")
     other=$(after "$class" "${list[@]}")
     prompt=$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["prompt"])' "$recipe/merged/$class/class.json")
+    multiplier=$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["hypernetworks"][sys.argv[2]]["multiplier"])' \
+        "$recipe/cells/record.json" "$other")
     once "merged-alone/$class/class.json" "$python" -m trainer merge "$recipe/hypernetworks/$class.safetensors" \
         --multiplier 0 --signal-leak "$recipe/prepared-$class/$class" --base "$recipe/base" --out "merged-alone/$class"
     once "merged-other/$class/class.json" "$python" -m trainer merge "$recipe/hypernetworks/$other.safetensors" \
-        --class "$class" --prompt "$prompt" --signal-leak "$recipe/prepared-$class/$class" --base "$recipe/base" \
-        --out "merged-other/$class"
+        --class "$class" --prompt "$prompt" --multiplier "$multiplier" --signal-leak "$recipe/prepared-$class/$class" \
+        --base "$recipe/base" --out "merged-other/$class"
 done
 for kind in alone other; do
     once "bundle-$kind/manifest.json" "$python" -m exporter onnx "merged-$kind"/* --out "bundle-$kind" --name "$kind" \

@@ -15,11 +15,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 import onnx
 import torch
+import typer
 from diffusers import UNet2DConditionModel
 from numpy.typing import NDArray
 from onnx import numpy_helper
@@ -47,7 +48,11 @@ class Places:
     shapes: dict[str, tuple[int, ...]]
 
 
-def main(bundle: Path, out: Path, encoder: Path = ENCODER) -> None:
+def main(
+    bundle: Annotated[Path, typer.Argument(help="A bundle of the recipe, with its record.json.")],
+    out: Annotated[Path, typer.Argument(help="A new folder; the recipe goes on from it.")],
+    encoder: Annotated[Path, typer.Argument(help="The encoder of the bundle's base, safetensors.")] = ENCODER,
+) -> None:
     """Write OUT. Raises RequestError."""
     expect_new_folder(out)
     opened = open_bundle(str(bundle))
@@ -186,7 +191,7 @@ def difference(unet: UNet2DConditionModel, merged: UNet2DConditionModel, multipl
 
 if __name__ == "__main__":
     try:
-        main(*map(Path, sys.argv[1:]))
+        typer.run(main)
     except RequestError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
