@@ -212,7 +212,8 @@ def training(recipe: Path) -> str:
         for what, one in (
             ("autoencoder", base.get("vae", {})),
             ("UNet and text encoder", base.get("unet", {})),
-            ("encoder, anew", base.get("encoder", {})),
+            ("encoder, anew", base.get("encoder", {}).get("by_pixels", {})),
+            ("encoder, by texture", base.get("encoder", {}).get("by_texture", {})),
             ("decoder, further" if number else "decoder", base.get("decoder", {})),
         )
         if "steps_done" in one

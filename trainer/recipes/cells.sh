@@ -6,8 +6,8 @@
 # PICTURES holds pretrain/<class>/*.jpg and fewshot/<class>/*.jpg of the blood cells of Acevedo et al. (2020). WORK keeps
 # every stage: one whose last file stands is not done again, and trainings continue where they were. WORK/cells is the
 # bundle with its record; it goes to engine/bundles/cells by hand, when it is better than what is there. START names a
-# base that is trained on instead of a new one; UNET_STEPS=0 then keeps its UNet, so that the decoder alone is trained.
-# Without a GPU, PRECISION=bf16 suits a processor with bfloat16.
+# base that is trained on instead of a new one; UNET_STEPS=0 then keeps its UNet, so that the decoder alone is trained,
+# for DECODER_STEPS. Without a GPU, PRECISION=bf16 suits a processor with bfloat16.
 set -euo pipefail
 pictures=$1 work=$2
 python=${PYTHON:-python}
@@ -58,7 +58,8 @@ else # hours, for a tenth of the pictures
 fi
 [ -e "$work/base/record.json" ] ||
     "$python" -m trainer pretrain "$work/train" "$work/general" --out "$work/base" ${START:+--start-from "$START"} \
-        --compile "${budget[@]}" ${UNET_STEPS:+--unet-steps "$UNET_STEPS"}
+        --compile "${budget[@]}" ${UNET_STEPS:+--unet-steps "$UNET_STEPS"} \
+        ${DECODER_STEPS:+--decoder-steps "$DECODER_STEPS"}
 
 merged=() multipliers=()
 for class in "${blood[@]}"; do
