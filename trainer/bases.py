@@ -70,8 +70,9 @@ class Base:
         return int(self.unet.config.sample_size * 2 ** (len(self.vae.config.block_out_channels) - 1))
 
     @classmethod
-    def new(cls, preset: BasePreset, captions: Iterable[str], size: int) -> Base:
-        """A base of random weights for pictures of `size` pixels; `captions` make its vocabulary."""
+    def new(cls, preset: BasePreset, words: Iterable[str] | CLIPTokenizer, size: int) -> Base:
+        """A base of random weights for pictures of `size` pixels; `words` are captions that make its vocabulary, or a
+        tokenizer that has one."""
         down = len(preset.vae_channels)
         levels = len(preset.unet_channels)
         vae = AutoencoderKL(
@@ -98,7 +99,7 @@ class Base:
             attention_head_dim=preset.attention_heads,
             norm_num_groups=preset.norm_groups,
         )
-        tokenizer = new_tokenizer(captions, preset.prompt_tokens)
+        tokenizer = words if isinstance(words, CLIPTokenizer) else new_tokenizer(words, preset.prompt_tokens)
         config = CLIPTextConfig(
             vocab_size=len(tokenizer),
             hidden_size=preset.text_width,

@@ -15,7 +15,7 @@ from trainer.devices import Compute
 from trainer.perceptual import PerceptualDistance
 from trainer.texture import patches, texture_distance
 
-__all__ = ["MAPS", "Comparison", "compare", "texture_maps", "window_of"]
+__all__ = ["MAPS", "Comparison", "compare", "texture_maps"]
 
 MAPS = 3
 """Of the five maps of features, those of fine texture."""

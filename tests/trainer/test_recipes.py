@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from tests.conftest import Command
-from trainer.bases import Base, open_base
+from trainer.bases import Base, digest_of, open_base
 from trainer.interchange import HypernetworkFile, read_hypernetwork
 from trainer.merge import merge_into
 
@@ -74,4 +75,34 @@ def change(base: Base, file: HypernetworkFile) -> torch.Tensor:
 def test_a_bundle_without_its_record_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
     done = read_back(tiny_bundle, tmp_path / "out")
     assert (done.returncode, "record.json" in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_encoder_is_fitted_to_the_decoder_and_all_else_stays(whole_path: Path, tmp_path: Path) -> None:
+    out, few = tmp_path / "out", ["--samples", "4", "--steps", "40", "--texture-steps", "12", "--device", "cpu"]
+    arguments = [whole_path / "base", out, whole_path / "prepared", *few]
+    done = subprocess.run(
+        [sys.executable, ROOT / "trainer/recipes/fit_encoder.py", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    before, after = open_base(whole_path / "base"), open_base(out)
+    for part in ("unet", "text_encoder", "vae.decoder", "vae.encoder"):
+        same = digest_of(attrgetter(part)(before)) == digest_of(attrgetter(part)(after))
+        assert same == (part != "vae.encoder"), part
+    found = json.loads((out / "record.json").read_text())
+    assert found["start"] == json.loads((whole_path / "base/record.json").read_text())
+    assert found["encoder"]["by_pixels"]["loss_last"] < found["encoder"]["by_pixels"]["loss_first"]
+    assert found["encoder"]["by_texture"]["steps_done"] == 12
+
+
+def test_an_encoder_of_another_base_is_refused(bundle: Path, tmp_path: Path) -> None:
+    weights = load_file(bundle / "encoder.safetensors")
+    weights.popitem()
+    save_file(weights, tmp_path / "other.safetensors")
+    done = read_back(bundle / "bundle", tmp_path / "out", tmp_path / "other.safetensors")
+    assert (done.returncode, "1 tensors" in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "out").exists()

@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 import torch
 import typer
-from diffusers import UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from safetensors.torch import load_file
@@ -31,7 +31,7 @@ from transformers import CLIPTokenizer
 from engine.bundle import Bundle, open_bundle
 from engine.errors import RequestError
 from exporter.graphs import export_decoder, export_text_encoder, export_unet, to_half
-from trainer.bases import PRESETS, Base, digest_of, prompt_of
+from trainer.bases import PRESETS, Base, digest_of
 from trainer.folders import expect_new_folder
 from trainer.hypernet import SIDES, Hypernetwork, attention_dimensions, attention_layers
 from trainer.interchange import HypernetworkFile, write_hypernetwork
@@ -53,7 +53,7 @@ def main(
     out: Annotated[Path, typer.Argument(help="A new folder; the recipe goes on from it.")],
     encoder: Annotated[Path, typer.Argument(help="The encoder of the bundle's base, safetensors.")] = ENCODER,
 ) -> None:
-    """Write OUT. Raises RequestError."""
+    """Read base and hypernetworks back from BUNDLE into OUT/base and OUT/hypernetworks."""
     expect_new_folder(out)
     opened = open_bundle(str(bundle))
     for path in (encoder, opened.folder / "record.json"):
@@ -67,7 +67,7 @@ def main(
     opened.verify(opened.manifest.files)
     record = json.loads((opened.folder / "record.json").read_text())
     base, places = base_without_encoder(opened, record)
-    base.vae.load_state_dict(load_file(encoder), strict=False)
+    put_encoder(base.vae, encoder)
     base.save(out / "base")
     (out / "base" / "record.json").write_text(json.dumps(record["base"], indent=2) + "\n")
     for name, fitted in record["hypernetworks"].items():
@@ -86,6 +86,25 @@ def main(
     print(f"The base is in {out / 'base'}, the hypernetworks are in {out / 'hypernetworks'}.")
 
 
+def put_encoder(vae: AutoencoderKL, path: Path) -> None:
+    """Give an autoencoder the encoder of a file that has nothing else. Raises RequestError for another one."""
+    found = {name: tuple(tensor.shape) for name, tensor in load_file(path).items()}
+    wanted = {
+        name: tuple(tensor.shape)
+        for name, tensor in vae.state_dict().items()
+        if name.startswith(("encoder.", "quant_conv."))
+    }
+    if found != wanted:
+        names = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+        raise RequestError(
+            f"The encoder {path}",
+            found=f"{len(names)} tensors missing, too many or of other shapes, {names[0]} among them",
+            expected="encoder and quant_conv of the bundle's base",
+            mend="name the encoder of this base",
+        )
+    vae.load_state_dict(load_file(path), strict=False)
+
+
 def base_without_encoder(bundle: Bundle, record: dict[str, Any]) -> tuple[Base, Places]:
     """The base but for its encoder, which is random, and where a UNet's weights stand in a class's graph."""
     manifest, prompts = bundle.manifest, bundle.manifest.text_encoder
@@ -93,14 +112,21 @@ def base_without_encoder(bundle: Bundle, record: dict[str, Any]) -> tuple[Base, 
     first = record["base"]
     while "start" in first:
         first = first["start"]
-    captions = [prompt_of(name) for name in first["pictures"]]
-    base = Base.new(PRESETS[first["preset"]], captions, first["size"])
+    if first.get("preset") not in PRESETS or "size" not in first:
+        raise RequestError(
+            f"The record of the bundle {bundle.folder}",
+            found="a base of no known preset",
+            expected=f"one that pretrain made, of a preset among {', '.join(PRESETS)}",
+            mend="name a bundle of such a base",
+        )
+    preset = PRESETS[first["preset"]]
     words = json.loads(bundle.path(prompts.tokenizer).read_text(encoding="utf-8"))["model"]
-    base.tokenizer = CLIPTokenizer(
+    tokenizer = CLIPTokenizer(
         vocab=words["vocab"],
         merges=[(left, right) for left, right in words["merges"]],
-        model_max_length=base.tokenizer.model_max_length,
+        model_max_length=preset.prompt_tokens,
     )
+    base = Base.new(preset, tokenizer, first["size"])
     decoding = {
         name: tensor
         for name, tensor in base.vae.state_dict().items()

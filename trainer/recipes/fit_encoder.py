@@ -34,12 +34,10 @@ from trainer.record import read_record, write_record
 from trainer.sampling import draw_latents
 from trainer.schedule import Cosine
 
-SAMPLES_A_CLASS, SAMPLING_STEPS = 160, 12
+SAMPLING_STEPS = 12
 BATCH_SIZE = 16
-BY_PIXELS = LoopSettings(1300, BATCH_SIZE, Cosine(1e-3, 100), ema_decay=0.99)
-BY_TEXTURE = LoopSettings(500, BATCH_SIZE, Cosine(4e-4, 20), ema_decay=0.99)
-ALONE_STEPS = 455
-"""Of those by pixels, in which the encoder sees drawn pictures alone."""
+ALONE_SHARE = 0.35
+"""For this share of the steps by pixels the encoder sees drawn pictures alone."""
 LOG_VARIANCE = -10.0
 """Of the posterior. Nothing here asks the encoder for more than its mean."""
 
@@ -48,12 +46,16 @@ def main(
     start: Annotated[Path, typer.Argument(metavar="BASE", help="A base in the diffusers layout.")],
     out: Annotated[Path, typer.Argument(help="The base with its new encoder.")],
     folders: Annotated[list[Path], typer.Argument(metavar="PREPARED...", help="Pictures that the base has seen.")],
-    precision: Annotated[str, typer.Option(help="f32 or bf16 (by autocast).")] = "f32",
+    samples: Annotated[int, typer.Option(help="Pictures that are drawn of each class.")] = 160,
+    steps: Annotated[int, typer.Option(help="Steps by pixels.")] = 1300,
+    texture_steps: Annotated[int, typer.Option(help="Steps by features and texture, after those.")] = 500,
+    device: Annotated[str, typer.Option(help="auto, cpu, or a GPU such as cuda:0.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, f32 or bf16 (by autocast); auto is f32 on a CPU.")] = "auto",
 ) -> None:
-    """Write OUT. Raises RequestError."""
+    """Fit an encoder to the decoder of BASE and write OUT, the base with it and a record."""
     expect_new_folder(out)
+    compute = choose_compute(device, precision, gradient_checkpointing=False, compiled=False)
     data = read_set(folders)
-    compute = choose_compute("cpu", precision, gradient_checkpointing=False, compiled=False)
     base = open_base(start)
     choose_attention(base.unet, compute.device)
     torch.manual_seed(0)
@@ -63,7 +65,13 @@ def main(
     with torch.no_grad():
         base.vae.quant_conv.weight[channels:] = 0
         base.vae.quant_conv.bias[channels:] = LOG_VARIANCE
-    record = fit_encoder(base, data, out.with_name(f"{out.name}-checkpoints"), compute)
+    for part in (base.vae, base.unet, base.text_encoder):
+        part.to(compute.device)
+    stages = (
+        LoopSettings(steps, BATCH_SIZE, Cosine(1e-3, min(100, steps)), ema_decay=0.99),
+        LoopSettings(texture_steps, BATCH_SIZE, Cosine(4e-4, min(20, texture_steps)), ema_decay=0.99),
+    )
+    record = fit_encoder(base, data, samples, stages, out.with_name(f"{out.name}-checkpoints"), compute)
     record["training_psnr_db"] = reconstruction_psnr_db(base.vae, data.sample(MEASURED), compute)
     base.save(out)
     before = read_record(start / RECORD)
@@ -72,26 +80,37 @@ def main(
     print(f"The base is in {out}; it gives pictures back with {record['training_psnr_db']:.1f} dB.")
 
 
-def fit_encoder(base: Base, data: PictureSet, work: Path, compute: Compute) -> dict[str, Any]:
-    """Train the encoder alone, by pixels and then by texture; returns both trainings' records."""
+def fit_encoder(
+    base: Base,
+    data: PictureSet,
+    samples: int,
+    stages: tuple[LoopSettings, LoopSettings],
+    work: Path,
+    compute: Compute,
+) -> dict[str, Any]:
+    """Train the encoder alone, by pixels and then by texture; returns both trainings' records.
+
+    The UNet's latents are the posterior's mean times vae.config.scaling_factor.
+    """
     for part in (base.vae.decoder, base.vae.post_quant_conv, base.unet, base.text_encoder):
         part.requires_grad_(False)
-    distance = open_perceptual_distance()
-    latents = draw_and_disturb(base, [prompt_of(name) for name in data.class_names], compute)
+    distance, pictures = open_perceptual_distance().to(compute.device), data.pictures.to(compute.device)
+    scale = base.vae.config.scaling_factor
+    latents = draw_and_disturb(base, [prompt_of(name) for name in data.class_names], samples, compute)
     with torch.no_grad(), compute.autocast():
         chunks = latents.split(compute.pictures_at_once)
-        decoded = torch.cat([base.vae.decode(z).sample.float() for z in chunks])
+        decoded = torch.cat([base.vae.decode(z / scale).sample.float() for z in chunks])
 
     def loss_of(real_too: bool, by_texture: bool, generator: torch.Generator) -> torch.Tensor:
         rows = torch.randint(len(latents), (BATCH_SIZE // 2 if real_too else BATCH_SIZE,), generator=generator)
-        pictures = decoded[rows]
+        seen = decoded[rows]
         if real_too:
-            real = to_model_range(data.pictures[data.draw_balanced(BATCH_SIZE // 2, generator)])
+            real = to_model_range(pictures[data.draw_balanced(BATCH_SIZE // 2, generator)])
             real = turn(real, int(torch.randint(8, (1,), generator=generator)))
-            pictures = torch.cat([pictures, real])
+            seen = torch.cat([seen, real])
         with compute.autocast():
-            means = base.vae.encode(pictures).latent_dist.mean.float()
-            loss = functional.mse_loss(means[: len(rows)], latents[rows])
+            means = base.vae.encode(seen).latent_dist.mean.float()
+            loss = functional.mse_loss(means[: len(rows)] * scale, latents[rows])
             if real_too:
                 found = base.vae.decode(means[len(rows) :]).sample.float()
                 loss = loss + pixel_loss(found, real)
@@ -100,27 +119,29 @@ def fit_encoder(base: Base, data: PictureSet, work: Path, compute: Compute) -> d
         return loss
 
     def by_pixels(step: int, generator: torch.Generator) -> torch.Tensor:
-        return loss_of(step >= ALONE_STEPS, False, generator)
+        return loss_of(step >= ALONE_SHARE * stages[0].steps, False, generator)
 
     def by_texture(step: int, generator: torch.Generator) -> torch.Tensor:
         return loss_of(True, True, generator)
 
     model = nn.ModuleDict({"encoder": base.vae.encoder, "quant_conv": base.vae.quant_conv})
-    subject = digest_parts(digest_of(base.vae.decoder), digest_of(base.unet), data.pictures, compute.precision)
-    stages = {"by_pixels": (by_pixels, BY_PIXELS), "by_texture": (by_texture, BY_TEXTURE)}
+    parts = (base.vae.decoder, base.vae.post_quant_conv, base.unet, base.text_encoder)
+    facts = (data.pictures, data.labels, data.class_names, samples, compute.precision)
+    subject = digest_parts(*map(digest_of, parts), *facts)
+    losses = {"by_pixels": by_pixels, "by_texture": by_texture}
     return {
-        name: run_loop(name, model, loss, settings, work, subject=subject, progress=report)
-        for name, (loss, settings) in stages.items()
+        name: run_loop(name, model, losses[name], settings, work, subject=subject, progress=report)
+        for name, settings in zip(losses, stages, strict=True)
     }
 
 
 @torch.no_grad()
-def draw_and_disturb(base: Base, captions: list[str], compute: Compute) -> torch.Tensor:
-    """Latents (2 SAMPLES_A_CLASS a caption, C, h, w) that the UNet drew without guidance, each in two symmetries of the
+def draw_and_disturb(base: Base, captions: list[str], samples: int, compute: Compute) -> torch.Tensor:
+    """Latents (2 samples a caption, C, h, w) that the UNet drew without guidance, each in two symmetries of the
     square, and with as much noise as the decoder knows."""
     generator = torch.Generator().manual_seed(0)
     with compute.autocast():
-        embedded = encode_prompts(base, captions).repeat_interleave(SAMPLES_A_CLASS, 0)
+        embedded = encode_prompts(base, captions).repeat_interleave(samples, 0)
         drawn = torch.cat(
             [
                 draw_latents(
@@ -136,7 +157,7 @@ def draw_and_disturb(base: Base, captions: list[str], compute: Compute) -> torch
         )
     latents = torch.cat([turn(drawn, int(torch.randint(8, (1,), generator=generator))) for _ in range(2)])
     level = JITTER * torch.rand(len(latents), 1, 1, 1, generator=generator)
-    return latents + level * torch.randn(latents.shape, generator=generator)
+    return latents + (level * torch.randn(latents.shape, generator=generator)).to(latents.device)
 
 
 def report(name: str, step: int, steps: int, loss: float, rate: float) -> None:
