@@ -13,6 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from engine.files import sha256_of
 from evaluate.morphology import count_far
 
 Record = dict[str, Any]
@@ -239,6 +240,9 @@ def main(work: Path, recipe: Path) -> None:
     few = [name for name in photographs if name in trained]
     phantom = sorted(name for name, one in classes.items() if one["origin"] == "phantom")
     text = Template((HERE / "model_card.md.in").read_text(encoding="utf-8")).substitute(
+        files=len(manifest["files"]),
+        megabytes=f"{sum(one['bytes'] for one in manifest['files'].values()) / 1e6:.1f}",
+        digest=sha256_of(recipe / "cells/manifest.json")[:12],
         base_distances=distances(work, [name for name in photographs if name not in few]),
         few_distances=distances(work, few),
         phantom_distances=distances(work, phantom),
