@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -24,12 +26,15 @@ def draw_latents(
     *,
     generator: torch.Generator,
     guidance_scale: float,
+    guidance_interval: tuple[float, float] = (0.0, math.inf),
     num_inference_steps: int = 20,
     leak: SignalLeak | None = None,
 ) -> torch.Tensor:
-    """Latents (B, C, h, w) float32 by DPM++ 2M, as the UNet knows them. prompts: (B, T, D) embeddings; empty: (1, T,
-    D), those of no prompt; leak: of the class, where its pictures begin at it. Nothing of a training's random state is
-    touched."""
+    """Latents (B, C, h, w) float32 by DPM++ 2M, as the UNet knows them, guided at sigmas within the interval.
+
+    prompts: (B, T, D) embeddings; empty: (1, T, D), those of no prompt; leak: of the class, where its pictures begin at
+    it. Nothing of a training's random state is touched.
+    """
     unet, config = base.unet, base.scheduler.config
     device, dtype = unet.device, unet.dtype
     noise = NoiseSchedule(config.beta_start, config.beta_end, config.num_train_timesteps)
@@ -39,15 +44,17 @@ def draw_latents(
     if leak is not None:
         first = torch.from_numpy(leak.into(first.numpy(), plan))
     x = first.to(device) * plan.initial_scale
-    guided = guidance_scale != 1
-    conditions = (torch.cat([prompts, empty.expand_as(prompts)]) if guided else prompts).to(device, dtype)
+    prompts = prompts.to(device, dtype)
+    both = torch.cat([prompts, empty.to(prompts).expand_as(prompts)])
     previous = torch.zeros_like(x)
     training = unet.training
     unet.eval()
+    low, high = guidance_interval
     for row in plan.rows:
+        guided = guidance_scale != 1 and low <= row.sigma <= high
         scaled = (torch.cat([x, x]) if guided else x) * row.c_in
         t = torch.tensor(row.timestep, dtype=torch.float32, device=device)
-        eps = unet(scaled.to(dtype), t, conditions).sample.float()
+        eps = unet(scaled.to(dtype), t, both if guided else prompts).sample.float()
         if guided:
             cond, uncond = eps.chunk(2)
             eps = uncond + guidance_scale * (cond - uncond)

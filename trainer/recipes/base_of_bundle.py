@@ -66,8 +66,7 @@ def main(
             )
     opened.verify(opened.manifest.files)
     record = json.loads((opened.folder / "record.json").read_text())
-    base, places = base_without_encoder(opened, record)
-    put_encoder(base.vae, encoder)
+    base, places = base_of(opened, record, encoder)
     base.save(out / "base")
     (out / "base" / "record.json").write_text(json.dumps(record["base"], indent=2) + "\n")
     for name, fitted in record["hypernetworks"].items():
@@ -105,8 +104,8 @@ def put_encoder(vae: AutoencoderKL, path: Path) -> None:
     vae.load_state_dict(load_file(path), strict=False)
 
 
-def base_without_encoder(bundle: Bundle, record: dict[str, Any]) -> tuple[Base, Places]:
-    """The base but for its encoder, which is random, and where a UNet's weights stand in a class's graph."""
+def base_of(bundle: Bundle, record: dict[str, Any], encoder: Path) -> tuple[Base, Places]:
+    """The base, and where a UNet's weights stand in a class's graph."""
     manifest, prompts = bundle.manifest, bundle.manifest.text_encoder
     assert prompts is not None, "the exporter writes it into every bundle"
     first = record["base"]
@@ -127,6 +126,7 @@ def base_without_encoder(bundle: Bundle, record: dict[str, Any]) -> tuple[Base, 
         model_max_length=preset.prompt_tokens,
     )
     base = Base.new(preset, tokenizer, first["size"])
+    put_encoder(base.vae, encoder)
     decoding = {
         name: tensor
         for name, tensor in base.vae.state_dict().items()
