@@ -13,6 +13,7 @@ training of so many steps ends with.
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 import subprocess
 import sys
@@ -84,6 +85,7 @@ def draw(
     prompt: str,
     n: int,
     guidance_scale: float,
+    guidance_interval: tuple[float, float] = (0.0, math.inf),
     leak: SignalLeak | None = None,
 ) -> np.ndarray:
     """(n, H, W, 3) uint8."""
@@ -93,7 +95,15 @@ def draw(
     with attached(base.unet, chain):
         for start in range(0, n, AT_A_TIME):
             prompts = cond.expand(min(AT_A_TIME, n - start), -1, -1)
-            latents = draw_latents(base, prompts, uncond, generator=generator, guidance_scale=guidance_scale, leak=leak)
+            latents = draw_latents(
+                base,
+                prompts,
+                uncond,
+                generator=generator,
+                guidance_scale=guidance_scale,
+                guidance_interval=guidance_interval,
+                leak=leak,
+            )
             images = base.vae.decode(latents / base.vae.config.scaling_factor).sample
             parts.append((255 * (images / 2 + 0.5).clamp(0, 1)).byte().permute(0, 2, 3, 1).numpy())
     return np.concatenate(parts)
@@ -113,6 +123,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--n", type=int, default=48)
     parser.add_argument("--guidance-scale", type=float, default=3.0)
+    parser.add_argument("--guidance-interval", type=float, nargs=2, default=[0.0, 1e6])
     asked = parser.parse_args()
     pictures = sorted(asked.pictures.glob("*.jpg"))
     # Neighbours in name are of one smear: they go to different folds.
@@ -136,7 +147,7 @@ def main() -> None:
             for steps, multiplier in ways:
                 file = read_hypernetwork(out / "steps" / f"{asked.class_name}-{steps:06d}.safetensors")
                 chain = [(file.hypernetwork, multiplier)]
-                drawn = draw(base, chain, prompt, asked.n, asked.guidance_scale, leak)
+                drawn = draw(base, chain, prompt, asked.n, asked.guidance_scale, tuple(asked.guidance_interval), leak)
                 distance = kernel_distance(real, features(encoder, drawn))
                 distances[steps, multiplier].append(distance)
                 what = f"{asked.class_name} from {prompt}, fold {number}, {steps} steps, multiplier {multiplier:g}"
@@ -151,7 +162,7 @@ def main() -> None:
             }
             for (steps, multiplier), values in distances.items()
         ]
-    settings = ("class_name", "batch_size", "n", "guidance_scale")
+    settings = ("class_name", "batch_size", "n", "guidance_scale", "guidance_interval")
     record = {
         "machine": processor_name(),
         "versions": {name: version(name) for name in ("torch", "diffusers", "openvino")},
