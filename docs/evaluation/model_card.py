@@ -210,11 +210,12 @@ def training(recipe: Path) -> str:
     rows = [
         [what, f"{one['steps_done']:,}", str(one["batch_size"]), f"{one['seconds'] / 60:.1f} min", trained_on(base)]
         for number, base in enumerate(bases)
+        for encoder in [base.get("encoder", {})]
         for what, one in (
             ("autoencoder", base.get("vae", {})),
             ("UNet and text encoder", base.get("unet", {})),
-            ("encoder, anew", base.get("encoder", {}).get("by_pixels", {})),
-            ("encoder, by texture", base.get("encoder", {}).get("by_texture", {})),
+            ("encoder, anew", encoder.get("by_pixels", encoder)),
+            ("encoder, by texture", encoder.get("by_texture", {})),
             ("decoder, further" if number else "decoder", base.get("decoder", {})),
         )
         if "steps_done" in one

@@ -4,7 +4,8 @@
 
 OUT/base is a base in the diffusers layout, to fit a class of one's own on; OUT/hypernetworks has the bundle's. OUT may
 be the recipe's work folder: the recipe makes the bundle of what it finds there. Weights are in the bundle's float16. A
-bundle needs no encoder: that of its base is in ENCODER, by default the file beside this one, the embedded bundle's.
+bundle needs no encoder: that of its base is in ENCODER, by default the file beside this one, the embedded bundle's; the
+record of its training lies beside it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from trainer.bases import PRESETS, Base, digest_of
 from trainer.folders import expect_new_folder
 from trainer.hypernet import SIDES, Hypernetwork, attention_dimensions, attention_layers
 from trainer.interchange import HypernetworkFile, write_hypernetwork
-from trainer.record import ClassRecord
+from trainer.record import ClassRecord, read_record
 
 ENCODER = Path(__file__).with_name("cells_encoder.safetensors")
 
@@ -68,7 +69,9 @@ def main(
     record = json.loads((opened.folder / "record.json").read_text())
     base, places = base_of(opened, record, encoder)
     base.save(out / "base")
-    (out / "base" / "record.json").write_text(json.dumps(record["base"], indent=2) + "\n")
+    trained = read_record(encoder.with_suffix(".json"))
+    base_record = {**record["base"], "encoder": trained} if trained else record["base"]
+    (out / "base" / "record.json").write_text(json.dumps(base_record, indent=2) + "\n")
     for name, fitted in record["hypernetworks"].items():
         merged = copy.deepcopy(base.unet)
         fill(merged.state_dict(), places, opened.path(opened.manifest.classes[name].unet))
