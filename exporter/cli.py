@@ -168,12 +168,12 @@ def verify(
         shown = [{**asdict(row), "limits": row.limits, "passed": row.passed} for row in rows]
         print(json.dumps({"rows": shown}))
     else:
-        table = Table("against torch f32", "UNet rel. L2", "UNet largest", "trajectory rel. L2", "PSNR dB", "")
+        table = Table("against torch f32", "UNet RMSE", "UNet largest", "trajectory rel. L2", "PSNR dB", "")
         for row in rows:
             limits = row.limits
             table.add_row(
                 row.runtime,
-                f"{row.unet_relative_l2:.2g} (<= {limits['unet_relative_l2']:g})",
+                f"{row.unet_rmse:.2g} (<= {limits['unet_rmse']:g})",
                 f"{row.unet_largest:.2g} (<= {limits['unet_largest']:g})",
                 f"{row.trajectory_relative_l2:.2g} (<= {limits['trajectory_relative_l2']:g})",
                 f"{row.psnr_db:.1f} (>= {limits['psnr_db']:g})",

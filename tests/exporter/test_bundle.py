@@ -249,7 +249,7 @@ def test_the_parity_table_has_every_sigma(in_process, whole_path, tiny_bundle):
         sigmas = [sigma for sigma, _, _ in row["by_sigma"]]
         assert len(sigmas) == 20
         assert sigmas == sorted(sigmas, reverse=True)
-        assert row["unet_relative_l2"] == max(relative for _, relative, _ in row["by_sigma"])
+        assert row["unet_rmse"] == max(rmse for _, rmse, _ in row["by_sigma"])
     assert "TensorRT was not compared" in in_process("exporter", "verify", tiny_bundle, "--merged", merged).stdout
 
 
