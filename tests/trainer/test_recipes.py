@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from operator import attrgetter
@@ -26,20 +27,24 @@ def read_back(*arguments: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def bundle(whole_path: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One class with a hypernetwork and one without, with the record that the recipe writes."""
+def bundle(whole_path: Path, tiny_bundle: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny bundle, whose classes have hypernetworks, one class without, and the record that the recipe writes."""
     folder = tmp_path_factory.mktemp("recipe")
+    shutil.copytree(tiny_bundle, folder / "bundle")
     facts = ["--class", "plain", "--prompt", "cyt mast", "--origin", "phantom", "--pictures", 24]
     steps = [
         ["trainer", "merge", *facts, "--base", whole_path / "base", "--out", folder / "plain"],
-        ["exporter", "onnx", whole_path / "merged/cyt_mast", folder / "plain", "--out", folder / "bundle"],
+        ["exporter", "onnx", folder / "plain", "--out", folder / "bundle"],
     ]
     for step in steps:
         done = command(*step)
         assert done.returncode == 0, done.stderr
     base = json.loads((whole_path / "base/record.json").read_text())
-    hypernetwork = json.loads((whole_path / "hypernetworks/cyt_mast.json").read_text())
-    record = {"base": {"start": base}, "hypernetworks": {"cyt_mast": {**hypernetwork, "multiplier": 1.0}}}
+    hypernetworks = {
+        path.stem: {**json.loads(path.read_text()), "multiplier": 1.0}
+        for path in (whole_path / "hypernetworks").glob("*.json")
+    }
+    record = {"base": {"start": base}, "hypernetworks": hypernetworks}
     (folder / "bundle/record.json").write_text(json.dumps(record))
     weights = open_base(whole_path / "base").vae.state_dict()
     kept = {name: value for name, value in weights.items() if name.startswith(("encoder.", "quant_conv."))}
