@@ -16,55 +16,30 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from folds import AT_A_TIME, SEED, features
+from folds import decode, features, latents_of
 
 from engine.bench import processor_name
 from engine.files import sha256_of, write_json
 from engine.signal_leak import read_signal_leak
 from evaluate.features import Cyto, features_of
 from evaluate.frechet import frechet_distance
-from evaluate.images import Pictures, open_folder
-from trainer.bases import encode_prompts, open_base
+from evaluate.images import open_folder
+from trainer.bases import open_base
 from trainer.devices import Compute, choose_attention
-from trainer.sampling import draw_latents
 from trainer.signal_leak import SIGNAL_LEAK_FILE
 
 GUIDANCE_SCALE, GUIDANCE_INTERVAL = 2.0, (2.0, 6.0)
 
 
-@torch.no_grad()
 def drawn(merged: Path, n: int, compute: Compute) -> torch.Tensor:
     """Latents (n, C, h, w) of a merged class."""
     base = open_base(str(merged))
     choose_attention(base.unet, compute.device)
     channels, side = base.unet.config.in_channels, base.unet.config.sample_size
     leak = read_signal_leak(merged / SIGNAL_LEAK_FILE, (channels, side, side))
-    generator = torch.Generator().manual_seed(SEED)
     prompt = json.loads((merged / "class.json").read_text())["prompt"]
     with compute.autocast():
-        prompts, empty = encode_prompts(base, [prompt, ""]).split(1)
-        parts = [
-            draw_latents(
-                base,
-                prompts.expand(min(AT_A_TIME, n - start), -1, -1),
-                empty,
-                generator=generator,
-                guidance_scale=GUIDANCE_SCALE,
-                guidance_interval=GUIDANCE_INTERVAL,
-                leak=leak,
-            )
-            for start in range(0, n, AT_A_TIME)
-        ]
-    return torch.cat(parts)
-
-
-@torch.no_grad()
-def decode(vae: AutoencoderKL, latents: torch.Tensor, compute: Compute) -> Pictures:
-    """(N, C, h, w) -> (N, H, W, 3) uint8."""
-    with compute.autocast():
-        parts = [vae.decode(z / vae.config.scaling_factor).sample.float() for z in latents.split(AT_A_TIME)]
-    images: Pictures = (255 * (torch.cat(parts) / 2 + 0.5).clamp(0, 1)).byte().permute(0, 2, 3, 1).numpy()
-    return images
+        return latents_of(base, prompt, n, GUIDANCE_SCALE, GUIDANCE_INTERVAL, leak)
 
 
 def main() -> None:
@@ -83,7 +58,9 @@ def main() -> None:
         real = features_of(encoder, open_folder(folder))["features"]
         latents = drawn(asked.recipe / "merged" / folder.name, asked.n, compute)
         for vae, one in zip(vaes, found, strict=True):
-            one[folder.name] = frechet_distance(real, features(encoder, decode(vae, latents, compute)))
+            with compute.autocast():
+                pictures = decode(vae, latents)
+            one[folder.name] = frechet_distance(real, features(encoder, pictures))
         print(folder.name, *(f"{one[folder.name]:.2f}" for one in found), flush=True)
     decoders = [
         {

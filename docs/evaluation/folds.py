@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 
 from engine.bench import processor_name
 from engine.files import write_json
@@ -79,6 +80,39 @@ def features(encoder: Cyto, pictures: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
+def latents_of(
+    base: Any,
+    prompt: str,
+    n: int,
+    guidance_scale: float,
+    guidance_interval: tuple[float, float] = (0.0, math.inf),
+    leak: SignalLeak | None = None,
+) -> torch.Tensor:
+    """Latents (n, C, h, w) that the base draws of a prompt."""
+    cond, uncond = encode_prompts(base, [prompt, ""]).split(1)
+    generator = torch.Generator().manual_seed(SEED)
+    parts = [
+        draw_latents(
+            base,
+            cond.expand(min(AT_A_TIME, n - start), -1, -1),
+            uncond,
+            generator=generator,
+            guidance_scale=guidance_scale,
+            guidance_interval=guidance_interval,
+            leak=leak,
+        )
+        for start in range(0, n, AT_A_TIME)
+    ]
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def decode(vae: AutoencoderKL, latents: torch.Tensor) -> np.ndarray:
+    """(N, C, h, w) -> (N, H, W, 3) uint8."""
+    parts = [vae.decode(z / vae.config.scaling_factor).sample.float() for z in latents.split(AT_A_TIME)]
+    return (255 * (torch.cat(parts) / 2 + 0.5).clamp(0, 1)).byte().permute(0, 2, 3, 1).numpy()
+
+
 def draw(
     base: Any,
     chain: Hypernetwork | list[tuple[Hypernetwork, float]],
@@ -88,25 +122,10 @@ def draw(
     guidance_interval: tuple[float, float] = (0.0, math.inf),
     leak: SignalLeak | None = None,
 ) -> np.ndarray:
-    """(n, H, W, 3) uint8."""
-    cond, uncond = encode_prompts(base, [prompt, ""]).split(1)
-    generator = torch.Generator().manual_seed(SEED)
-    parts = []
+    """(n, H, W, 3) uint8, by the base with a hypernetwork."""
     with attached(base.unet, chain):
-        for start in range(0, n, AT_A_TIME):
-            prompts = cond.expand(min(AT_A_TIME, n - start), -1, -1)
-            latents = draw_latents(
-                base,
-                prompts,
-                uncond,
-                generator=generator,
-                guidance_scale=guidance_scale,
-                guidance_interval=guidance_interval,
-                leak=leak,
-            )
-            images = base.vae.decode(latents / base.vae.config.scaling_factor).sample
-            parts.append((255 * (images / 2 + 0.5).clamp(0, 1)).byte().permute(0, 2, 3, 1).numpy())
-    return np.concatenate(parts)
+        latents = latents_of(base, prompt, n, guidance_scale, guidance_interval, leak)
+    return decode(base.vae, latents)
 
 
 def main() -> None:

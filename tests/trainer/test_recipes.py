@@ -21,9 +21,13 @@ from trainer.merge import merge_into
 ROOT = Path(__file__).parents[2]
 
 
+def recipe(script: str, *arguments: Path | str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / "trainer/recipes" / script, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
+
+
 def read_back(*arguments: Path) -> subprocess.CompletedProcess[str]:
-    script = ROOT / "trainer/recipes/base_of_bundle.py"
-    return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=300)
+    return recipe("base_of_bundle.py", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -85,14 +89,7 @@ def test_a_bundle_without_its_record_is_refused(tiny_bundle: Path, tmp_path: Pat
 
 def test_an_encoder_is_fitted_to_the_decoder_and_all_else_stays(whole_path: Path, tmp_path: Path) -> None:
     out, few = tmp_path / "out", ["--samples", "4", "--steps", "40", "--texture-steps", "12", "--device", "cpu"]
-    arguments = [whole_path / "base", out, whole_path / "prepared", *few]
-    done = subprocess.run(
-        [sys.executable, ROOT / "trainer/recipes/fit_encoder.py", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=300,
-    )
+    done = recipe("fit_encoder.py", whole_path / "base", out, whole_path / "prepared", *few)
     assert done.returncode == 0, done.stderr
     before, after = open_base(whole_path / "base"), open_base(out)
     for part in ("unet", "text_encoder", "vae.decoder", "vae.encoder"):

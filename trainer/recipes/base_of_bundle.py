@@ -90,7 +90,8 @@ def main(
 
 def put_encoder(vae: AutoencoderKL, path: Path) -> None:
     """Give an autoencoder the encoder of a file that has nothing else. Raises RequestError for another one."""
-    found = {name: tuple(tensor.shape) for name, tensor in load_file(path).items()}
+    weights = load_file(path)
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     wanted = {
         name: tuple(tensor.shape)
         for name, tensor in vae.state_dict().items()
@@ -104,7 +105,7 @@ def put_encoder(vae: AutoencoderKL, path: Path) -> None:
             expected="encoder and quant_conv of the bundle's base",
             mend="name the encoder of this base",
         )
-    vae.load_state_dict(load_file(path), strict=False)
+    vae.load_state_dict(weights, strict=False)
 
 
 def base_of(bundle: Bundle, record: dict[str, Any], encoder: Path) -> tuple[Base, Places]:
