@@ -21,7 +21,7 @@ gpu-check: .venv/everything
 	$(BIN)/pytest -m gpu
 	$(BIN)/engine doctor
 	$(BIN)/engine bench --class cyt_mast --batch-size 1,8,16
-	@test -z "$(BASE)" || $(BIN)/python -m trainer bench --base $(BASE)
+	@test -z "$(BASE)" || $(BIN)/python -m benchmarks training --base $(BASE)
 
 check: .venv/everything
 	$(BIN)/ruff check .
@@ -38,7 +38,7 @@ format: .venv/everything
 # Trains the embedded bundle anew from folders of pictures; hours on two cores. See docs/embedded-bundle.md.
 bundle: .venv/everything
 	@test -n "$(PICTURES)" || { echo "name the folder of pictures: make bundle PICTURES=..."; exit 2; }
-	PYTHON=$(BIN)/python trainer/recipes/cells.sh $(PICTURES) build/cells
+	PYTHON=$(BIN)/python recipes/cells.sh $(PICTURES) build/cells
 
 wheel: .venv/everything
 	$(BIN)/python -m build --wheel
@@ -52,11 +52,11 @@ cpp-bench: .venv/engine
 	MAKEFLAGS=--no-print-directory cmake --build cpp_bench/build
 	$(BIN)/engine reference
 
-# Compares the engine with its peers on this machine and writes docs/benchmarks.md; docs/benchmarks/bench.sh says what
+# Compares the engine with its peers on this machine and writes docs/benchmarks.md; benchmarks/bench.sh says what
 # the variables MERGED, BUNDLE, FULL_SIZE, ... are. The machine should do nothing else, for more than an hour on two cores.
 bench: .venv/everything
 	@if command -v cmake > /dev/null; then $(MAKE) cpp-bench; else echo "cyto_bench will be named as not measured."; fi
-	PYTHON=$(BIN)/python docs/benchmarks/bench.sh
+	PYTHON=$(BIN)/python benchmarks/bench.sh
 
 clean:
 	rm -rf .venv build dist out cpp_bench/build

@@ -1,7 +1,7 @@
 """A lean runtime that mass-produces synthetic stained cells: no torch, one inference runtime."""
 
-from engine.datasets import ChunkShuffle, SyntheticCells
-from engine.guard import expect_real
-from engine.library import Batch, Engine
+from engine.api.datasets import ChunkShuffle, SyntheticCells
+from engine.api.engine import Batch, Engine
+from engine.api.guard import expect_real
 
 __all__ = ["Batch", "ChunkShuffle", "Engine", "SyntheticCells", "expect_real"]

@@ -1,5 +1,5 @@
 """`python -m engine` is the command line `engine`."""
 
-from engine.cli import main
+from engine.cli.app import main
 
 main()

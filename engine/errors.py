@@ -1,4 +1,4 @@
-"""Errors that name the subject, what was found, what was expected, and the mend."""
+"""Errors that name the subject, what was found, what was expected, and the fix."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class CytosynthError(Exception):
 
     exit_code = 1
 
-    def __init__(self, subject: str, *, found: str, expected: str, mend: str) -> None:
-        self.subject, self.found, self.expected, self.mend = subject, found, expected, mend
-        super().__init__(f"{subject}\n  found:    {found}\n  expected: {expected}\n  mend:     {mend}")
+    def __init__(self, subject: str, *, found: str, expected: str, fix: str) -> None:
+        self.subject, self.found, self.expected, self.fix = subject, found, expected, fix
+        super().__init__(f"{subject}\n  found:    {found}\n  expected: {expected}\n  fix:      {fix}")
 
     def __reduce__(self) -> tuple[Callable[..., CytosynthError], tuple[type[CytosynthError], dict[str, str]]]:
         # An exception is copied by its positional arguments, which are not those of this one.

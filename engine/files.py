@@ -25,7 +25,7 @@ def expect_folder_of(path: Path) -> None:
     """Raise RequestError unless the folder of a file that will be written is there."""
     if not path.parent.is_dir():
         raise RequestError(
-            f"The file {path}", found=f"no folder {path.parent}", expected="a folder that is there", mend="make it"
+            f"The file {path}", found=f"no folder {path.parent}", expected="a folder that is there", fix="make it"
         )
 
 

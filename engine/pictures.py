@@ -51,5 +51,5 @@ def read_picture(path: Path) -> Image.Image:
             f"The picture {path}",
             found=f"unreadable ({error})",
             expected="a whole picture file of 8 bits a channel",
-            mend="replace or convert it, or take it out of the folder",
+            fix="replace or convert it, or take it out of the folder",
         ) from error

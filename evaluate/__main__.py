@@ -1,5 +1,5 @@
 """`python -m evaluate` is the command line of the figures."""
 
-from evaluate.cli import main
+from evaluate.cli.app import main
 
 main()

@@ -20,5 +20,5 @@ def expect_two_classes(name: str, path: Path, class_names: list[str]) -> None:
             f"The {name} folder {path}",
             found=", ".join(class_names) or ("no folder of a class" if path.is_dir() else "no such folder"),
             expected="at least two folders of pictures, named after their classes",
-            mend="name the folder that holds the folders of the classes",
+            fix="name the folder that holds the folders of the classes",
         )

@@ -79,7 +79,7 @@ class PictureFolder:
                 f"The record {record}",
                 found=f"{type(error).__name__}: {error}",
                 expected="one JSON object a line with file_name and source, as `python -m trainer prepare` writes",
-                mend="restore it, or take it away: then every picture counts as a source of its own",
+                fix="restore it, or take it away: then every picture counts as a source of its own",
             ) from error
         name = self.path.resolve().name
         return tuple(known.get(f"{name}/{path.name}", mine) for path, mine in zip(self.files, own, strict=True))
@@ -126,7 +126,7 @@ def open_folder(path: Path) -> PictureFolder:
             f"The picture folder {path}",
             found=f"folders of pictures: {first_of(inner)}" if inner else found,
             expected=f"the pictures of one class, files that end in {', '.join(SUFFIXES)}",
-            mend=f"name {path / inner[0]}" if inner else "name the folder that holds the pictures themselves",
+            fix=f"name {path / inner[0]}" if inner else "name the folder that holds the pictures themselves",
         )
     wrong: list[str] = []
     sizes: dict[tuple[int, int], list[str]] = {}
@@ -145,7 +145,7 @@ def open_folder(path: Path) -> PictureFolder:
             f"{len(wrong)} of the files in {path}, {len(files)} of them pictures",
             found=first_of(wrong),
             expected="whole RGB pictures of 8 bits a channel, and no others",
-            mend="replace or convert them, or take them out of the folder",
+            fix="replace or convert them, or take them out of the folder",
         )
     (width, height), *others = sizes
     if others or width != height:
@@ -154,7 +154,7 @@ def open_folder(path: Path) -> PictureFolder:
             f"The picture folder {path}",
             found=f"{len(sizes)} sizes: {first_of(several)}" if others else f"{width} x {height} pixels",
             expected="squares of one size, framed as the other folder's pictures are",
-            mend="run `python -m trainer prepare` on real pictures, as was done for training; generate others anew",
+            fix="run `python -m trainer prepare` on real pictures, as was done for training; generate others anew",
         )
     return PictureFolder(path, tuple(files), width, marked)
 
@@ -186,7 +186,7 @@ def _check(path: Path) -> tuple[tuple[int, int], bool]:
         red, green, blue = (channel.tobytes() for channel in picture.split())
         found = "grey, its three channels equal," if red == green == blue else None
     if found is not None:
-        raise RequestError(f"The picture {path}", found=f"{found} pixels", expected="opaque RGB", mend="convert it")
+        raise RequestError(f"The picture {path}", found=f"{found} pixels", expected="opaque RGB", fix="convert it")
     return picture.size, marked
 
 
@@ -204,7 +204,7 @@ def refuse_shared(named: Mapping[str, Sequence[PictureFolder]], allowed: Sequenc
             f"{len(shared)} pictures in more than one of {', '.join(names)}",
             found=first_of([" is ".join(str(file) for file in found.values()) for found in shared]),
             expected="folders that share no picture, for one that does falsifies every figure",
-            mend="name other folders, or split the pictures again, all pictures of one source on one side",
+            fix="name other folders, or split the pictures again, all pictures of one source on one side",
         )
 
 
@@ -216,7 +216,7 @@ def expect_real(named: Mapping[str, PictureFolder]) -> None:
                 f"{name}, the folder {folder.path}",
                 found=f"{folder.marked} of {len(folder)} pictures say that they are synthetic",
                 expected="real pictures",
-                mend="name another folder; are the synthetic and the real one mixed up?",
+                fix="name another folder; are the synthetic and the real one mixed up?",
             )
 
 
@@ -227,7 +227,7 @@ def open_different(named: Mapping[str, Path]) -> dict[str, PictureFolder]:
     for name, path in named.items():
         if (other := places.setdefault(path.resolve(), name)) != name:
             raise RequestError(
-                f"{other} and {name}", found=f"one folder, {path}", expected="two folders", mend="name another for one"
+                f"{other} and {name}", found=f"one folder, {path}", expected="two folders", fix="name another for one"
             )
     opened = {name: open_folder(path) for name, path in named.items()}
     refuse_shared({name: [folder] for name, folder in opened.items()})

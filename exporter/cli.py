@@ -1,4 +1,4 @@
-"""The command line `python -m exporter`: onnx, int8, preset, tensorrt, verify, bench."""
+"""The command line `python -m exporter`: onnx, int8, preset, tensorrt, verify."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from engine.bundle import open_bundle
+from engine.bundle.folder import open_bundle
 from engine.errors import CytosynthError, RequestError
-from engine.files import expect_folder_of, write_json
 
 __all__ = ["app", "main"]
 
@@ -87,7 +86,7 @@ def preset(
     precision: Annotated[str | None, typer.Option(help="int8 for the bundle's 8-bit graphs, on the CPU.")] = None,
 ) -> None:
     """Give settings of a bundle a name, or give that name others. The bundle's hash changes with them."""
-    from engine.request import make_request
+    from engine.bundle.request import make_request
     from exporter.presets import write_preset
 
     opened = open_bundle(bundle)
@@ -118,14 +117,14 @@ def tensorrt(
     refit: Annotated[bool, typer.Option(help="Plans whose weights can be replaced; only on the GPU itself.")] = False,
 ) -> None:
     """Build TensorRT plans of a bundle for a GPU, into BUNDLE/plans."""
-    from engine.plans import FLAVOURS
-    from engine.request import make_request
+    from engine.bundle.plans import FLAVOURS
+    from engine.bundle.request import make_request
     from exporter.gpus import compute_capability
     from exporter.tensorrt_plans import PlanRequest, build_plans
 
     opened = open_bundle(bundle)
     if flavour not in FLAVOURS:
-        raise RequestError("--flavour", found=flavour, expected=f"one of {', '.join(FLAVOURS)}", mend="choose one")
+        raise RequestError("--flavour", found=flavour, expected=f"one of {', '.join(FLAVOURS)}", fix="choose one")
     words = (size or "x".join(map(str, opened.manifest.picture_size))).lower().split("x")
     numbers = [*batch.split(","), *words]
     if len(words) != 2 or not all(word.strip().isascii() and word.strip().isdecimal() for word in numbers):
@@ -133,7 +132,7 @@ def tensorrt(
             "--batch and --size",
             found=f"{batch}, {size}",
             expected="numbers separated by commas, and WIDTHxHEIGHT",
-            mend="write them as in --batch 1,8 --size 512x512",
+            fix="write them as in --batch 1,8 --size 512x512",
         )
     width, height = (int(word) for word in words)
     batch_sizes = tuple(sorted({int(word) for word in batch.split(",")}))
@@ -184,71 +183,6 @@ def verify(
             print(f"TensorRT was not compared: {without_tensorrt}.")
     if not all(row.passed for row in rows):
         sys.exit(1)
-
-
-@app.command()
-def bench(
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="An embedded bundle's name, or a folder.")],
-    merged: Annotated[Path, typer.Option(help="The merged folder of one of its classes.")],
-    part: Annotated[
-        list[str] | None, typer.Option(help="picture (the default), step or decode; may be repeated.")
-    ] = None,
-    batch_size: Annotated[str, typer.Option(help="Pictures at a time, separated by commas.")] = "8",
-    guidance_scale: Annotated[float | None, typer.Option(help="For all alike; by default the bundle's.")] = None,
-    steps: Annotated[int | None, typer.Option(help="DPM++ 2M steps on Karras sigmas; by default the bundle's.")] = None,
-    threads: Annotated[int, typer.Option(help="Processor threads of each system; 0 is every core.")] = 0,
-    rounds: Annotated[int, typer.Option(help="Rounds, interleaved.")] = 5,
-    cap: Annotated[float, typer.Option(help="A system that takes longer, in seconds, is not asked again.")] = 120,
-    system: Annotated[
-        list[str] | None, typer.Option(help="The beginning of a system's name; by default all; may be repeated.")
-    ] = None,
-    cyto_bench: Annotated[Path | None, typer.Option(help="By default what make cpp-bench built.")] = None,
-    record: Annotated[Path | None, typer.Option(help="Write the record with the raw seconds to this file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")] = False,
-) -> None:
-    """Compare the speed of the engine, cyto_bench, diffusers, ONNX Runtime and stable-diffusion.cpp on the same merged
-    weights."""
-    from exporter.bench import bench_systems
-    from exporter.cyto_peer import CYTO_BENCH
-    from exporter.speed import PARTS
-
-    sizes = [word.strip() for word in batch_size.split(",")]
-    if rounds < 1 or not all(word.isascii() and word.isdecimal() and int(word) for word in sizes):
-        words = f"{rounds} rounds, batch {batch_size}"
-        raise RequestError("The comparison", found=words, expected="each above 0", mend="change these")
-    parts = part or [PARTS[0]]
-    if unknown := [name for name in parts if name not in PARTS]:
-        raise RequestError("--part", found=unknown[0], expected=f"one of {', '.join(PARTS)}", mend="choose one")
-    if record is not None:
-        expect_folder_of(record)
-    found = bench_systems(
-        open_bundle(bundle),
-        merged,
-        parts=parts,
-        batch_sizes=[int(word) for word in sizes],
-        guidance_scale=guidance_scale,
-        steps=steps,
-        threads=threads,
-        rounds=rounds,
-        cap_s=cap,
-        systems=system or [""],
-        cyto_bench=cyto_bench or CYTO_BENCH,
-    )
-    if record is not None:
-        write_json(record, found)
-    if as_json:
-        print(json.dumps(found))
-        return
-    table = Table("part", "batch", "", "a second", "times the best of diffusers", "deviation")
-    for row in found["compared"]:
-        place = [row["part"], str(row["batch_size"])]
-        for name, rate in row["per_second"].items():
-            deviation = row["deviation"].get(name, "")
-            shown = deviation if isinstance(deviation, str) else f"{deviation:.3g}"
-            table.add_row(*place, name, f"{rate:.3g}", f"{row['times_the_best_of_diffusers'][name]:.2f}", shown)
-        for name, reason in {**row["refused"], **row["not_measured"]}.items():
-            table.add_row(*place, name, "", "", reason)
-    Console().print(table)
 
 
 def main() -> None:

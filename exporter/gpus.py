@@ -47,6 +47,6 @@ def compute_capability(gpu: str) -> str:
             "--gpu",
             found=gpu,
             expected=f"smXX, or one of {', '.join(GPUS)}",
-            mend="write its compute capability, such as sm86 for 8.6",
+            fix="write its compute capability, such as sm86 for 8.6",
         )
     return found

@@ -23,11 +23,11 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from engine.backends.openvino import OpenVINOBackend
-from engine.bundle import Bundle
+from engine.bundle.folder import Bundle
+from engine.bundle.request import make_request
 from engine.errors import CytosynthError
 from engine.files import sha256_of
-from engine.pipeline import Pipeline
-from engine.request import make_request
+from engine.pipeline.pipeline import Pipeline
 from exporter.graphs import without_traces
 from exporter.manifest_file import load_manifest, replace_manifest
 from exporter.onnx_bundle import INT8
@@ -177,7 +177,7 @@ def _write(bundle: Bundle, name: str, path: Path, rows: Rows, output: str) -> fl
             f"The 8-bit graph of {name}, its {output}",
             found=f"an error of {error:.2g}",
             expected=f"at most {LIMITS[output]:g}",
-            mend="nothing was written; these weights are not for 8 bits",
+            fix="nothing was written; these weights are not for 8 bits",
         )
     return error
 

@@ -80,7 +80,7 @@ def load_merged(folder: Path) -> MergedModel:
                 f"The merged folder {folder}",
                 found=f"no {name} in it",
                 expected="a diffusers folder with a class.json",
-                mend="make it with `python -m trainer merge`",
+                fix="make it with `python -m trainer merge`",
             )
     record = _read_record(folder)
     try:
@@ -90,7 +90,7 @@ def load_merged(folder: Path) -> MergedModel:
             f"The merged folder {folder}",
             found=f"a part that cannot be read ({error})",
             expected="whole parts with weights as safetensors",
-            mend="make it again with `python -m trainer merge`",
+            fix="make it again with `python -m trainer merge`",
         ) from error
     if (folder / RESIDUALS_FILE).exists():
         attach_residuals(parts[0], folder / RESIDUALS_FILE)
@@ -110,7 +110,7 @@ def load_merged(folder: Path) -> MergedModel:
                 f"The merged folder {folder}, {what}",
                 found=str(found),
                 expected=str(expected),
-                mend="use an eps-prediction base with Stable Diffusion 1.5's kind of schedule",
+                fix="use an eps-prediction base with Stable Diffusion 1.5's kind of schedule",
             )
     return model
 
@@ -127,7 +127,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
             f"The class record {folder / 'class.json'}",
             found=str(error),
             expected=f"the fields {', '.join(CLASS_FIELDS)}; a class name is {CLASS_NAME_RULE}",
-            mend="merge the hypernetwork again",
+            fix="merge the hypernetwork again",
         ) from error
     return record
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.bundle.manifest import read_manifest
 from engine.files import replace_file
-from engine.manifest import read_manifest
 
 __all__ = ["load_manifest", "replace_manifest"]
 

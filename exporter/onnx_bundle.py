@@ -15,9 +15,9 @@ from typing import Any
 import onnx
 from safetensors.torch import save
 
+from engine.bundle.manifest import FORMAT_VERSION, read_manifest
 from engine.errors import RequestError
 from engine.files import sha256_of
-from engine.manifest import FORMAT_VERSION, read_manifest
 from engine.names import CLASS_NAME_RULE, is_class_name
 from exporter.graphs import (
     export_decoder,
@@ -65,7 +65,7 @@ def write_bundle(
     Raises RequestError before anything is written where a folder is none, two hold one class, or the base differs.
     """
     if out.exists() and not out.is_dir():
-        raise RequestError(f"The bundle {out}", found="a file", expected="a folder", mend="name another")
+        raise RequestError(f"The bundle {out}", found="a file", expected="a folder", fix="name another")
     existing = _existing_manifest(out)
     asked = {name: value for name, value in (defaults or {}).items() if value is not None}
     manifest = existing or _new_manifest(name or out.resolve().name, base or "not stated", {**THESIS, **asked})
@@ -74,7 +74,7 @@ def write_bundle(
         found = manifest["defaults"].get(field[9:]) if field.startswith("defaults.") else manifest[field]
         if value is not None and found != value:
             raise RequestError(
-                f"The bundle {out}, {field}", found=str(found), expected=str(value), mend="leave the option out"
+                f"The bundle {out}, {field}", found=str(found), expected=str(value), fix="leave the option out"
             )
     names = _check_models(merged_folders, manifest, out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -154,7 +154,7 @@ def _check_models(folders: list[Path], manifest: dict[str, Any], out: Path) -> l
         name = model.record["class_name"]
         if name in names:
             raise RequestError(
-                f"The class {name}", found="two merged folders of it", expected="one", mend="leave one out"
+                f"The class {name}", found="two merged folders of it", expected="one", fix="leave one out"
             )
         names.append(name)
         found = model.base_sha256()
@@ -163,7 +163,7 @@ def _check_models(folders: list[Path], manifest: dict[str, Any], out: Path) -> l
                 f"The class {name} for the bundle {out}",
                 found=f"a base of SHA-256 {found}",
                 expected=f"{manifest['base_sha256']}, the bundle's",
-                mend="export classes of another base into another bundle",
+                fix="export classes of another base into another bundle",
             )
     return names
 
@@ -220,7 +220,7 @@ def _add_class(
             f"The class {class_name} for the bundle {out}",
             found=f"shared UNet weights of SHA-256 {found['sha256']}",
             expected=f"{expected['sha256']}, those of the bundle's base",
-            mend="export classes of another base into another bundle",
+            fix="export classes of another base into another bundle",
         )
     manifest["classes"][class_name] = {
         "unet": graph_name,
@@ -274,7 +274,7 @@ def _write_shared(model: MergedModel, folder: Path, tokens: int) -> list[tuple[s
 def _new_manifest(name: str, base: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """What a bundle says before its first class. Raises RequestError for what no engine takes."""
     if not is_class_name(name):
-        raise RequestError("The bundle's name", found=name, expected=CLASS_NAME_RULE, mend="give one with --name")
+        raise RequestError("The bundle's name", found=name, expected=CLASS_NAME_RULE, fix="give one with --name")
     steps, batch_size = int(defaults["num_inference_steps"]), int(defaults["batch_size"])
     guidance_scale, interval = float(defaults["guidance_scale"]), defaults.get("guidance_interval")
     low, high = interval or (0, 0)
@@ -283,7 +283,7 @@ def _new_manifest(name: str, base: str, defaults: Mapping[str, Any]) -> dict[str
             "The bundle's defaults",
             found=f"{steps} steps, batch {batch_size}, guidance {guidance_scale:g} for sigma {low:g} to {high:g}",
             expected="1 to 1000 steps, batch 1 to 4096, guidance 0 to 100, an interval in ascending order",
-            mend="change these",
+            fix="change these",
         )
     return {
         "format_version": FORMAT_VERSION,

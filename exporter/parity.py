@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from engine.backends.base import Arrays, Backend, Signature
 from engine.backends.select import PROBES, distinct_precisions, open_backend
-from engine.bundle import Bundle
+from engine.bundle.folder import Bundle
+from engine.bundle.request import GenerateRequest, make_request
 from engine.errors import RequestError
-from engine.pipeline import Pipeline, plan_of
-from engine.request import GenerateRequest, make_request
+from engine.pipeline.pipeline import Pipeline, plan_of
 from exporter.graphs import DecoderGraph, UNetGraph
 from exporter.load import MergedModel, load_merged
 from exporter.recording import Function, Recorder, recorder_of
@@ -93,7 +93,7 @@ def compare(bundle: Bundle, merged_folder: Path, *, pictures: int = 2) -> tuple[
             f"The class {class_name} of {merged_folder}",
             found="not in the bundle",
             expected=f"one of {', '.join(bundle.manifest.classes)}",
-            mend="export it first with `python -m exporter onnx`",
+            fix="export it first with `python -m exporter onnx`",
         )
     bundle.verify_for([class_name])
     request = make_request(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.bundle import Bundle
+from engine.bundle.folder import Bundle
+from engine.bundle.manifest import PRECISIONS
+from engine.bundle.request import GenerateRequest
 from engine.errors import RequestError
-from engine.manifest import PRECISIONS
 from engine.names import CLASS_NAME_RULE, is_class_name
-from engine.request import GenerateRequest
 from exporter.manifest_file import load_manifest, replace_manifest
 
 __all__ = ["write_preset"]
@@ -18,10 +18,10 @@ def write_preset(bundle: Bundle, name: str, request: GenerateRequest) -> None:
     """Store a request's sampler, schedule, steps, guidance and precision under a name; what has that name is replaced.
     Raises RequestError, with the manifest as it was."""
     if not is_class_name(name):
-        raise RequestError("The preset's name", found=name, expected=CLASS_NAME_RULE, mend="choose another")
+        raise RequestError("The preset's name", found=name, expected=CLASS_NAME_RULE, fix="choose another")
     if request.langevin is not None:
         raise RequestError(
-            "A preset", found=f"the sampler {request.sampler}", expected="any other", mend="choose another sampler"
+            "A preset", found=f"the sampler {request.sampler}", expected="any other", fix="choose another sampler"
         )
     settings: dict[str, Any] = {
         "sampler": request.sampler,

@@ -12,9 +12,9 @@ from safetensors.numpy import load_file
 from engine.backends.base import Backend
 from engine.backends.onnxruntime import ORTBackend
 from engine.backends.openvino import OpenVINOBackend
+from engine.bundle.manifest import Manifest, read_manifest
 from engine.errors import CytosynthError
-from engine.manifest import Manifest, read_manifest
-from engine.schedules import time_features
+from engine.sampling.schedules import time_features
 
 __all__ = ["prove"]
 
@@ -45,7 +45,7 @@ def prove(folder: Path, class_name: str) -> None:
                 f"The exported class {class_name}, {name}",
                 found=f"OpenVINO and ONNX Runtime differ by {difference:.2g}",
                 expected=f"finite, at most {limit:g}",
-                mend="nothing was written; look at the merged folder: weights beyond float16's range do this",
+                fix="nothing was written; look at the merged folder: weights beyond float16's range do this",
             )
 
 

@@ -51,7 +51,7 @@ def attach_residuals(unet: UNet2DConditionModel, path: Path) -> None:
             f"The modules {path}",
             found=f"unreadable ({error})",
             expected="what `python -m trainer merge` writes",
-            mend="merge the hypernetworks again",
+            fix="merge the hypernetworks again",
         ) from error
     for layer in layers:
         dimension = layer.to_k.in_features

@@ -58,7 +58,7 @@ def build_graph(
             f"TensorRT's builder on {path.name}",
             found="; ".join(logger.errors[:3]) or "no plan",
             expected="a plan",
-            mend="more memory, or fewer and smaller --batch sizes",
+            fix="more memory, or fewer and smaller --batch sizes",
         )
     if cache is not None:
         with suppress(OSError), replace_file(cache) as part:
@@ -107,7 +107,7 @@ def _parse(trt: Any, builder: Any, logger: Any, path: Path) -> Any:
             f"TensorRT's parser on {path.name}",
             found=where or "; ".join(logger.errors[:2]) or "a refusal",
             expected="a graph of operators that it knows",
-            mend="export the bundle again with the exporter of this version, or use a newer TensorRT",
+            fix="export the bundle again with the exporter of this version, or use a newer TensorRT",
         )
     for i in range(network.num_layers):
         layer = network.get_layer(i)

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.backends.tensorrt import MODULES, wanted_graphs
-from engine.bundle import Bundle
+from engine.bundle.folder import Bundle
+from engine.bundle.plans import FORMAT_VERSION, Plan, graph_digest, read_plan_folder
 from engine.errors import CytosynthError, RequestError
 from engine.files import replace_file, write_json
-from engine.pipeline import decode_batch_size
-from engine.plans import FORMAT_VERSION, Plan, graph_digest, read_plan_folder
+from engine.pipeline.pipeline import decode_batch_size
 from exporter.tensorrt_builder import Profile, build_graph, gpu_here
 
 __all__ = ["PlanRequest", "build_plans", "load_tensorrt"]
@@ -56,7 +56,7 @@ def load_tensorrt(flavour: str) -> Any:
             f"--flavour {flavour}",
             found=f"{MODULES[flavour]} cannot be imported ({error})",
             expected="TensorRT for RTX" if flavour == "rtx" else "TensorRT",
-            mend=f"pip install 'cytosynth[{flavour}]'",
+            fix=f"pip install 'cytosynth[{flavour}]'",
         ) from error
 
 
@@ -100,7 +100,7 @@ def build_plans(
             f"The plans in {folder}",
             found=str(error.strerror),
             expected="room and permission to write",
-            mend="make room, then the same command goes on" if full else "see the folder's permissions",
+            fix="make room, then the same command goes on" if full else "see the folder's permissions",
         ) from error
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
@@ -158,7 +158,7 @@ def _check_target(trt: Any, request: PlanRequest) -> None:
             f"--gpu {gpu.lower()}",
             found=f"no target of TensorRT for RTX {trt.__version__}",
             expected=f"one of {', '.join(name.lower() for name in offered)}",
-            mend="another version of tensorrt-rtx, or --flavour tensorrt on a machine with that GPU",
+            fix="another version of tensorrt-rtx, or --flavour tensorrt on a machine with that GPU",
         )
 
 
@@ -169,7 +169,7 @@ def _check_gpu(request: PlanRequest) -> None:
             "--refit" if request.refit else "--flavour tensorrt",
             found="no GPU" if here is None else f"a GPU of compute capability {here}",
             expected=f"one of {request.compute_capability}: such plans are built on the GPU that they are for",
-            mend="run this there, or leave the option out: TensorRT for RTX builds without a GPU",
+            fix="run this there, or leave the option out: TensorRT for RTX builds without a GPU",
         )
 
 
@@ -183,7 +183,7 @@ def _check_space(bundle: Bundle, folder: Path, graphs: dict[str, tuple[str, ...]
             f"The disk of {folder}",
             found=f"{free / 1e6:.0f} MB free",
             expected=f"{needed / 1e6:.0f} MB for {len(graphs)} plans",
-            mend="make room, or build fewer classes with --class",
+            fix="make room, or build fewer classes with --class",
         )
 
 

@@ -21,6 +21,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 ROOT = Path(__file__).parents[1]
 Command = Callable[..., subprocess.CompletedProcess[str]]
+COMMAND_LINES = {
+    "engine": "engine.cli.app",
+    "trainer": "trainer.cli.app",
+    "exporter": "exporter.cli",
+    "evaluate": "evaluate.cli.app",
+    "benchmarks": "benchmarks.app",
+}
 
 
 def run_command(*arguments: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
@@ -56,7 +63,7 @@ def in_process(capfd: pytest.CaptureFixture[str]) -> Command:
     """Run the command line of trainer or exporter in this process: the same, without seconds of imports."""
 
     def run(part: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-        main = importlib.import_module(f"{part}.cli").main
+        main = importlib.import_module(COMMAND_LINES[part]).main
         words = [part, *map(str, arguments)]
         capfd.readouterr()
         with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():

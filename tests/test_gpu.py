@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine.backends.openvino import OpenVINOBackend
 from engine.backends.select import PROBES
-from engine.bundle import open_bundle
-from engine.pipeline import Pipeline
-from engine.request import make_request
+from engine.bundle.folder import open_bundle
+from engine.bundle.request import make_request
+from engine.pipeline.pipeline import Pipeline
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.gpu
-CELLS = Path(__file__).parents[1] / "engine/bundles/cells"
+CELLS = ROOT / "engine/bundles/cells"
 SEEDS = list(range(8))
 
 

@@ -7,9 +7,8 @@ import subprocess
 import sys
 import venv
 import zipfile
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tests.conftest import ROOT
 
 
 def test_the_wheel_installs_alone_and_generates(tmp_path):

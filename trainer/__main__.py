@@ -1,5 +1,5 @@
 """`python -m trainer` is the trainer's command line."""
 
-from trainer.cli import main
+from trainer.cli.app import main
 
 main()

@@ -16,5 +16,5 @@ def expect_new_folder(path: Path) -> None:
             f"The output folder {path}",
             found="something in it" if path.is_dir() else "a file",
             expected="a new or empty folder",
-            mend="name another",
+            fix="name another",
         )

@@ -1,4 +1,4 @@
-// Errors that name the subject, what was found, what was expected, and the mend, as the engine's do.
+// Errors that name the subject, what was found, what was expected, and the fix, as the engine's do.
 #pragma once
 
 #include <stdexcept>
@@ -9,8 +9,8 @@ namespace cyto {
 class Error : public std::runtime_error {
  public:
   Error(int exit_code, const std::string& subject, const std::string& found, const std::string& expected,
-        const std::string& mend)
-      : std::runtime_error(subject + "\n  found:    " + found + "\n  expected: " + expected + "\n  mend:     " + mend),
+        const std::string& fix)
+      : std::runtime_error(subject + "\n  found:    " + found + "\n  expected: " + expected + "\n  fix:      " + fix),
         exit_code_(exit_code) {}
 
   int exit_code() const { return exit_code_; }
@@ -23,15 +23,15 @@ class Error : public std::runtime_error {
 class RequestError : public Error {
  public:
   RequestError(const std::string& subject, const std::string& found, const std::string& expected,
-               const std::string& mend)
-      : Error(2, subject, found, expected, mend) {}
+               const std::string& fix)
+      : Error(2, subject, found, expected, fix) {}
 };
 
 /// Something failed while running.
 class RunError : public Error {
  public:
-  RunError(const std::string& subject, const std::string& found, const std::string& expected, const std::string& mend)
-      : Error(1, subject, found, expected, mend) {}
+  RunError(const std::string& subject, const std::string& found, const std::string& expected, const std::string& fix)
+      : Error(1, subject, found, expected, fix) {}
 };
 
 }  // namespace cyto

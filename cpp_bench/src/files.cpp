@@ -46,34 +46,34 @@ class Sha256 {
   std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
 };
 
-std::ifstream open_to_read(const fs::path& path, const std::string& mend) {
+std::ifstream open_to_read(const fs::path& path, const std::string& fix) {
   std::error_code unknown;
   const fs::file_status status = fs::status(path, unknown);
   if (!fs::is_regular_file(status)) {
     const char* found = fs::exists(status) ? "no regular file" : "no such file";
-    throw RequestError("The file " + path.string(), found, "a file", mend);
+    throw RequestError("The file " + path.string(), found, "a file", fix);
   }
   errno = 0;
   std::ifstream file(path, std::ios::binary);
-  if (!file) throw RequestError("The file " + path.string(), std::strerror(errno), "a file that can be read", mend);
+  if (!file) throw RequestError("The file " + path.string(), std::strerror(errno), "a file that can be read", fix);
   return file;
 }
 
 }  // namespace
 
-std::string read_file(const fs::path& path, std::uintmax_t most_bytes, const std::string& mend) {
-  std::ifstream file = open_to_read(path, mend);
+std::string read_file(const fs::path& path, std::uintmax_t most_bytes, const std::string& fix) {
+  std::ifstream file = open_to_read(path, fix);
   std::error_code problem;
   const std::uintmax_t size = fs::file_size(path, problem);
   if (problem || size > most_bytes) {
     const std::string found = problem ? problem.message() : std::to_string(size) + " bytes";
-    throw RequestError("The file " + path.string(), found, "at most " + std::to_string(most_bytes) + " bytes", mend);
+    throw RequestError("The file " + path.string(), found, "at most " + std::to_string(most_bytes) + " bytes", fix);
   }
   std::string bytes(size, '\0');
   file.read(bytes.data(), static_cast<std::streamsize>(size));
   if (static_cast<std::uintmax_t>(file.gcount()) != size) {
     throw RequestError("The file " + path.string(), std::to_string(file.gcount()) + " bytes",
-                       std::to_string(size) + " bytes", mend);
+                       std::to_string(size) + " bytes", fix);
   }
   return bytes;
 }

@@ -8,8 +8,8 @@
 
 namespace cyto {
 
-/// The bytes of a regular file of at most `most_bytes`. Throws RequestError with the mend given.
-std::string read_file(const std::filesystem::path& path, std::uintmax_t most_bytes, const std::string& mend);
+/// The bytes of a regular file of at most `most_bytes`. Throws RequestError with the fix given.
+std::string read_file(const std::filesystem::path& path, std::uintmax_t most_bytes, const std::string& fix);
 
 /// SHA-256 in hexadecimal digits.
 std::string sha256_of(std::string_view bytes);

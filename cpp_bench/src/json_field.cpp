@@ -27,7 +27,7 @@ nlohmann::json parse_json(std::string_view text, const JsonSource& source) {
   try {
     return nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& error) {
-    throw RequestError(source.subject, std::string("unreadable (") + error.what() + ")", "JSON", source.mend);
+    throw RequestError(source.subject, std::string("unreadable (") + error.what() + ")", "JSON", source.fix);
   }
 }
 
@@ -41,7 +41,7 @@ void JsonField::fail_with(const std::string& found, const std::string& path, con
   // A name from the file must not steer a terminal.
   std::string shown_path = path.empty() ? "(top)" : path.substr(0, 200);
   std::replace_if(shown_path.begin(), shown_path.end(), is_control, '?');
-  throw RequestError(source_->subject + ", field " + shown_path, found, expected, source_->mend);
+  throw RequestError(source_->subject + ", field " + shown_path, found, expected, source_->fix);
 }
 
 JsonField JsonField::operator[](const std::string& name) const {

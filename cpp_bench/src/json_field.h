@@ -10,10 +10,10 @@
 
 namespace cyto {
 
-/// Whose value it is, for errors: "The manifest .../manifest.json", and how the file is mended.
+/// Whose value it is, for errors: "The manifest .../manifest.json", and how the file is fixed.
 struct JsonSource {
   std::string subject;
-  std::string mend;
+  std::string fix;
 };
 
 /// Parse text. Throws RequestError.

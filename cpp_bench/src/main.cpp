@@ -106,9 +106,9 @@ Request check_request(const Options& options) {
   return {std::move(bundle), schedule, std::move(reference), std::move(task), std::move(timed)};
 }
 
-[[noreturn]] void refuse(const std::string& subject, double found, double allowed, const std::string& mend) {
+[[noreturn]] void refuse(const std::string& subject, double found, double allowed, const std::string& fix) {
   throw RunError(subject, "a deviation of " + std::to_string(found) + " from the engine's",
-                 "at most " + std::to_string(allowed), mend);
+                 "at most " + std::to_string(allowed), fix);
 }
 
 /// Compare the trajectory, and the decoder where it will be timed, with the reference in its own arithmetic.

@@ -19,7 +19,7 @@ std::string shown(double value) {
   return text;
 }
 
-std::string mend_of(const Bundle& bundle, const ReferenceKey& key) {
+std::string fix_of(const Bundle& bundle, const ReferenceKey& key) {
   return "let the engine write it: engine reference " + bundle.folder.string() + " --class " + key.class_name +
          " --backend " + key.backend + " --steps " + std::to_string(key.num_inference_steps) + " --guidance-scale " +
          shown(key.guidance_scale) + (key.batch == 1 ? "" : " --batch-size " + std::to_string(key.batch));
@@ -44,22 +44,22 @@ std::filesystem::path default_reference(const Bundle& bundle, const ReferenceKey
 }
 
 Reference read_reference(const std::filesystem::path& path, const Bundle& bundle, const ReferenceKey& key) {
-  const std::string mend = mend_of(bundle, key);
+  const std::string fix = fix_of(bundle, key);
   const std::string subject = "The reference " + path.string();
   if (path.empty()) {
     throw RequestError("The reference", "neither HOME nor XDG_CACHE_HOME", "a folder to look in", "name --reference");
   }
   std::error_code unknown;
   if (!std::filesystem::exists(path, unknown)) {
-    throw RequestError(subject, "no such file", "the engine's own result, without which nothing is timed", mend);
+    throw RequestError(subject, "no such file", "the engine's own result, without which nothing is timed", fix);
   }
-  const Safetensors file = read_safetensors(path, mend);
+  const Safetensors file = read_safetensors(path, fix);
   const auto text = [&](const std::string& name) {
     const auto value = file.metadata().find(name);
     return value == file.metadata().end() ? std::string("nothing") : value->second;
   };
   const auto expect = [&](const std::string& name, const std::string& wanted) {
-    if (text(name) != wanted) throw RequestError(subject + ", field " + name, text(name), wanted, mend);
+    if (text(name) != wanted) throw RequestError(subject + ", field " + name, text(name), wanted, fix);
   };
   expect("format_version", "1");
   expect("bundle_sha256", bundle.sha256);
@@ -72,12 +72,12 @@ Reference read_reference(const std::filesystem::path& path, const Bundle& bundle
   if (key.backend == "openvino") expect("precision", "f32");
   const std::string scale = text("guidance_scale");
   if (std::strtod(scale.c_str(), nullptr) != key.guidance_scale) {
-    throw RequestError(subject + ", field guidance_scale", scale, shown(key.guidance_scale), mend);
+    throw RequestError(subject + ", field guidance_scale", scale, shown(key.guidance_scale), fix);
   }
   const std::string batch = text("batch_size");
   const bool is_number = batch.size() <= 4 && batch.find_first_not_of("0123456789") == std::string::npos;
   const std::size_t batch_size = is_number ? std::stoul(batch) : 0;
-  if (batch_size == 0) throw RequestError(subject + ", field batch_size", batch, "a number above 0", mend);
+  if (batch_size == 0) throw RequestError(subject + ", field batch_size", batch, "a number above 0", fix);
   const Manifest& manifest = bundle.manifest;
   const LatentShape& shape = manifest.latents;
   const std::vector<std::size_t> latents = {shape.channels, shape.height, shape.width};
@@ -92,7 +92,7 @@ Reference read_reference(const std::filesystem::path& path, const Bundle& bundle
     return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
   };
   if (!finite(reference.noise) || !finite(reference.latents)) {
-    throw RequestError(subject, "values that are not finite", "finite noise and latents", mend);
+    throw RequestError(subject, "values that are not finite", "finite noise and latents", fix);
   }
   return reference;
 }

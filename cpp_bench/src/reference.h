@@ -12,7 +12,7 @@
 
 namespace cyto {
 
-/// The settings that a reference must be of; `batch` is what an error's mend asks for.
+/// The settings that a reference must be of; `batch` is what an error's fix asks for.
 struct ReferenceKey {
   std::string class_name, backend, schedule;
   std::size_t num_inference_steps;

@@ -35,13 +35,13 @@ std::size_t size_of(const JsonField& field, const std::vector<std::size_t>& shap
 
 }  // namespace
 
-Safetensors read_safetensors(const std::filesystem::path& path, const std::string& mend) {
-  return parse_safetensors(read_file(path, kMostBytes, mend), "The file " + path.string(), mend);
+Safetensors read_safetensors(const std::filesystem::path& path, const std::string& fix) {
+  return parse_safetensors(read_file(path, kMostBytes, fix), "The file " + path.string(), fix);
 }
 
-Safetensors parse_safetensors(std::string content, const std::string& subject, const std::string& mend) {
+Safetensors parse_safetensors(std::string content, const std::string& subject, const std::string& fix) {
   const auto fail = [&](const std::string& found, const std::string& expected) {
-    throw RequestError(subject, found, expected, mend);
+    throw RequestError(subject, found, expected, fix);
   };
   if (content.size() < kLengthBytes) fail(std::to_string(content.size()) + " bytes", "a safetensors file");
   std::uint64_t header_bytes = 0;
@@ -53,7 +53,7 @@ Safetensors parse_safetensors(std::string content, const std::string& subject, c
   Safetensors file;
   const std::size_t start = kLengthBytes + static_cast<std::size_t>(header_bytes);
   const std::size_t data_bytes = content.size() - start;
-  const JsonSource source{subject, mend};
+  const JsonSource source{subject, fix};
   const nlohmann::json header =
       parse_json(std::string_view(content).substr(kLengthBytes, static_cast<std::size_t>(header_bytes)), source);
   std::vector<std::pair<std::size_t, std::size_t>> places;
@@ -86,7 +86,7 @@ Safetensors parse_safetensors(std::string content, const std::string& subject, c
   }
   if (reached != data_bytes) fail(std::to_string(data_bytes - reached) + " bytes of no tensor", "none");
   file.subject_ = subject;
-  file.mend_ = mend;
+  file.fix_ = fix;
   file.sha256_ = sha256_of(content);
   file.content_ = std::move(content);
   return file;
@@ -97,7 +97,7 @@ const char* Safetensors::find(const std::string& name, const std::string& dtype,
   const auto entry = entries_.find(name);
   if (entry == entries_.end() || entry->second.dtype != dtype || entry->second.shape != shape) {
     const std::string found = entry == entries_.end() ? "none" : entry->second.dtype + " " + shown(entry->second.shape);
-    throw RequestError(subject_ + ", tensor " + name, found, dtype + " " + shown(shape), mend_);
+    throw RequestError(subject_ + ", tensor " + name, found, dtype + " " + shown(shape), fix_);
   }
   size_bytes = entry->second.end - entry->second.begin;
   return content_.data() + entry->second.begin;

@@ -24,7 +24,7 @@ class Safetensors {
   const std::string& sha256() const { return sha256_; }
 
  private:
-  friend Safetensors parse_safetensors(std::string content, const std::string& subject, const std::string& mend);
+  friend Safetensors parse_safetensors(std::string content, const std::string& subject, const std::string& fix);
 
   struct Entry {
     std::string dtype;
@@ -35,15 +35,15 @@ class Safetensors {
   const char* find(const std::string& name, const std::string& dtype, const std::vector<std::size_t>& shape,
                    std::size_t& size_bytes) const;
 
-  std::string subject_, mend_, content_, sha256_;
+  std::string subject_, fix_, content_, sha256_;
   std::map<std::string, Entry> entries_;
   std::map<std::string, std::string> metadata_;
 };
 
-/// Throws RequestError with the mend given.
-Safetensors read_safetensors(const std::filesystem::path& path, const std::string& mend);
+/// Throws RequestError with the fix given.
+Safetensors read_safetensors(const std::filesystem::path& path, const std::string& fix);
 
 /// The same from a file's bytes; `subject` names it in errors.
-Safetensors parse_safetensors(std::string content, const std::string& subject, const std::string& mend);
+Safetensors parse_safetensors(std::string content, const std::string& subject, const std::string& fix);
 
 }  // namespace cyto

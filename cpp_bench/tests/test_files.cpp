@@ -1,4 +1,4 @@
-// What comes from disk or the command line: a good one is read, a damaged one is refused with the field and the mend.
+// What comes from disk or the command line: a good one is read, a damaged one is refused with the field and the fix.
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -205,7 +205,7 @@ void test_options() {
       {{"--json"}, "--json"},
       {{"--json="}, "--json"},
   };
-  for (const auto& [more, word] : wrong) EXPECT_REFUSED(with(more), word, "found:", "mend:");
+  for (const auto& [more, word] : wrong) EXPECT_REFUSED(with(more), word, "found:", "fix:");
   EXPECT_REFUSED(cyto::parse_options({"--bundle", "b", "--class", "a"}, both), "--batch", "not given");
   EXPECT_REFUSED(cyto::parse_options({"--bundle", "b", "--class", "a", "--batch", "1,,2"}, both), "--batch", "nothing");
   EXPECT_REFUSED(cyto::parse_options({"--backend", "tensorrt"}, {"openvino"}), "TENSORRT_ROOT");

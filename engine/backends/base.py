@@ -98,7 +98,7 @@ def runtime_error(runtime: str, path: Path | None, error: Exception) -> Cytosynt
         f"{runtime}" + (f" with the graph {path}" if path else ""),
         found=first_line(error),
         expected="the graph to run",
-        mend="take a smaller --batch-size if memory is short; `engine verify` checks the bundle",
+        fix="take a smaller --batch-size if memory is short; `engine verify` checks the bundle",
     )
 
 
@@ -115,5 +115,5 @@ def check_signature(path: Path, what: str, found: Mapping[str, str], expected: I
             f"The graph {path}, its {what}",
             found=shown[0] or "none",
             expected=shown[1],
-            mend="export the bundle again with the exporter of this version",
+            fix="export the bundle again with the exporter of this version",
         )

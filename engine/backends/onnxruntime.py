@@ -63,7 +63,7 @@ class ORTBackend:
                 f"The graph {path} on CUDA",
                 found=f"ONNX Runtime took {', '.join(session.get_providers())}",
                 expected="the CUDA provider",
-                mend="install the CUDA and cuDNN that this onnxruntime-gpu names, or use --backend openvino",
+                fix="install the CUDA and cuDNN that this onnxruntime-gpu names, or use --backend openvino",
             )
         for what, values, names in (
             ("inputs", session.get_inputs(), inputs),

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from engine.backends.base import Backend
-from engine.bundle import Bundle
+from engine.bundle.folder import Bundle
+from engine.bundle.manifest import PRECISIONS
+from engine.bundle.request import GenerateRequest
 from engine.errors import CytosynthError, RequestError
-from engine.manifest import PRECISIONS
-from engine.request import GenerateRequest
 
 __all__ = [
     "AUTO",
@@ -138,19 +138,19 @@ def choose_backend(
                 f"--precision f32 with --backend {name}",
                 found="a backend that computes in the graphs' own float16",
                 expected="openvino",
-                mend="leave out one of the two",
+                fix="leave out one of the two",
             )
         name = "openvino"
     if name != AUTO:
         if name not in BACKENDS:
             raise RequestError(
-                "--backend", found=name, expected=f"one of {', '.join((AUTO, *BACKENDS))}", mend="choose one of these"
+                "--backend", found=name, expected=f"one of {', '.join((AUTO, *BACKENDS))}", fix="choose one of these"
             )
         status = PROBES[name]()
         if precision == "int8":
             status = _on_the_cpu(status)
         if not status.usable:
-            raise RequestError(f"The backend {name}", found=status.detail, expected="usable", mend=status.install)
+            raise RequestError(f"The backend {name}", found=status.detail, expected="usable", fix=status.install)
         return name, f"{name} {status.detail}, as asked"
     found = [_with_plans(status, bundle, request) for status in probe()]
     if precision == "int8":
@@ -158,7 +158,7 @@ def choose_backend(
     usable = sorted((status for status in found if status.usable), key=lambda status: -status.rank)
     if not usable:
         reasons = "; ".join(f"{status.name}: {status.detail}" for status in found)
-        raise RequestError("--backend auto", found=reasons, expected="a usable backend", mend=found[0].install)
+        raise RequestError("--backend auto", found=reasons, expected="a usable backend", fix=found[0].install)
     best, *others = usable
     than = f", the fastest of {', '.join(status.name for status in usable)}" if others else ", the only one usable"
     return best.name, f"{best.name} {best.detail}{than}"

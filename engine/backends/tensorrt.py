@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends.base import Arrays, Signature, check_signature
-from engine.bundle import Bundle
+from engine.bundle.folder import Bundle
+from engine.bundle.plans import PlanFolder, choose_plans, read_plans
+from engine.bundle.request import GenerateRequest
 from engine.cache import cache_folder
 from engine.errors import CytosynthError, RequestError
 from engine.files import replace_file
-from engine.plans import PlanFolder, choose_plans, read_plans
-from engine.request import GenerateRequest
 
 __all__ = ["MODULES", "TensorRTApi", "TensorRTBackend", "choose_for", "installed_api", "load_api", "wanted_graphs"]
 
@@ -48,7 +48,7 @@ class TensorRTApi:
                 f"CUDA's {name}",
                 found=f"error {int(error)} ({getattr(error, 'name', '')})",
                 expected="success",
-                mend="see `engine doctor`; a smaller --batch-size needs less memory",
+                fix="see `engine doctor`; a smaller --batch-size needs less memory",
             )
         return results[0] if len(results) == 1 else tuple(results)
 
@@ -77,7 +77,7 @@ def installed_api(bundle: Bundle) -> TensorRTApi:
         "The backend tensorrt",
         found="; ".join(problems),
         expected="one of them",
-        mend="see `engine doctor`",
+        fix="see `engine doctor`",
     )
 
 
@@ -161,7 +161,7 @@ class TensorRTDevice:
                     f"The plan of {path.name} in {self._plans.folder}",
                     found="TensorRT cannot read it",
                     expected=f"a plan of {self._api.version}",
-                    mend="build it again with `python -m exporter tensorrt`",
+                    fix="build it again with `python -m exporter tensorrt`",
                 )
             self._engines[path.name] = engine
         return engine
@@ -266,7 +266,7 @@ class TensorRTContext:
                     f"The plan of {name}, input {tensor}",
                     found=f"the shape {tuple(shape)}",
                     expected=f"between {tuple(low)} and {tuple(high)}",
-                    mend="use a --batch-size and size that the plan was built for, or build another",
+                    fix="use a --batch-size and size that the plan was built for, or build another",
                 )
 
     def output_shape(self, name: str) -> tuple[int, ...]:
@@ -283,7 +283,7 @@ class TensorRTContext:
             self._context.set_tensor_address(name, pointer)
         if not self._context.execute_async_v3(self._device.stream):
             raise CytosynthError(
-                "TensorRT's execution", found="a refusal", expected="success", mend="see TensorRT's message above"
+                "TensorRT's execution", found="a refusal", expected="success", fix="see TensorRT's message above"
             )
 
     def close(self) -> None:

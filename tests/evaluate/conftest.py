@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainer.phantom import draw
+from trainer.pictures.phantom import draw
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from engine.errors import RequestError
 from evaluate.images import blur, open_different, open_folder
-from trainer.phantom import draw
+from trainer.pictures.phantom import draw
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_folders_that_share_a_picture_are_refused_under_any_name(folder, tmp_pat
 def test_the_folder_of_a_run_is_answered_with_its_classes(folder, tmp_path):
     (tmp_path / "metadata.jsonl").write_text("")
     shutil.copy(folder / "0100.png", tmp_path / "sheet.png")
-    with pytest.raises(RequestError, match=f"mend: +name {folder}"):
+    with pytest.raises(RequestError, match=f"fix: +name {folder}"):
         open_folder(tmp_path)
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import onnx
 import pytest
 
+from engine.api.engine import Engine
 from engine.backends.onnxruntime import ORTBackend
 from engine.backends.openvino import OpenVINOBackend
 from engine.backends.select import PROBES, settled
-from engine.bundle import open_bundle
-from engine.library import Engine
-from engine.pipeline import Pipeline
-from engine.request import make_request
+from engine.bundle.folder import open_bundle
+from engine.bundle.request import make_request
+from engine.pipeline.pipeline import Pipeline
 from exporter.int8 import LIMITS, write_int8
 
 CLASS = "cyt_mast"

@@ -14,15 +14,16 @@ import onnx
 import pytest
 
 from engine.backends.tensorrt import wanted_graphs
-from engine.bundle import open_bundle
+from engine.bundle.folder import open_bundle
+from engine.bundle.plans import choose_plans
 from engine.errors import RequestError
-from engine.plans import choose_plans
 from exporter.gpus import compute_capability
+from tests.conftest import ROOT
 
 if sys.platform == "darwin":
     pytest.skip("TensorRT for RTX is not made for macOS", allow_module_level=True)
 trt = importlib.import_module("tensorrt_rtx")
-CELLS = Path(__file__).parents[2] / "engine/bundles/cells"
+CELLS = ROOT / "engine/bundles/cells"
 BUILD = ["tensorrt", "--gpu", "a6000", "--batch", "1,8,16"]
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.loops import scaled_rows
-from engine.samplers import StepRow, plan_steps
-from engine.schedules import SCHEDULES, NoiseSchedule, time_features
+from engine.pipeline.loops import scaled_rows
+from engine.sampling.samplers import StepRow, plan_steps
+from engine.sampling.schedules import SCHEDULES, NoiseSchedule, time_features
 
 NOISES = (NoiseSchedule(0.00085, 0.012, 1000), NoiseSchedule(0.002, 0.03, 57))
 STEPS = (1, 2, 20)

@@ -1,4 +1,4 @@
-"""Make k_diffusion.json: what k-diffusion computes, for the tests of engine.schedules and engine.samplers.
+"""Make k_diffusion.json: what k-diffusion computes, for the tests of engine.sampling.
 
 Run where it is installed: pip install torch scipy tqdm k-diffusion==0.1.1.post1 torchdiffeq torchsde --no-deps;
 python tests/golden/make_k_diffusion.py. Its package imports torchvision, which its samplers do not need, so

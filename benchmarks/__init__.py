@@ -1,0 +1,1 @@
+"""Every comparison with a peer, and the scripts behind docs/benchmarks.md."""

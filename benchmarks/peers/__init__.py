@@ -1,0 +1,1 @@
+"""Systems that the engine is compared with, each behind the same interface."""

@@ -1,0 +1,80 @@
+"""diffusers' pipeline with its networks on ONNX Runtime, in float32 on the CPU."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from torch import nn
+from torch.export import Dim
+
+from engine.errors import CytosynthError
+from engine.sampling.schedules import time_features
+from exporter.graphs import export_graph, export_unet, frequencies
+
+__all__ = ["expect_one_file", "replace_by_onnxruntime"]
+
+MOST_BYTES = 2**31
+"""Of a graph with its weights inside."""
+
+
+class _Decoder(nn.Module):
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.vae.decode(latents, return_dict=False)[0]
+
+
+def expect_one_file(unet: UNet2DConditionModel) -> None:
+    """Raise CytosynthError where a UNet in float32 is too large for a graph with its weights inside."""
+    size = 4 * sum(weight.numel() for weight in unet.parameters())
+    if size >= MOST_BYTES:
+        raise CytosynthError(
+            "The UNet as one float32 graph",
+            found=f"{size / 1e9:.1f} GB",
+            expected="less than 2 GB, what such a file holds",
+            fix="see the engine on onnxruntime, whose weights lie beside the graph",
+        )
+
+
+def replace_by_onnxruntime(pipeline: StableDiffusionPipeline, threads: int, tokens: int) -> None:
+    """Export the pipeline's UNet and decoder in float32, and let it call the graphs. tokens: of a prompt."""
+    unet, vae = pipeline.unet, pipeline.vae
+    angular = np.array(frequencies(unet))
+    graph = export_unet(copy.deepcopy(unet), (tokens, unet.config.cross_attention_dim))
+    evaluate, decode = _session(graph, threads), _session(_decoder_graph(vae, unet.config.sample_size), threads)
+
+    def unet_forward(
+        sample: torch.Tensor, timestep: Any, encoder_hidden_states: torch.Tensor, **_: Any
+    ) -> tuple[torch.Tensor]:
+        inputs = {
+            "latents": sample.numpy(),
+            "time_features": time_features(np.full(len(sample), float(timestep)), angular),
+            "encoder_hidden_states": encoder_hidden_states.numpy(),
+        }
+        return (torch.from_numpy(evaluate.run(None, inputs)[0]),)
+
+    def vae_decode(latents: torch.Tensor, **_: Any) -> tuple[torch.Tensor]:
+        return (torch.from_numpy(decode.run(None, {"latents": latents.numpy()})[0]),)
+
+    unet.forward, vae.decode = unet_forward, vae_decode
+
+
+def _decoder_graph(vae: AutoencoderKL, side: int) -> onnx.ModelProto:
+    example = (torch.randn(2, vae.config.latent_channels, side, side),)
+    shapes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
+    return export_graph(_Decoder(vae), example, shapes, ["latents"], ["sample"])
+
+
+def _session(graph: onnx.ModelProto, threads: int) -> ort.InferenceSession:
+    ort.disable_telemetry_events()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    return ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])

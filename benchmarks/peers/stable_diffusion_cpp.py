@@ -1,0 +1,110 @@
+"""stable-diffusion.cpp as a system of `bench`, at Stable Diffusion 1.5's size, the only one of ours that it knows.
+
+It draws whole pictures: a guided step is the second of a picture's two, a decoding is what follows a picture's one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from benchmarks.peers.stable_diffusion_cpp_process import draw_alone
+from benchmarks.peers.work import Work
+from benchmarks.rounds import TOLERANCES, Opened, System
+from engine.errors import CytosynthError, RequestError
+from engine.sampling.noise import NoiseSource
+from exporter.load import MergedModel
+from exporter.parity import psnr_db
+
+__all__ = ["add_stable_diffusion_cpp"]
+
+NAME = "stable-diffusion.cpp float32"
+TIMESTEPS = {"step": (500, 250), "decode": (500,)}
+PROMPT, PROMPT_IDS = "cat", (49406, 2368)
+"""The program reads CLIP's own vocabulary, whatever lies in the folder: a start and a word in it, both short."""
+PADDING_ID = 49407
+SIZE = {"in_channels": 4, "sample_size": 64, "cross_attention_dim": 768}
+"""What tells Stable Diffusion 1.5's UNet from the others that this project makes."""
+
+
+def add_stable_diffusion_cpp(opened: Opened, work: Work, part: str) -> None:
+    """On the merged folder, where the package is installed and the folder is one that it reads."""
+    opened.add(NAME, partial(_system, work, part))
+
+
+def _system(work: Work, part: str) -> System:
+    _expect_known(work, part)
+    if find_spec("stable_diffusion_cpp") is None:
+        package = "stable-diffusion-cpp-python"
+        raise RequestError(package, found="not installed", expected="installed", fix=f"pip install {package}")
+    timesteps, guidance_scale = TIMESTEPS[part], work.request.guidance_scale
+    sigmas = [float(work.bundle.manifest.noise.sigmas[timestep]) for timestep in timesteps]
+    folder = _folder(work)
+    draw = partial(draw_alone, folder, PROMPT, sigmas, guidance_scale, work.request.threads)
+    _, found = draw()
+    psnr = psnr_db(found.astype(np.float64) - _reference(work.merged, timesteps, sigmas, guidance_scale))
+    limit = TOLERANCES["picture"]
+    if psnr < limit:
+        raise CytosynthError(
+            f"A picture by {NAME}",
+            found=f"{psnr:.1f} dB from diffusers'",
+            expected=f"at least {limit:g} dB",
+            fix="it is not timed",
+        )
+    return System(NAME, lambda: (draw()[0], None), f"a whole picture, {psnr:.1f} dB", warms_up=True)
+
+
+def _expect_known(work: Work, part: str) -> None:
+    config = work.merged.unet.config
+    found = {name: config[name] for name in SIZE}
+    if found != SIZE:
+        known = ", ".join(f"{name} {value}" for name, value in SIZE.items())
+        words = ", ".join(f"{name} {value}" for name, value in found.items())
+        raise RequestError("The UNet", found=words, expected=known, fix=f"it knows {known}")
+    if part == "picture":
+        raise RequestError(
+            "A picture", found="it begins at noise of its own", expected="ours", fix="see step and decode"
+        )
+    if work.request.batch_size > 1:
+        raise RequestError("A batch", found="it draws one by one", expected="all at once", fix="see batch 1")
+
+
+def _folder(work: Work) -> Path:
+    """The merged folder's weights under the names that the program knows: those of transformers before its version 5
+    in the text encoder."""
+    folder = work.folder / "stable-diffusion.cpp"
+    if not folder.exists():
+        (folder / "text_encoder").mkdir(parents=True)
+        for name in ("unet", "vae"):
+            (folder / name).symlink_to(work.merged.folder.resolve() / name)
+        weights = work.merged.text_encoder.state_dict()
+        prefix = "text_model."
+        named = {name if name.startswith(prefix) else prefix + name: value for name, value in weights.items()}
+        save_file(named, folder / "text_encoder/model.safetensors")
+    return folder
+
+
+@torch.no_grad()
+def _reference(
+    merged: MergedModel, timesteps: Sequence[int], sigmas: Sequence[float], guidance_scale: float
+) -> NDArray[np.uint8]:
+    """The same picture by diffusers' modules: Euler's steps from seed 0 of CUDA's noise. (512, 512, 3) uint8."""
+    length = merged.text_encoder.config.max_position_embeddings
+    ids = [[*words, *[PADDING_ID] * (length - len(words))] for words in (PROMPT_IDS, PROMPT_IDS[:1])]
+    context = merged.text_encoder(torch.tensor(ids))[0]
+    shape = (SIZE["in_channels"], SIZE["sample_size"], SIZE["sample_size"])
+    x = torch.from_numpy(NoiseSource([0], shape, "nv").draw()) * sigmas[0]
+    for timestep, sigma, following in zip(timesteps, sigmas, [*sigmas[1:], 0.0], strict=True):
+        doubled = torch.cat([x, x]) / (sigma**2 + 1) ** 0.5
+        cond, uncond = merged.unet(doubled, timestep, encoder_hidden_states=context)[0].chunk(2)
+        x = x + (following - sigma) * (uncond + guidance_scale * (cond - uncond))
+    images: Any = merged.vae.decode(x / merged.vae.config.scaling_factor)[0]
+    return np.asarray((255 * (images[0] / 2 + 0.5).clamp(0, 1)).round().byte().permute(1, 2, 0).numpy())

@@ -1,0 +1,1 @@
+"""One script per record of docs/benchmarks/."""

@@ -1,0 +1,112 @@
+"""Stable Diffusion 1.5's size here: random weights, merged, exported, built for the RTX A6000, two fit steps.
+
+    python -m benchmarks.scripts.full_size RECORD.json WORK        (WORK needs 25 GB of disk; 20 GB of memory)
+
+Each stage is a command line in a process of its own; the record has its wall clock, its peak memory and the sizes of
+what it wrote. Weights are random because the real ones need a download; their values change neither time nor size.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.scripts.random_base import full_size_base
+from engine.machine import processor_name
+from engine.output.provenance import own_version
+from trainer.base.base import digest_of
+from trainer.hypernetwork.files import HypernetworkFile, write_hypernetwork
+from trainer.hypernetwork.network import Hypernetwork, attention_dimensions
+from trainer.training.record import ClassRecord, machine_and_versions
+
+CLASSES = ("one", "two")
+MEASURED = """
+import resource, runpy, sys
+module = sys.argv[1]
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_module(module, run_name="__main__", alter_sys=False)
+finally:
+    print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+"""
+
+
+def make_weights(work: Path) -> None:
+    """The base, two hypernetworks of the thesis's structure, two pictures."""
+    torch.manual_seed(0)
+    base = full_size_base(list(CLASSES))
+    base.save(work / "base")
+    digest = digest_of(base.unet)
+    for name in CLASSES:
+        record = ClassRecord(name, name, "phantom", 1, "CC0", "random weights")
+        hypernetwork = Hypernetwork(attention_dimensions(base.unet))
+        write_hypernetwork(work / f"{name}.safetensors", HypernetworkFile(hypernetwork, name, 0, record, digest))
+    (work / "pictures").mkdir()
+    for i in range(2):
+        noise = np.random.default_rng(i).integers(256, size=(512, 512, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(work / f"pictures/{i}.png")
+
+
+def measure(*arguments: object) -> dict[str, float]:
+    """Run a command line; its seconds and its peak memory."""
+    command = [sys.executable, "-c", MEASURED, *map(str, arguments)]
+    began = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True)
+    seconds = time.perf_counter() - began
+    if done.returncode:
+        sys.exit(f"{arguments} exited {done.returncode}:\n{done.stdout}\n{done.stderr}")
+    peak = int(done.stderr.rsplit("PEAK ", 1)[1].split()[0])
+    found = {"seconds": round(seconds, 1), "peak_gb": round(peak * 1024 / 1e9, 2)}
+    print(" ".join(map(str, arguments)), found, flush=True)
+    return found
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def main() -> None:
+    """All stages."""
+    record, work = Path(sys.argv[1]), Path(sys.argv[2])
+    work.mkdir(parents=True)
+    make_weights(work)
+    stages = {}
+    for name in CLASSES:
+        merge = ["trainer", "merge", work / f"{name}.safetensors", "--base", work / "base", "--out", work / name]
+        stages[f"merge {name}"] = measure(*merge)
+    bundle, sizes = work / "bundle", []
+    for name in CLASSES:
+        stages[f"onnx {name}"] = measure("exporter", "onnx", work / name, "--out", bundle)
+        sizes.append(size_of(bundle))
+    build = ["exporter", "tensorrt", bundle, "--gpu", "a6000", "--batch", "1,8,16"]
+    stages["tensorrt one"] = measure(*build, "--class", "one")
+    reports = {path.name: json.loads(path.read_text()) for path in sorted(bundle.glob("plans/*/*.report.json"))}
+    fit = ["trainer", "fit", work / "pictures", "--base", work / "base", "--class", "three", "--steps", 2]
+    for precision in ("bf16", "f32"):
+        stages[f"fit {precision}"] = measure(*fit, "--precision", precision, "--out", work / f"fit-{precision}")
+        run = json.loads((work / f"fit-{precision}/three.json").read_text())["training"]
+        stages[f"fit {precision}"]["seconds_per_step"] = run["seconds_per_step"]
+    found = {
+        "processor": processor_name(),
+        **machine_and_versions(),
+        "cytosynth": own_version(),
+        "stages": stages,
+        "bundle_bytes": {"one class": sizes[0], "added by the second": sizes[1] - sizes[0]},
+        "plans": {
+            name: {key: report[key] for key in ("bytes", "seconds", "profile", "header", "builder_memory")}
+            for name, report in reports.items()
+        },
+    }
+    record.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

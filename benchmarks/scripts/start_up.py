@@ -1,0 +1,71 @@
+"""How soon the engine answers: `engine --help`, and the first picture on disk with a warm cache of compiled graphs.
+
+    python -m benchmarks.scripts.start_up RECORD.json [further options of `engine generate`]
+
+Every figure is the wall clock of a fresh process, in seconds, taken several times after one run that is not counted.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from engine.machine import processor_name
+from engine.output.provenance import own_version
+
+TIMES = 7
+ENGINE = [sys.executable, "-m", "engine"]
+
+
+def help_s() -> float:
+    """The whole of `engine --help`."""
+    began = time.perf_counter()
+    subprocess.run([*ENGINE, "--help"], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def first_picture_s(options: list[str]) -> float:
+    """From the start of `engine generate` until a PNG has its name."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [*ENGINE, "generate", "--out", folder, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while not any(Path(folder).glob("*/*.png")):
+            if process.poll():
+                sys.exit(f"engine generate exited {process.returncode}")
+            time.sleep(0.005)
+        seconds = time.perf_counter() - began
+        process.wait()
+    return seconds
+
+
+def main() -> None:
+    """Measure both and write the record."""
+    record, *options = sys.argv[1:]
+    options = options or ["--class", "cyt_mast", "--n", "16"]
+    help_s()
+    first_picture_s(options)
+    samples = {
+        "engine --help": [round(help_s(), 3) for _ in range(TIMES)],
+        f"first picture of engine generate {' '.join(options)}": [
+            round(first_picture_s(options), 3) for _ in range(TIMES)
+        ],
+    }
+    found = {
+        "machine": processor_name(),
+        "version": own_version(),
+        "median_s": {name: statistics.median(values) for name, values in samples.items()},
+        "samples_s": samples,
+    }
+    Path(record).write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found["median_s"], indent=1))
+
+
+if __name__ == "__main__":
+    main()

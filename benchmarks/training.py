@@ -1,0 +1,170 @@
+"""`bench`: fit's loop against two others on the same shapes, in one interleaved run.
+
+The first runs as AUTOMATIC1111's does: mixed precision by autocast, gradient checkpointing, attention in plain
+operations, latents and prompt embeddings cached. The second runs as diffusers' training scripts do:
+autocast, fused attention, no checkpointing, picture and prompt encoded in every step. Where autocast does not pay, as
+on many CPUs at batch 1, each peer's loop in float32 is measured too.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from diffusers.models.attention_processor import AttnProcessor
+
+from trainer.base.base import Base, encode_prompts
+from trainer.hypernetwork.network import Hypernetwork, attached, attention_dimensions
+from trainer.training.devices import Compute, choose_compute
+from trainer.training.loop import LoopSettings
+from trainer.training.objective import denoising_loss
+from trainer.training.record import machine_and_versions
+from trainer.training.schedule import StepList
+
+__all__ = ["compare_loops"]
+
+PICTURES = 16
+RATE = 1e-5
+PROMPT = "a cell"
+Step = Callable[[], None]
+
+
+def compare_loops(
+    open_fresh: Callable[[], Base], *, batch_size: int, rounds: int, steps: int, device: str, compiled: bool
+) -> dict[str, Any]:
+    """Steps a second of each loop; the order of every round is turned by one, after a warm-up round.
+
+    open_fresh: opens the base, once for each loop, for each sets it up in its own way. Returns a record with raw
+    seconds and the ratio of ours to each peer.
+    """
+    with ExitStack() as opened:
+        loops = {
+            f"as {name}{'' if autocast else ', f32'}": make(open_fresh(), batch_size, device, opened, autocast)
+            for autocast in (True, False)
+            for name, make in (("AUTOMATIC1111", _webui), ("diffusers", _diffusers))
+        }
+        peers = list(loops)
+        for precision in ("f32", "bf16"):
+            for mode in (False, True) if compiled else (False,):
+                compute = choose_compute(device, precision, gradient_checkpointing=False, compiled=mode)
+                name = f"fit {precision}{' compiled' if mode else ''}"
+                loops[name] = _fit(open_fresh(), batch_size, compute, opened)
+        seconds: dict[str, list[float]] = {name: [] for name in loops}
+        names = list(loops)
+        for number in range(rounds + 1):
+            turn = number % len(names)
+            for name in names[turn:] + names[:turn]:
+                began = time.perf_counter()
+                for _ in range(steps):
+                    loops[name]()
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
+                if number:
+                    seconds[name].append(round((time.perf_counter() - began) / steps, 5))
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    return {
+        **machine_and_versions(),
+        "batch_size": batch_size,
+        "seconds_per_step": seconds,
+        "steps_per_second": {name: 1 / value for name, value in median.items()},
+        "times_peer": {
+            name: {peer: median[peer] / median[name] for peer in peers} for name in names if name not in peers
+        },
+    }
+
+
+def _fit(base: Base, batch_size: int, compute: Compute, opened: ExitStack) -> Step:
+    """fit's own step: cached latents and embeddings, the frozen UNet's weights in their precision beforehand."""
+    hypernetwork = _hypernetwork(base, opened)
+    with torch.no_grad():
+        context = encode_prompts(base, [PROMPT])
+    latents = _latents(base)
+    unet = compute.ready(base.unet)
+    hypernetwork.to(compute.device)
+    settings = LoopSettings(1, batch_size, StepList(((RATE, float("inf")),)))
+    optimizer = torch.optim.AdamW(hypernetwork.parameters(), lr=RATE, fused=True)
+    generator = torch.Generator().manual_seed(0)
+
+    def step() -> None:
+        rows = torch.randint(PICTURES, (settings.batch_size,), generator=generator)
+        with compute.autocast():
+            loss = denoising_loss(unet, base.scheduler, latents[rows], context.expand(len(rows), -1, -1), generator)
+        loss.backward()
+        _end(hypernetwork, optimizer, loss)
+
+    return step
+
+
+def _webui(base: Base, batch_size: int, device: str, opened: ExitStack, autocast: bool) -> Step:
+    base.unet.set_attn_processor(AttnProcessor())
+    base.unet.enable_gradient_checkpointing()
+    latents = _latents(base)
+    with torch.no_grad():
+        context = encode_prompts(base, [PROMPT])
+    return _plain(base, batch_size, device, opened, autocast, lambda rows: latents[rows], context)
+
+
+def _diffusers(base: Base, batch_size: int, device: str, opened: ExitStack, autocast: bool) -> Step:
+    side = base.picture_side
+    pictures = torch.rand(PICTURES, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    compute = choose_compute(device, "f32", gradient_checkpointing=False, compiled=False)
+    base.vae.requires_grad_(False).to(compute.device)
+    scale = base.vae.config.scaling_factor
+
+    def encode(rows: torch.Tensor) -> torch.Tensor:
+        return base.vae.encode(pictures[rows].to(compute.device)).latent_dist.sample() * scale
+
+    return _plain(base, batch_size, device, opened, autocast, encode)
+
+
+def _plain(
+    base: Base,
+    batch_size: int,
+    device: str,
+    opened: ExitStack,
+    autocast: bool,
+    latents_of: Callable[[torch.Tensor], torch.Tensor],
+    known: torch.Tensor | None = None,
+) -> Step:
+    """What both peers do: float32 weights, under autocast or not. known: the prompt's embeddings, where they are
+    cached."""
+    compute = choose_compute(device, "f32", gradient_checkpointing=False, compiled=False)
+    hypernetwork = _hypernetwork(base, opened).to(compute.device)
+    base.unet.requires_grad_(False).train().to(compute.device)
+    base.text_encoder.requires_grad_(False).to(compute.device)
+    optimizer = torch.optim.AdamW(hypernetwork.parameters(), lr=RATE)
+    generator = torch.Generator().manual_seed(0)
+
+    def step() -> None:
+        rows = torch.randint(PICTURES, (batch_size,), generator=generator)
+        with torch.autocast(compute.device.type, torch.bfloat16, enabled=autocast):
+            cached = None if known is None else known.expand(batch_size, -1, -1)
+            context = encode_prompts(base, [PROMPT] * batch_size) if cached is None else cached
+            loss = denoising_loss(base.unet, base.scheduler, latents_of(rows).float().cpu(), context, generator)
+        loss.backward()
+        _end(hypernetwork, optimizer, loss)
+
+    return step
+
+
+def _hypernetwork(base: Base, opened: ExitStack) -> Hypernetwork:
+    torch.manual_seed(0)
+    hypernetwork = Hypernetwork(attention_dimensions(base.unet))
+    opened.enter_context(attached(base.unet, hypernetwork))
+    return hypernetwork
+
+
+def _latents(base: Base) -> torch.Tensor:
+    side, channels = base.unet.config.sample_size, base.unet.config.in_channels
+    return torch.randn(PICTURES, channels, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def _end(hypernetwork: Hypernetwork, optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    torch.nn.utils.clip_grad_norm_(hypernetwork.parameters(), 0.1)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    loss.item()

@@ -1,0 +1,1 @@
+"""The library: Engine, SyntheticCells, expect_real."""

@@ -1,0 +1,61 @@
+"""Lists of pictures to leave out, such as the copies that `python -m evaluate copies` found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from engine.errors import RequestError
+
+__all__ = ["read_exclusions"]
+
+FREE = ("batch_size", "backend", "precision", "threads")
+"""Settings under which a picture stays the same to the eye, so that a list of one machine serves another."""
+
+
+def read_exclusions(path: Path, descriptions: dict[str, dict[str, Any]]) -> dict[str, set[int]]:
+    """The seeds to leave out of each class, from a file with one JSON object a line, as metadata.jsonl has them.
+
+    descriptions: what engine.output.provenance.describe says of each class. Lines of other classes do not matter.
+    Raises RequestError for a file that cannot be read, a line without class and seed, and one whose picture was made
+    with other settings: its seed would be another picture here.
+    """
+
+    def problem(number: int, found: str, expected: str, fix: str) -> RequestError:
+        return RequestError(f"The list {path}, line {number}", found=found, expected=expected, fix=fix)
+
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(
+            f"The list {path}", found=str(error), expected="a file of JSON lines", fix="check the path"
+        ) from error
+    seeds: dict[str, set[int]] = {name: set() for name in descriptions}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            name, seed = row["class"], row["seed"]
+            if type(seed) is not int:
+                raise TypeError(f"the seed {seed} is no whole number")
+        except (ValueError, KeyError, TypeError) as error:
+            raise problem(
+                number,
+                f"{type(error).__name__}: {error}",
+                "an object with class and seed, as metadata.jsonl has them",
+                "list pictures of a folder that `engine generate` wrote",
+            ) from error
+        if name not in descriptions:
+            continue
+        wanted = {key: value for key, value in descriptions[name].items() if key not in FREE}
+        if other := [key for key, value in wanted.items() if row.get(key) != value]:
+            raise problem(
+                number,
+                ", ".join(f"{key} {str(row.get(key))[:80]}" for key in other),
+                ", ".join(f"{key} {str(wanted[key])[:80]}" for key in other),
+                "ask for the settings that the listed pictures were made with",
+            )
+        seeds[name].add(seed)
+    return seeds

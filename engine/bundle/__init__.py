@@ -1,0 +1,1 @@
+"""The bundle: manifest, folder, TensorRT plans, and requests checked against them."""

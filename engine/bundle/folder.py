@@ -1,0 +1,70 @@
+"""Bundles on disk: found by name or folder, their files checked by size and SHA-256 before anything opens them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.bundle.manifest import Manifest, read_manifest
+from engine.errors import RequestError
+from engine.files import sha256_of
+
+__all__ = ["EMBEDDED", "Bundle", "open_bundle"]
+
+EMBEDDED = Path(__file__).parents[1] / "bundles"
+"""The bundles that ship with the engine, found by name."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A folder and its checked manifest; `sha256` is the manifest's, which holds the hash of every file."""
+
+    folder: Path
+    manifest: Manifest
+    sha256: str
+
+    def path(self, name: str) -> Path:
+        """The path of a file that the manifest lists."""
+        return self.folder / name
+
+    def verify(self, names: Iterable[str]) -> None:
+        """Check size and SHA-256 of the named files. Raises RequestError for the first that differs."""
+        for name in dict.fromkeys(names):
+            expected = self.manifest.files[name]
+            path = self.path(name)
+            fix = "the file is damaged or was changed: copy or export the bundle again"
+            if path.is_symlink() or not path.is_file():
+                found = "a link" if path.is_symlink() else "no such file"
+                raise RequestError(f"The bundle's file {path}", found=found, expected="a regular file", fix=fix)
+            size = path.stat().st_size
+            if size != expected.size_bytes:
+                wanted = f"{expected.size_bytes} bytes"
+                raise RequestError(f"The bundle's file {path}", found=f"{size} bytes", expected=wanted, fix=fix)
+            digest = sha256_of(path)
+            if digest != expected.sha256:
+                wanted = f"SHA-256 {expected.sha256}"
+                raise RequestError(f"The bundle's file {path}", found=f"SHA-256 {digest}", expected=wanted, fix=fix)
+
+    def verify_for(self, class_names: Iterable[str]) -> None:
+        """Check every file that generating these classes may open."""
+        shared = [*self.manifest.decoder, *filter(None, [self.manifest.decoder_int8]), self.manifest.step]
+        if self.manifest.text_encoder:
+            shared += self.manifest.text_encoder.files
+        self.verify([*shared, *(file for name in class_names for file in self.manifest.classes[name].files)])
+
+
+def open_bundle(name_or_folder: str) -> Bundle:
+    """Open a bundle by the name of an embedded one or by its folder. Reads only the manifest."""
+    embedded = sorted(path.parent.name for path in EMBEDDED.glob("*/manifest.json"))
+    folder = EMBEDDED / name_or_folder if name_or_folder in embedded else Path(name_or_folder)
+    if not folder.is_dir():
+        raise RequestError(
+            f"The bundle {name_or_folder}",
+            found="no such folder",
+            expected=f"a bundle's folder, or an embedded bundle: {', '.join(embedded) or 'none is installed'}",
+            fix="check the path",
+        )
+    manifest = read_manifest(folder / "manifest.json")
+    return Bundle(folder, manifest, hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest())

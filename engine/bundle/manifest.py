@@ -1,0 +1,267 @@
+"""The bundle's manifest: read with the standard library, checked field by field, never trusted."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.bundle.fields import Field
+from engine.errors import RequestError
+from engine.names import CLASS_NAME_RULE, is_class_name
+from engine.sampling.samplers import LANGEVIN, SAMPLERS
+from engine.sampling.schedules import SCHEDULES, NoiseSchedule
+
+__all__ = [
+    "FORMAT_VERSION",
+    "PRECISIONS",
+    "ClassEntry",
+    "Defaults",
+    "FileEntry",
+    "Manifest",
+    "Preset",
+    "TextEncoder",
+    "read_manifest",
+]
+
+FORMAT_VERSION = 1
+PRECISIONS = ("auto", "f32", "int8")
+"""What a runtime's own choice, float32 and 8-bit graphs are called."""
+ORIGINS = ("photographs", "phantom")
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """What a file of the bundle must be."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class ClassEntry:
+    """A class: its files, and where its pictures came from."""
+
+    unet: str
+    unet_int8: str | None
+    """The same UNet for `--precision int8`, of the same weights; None where the bundle has none."""
+    weights: tuple[str, ...]
+    context: str
+    signal_leak: str | None
+    """What the first latents show of the class (see engine.sampling.signal_leak); None for noise alone."""
+    prompt: str
+    origin: str
+    """`photographs` or `phantom`."""
+    pictures: int
+    licence: str
+    attribution: str
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that this class needs beside the decoder."""
+        return (self.unet, *self.weights, self.context, *filter(None, [self.unet_int8, self.signal_leak]))
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """The files that turn a free prompt into embeddings."""
+
+    graph: str
+    weights: tuple[str, ...]
+    tokenizer: str
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All of them."""
+        return (self.graph, *self.weights, self.tokenizer)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What stands in place of the defaults where it is asked for by its name."""
+
+    sampler: str
+    schedule: str
+    num_inference_steps: int
+    guidance_scale: float
+    guidance_interval: tuple[float, float] | None
+    """The sigmas between which there is guidance; None is everywhere."""
+    precision: str
+
+
+@dataclass(frozen=True)
+class Defaults(Preset):
+    """What a command line leaves out."""
+
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contract between exporter, engine and cpp_bench. Latents are (channels, height, width)."""
+
+    name: str
+    base: str
+    latent_shape: tuple[int, int, int]
+    latent_multiple: int
+    """Height and width of the latents must be multiples of this: the UNet halves them and doubles them again."""
+    pixels_per_latent: int
+    context_shape: tuple[int, int]
+    frequencies: tuple[float, ...]
+    noise: NoiseSchedule
+    defaults: Defaults
+    presets: dict[str, Preset]
+    decoder: tuple[str, ...]
+    """The decoder's graph, then its weight files."""
+    decoder_int8: str | None
+    """The decoder's graph for `--precision int8`, of the same weights."""
+    step: str
+    text_encoder: TextEncoder | None
+    classes: dict[str, ClassEntry]
+    files: dict[str, FileEntry]
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Those that every class can be made in."""
+        has_int8 = self.decoder_int8 and all(entry.unet_int8 for entry in self.classes.values())
+        return PRECISIONS if has_int8 else tuple(name for name in PRECISIONS if name != "int8")
+
+    def graphs(self, class_name: str, precision: str) -> tuple[str, str]:
+        """The graphs of a class's UNet and of the decoder for a precision. Raises RequestError where int8 is asked of a
+        bundle without such graphs."""
+        entry = self.classes[class_name]
+        if precision != "int8":
+            return entry.unet, self.decoder[0]
+        if entry.unet_int8 is None or self.decoder_int8 is None:
+            raise RequestError(
+                "--precision int8",
+                found=f"the bundle {self.name} has no 8-bit graphs of the class {class_name}",
+                expected="a bundle with them",
+                fix="make them with `python -m exporter int8`, or choose another precision",
+            )
+        return entry.unet_int8, self.decoder_int8
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        _, height, width = self.latent_shape
+        return width * self.pixels_per_latent, height * self.pixels_per_latent
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check manifest.json. Raises RequestError that names the field."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RequestError(
+            f"The bundle {path.parent}",
+            found="no manifest.json",
+            expected="a bundle's folder",
+            fix="name a folder that `python -m exporter onnx` wrote",
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RequestError(
+            f"The manifest {path}", found=f"unreadable ({error})", expected="JSON", fix="export the bundle again"
+        ) from error
+    return _manifest(Field(path, "", raw))
+
+
+def _manifest(top: Field) -> Manifest:
+    if top["format_version"].value != FORMAT_VERSION:
+        raise top["format_version"].fail(f"{FORMAT_VERSION}, the version that this engine reads")
+    files = {}
+    for name, entry in top["files"].items():
+        entry.check_file_name(name)
+        digest = entry["sha256"]
+        if not re.fullmatch("[0-9a-f]{64}", digest.text()):
+            raise digest.fail("64 hexadecimal digits")
+        files[name] = FileEntry(digest.text(), entry["bytes"].whole(0, 2**48))
+    latents, context, schedule, defaults = top["latents"], top["context"], top["schedule"], top["defaults"]
+    schedule["kind"].choice("scaled_linear")
+    schedule["prediction_type"].choice("epsilon")
+    top["time_features"]["order"].choice("cos_sin")
+    frequencies = top["time_features"]["frequencies"].elements()
+    beta_end = schedule["beta_end"].number(1e-6, 0.5)
+    return Manifest(
+        name=_bundle_name(top["name"]),
+        base=top["base"].text(),
+        latent_shape=(
+            latents["channels"].whole(1, 256),
+            latents["height"].whole(1, 4096),
+            latents["width"].whole(1, 4096),
+        ),
+        latent_multiple=latents["multiple"].whole(1, 256),
+        pixels_per_latent=latents["pixels_per_latent"].whole(1, 64),
+        context_shape=(context["tokens"].whole(1, 4096), context["width"].whole(1, 65536)),
+        frequencies=tuple(frequency.number(0, 1e6) for frequency in frequencies),
+        noise=NoiseSchedule(
+            schedule["beta_start"].number(1e-6, beta_end), beta_end, schedule["num_train_timesteps"].whole(2, 100_000)
+        ),
+        defaults=Defaults(**vars(_settings(defaults)), batch_size=defaults["batch_size"].whole(1, 4096)),
+        presets={name: _preset(entry, name) for name, entry in top["presets"].items()} if top.has("presets") else {},
+        decoder=tuple(name.name_in(files) for name in top["decoder"].elements()),
+        decoder_int8=top["decoder_int8"].name_in(files) if top.has("decoder_int8") else None,
+        step=top["step"].name_in(files),
+        text_encoder=_text_encoder(top["text_encoder"], files) if top.has("text_encoder") else None,
+        classes={name: _class_entry(entry, name, files) for name, entry in top["classes"].items()},
+        files=files,
+    )
+
+
+def _bundle_name(entry: Field) -> str:
+    """It becomes part of shards' names."""
+    name = entry.text()
+    if not is_class_name(name):
+        raise entry.fail(CLASS_NAME_RULE)
+    return name
+
+
+def _preset(entry: Field, name: str) -> Preset:
+    if not is_class_name(name):
+        raise entry.fail(f"a preset's name of {CLASS_NAME_RULE}")
+    return _settings(entry)
+
+
+def _settings(entry: Field) -> Preset:
+    interval = None
+    if entry.has("guidance_interval"):
+        bounds = entry["guidance_interval"].elements()
+        if len(bounds) != 2:
+            raise entry["guidance_interval"].fail("two numbers")
+        low = bounds[0].number(0, 1e6)
+        interval = (low, bounds[1].number(low, 1e6))
+    return Preset(
+        # Langevin's own settings are no part of a bundle.
+        sampler=entry["sampler"].choice(*(sampler for sampler in SAMPLERS if sampler != LANGEVIN)),
+        schedule=entry["schedule"].choice(*SCHEDULES),
+        num_inference_steps=entry["num_inference_steps"].whole(1, 1000),
+        guidance_scale=entry["guidance_scale"].number(0, 100),
+        guidance_interval=interval,
+        precision=entry["precision"].choice(*PRECISIONS) if entry.has("precision") else PRECISIONS[0],
+    )
+
+
+def _text_encoder(entry: Field, files: dict[str, FileEntry]) -> TextEncoder:
+    return TextEncoder(
+        graph=entry["graph"].name_in(files),
+        weights=tuple(weight.name_in(files) for weight in entry["weights"].elements()),
+        tokenizer=entry["tokenizer"].name_in(files),
+    )
+
+
+def _class_entry(entry: Field, name: str, files: dict[str, FileEntry]) -> ClassEntry:
+    if not is_class_name(name):
+        raise entry.fail(f"a class name of {CLASS_NAME_RULE}")
+    return ClassEntry(
+        unet=entry["unet"].name_in(files),
+        unet_int8=entry["unet_int8"].name_in(files) if entry.has("unet_int8") else None,
+        weights=tuple(weight.name_in(files) for weight in entry["weights"].elements()),
+        context=entry["context"].name_in(files),
+        signal_leak=entry["signal_leak"].name_in(files) if entry.has("signal_leak") else None,
+        prompt=entry["prompt"].text(),
+        origin=entry["origin"].choice(*ORIGINS),
+        pictures=entry["pictures"].whole(1, 10**9),
+        licence=entry["licence"].text(),
+        attribution=entry["attribution"].text(),
+    )

@@ -1,0 +1,1 @@
+"""The command line `engine`, one file per command."""

@@ -1,0 +1,84 @@
+"""Reading back what a picture says of itself, from a file that may be anyone's."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from engine.errors import RequestError
+from engine.output.provenance import PARAMETERS_KEY
+from engine.pictures import PNG_KEY
+
+__all__ = ["PngDescription", "read_png"]
+
+FLAGS = {
+    "class": "--class",
+    "seed": "--seed",
+    "rng": "--rng",
+    "sampler": "--sampler",
+    "schedule": "--schedule",
+    "steps": "--steps",
+    "langevin_step_size": "--langevin-step-size",
+    "langevin_steps_per_level": "--langevin-steps-per-level",
+    "guidance_scale": "--guidance-scale",
+    "width": "--width",
+    "height": "--height",
+    "batch_size": "--batch-size",
+    "backend": "--backend",
+    "precision": "--precision",
+    "threads": "--threads",
+    "bundle": "--bundle",
+}
+"""The options of `engine generate` that make a picture again, by the description's field."""
+
+
+@dataclass(frozen=True)
+class PngDescription:
+    """The two texts of a picture."""
+
+    parameters: str
+    description: dict[str, Any]
+
+    @property
+    def command(self) -> str:
+        """The command line that makes this picture again, quoted for a shell, for the bundle that it names."""
+        words = ["engine", "generate", "--n", "1"]
+        for field, flag in FLAGS.items():
+            if field in self.description:
+                words += [flag, str(self.description[field])]
+        interval = self.description.get("guidance_interval")
+        if isinstance(interval, list) and len(interval) == 2:
+            words += ["--guidance-interval", *map(str, interval)]
+        if self.description.get("negative_prompt") is not None:
+            words += ["--negative-prompt", str(self.description["negative_prompt"])]
+        if self.description.get("prompt_given") is True:
+            words += ["--prompt", str(self.description.get("prompt", ""))]
+        # Another folder than the default, which may hold a run.
+        words += ["--out", f"again-{self.description.get('class')}-{self.description.get('seed')}"]
+        return shlex.join(words)
+
+
+def read_png(path: Path) -> PngDescription:
+    """Read both texts. Raises RequestError for a file that is no picture of this engine."""
+    expected = "a PNG that `engine generate` wrote"
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            picture.load()
+            texts = dict(getattr(picture, "text", {}))
+        found = json.loads(texts[PNG_KEY]) if PNG_KEY in texts else None
+        if found is not None and not isinstance(found, dict):
+            raise TypeError("its description is no JSON object")
+    except Exception as error:  # a decoder may raise anything on anyone's bytes
+        raise RequestError(
+            f"The picture {path}", found=f"unreadable ({error})", expected=expected, fix="name another file"
+        ) from error
+    if found is None:
+        raise RequestError(
+            f"The picture {path}", found=f"no {PNG_KEY} text", expected=expected, fix="name another file"
+        )
+    return PngDescription(texts.get(PARAMETERS_KEY, ""), found)

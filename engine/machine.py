@@ -1,0 +1,38 @@
+"""Facts about this machine's processor."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+__all__ = ["available_cores", "processor_model", "processor_name"]
+
+
+def processor_name() -> str:
+    """Return the processor's model name, family and model number; the platform's own word where Linux does not tell."""
+    facts = _cpuinfo()
+    if facts is None:
+        return platform.processor()
+    name = facts.get("model name", platform.machine())
+    return f"{name}, family {facts.get('cpu family', '?')}, model {facts.get('model', '?')}"
+
+
+def processor_model() -> str:
+    """Return the processor's model name alone."""
+    facts = _cpuinfo()
+    return platform.processor() if facts is None else facts.get("model name", platform.machine())
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use, at least 1."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cpuinfo() -> dict[str, str] | None:
+    """Return the fields of the last processor in /proc/cpuinfo, or None if the system has no such file."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return None
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -1,0 +1,1 @@
+"""Measurements of this machine: stages of a picture, reference trajectories, batch size."""

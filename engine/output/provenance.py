@@ -1,0 +1,113 @@
+"""What a picture says of itself: synthetic, its class, seed and settings, and whose pictures taught it."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from PIL.PngImagePlugin import PngInfo
+
+from engine.bundle.folder import Bundle
+from engine.bundle.request import GenerateRequest
+from engine.pictures import PNG_KEY
+
+__all__ = ["PARAMETERS_KEY", "describe", "own_version", "parameters_line", "png_text"]
+
+PARAMETERS_KEY = "parameters"
+"""The PNG text chunk that AUTOMATIC1111's WebUI reads."""
+SAMPLER_NAMES = {
+    "dpmpp_2m": "DPM++ 2M",
+    "euler": "Euler",
+    "euler_a": "Euler a",
+    "ddim": "DDIM",
+    "ddpm": "DDPM",
+    "langevin": "Langevin",
+}
+SCHEDULE_NAMES = {
+    "karras": "Karras",
+    "normal": "Normal",
+    "exponential": "Exponential",
+    "sgm_uniform": "SGM Uniform",
+    "leading": "Leading",
+}
+
+
+def own_version() -> str:
+    """The version of this distribution."""
+    try:
+        return version("cytosynth")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def describe(bundle: Bundle, request: GenerateRequest, class_name: str, plan_sha256: str) -> dict[str, Any]:
+    """The description of every picture of a class but for its seed: a pure function of the request, so that a
+    continued run repeats it exactly."""
+    entry = bundle.manifest.classes[class_name]
+    description: dict[str, Any] = {
+        "synthetic": True,
+        "digital_source_type": "trainedAlgorithmicMedia",
+        "class": class_name,
+        "prompt": entry.prompt if request.prompt is None else request.prompt,
+        "prompt_given": request.prompt is not None,
+        "negative_prompt": request.negative_prompt,
+        "sampler": request.sampler,
+        "schedule": request.schedule,
+        "steps": request.num_inference_steps,
+        "guidance_scale": request.guidance_scale,
+        "plan_sha256": plan_sha256,
+        "rng": request.rng,
+        "width": request.width,
+        "height": request.height,
+        "batch_size": request.batch_size,
+        "backend": request.backend,
+        "precision": request.precision,
+        "threads": request.threads,
+        "bundle": bundle.manifest.name,
+        "bundle_sha256": bundle.sha256,
+        "base": bundle.manifest.base,
+        "trained_on": entry.origin,
+        "training_pictures": entry.pictures,
+        "licence": entry.licence,
+        "attribution": entry.attribution,
+    }
+    if request.guidance_interval is not None:
+        description["guidance_interval"] = list(request.guidance_interval)
+    if request.langevin is not None:
+        description["langevin_step_size"] = request.langevin.step_size
+        description["langevin_steps_per_level"] = request.langevin.steps_per_level
+    return description
+
+
+def parameters_line(description: dict[str, Any]) -> str:
+    """The description as AUTOMATIC1111's WebUI writes and reads it."""
+    fields = {
+        "Steps": description["steps"],
+        "Sampler": SAMPLER_NAMES[description["sampler"]],
+        "Schedule type": SCHEDULE_NAMES[description["schedule"]],
+        "CFG scale": f"{description['guidance_scale']:g}",
+        "Seed": description["seed"],
+        "Size": f"{description['width']}x{description['height']}",
+        "Model hash": description["bundle_sha256"][:10],
+        "Model": f"{description['bundle']} {description['class']}",
+        "RNG": {"nv": "NV", "numpy": "NumPy"}[description["rng"]],
+        "Version": f"cytosynth {own_version()}",
+    }
+    lines = [description["prompt"]]
+    if description["negative_prompt"]:
+        lines.append(f"Negative prompt: {description['negative_prompt']}")
+    lines.append(", ".join(f"{name}: {_quoted(str(value))}" for name, value in fields.items()))
+    return "\n".join(lines)
+
+
+def _quoted(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False) if any(mark in value for mark in ",:\n") else value
+
+
+def png_text(description: dict[str, Any]) -> PngInfo:
+    """Both texts of a picture; the WebUI's as the plain chunk that it expects where its letters allow."""
+    info = PngInfo()
+    info.add_text(PARAMETERS_KEY, parameters_line(description))
+    info.add_itxt(PNG_KEY, json.dumps(description, ensure_ascii=False))
+    return info

@@ -1,0 +1,217 @@
+"""A run into an fsspec URL: written in a folder of the user's cache, and each file put to the URL whole when final."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from engine.cache import cache_folder
+from engine.errors import CytosynthError, RequestError, first_line
+from engine.output.croissant import CROISSANT
+from engine.output.journal import FAILED, METADATA, RUN, file_of, lock_folder, previous_identity
+from engine.output.sheet import SHEET
+
+__all__ = ["Remote", "open_remote"]
+
+RECORD = (METADATA, FAILED, CROISSANT, SHEET, RUN)
+"""What speaks of the other files is put after them, in this order."""
+
+
+@contextmanager
+def open_remote(url: str) -> Iterator[Remote]:
+    """The folder here for a run into `url`, as the URL's own run.json says: with the run that goes on, or empty.
+
+    Raises RequestError where the URL cannot be reached, holds files that are no run, or another process here writes to
+    it.
+    """
+    try:
+        from fsspec.core import url_to_fs
+    except ModuleNotFoundError as error:
+        raise RequestError(
+            f"--out {_without_password(url)}",
+            found="no package fsspec",
+            expected="it to be installed",
+            fix="pip install 'cytosynth[distributed]'",
+        ) from error
+    cache = cache_folder(f"uploads/{hashlib.sha256(url.rstrip('/').encode()).hexdigest()[:32]}")
+    if cache is None:
+        raise RequestError(
+            f"--out {_without_password(url)}",
+            found="no cache folder that can be written",
+            expected="one, where files wait until they are put",
+            fix="name another with XDG_CACHE_HOME",
+        )
+    lock = lock_folder(cache)
+    try:
+        with _reaching(url, RequestError, "check the address, its package and its credentials"):
+            file_system, root = url_to_fs(url.rstrip("/"))
+            remote = Remote(url, file_system, root, cache / "run")
+            remote.recall()
+        try:
+            yield remote
+        except RequestError as error:
+            if str(remote.folder) not in error.subject:
+                raise
+            # In place of the folder, which nobody named.
+            expected, fix = error.expected.replace("folder", "place"), "name another with --out"
+            raise RequestError(f"The URL {remote.url}", found=error.found, expected=expected, fix=fix) from error
+        finally:
+            remote.close()
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _without_password(text: str) -> str:
+    """A URL, or an error that repeats one. A password may hold what an address should not, so all up to the last @
+    counts."""
+    return re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", text)
+
+
+@contextmanager
+def _reaching(url: str, kind: type[CytosynthError], fix: str) -> Iterator[None]:
+    try:
+        yield
+    except CytosynthError:
+        raise
+    except Exception as error:  # every file system has exceptions of its own
+        raise kind(
+            f"The URL {_without_password(url)}",
+            found=_without_password(first_line(error)),
+            expected="a place that fsspec reads and writes",
+            fix=fix,
+        ) from error
+
+
+class Remote:
+    """`folder` is where the run is written; `follow` puts what is final, in a thread of its own; `finish` the rest."""
+
+    def __init__(self, url: str, file_system: Any, root: str, folder: Path) -> None:
+        self.url, self.folder = _without_password(url), folder
+        self._file_system, self._root = file_system, root
+        self._sizes: dict[str, int] = {}
+        self._folders: set[str] = set()
+        self._thread = ThreadPoolExecutor(1)
+        self._puts: list[Future[None]] = []
+        self._read, self._current = 0, ""
+
+    def recall(self) -> None:
+        """Make the folder hold what the URL holds: the same run, which goes on, or the record of a finished one, or
+        nothing. Raises RequestError for files that are no run."""
+        self._sizes = self._list()
+        there = RUN in self._sizes
+        if self._sizes and not there:
+            raise RequestError(
+                f"The URL {self.url}",
+                found="files, but no run.json",
+                expected="an empty place, or a run of this engine",
+                fix="name another with --out",
+            )
+        identity = self._identity() if there else None
+        if identity is None or identity != previous_identity(self.folder):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir()
+            for name in RECORD:
+                if name in self._sizes:
+                    self._file_system.get_file(f"{self._root}/{name}", str(self.folder / name))
+
+    def _identity(self) -> Any:
+        try:
+            return json.loads(self._file_system.cat_file(f"{self._root}/{RUN}"))["identity"]
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def _list(self) -> dict[str, int]:
+        """Sizes in bytes of the files at the URL."""
+        self._file_system.invalidate_cache()
+        found = self._file_system.find(self._root, detail=True)
+        return {path[len(self._root) + 1 :]: int(entry["size"]) for path, entry in found.items()}
+
+    def follow(self) -> None:
+        """To be called when chunks were written: put the files that are final, before them a run.json that says whose
+        the URL is. Raises CytosynthError for a put that failed."""
+        done = [future for future in self._puts if future.done()]
+        self._puts = [future for future in self._puts if future not in done]
+        self._expect_puts(done)
+        if RUN not in self._sizes:
+            self._expect_puts([self._thread.submit(self._put, [RUN])])
+        self._puts.append(self._thread.submit(self._put, self._final_files()))
+
+    def _final_files(self) -> list[str]:
+        """A file is final when metadata.jsonl speaks of a later one."""
+        found = []
+        with (self.folder / METADATA).open("rb") as file:
+            file.seek(self._read)
+            for line in file:
+                name = self._named(line)
+                if self._current not in ("", name):
+                    found.append(self._current)
+                self._current = name
+            self._read = file.tell()
+        return found
+
+    def _named(self, line: bytes) -> str:
+        try:
+            return file_of(json.loads(line))
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise CytosynthError(
+                f"{METADATA} of {self.url}",
+                found=first_line(error),
+                expected="the lines that `engine generate` wrote",
+                fix="make the run anew at another URL",
+            ) from error
+
+    def _put(self, names: Iterable[str]) -> None:
+        """Put those of which the URL has none, or another size."""
+        sizes = {name: path.stat().st_size for name in names if (path := self.folder / name).is_file()}
+        wanted = {name: size for name, size in sizes.items() if self._sizes.get(name) != size}
+        for parent in {name.rpartition("/")[0] for name in wanted} - self._folders:
+            self._file_system.makedirs(f"{self._root}/{parent}".rstrip("/"), exist_ok=True)
+            self._folders.add(parent)
+        if wanted:
+            here, there = [str(self.folder / name) for name in wanted], [f"{self._root}/{name}" for name in wanted]
+            self._file_system.put(here, there)
+            self._sizes.update(wanted)
+
+    def _expect_puts(self, futures: Iterable[Future[None]]) -> None:
+        with _reaching(self.url, CytosynthError, "when it can be reached again, the same command goes on"):
+            for future in futures:
+                future.result()
+
+    def finish(self) -> None:
+        """Put what is left of a run that is complete, its record last, and remove the folder here. Raises
+        CytosynthError where the URL does not hold every file afterwards."""
+        self._expect_puts(self._puts)
+        self._expect_puts([self._thread.submit(self._put_rest)])
+        shutil.rmtree(self.folder)
+
+    def _put_rest(self) -> None:
+        paths = [path for path in self.folder.rglob("*") if path.is_file() and path.suffix != ".part"]
+        sizes = {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in paths}
+        files = sizes.keys() - set(RECORD)
+        self._sizes = self._list()
+        self._put(files)
+        self._sizes = self._list()
+        missing = sorted(name for name in files if self._sizes.get(name) != sizes[name])
+        if missing:
+            raise CytosynthError(
+                f"The URL {self.url}",
+                found=f"{len(missing)} files that are not there or of another size, the first {missing[0]}",
+                expected="every file that was put",
+                fix="the same command puts them again",
+            )
+        self._sizes = {}
+        for name in RECORD:
+            self._put([name])
+
+    def close(self) -> None:
+        """Finish the put that runs, and drop those that wait."""
+        self._thread.shutdown(cancel_futures=True)

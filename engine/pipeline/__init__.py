@@ -1,0 +1,1 @@
+"""From seeds to pictures: prompts, sampling loops, decoding, rescue of bad pictures."""

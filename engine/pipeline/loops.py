@@ -1,0 +1,254 @@
+"""The loop that applies a sampler's table to one class's UNet: on the host, or on a device without leaving it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends.base import Backend, Buffer, Context, Device, Model
+from engine.errors import RequestError
+from engine.sampling.guidance import guide
+from engine.sampling.noise import NoiseSource
+from engine.sampling.samplers import SamplerPlan, StepRow
+from engine.sampling.schedules import Floats, time_features
+
+__all__ = ["Loop", "LoopSpec", "Stopped", "half_bytes", "open_loop"]
+
+Latents = NDArray[np.float32]
+
+
+class Stopped(Exception):  # noqa: N818 - no error: someone asked for it
+    """The loop was asked to stop between two steps."""
+
+
+@dataclass(frozen=True)
+class LoopSpec:
+    """All that a loop needs to know. A step of guidance scale 1 evaluates the conditional half alone."""
+
+    unet: Path
+    step: Path
+    plan: SamplerPlan
+    scales: tuple[float, ...]
+    frequencies: Floats
+    context: NDArray[np.float32]
+    """(2, T, D): the prompt's embeddings, the negative prompt's."""
+    latent_shape: tuple[int, int, int]
+    batch_size: int
+
+    def rows(self, scale: float) -> int:
+        """UNet rows of a step."""
+        return self.batch_size if scale == 1 else 2 * self.batch_size
+
+    def unet_rows(self) -> list[int]:
+        """The sizes at which the UNet must be opened."""
+        return sorted({self.rows(scale) for scale in self.scales})
+
+    def unet_inputs(self, rows: int) -> dict[str, tuple[int, ...]]:
+        """The UNet's input shapes for so many rows."""
+        return {
+            "latents": (rows, *self.latent_shape),
+            "time_features": (rows, 2 * len(self.frequencies)),
+            "encoder_hidden_states": (rows, *self.context.shape[1:]),
+        }
+
+
+class Loop(Protocol):
+    """Opened once, run for every chunk."""
+
+    def run(self, noise: NoiseSource, stop: threading.Event) -> Latents:
+        """Noise of batch_size pictures -> their latents (B, C, h, w) float32. Raises Stopped between steps."""
+        ...
+
+    def close(self) -> None:
+        """Free the graphs."""
+        ...
+
+
+def open_loop(spec: LoopSpec, backend: Backend) -> Loop:
+    """The loop that suits the backend."""
+    return HostLoop(spec, backend) if backend.device is None else DeviceLoop(spec, backend.device)
+
+
+class HostLoop:
+    """Every sampler in one NumPy line a step."""
+
+    def __init__(self, spec: LoopSpec, backend: Backend) -> None:
+        self._spec = spec
+        self._context = np.repeat(spec.context, spec.batch_size, axis=0)
+        self._unets: dict[int, Model] = {
+            rows: backend.open(spec.unet, spec.unet_inputs(rows), ("eps",)) for rows in spec.unet_rows()
+        }
+
+    def run(self, noise: NoiseSource, stop: threading.Event) -> Latents:
+        """See Loop."""
+        spec = self._spec
+        x = noise.draw() * np.float32(spec.plan.initial_scale)
+        previous = np.zeros_like(x)
+        for row, scale in zip(spec.plan.rows, spec.scales, strict=True):
+            if stop.is_set():
+                raise Stopped
+            denoised = x - np.float32(row.sigma) * self._eps(x * np.float32(row.c_in), row.timestep, scale)
+            x = np.float32(row.a) * x + np.float32(row.b) * denoised + np.float32(row.c) * previous
+            if row.d:
+                x += np.float32(row.d) * noise.draw()
+            previous = denoised
+        return np.asarray(x, np.float32)
+
+    def _eps(self, latents: Latents, timestep: float, scale: float) -> Latents:
+        rows = self._spec.rows(scale)
+        inputs = {
+            "latents": np.concatenate([latents] * (rows // self._spec.batch_size)),
+            "time_features": time_features(np.full(rows, timestep), self._spec.frequencies),
+            "encoder_hidden_states": self._context[:rows],
+        }
+        return guide(self._unets[rows].run(inputs)["eps"], scale)
+
+    def close(self) -> None:
+        """See Loop."""
+        for unet in self._unets.values():
+            unet.close()
+
+
+def scaled_rows(plan: SamplerPlan) -> tuple[StepRow, ...]:
+    """The same table for u = c_in x, what the UNet is given, so that a device needs no scaling between steps.
+
+    With D' = c_in D and sigma' = c_in sigma: D' = u - sigma' eps and u_next = a' u + b' D' + c' D'_prev + d' z, where
+    a' = a k / c_in, b' = b k / c_in, c' = c k / c_in of the row before, d' = d k, k the next row's c_in, 1 at the end.
+    """
+    following = [*(row.c_in for row in plan.rows[1:]), 1.0]
+    before = [1.0, *(row.c_in for row in plan.rows[:-1])]
+    return tuple(
+        replace(
+            row,
+            sigma=row.sigma * row.c_in,
+            a=row.a * k / row.c_in,
+            b=row.b * k / row.c_in,
+            c=row.c * k / last,
+            d=row.d * k,
+        )
+        for row, k, last in zip(plan.rows, following, before, strict=True)
+    )
+
+
+def half_bytes(spec: LoopSpec, device: Device) -> int:
+    """Where the second half of a pair of latents begins. Raises RequestError where the device cannot begin there."""
+    offset = 4 * spec.batch_size * int(np.prod(spec.latent_shape))
+    if offset % device.alignment_bytes:
+        raise RequestError(
+            "The latents' second half on this device",
+            found=f"an offset of {offset} bytes",
+            expected=f"a multiple of {device.alignment_bytes}",
+            fix="use another --batch-size, or another size",
+        )
+    return offset
+
+
+ALIGNMENT = 64
+"""Float32 values: TensorRT wants addresses of tensors to be multiples of 256 bytes."""
+
+
+class DeviceLoop:
+    """Latents stay on the device: UNet and step graph hand over by address, in the scaled table of scaled_rows.
+
+    Both latents buffers hold 2B pictures, the two halves alike, so that the UNet reads a guided step's input as it
+    lies; the step graph runs once for each half that the next step needs.
+    """
+
+    def __init__(self, spec: LoopSpec, device: Device) -> None:
+        self._spec, self._device = spec, device
+        shape = (spec.batch_size, *spec.latent_shape)
+        self._half_bytes = half_bytes(spec, device)
+        eps = {rows: {"eps": (rows, *spec.latent_shape)} for rows in spec.unet_rows()}
+        self._unets: dict[int, Context] = {
+            rows: device.open_context(spec.unet, spec.unet_inputs(rows), eps[rows]) for rows in spec.unet_rows()
+        }
+        step_inputs = dict.fromkeys(("x", "eps_cond", "eps_uncond", "D_prev", "z"), shape)
+        self._step = device.open_context(spec.step, {**step_inputs, "row": (8,)}, {"x_next": shape, "D": shape})
+        both = (2 * spec.batch_size, *spec.latent_shape)
+        self._x = [device.allocate(both), device.allocate(both)]
+        self._denoised = [device.allocate(shape), device.allocate(shape)]
+        self._eps, self._z = device.allocate(both), device.allocate(shape)
+        self._context = self._constant(np.repeat(spec.context, spec.batch_size, axis=0))
+        self._features, self._features_bytes = self._table(
+            [time_features(np.full(2 * spec.batch_size, row.timestep), spec.frequencies) for row in spec.plan.rows]
+        )
+        scaled = scaled_rows(spec.plan)
+        values = [
+            np.array([row.sigma, row.timestep, row.c_in, row.a, row.b, row.c, row.d, scale], np.float32)
+            for row, scale in zip(scaled, spec.scales, strict=True)
+        ]
+        self._rows, self._row_bytes = self._table(values)
+        self._stochastic = any(row.d for row in spec.plan.rows)
+        self._replay: Callable[[], None] | None = None
+
+    def _constant(self, values: NDArray[np.float32]) -> Buffer:
+        buffer = self._device.allocate(values.shape)
+        buffer.write(values)
+        return buffer
+
+    def _table(self, values: list[NDArray[np.float32]]) -> tuple[Buffer, int]:
+        """One array a step, each at an aligned address; returns the buffer and the distance in bytes."""
+        width = -(-values[0].size // ALIGNMENT) * ALIGNMENT
+        padded = np.zeros((len(values), width), np.float32)
+        padded[:, : values[0].size] = [value.ravel() for value in values]
+        return self._constant(padded), 4 * width
+
+    def run(self, noise: NoiseSource, stop: threading.Event) -> Latents:
+        """See Loop. A trajectory without noise is captured once and replayed, where the device can."""
+        spec = self._spec
+        first = noise.draw() * np.float32(spec.plan.initial_scale * spec.plan.rows[0].c_in)
+        self._x[0].write(np.concatenate([first, first]))
+        self._denoised[1].write(np.zeros_like(first))
+        if stop.is_set():
+            raise Stopped
+        if self._replay is not None:
+            self._replay()
+        else:
+            self._steps(noise, stop)
+            # Captured after a plain run: in its first a runtime sets itself up, which no graph may hold.
+            if not self._stochastic:
+                self._replay = self._device.capture(lambda: self._steps(noise, threading.Event()))
+        return np.asarray(self._x[len(spec.plan.rows) % 2].read()[: spec.batch_size])
+
+    def _steps(self, noise: NoiseSource, stop: threading.Event) -> None:
+        spec = self._spec
+        for i, (row, scale) in enumerate(zip(spec.plan.rows, spec.scales, strict=True)):
+            if stop.is_set():
+                raise Stopped
+            now, then = self._x[i % 2].pointer, self._x[(i + 1) % 2].pointer
+            self._unets[spec.rows(scale)].run(
+                {
+                    "latents": now,
+                    "time_features": self._features.pointer + i * self._features_bytes,
+                    "encoder_hidden_states": self._context.pointer,
+                    "eps": self._eps.pointer,
+                }
+            )
+            if row.d:
+                self._z.write(noise.draw())
+            guided_next = i + 1 < len(spec.scales) and spec.scales[i + 1] != 1
+            for half in range(2 if guided_next else 1):
+                self._step.run(
+                    {
+                        "x": now,
+                        "eps_cond": self._eps.pointer,
+                        "eps_uncond": self._eps.pointer + (0 if scale == 1 else self._half_bytes),
+                        "D_prev": self._denoised[(i + 1) % 2].pointer,
+                        "z": self._z.pointer,
+                        "row": self._rows.pointer + i * self._row_bytes,
+                        "x_next": then + half * self._half_bytes,
+                        "D": self._denoised[i % 2].pointer,
+                    }
+                )
+
+    def close(self) -> None:
+        """See Loop."""
+        self._replay = None
+        for context in (*self._unets.values(), self._step):
+            context.close()

@@ -1,0 +1,97 @@
+"""Prompt embeddings: a class's own as the bundle stores them, or those of a free prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from engine.bundle.folder import Bundle
+from engine.bundle.request import GenerateRequest
+from engine.errors import CytosynthError, RequestError
+
+__all__ = ["read_embeddings"]
+
+
+def read_embeddings(bundle: Bundle, class_name: str, request: GenerateRequest) -> NDArray[np.float32]:
+    """The prompt's embeddings and the negative prompt's, (2, T, D) float32. A free prompt is encoded on the CPU in
+    float32, whatever the backend: once a class, and alike for all."""
+    path = bundle.path(bundle.manifest.classes[class_name].context)
+    try:
+        tensors = load_file(path)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _unreadable(path, error) from error
+    stored = []
+    for name in ("cond", "uncond"):
+        found = tensors.get(name)
+        if found is None or found.shape != bundle.manifest.context_shape or found.dtype != np.float32:
+            raise CytosynthError(
+                f"The prompt embeddings {path}, tensor {name}",
+                found="none" if found is None else f"{found.dtype} {found.shape}",
+                expected=f"float32 {bundle.manifest.context_shape}",
+                fix="export the bundle again",
+            )
+        stored.append(found)
+    asked = [request.prompt, request.negative_prompt]
+    if asked == [None, None]:
+        return np.stack(stored)
+    encoded = iter(_encode(bundle, [prompt for prompt in asked if prompt is not None]))
+    return np.stack([own if prompt is None else next(encoded) for prompt, own in zip(asked, stored, strict=True)])
+
+
+def _unreadable(path: Path, error: Exception) -> RequestError:
+    return RequestError(
+        f"The bundle's file {path}",
+        found=f"unreadable ({error})",
+        expected="what an export writes",
+        fix="export again",
+    )
+
+
+def _tokenizer_class() -> Any:
+    """The class tokenizers.Tokenizer. Raises RequestError where the library is not installed."""
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        raise RequestError(
+            "--prompt and --negative-prompt",
+            found="no library tokenizers",
+            expected="it turns words into tokens",
+            fix="pip install 'cytosynth[prompts]'",
+        ) from None
+    return Tokenizer
+
+
+def _encode(bundle: Bundle, prompts: list[str]) -> NDArray[np.float32]:
+    """Prompts -> (len(prompts), T, D) float32."""
+    from engine.backends.openvino import OpenVINOBackend
+
+    files = bundle.manifest.text_encoder
+    assert files is not None, "make_request refuses a prompt where there is no text encoder"
+    length, _ = bundle.manifest.context_shape
+    path: Path = bundle.path(files.tokenizer)
+    try:
+        tokenizer = _tokenizer_class().from_file(str(path))
+    except Exception as error:  # the library's own has no narrower base
+        if isinstance(error, RequestError):
+            raise
+        raise _unreadable(path, error) from error
+    tokens = [tokenizer.encode(prompt).ids for prompt in prompts]
+    if any(len(row) != length for row in tokens):
+        raise CytosynthError(
+            f"The tokenizer {path}",
+            found=f"prompts of {sorted({len(row) for row in tokens})} tokens",
+            expected=f"{length}, by padding and truncation",
+            fix="export the bundle again",
+        )
+    model = OpenVINOBackend(precision="f32").open(
+        bundle.path(files.graph), {"input_ids": (len(prompts), length)}, ("hidden_states",)
+    )
+    try:
+        return np.asarray(model.run({"input_ids": np.array(tokens, np.int64)})["hidden_states"], np.float32)
+    finally:
+        model.close()

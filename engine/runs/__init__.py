@@ -1,0 +1,1 @@
+"""Whole runs, on one machine or many."""

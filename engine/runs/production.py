@@ -1,0 +1,119 @@
+"""Making a run's chunks, in order, in this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends.base import Backend
+from engine.bundle.folder import Bundle
+from engine.bundle.request import GenerateRequest
+from engine.output.chunks import Chunks
+from engine.output.formats import encode_png
+from engine.output.provenance import describe
+from engine.pipeline.loops import Stopped
+from engine.pipeline.pipeline import Pipeline, plan_of
+from engine.pipeline.rescue import Checked, Rescue
+from engine.runs.line import ahead
+
+__all__ = ["ClassWorker", "Finished", "produce"]
+
+
+def produce(
+    bundle: Bundle, request: GenerateRequest, chunks: Chunks, first: int, backend: Backend, stop: threading.Event
+) -> Generator[Finished]:
+    """Finished chunks from `first` to the last of `chunks`, in order, class by class; fewer when `stop` is set."""
+    done = first
+    while done < chunks.stop and not stop.is_set():
+        position = chunks.position(done)
+        last = min(chunks.stop, chunks.end(position))
+        with (
+            closing(ClassWorker(bundle, request, position, chunks, backend, stop)) as worker,
+            closing(worker.produce(range(done, last))) as produced,
+        ):
+            for finished in produced:
+                yield finished
+                done = finished.chunk + 1
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A chunk that is ready to be written: PNG bytes and description by place, and the seeds that gave no picture."""
+
+    chunk: int
+    pictures: list[tuple[int, bytes, dict[str, Any]]]
+    failures: list[dict[str, Any]]
+
+
+class ClassWorker:
+    """The production line of one class: denoising, decoding and encoding, each ahead of the next. Opens its models."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        request: GenerateRequest,
+        position: int,
+        chunks: Chunks,
+        backend: Backend,
+        stop: threading.Event,
+    ) -> None:
+        self._request, self._chunks, self._stop = request, chunks, stop
+        self._class_name = request.class_names[position]
+        plan, scales = plan_of(bundle, request)
+        self._description = describe(bundle, request, self._class_name, plan.sha256(scales))
+        self._pipeline = Pipeline(bundle, self._class_name, request, backend)
+        self._rescue = Rescue(bundle, self._class_name, request)
+
+    def close(self) -> None:
+        """Close the models."""
+        self._pipeline.close()
+        self._rescue.close()
+
+    def produce(self, chunks: Iterable[int]) -> Generator[Finished]:
+        """Finished chunks in their order. It ends early when it is asked to stop; when it is closed early, what runs
+        ahead is told to stop too."""
+        with ExitStack() as opened:
+            denoised = opened.enter_context(closing(ahead(self._denoise(chunks))))
+            checked = opened.enter_context(closing(ahead(self._decode(denoised))))
+            encoded = opened.enter_context(closing(ahead(self._encode(checked))))
+            try:
+                yield from encoded
+            except BaseException:
+                self._stop.set()
+                raise
+
+    def _seeds(self, chunk: int) -> list[int]:
+        first = self._request.seed + self._chunks.start(chunk)
+        return [first + i for i in range(self._request.batch_size)]
+
+    def _denoise(self, chunks: Iterable[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        with suppress(Stopped):
+            for chunk in chunks:
+                yield chunk, self._pipeline.generate_latents(self._seeds(chunk), self._stop)
+
+    def _decode(self, denoised: Iterator[tuple[int, NDArray[np.float32]]]) -> Iterator[tuple[int, Checked]]:
+        with suppress(Stopped):
+            for chunk, latents in denoised:
+                size = self._chunks.size(chunk)
+                images, finite = self._pipeline.decode(latents)
+                yield chunk, self._rescue.check(self._seeds(chunk), images[:size], finite[:size], self._stop)
+
+    def _encode(self, checked: Iterator[tuple[int, Checked]]) -> Iterator[Finished]:
+        for chunk, found in checked:
+            finished = Finished(chunk, [], [])
+            for place, (seed, image, trouble, rescued) in enumerate(
+                zip(self._seeds(chunk), found.images, found.troubles, found.rescued, strict=False)
+            ):
+                if trouble:
+                    failure = {"chunk": chunk, "class": self._class_name, "seed": seed, "reason": trouble}
+                    finished.failures.append(failure)
+                    continue
+                description = {**self._description, "seed": seed, **({"rescued": rescued} if rescued else {})}
+                finished.pictures.append((place, encode_png(image, description), description))
+            yield finished

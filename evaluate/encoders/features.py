@@ -1,0 +1,134 @@
+"""What every encoder of pictures is to the figures, and the embedded one: `cyto`.
+
+`cyto` is a small convolutional classifier of real blood cells, run by OpenVINO in float32. Its figures are FD-cyto and
+so on. They are no FID, KID and IS, which are defined on Inception's features.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import RequestError
+from engine.files import sha256_of
+from evaluate.images import PictureFolder, Pictures, blur
+from evaluate.metrics.registry import METRICS
+
+__all__ = [
+    "CHOICES",
+    "CYTO",
+    "Cyto",
+    "Encoder",
+    "Layers",
+    "Progress",
+    "blurred_features",
+    "features_of",
+    "open_encoders",
+    "silent",
+]
+
+CYTO = Path(__file__).parent / "cyto.json"
+"""The record of the encoder that ships here."""
+
+Progress = Callable[[str, int, int], None]
+"""(task, done, total)"""
+
+
+def silent(task: str, done: int, total: int) -> None:
+    """No progress."""
+
+
+CHOICES = ("auto", "inception", "cyto")
+"""What --features takes."""
+
+Layers = dict[str, NDArray[np.float32]]
+"""Features by the name of their layer, each (N, D)."""
+
+
+class Encoder(Protocol):
+    """Turns (B, size, size, 3) uint8 RGB into Layers; a size of None takes any."""
+
+    name: str
+    sha256: str
+    size: int | None
+
+    def __call__(self, pictures: Pictures) -> Layers: ...
+
+
+class Cyto:
+    """The embedded encoder: layers `features` (B, 128) and `logits` (B, classes).
+
+    Raises RequestError where the file's SHA-256 is not the record's.
+    """
+
+    name = "cyto"
+
+    def __init__(self, record_path: Path = CYTO) -> None:
+        self.record: dict[str, Any] = json.loads(record_path.read_text(encoding="utf-8"))
+        self.path = record_path.with_suffix(".onnx")
+        self.size: int | None = int(self.record["size"])
+        self.sha256 = sha256_of(self.path) if self.path.is_file() else "no such file"
+        if self.sha256 != self.record["sha256"]:
+            raise RequestError(
+                f"The encoder {self.path}",
+                found=self.sha256,
+                expected=f"SHA-256 {self.record['sha256']}",
+                fix="restore both files from the checkout, or train the encoder again",
+            )
+        self._compiled: Any = None
+
+    def __call__(self, pictures: Pictures) -> Layers:
+        if self._compiled is None:
+            import openvino as ov
+
+            core = ov.Core()
+            settings = {"INFERENCE_PRECISION_HINT": "f32"}
+            self._compiled = core.compile_model(core.read_model(self.path), "CPU", settings)
+        found = self._compiled({"images": pictures})
+        return {layer: found[layer].copy() for layer in ("features", "logits")}
+
+
+def features_of(encoder: Encoder, folder: PictureFolder, progress: Progress = silent) -> Layers:
+    """The layers that figures are made of, in the order of the files. Pictures are read in batches and not kept."""
+    return _collect(encoder, folder, folder.batches(encoder.size), progress)
+
+
+def blurred_features(encoder: Encoder, folder: PictureFolder, progress: Progress = silent) -> Layers:
+    """The same of the pictures under a Gaussian blur of 1/64 of the side."""
+    return _collect(encoder, folder, map(blur, folder.batches(encoder.size)), progress)
+
+
+def _collect(encoder: Encoder, folder: PictureFolder, batches: Iterable[Pictures], progress: Progress) -> Layers:
+    layers = {metric.layer for metric in METRICS[encoder.name]}
+    parts, done = [], 0
+    for batch in batches:
+        parts.append({layer: values for layer, values in encoder(batch).items() if layer in layers})
+        done += len(batch)
+        progress(f"{encoder.name} features of {folder.path}", done, len(folder))
+    return {layer: np.concatenate([part[layer] for part in parts]) for layer in parts[0]}
+
+
+def open_encoders(wanted: str) -> tuple[list[Encoder], list[str]]:
+    """The encoders of --features, and what a reader has to know of the choice. `auto` is cyto, and Inception where its
+    weights are. Raises RequestError for weights that are asked for and are not there, or have another hash."""
+    if wanted not in CHOICES:
+        raise RequestError("--features", found=wanted, expected=", ".join(CHOICES), fix="choose one of them")
+    if wanted == "cyto":
+        return [Cyto()], []
+    from evaluate.encoders.inception_weights import find_weights
+
+    weights = find_weights()
+    if weights is None and wanted == "auto":
+        return [Cyto()], [
+            "Inception's weights are not here, so FID, IS and KID were not measured, and cyto's figures are none of "
+            "them. `python -m evaluate weights` fetches the weights."
+        ]
+    from evaluate.encoders.inception import Inception
+
+    inception: list[Encoder] = [Inception(weights)]
+    return (inception if wanted == "inception" else [*inception, Cyto()]), []

@@ -1,0 +1,1 @@
+"""Distances and scores, one file per metric."""

@@ -1,0 +1,1 @@
+"""What a command measures: score, copies, morphology, utility, judge, curve."""

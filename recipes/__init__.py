@@ -1,0 +1,1 @@
+"""The scripts that make the embedded bundle and its model card."""

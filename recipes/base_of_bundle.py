@@ -1,0 +1,228 @@
+"""What the embedded bundle was made from, read back from it: its base, and its hypernetworks.
+
+    python -m recipes.base_of_bundle BUNDLE OUT [ENCODER]
+
+OUT/base is a base in the diffusers layout, to fit a class of one's own on; OUT/hypernetworks has the bundle's. OUT may
+be the recipe's work folder: the recipe makes the bundle of what it finds there. Weights are in the bundle's float16. A
+bundle needs no encoder: that of its base is in ENCODER, by default the file beside this one, the embedded bundle's; the
+record of its training lies beside it.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import numpy as np
+import onnx
+import torch
+import typer
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from safetensors.torch import load_file
+from torch import nn
+from transformers import CLIPTokenizer
+
+from engine.bundle.folder import Bundle, open_bundle
+from engine.errors import RequestError
+from exporter.graphs import export_decoder, export_text_encoder, export_unet, to_half
+from trainer.base.base import PRESETS, Base, digest_of
+from trainer.folders import expect_new_folder
+from trainer.hypernetwork.files import HypernetworkFile, write_hypernetwork
+from trainer.hypernetwork.network import SIDES, Hypernetwork, attention_dimensions, attention_layers
+from trainer.training.record import ClassRecord, read_record
+
+ENCODER = Path(__file__).with_name("cells_vae_encoder.safetensors")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a module's tensors stand in its graph: the name of each, whether transposed; all shapes there."""
+
+    of_tensors: dict[str, tuple[str, bool]]
+    shapes: dict[str, tuple[int, ...]]
+
+
+def main(
+    bundle: Annotated[Path, typer.Argument(help="A bundle of the recipe, with its record.json.")],
+    out: Annotated[Path, typer.Argument(help="A new folder; the recipe goes on from it.")],
+    encoder: Annotated[Path, typer.Argument(help="The encoder of the bundle's base, safetensors.")] = ENCODER,
+) -> None:
+    """Read base and hypernetworks back from BUNDLE into OUT/base and OUT/hypernetworks."""
+    expect_new_folder(out)
+    opened = open_bundle(str(bundle))
+    for path in (encoder, opened.folder / "record.json"):
+        if not path.is_file():
+            raise RequestError(
+                f"The bundle {bundle}",
+                found=f"no {path}",
+                expected="a bundle of the recipe, with its record, and the encoder of its base",
+                fix="name engine/bundles/cells of a whole checkout",
+            )
+    opened.verify(opened.manifest.files)
+    record = json.loads((opened.folder / "record.json").read_text())
+    base, places = base_of(opened, record, encoder)
+    base.save(out / "base")
+    trained = read_record(encoder.with_suffix(".json"))
+    base_record = {**record["base"], "encoder": trained} if trained else record["base"]
+    (out / "base" / "record.json").write_text(json.dumps(base_record, indent=2) + "\n")
+    for name, fitted in record["hypernetworks"].items():
+        merged = copy.deepcopy(base.unet)
+        fill(merged.state_dict(), places, opened.path(opened.manifest.classes[name].unet))
+        multiplier = fitted.get("multiplier", 1.0)
+        file = HypernetworkFile(
+            difference(base.unet, merged, multiplier),
+            name,
+            fitted["training"]["steps"],
+            ClassRecord(**fitted["record"]),
+            digest_of(base.unet),
+        )
+        write_hypernetwork(out / "hypernetworks" / f"{name}.safetensors", file)
+        (out / "hypernetworks" / f"{name}.json").write_text(json.dumps(fitted, indent=2) + "\n")
+    print(f"The base is in {out / 'base'}, the hypernetworks are in {out / 'hypernetworks'}.")
+
+
+def put_encoder(vae: AutoencoderKL, path: Path) -> None:
+    """Give an autoencoder the encoder of a file that has nothing else. Raises RequestError for another one."""
+    weights = load_file(path)
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    wanted = {
+        name: tuple(tensor.shape)
+        for name, tensor in vae.state_dict().items()
+        if name.startswith(("encoder.", "quant_conv."))
+    }
+    if found != wanted:
+        names = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+        raise RequestError(
+            f"The encoder {path}",
+            found=f"{len(names)} tensors missing, too many or of other shapes, {names[0]} among them",
+            expected="encoder and quant_conv of the bundle's base",
+            fix="name the encoder of this base",
+        )
+    vae.load_state_dict(weights, strict=False)
+
+
+def base_of(bundle: Bundle, record: dict[str, Any], encoder: Path) -> tuple[Base, Places]:
+    """The base, and where a UNet's weights stand in a class's graph."""
+    manifest, prompts = bundle.manifest, bundle.manifest.text_encoder
+    assert prompts is not None, "the exporter writes it into every bundle"
+    first = record["base"]
+    while "start" in first:
+        first = first["start"]
+    if first.get("preset") not in PRESETS or "size" not in first:
+        raise RequestError(
+            f"The record of the bundle {bundle.folder}",
+            found="a base of no known preset",
+            expected=f"one that pretrain made, of a preset among {', '.join(PRESETS)}",
+            fix="name a bundle of such a base",
+        )
+    preset = PRESETS[first["preset"]]
+    words = json.loads(bundle.path(prompts.tokenizer).read_text(encoding="utf-8"))["model"]
+    tokenizer = CLIPTokenizer(
+        vocab=words["vocab"],
+        merges=[(left, right) for left, right in words["merges"]],
+        model_max_length=preset.prompt_tokens,
+    )
+    base = Base.new(preset, tokenizer, first["size"])
+    put_encoder(base.vae, encoder)
+    decoding = {
+        name: tensor
+        for name, tensor in base.vae.state_dict().items()
+        if name.startswith(("decoder.", "post_quant_conv."))
+    }
+    text, unet, side = base.text_encoder, base.unet, base.unet.config.sample_size
+    tokens = base.tokenizer.model_max_length
+    context = (tokens, unet.config.cross_attention_dim)
+    unchanged = next(name for name in manifest.classes if name not in record["hypernetworks"])
+    parts = (
+        (text.state_dict(), lambda: export_text_encoder(text, tokens), prompts.graph),
+        (decoding, lambda: export_decoder(base.vae, side), manifest.decoder[0]),
+        (unet.state_dict(), lambda: export_unet(to_half(unet), context), manifest.classes[unchanged].unet),
+    )
+    for weights, export, graph in parts:
+        places = find_places(weights, export)
+        fill(weights, places, bundle.path(graph))
+    return base, places
+
+
+@torch.no_grad()
+def find_places(weights: dict[str, torch.Tensor], export: Callable[[], onnx.ModelProto]) -> Places:
+    """A graph has lost the names of a module's tensors, so the module is exported with weights of which no two are
+    alike, and each is found in that export by its content, transposed or not."""
+    for tensor in weights.values():
+        tensor.copy_(torch.randn_like(tensor, dtype=torch.float32).half())
+    marked = initialisers(export())
+    found = {value.T.astype(np.float32).tobytes(): (name, True) for name, value in marked.items() if value.ndim == 2}
+    found |= {value.astype(np.float32).tobytes(): (name, False) for name, value in marked.items()}
+    return Places(
+        {name: found[tensor.numpy().tobytes()] for name, tensor in weights.items()},
+        {name: value.shape for name, value in marked.items()},
+    )
+
+
+@torch.no_grad()
+def fill(weights: dict[str, torch.Tensor], places: Places, graph: Path) -> None:
+    """Give a module's tensors the values that they have in its graph."""
+    found = initialisers(onnx.load(graph))
+    if {name: value.shape for name, value in found.items()} != places.shapes:
+        raise RequestError(
+            f"The graph {graph}",
+            found="weights of other names or shapes",
+            expected=f"those that torch {torch.__version__} exports for the base of the record",
+            fix="use the versions of constraints.txt",
+        )
+    for key, tensor in weights.items():
+        name, transposed = places.of_tensors[key]
+        value = found[name].T if transposed else found[name]
+        tensor.copy_(torch.from_numpy(value.astype(np.float32).reshape(tensor.shape)))
+
+
+def initialisers(model: onnx.ModelProto) -> dict[str, NDArray[np.generic]]:
+    """All weights of a graph by their names in it."""
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+@torch.no_grad()
+def difference(unet: UNet2DConditionModel, merged: UNet2DConditionModel, multiplier: float) -> Hypernetwork:
+    """The linear hypernetwork that was merged with this multiplier: the inverse of
+    trainer.hypernetwork.merge.merge_into, by least squares over all layers of a dimension. K's bias, which
+    changes nothing, is zero."""
+    ours, theirs = dict(attention_layers(unet)), dict(attention_layers(merged))
+    hypernetwork = Hypernetwork(attention_dimensions(unet))
+    for dimension in hypernetwork.dimensions:
+        names = [name for name, layer in ours.items() if layer.to_k.in_features == dimension]
+        for side in SIDES:
+            before, after = (
+                torch.cat([layers[name].get_submodule(f"to_{side}").weight for name in names]).double()
+                for layers in (ours, theirs)
+            )
+            product = torch.linalg.lstsq(before, after - before).solution / multiplier
+            stack = hypernetwork.stack(dimension, side)
+            assert stack is not None, "it has every dimension"
+            first, second = cast(nn.Linear, stack.linear[0]), cast(nn.Linear, stack.linear[1])
+            for layer in (first, second):
+                layer.weight.zero_()
+                layer.bias.zero_()
+            first.weight[:dimension] = product
+            second.weight[:, :dimension] = torch.eye(dimension)
+            if side == "v":
+                through = torch.cat(
+                    [ours[name].to_out[0].weight.double() @ ours[name].to_v.weight.double() for name in names]
+                )
+                added = torch.cat([theirs[name].to_out[0].bias - ours[name].to_out[0].bias for name in names])
+                second.bias.copy_(torch.linalg.lstsq(through, added.double()[:, None]).solution[:, 0] / multiplier)
+    return hypernetwork
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except RequestError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

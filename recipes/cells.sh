@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# The recipe of the embedded bundle engine/bundles/cells, through the public command lines alone.
+#
+#   recipes/cells.sh PICTURES WORK        (or: make bundle PICTURES=...)
+#
+# PICTURES holds pretrain/<class>/*.jpg and fewshot/<class>/*.jpg of the blood cells of Acevedo et al. (2020). WORK keeps
+# every stage: one whose last file stands is not done again, and trainings continue where they were. WORK/cells is the
+# bundle with its record; it goes to engine/bundles/cells by hand, when it is better than what is there. START names a
+# base that is trained on instead of a new one; UNET_STEPS=0 then keeps its UNet, so that the decoder alone is trained,
+# for DECODER_STEPS. Without a GPU, PRECISION=bf16 suits a processor with bfloat16.
+set -euo pipefail
+pictures=$1 work=$2
+python=${PYTHON:-python}
+mkdir -p "$work"
+# glibc gives large blocks back to the system at every step otherwise, and page faults are a quarter of a step's time.
+export MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=268435456
+
+attribution='Acevedo, Merino, Alférez, Molina, Boldú, Rodellar (2020), A dataset of microscopic peripheral blood cell images for development of automatic recognition systems, Data in Brief 30:105474; pictures were cropped and resized'
+blood=(erythroblast ig lymphocyte monocyte neutrophil platelet)
+
+once() { # once FILE FOLDER COMMAND...: run the command unless the last file that it writes stands; FOLDER is its own
+    [ -e "$2/$1" ] || { rm -rf "$2"; "${@:3}"; }
+}
+
+phantoms() { # phantoms CLASS COUNT SEED
+    once phantom.json "$work/phantom-$1" \
+        "$python" -m trainer phantom "$work/phantom-$1" --class "$1" --n "$2" --seed "$3"
+}
+
+prepared() { # prepared IN OUT [OPTION...]: sources.jsonl is written along, so a file beside says "done"
+    [ -e "$2.done" ] || { rm -rf "$2"; "$python" -m trainer prepare "$1" "$2" --size 128 "${@:3}"; touch "$2.done"; }
+}
+
+kept_back() { # kept_back FOLDER: every sixth picture of a class goes to settings/, on which settings are chosen
+    [ -e "$work/train.done" ] && return
+    rm -rf "$work/train" "$work/settings"
+    for class in "${blood[@]}"; do
+        mkdir -p "$work/train/$class" "$work/settings/$class"
+        local number=0
+        for picture in "$1/$class"/*.png; do
+            cp "$picture" "$work/$([ $((number % 6)) = 0 ] && echo settings || echo train)/$class"
+            number=$((number + 1))
+        done
+    done
+    touch "$work/train.done"
+}
+
+# The base sees six classes of photographs and phantoms of a general kind, never the classes' own phantom settings.
+phantoms cytology 600 100000
+prepared "$pictures/pretrain" "$work/real" --crop 0.7
+prepared "$work/phantom-cytology/pictures" "$work/general"
+kept_back "$work/real"
+if "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then # minutes
+    budget=(--vae-steps 8000 --vae-batch-size 64 --unet-steps 10000 --unet-batch-size 256 --unet-learning-rate 6e-4
+        --decoder-steps 2500 --decoder-batch-size 24)
+else # hours, for a tenth of the pictures
+    budget=(--precision "${PRECISION:-f32}" --vae-steps 6000 --unet-steps 7000 --decoder-steps 2000)
+fi
+[ -e "$work/base/record.json" ] ||
+    "$python" -m trainer pretrain "$work/train" "$work/general" --out "$work/base" ${START:+--start-from "$START"} \
+        --compile "${budget[@]}" ${UNET_STEPS:+--unet-steps "$UNET_STEPS"} \
+        ${DECODER_STEPS:+--decoder-steps "$DECODER_STEPS"}
+
+merged=() multipliers=()
+for class in "${blood[@]}"; do
+    once class.json "$work/merged/$class" \
+        "$python" -m trainer merge --class "$class" --base "$work/base" --out "$work/merged/$class" \
+        --signal-leak "$work/train/$class" \
+        --origin photographs --pictures 500 --licence 'CC BY 4.0' --attribution "$attribution"
+    merged+=("$work/merged/$class")
+done
+
+fit() { # fit CLASS PREPARED ORIGIN LICENCE ATTRIBUTION MULTIPLIER [OPTION...]
+    [ -e "$work/hypernetworks/$1.json" ] ||
+        "$python" -m trainer fit "$2" --class "$1" --base "$work/base" --out "$work/hypernetworks" \
+            --origin "$3" --licence "$4" --attribution "$5" --batch-size 16 --learning-rate 1e-3 --lr-scheduler cosine \
+            --clipping norm --clip-at 1 --weight-decay 0 --ema-decay 0.99 --symmetries --snr-gamma 5 \
+            --latent-sampling deterministic --resume "${@:7}"
+    once class.json "$work/merged/$1" \
+        "$python" -m trainer merge "$work/hypernetworks/$1.safetensors" --out "$work/merged/$1" --base "$work/base" \
+        --multiplier "$6" --signal-leak "$2"
+    merged+=("$work/merged/$1") multipliers+=("$1" "$6")
+}
+
+# Two classes that the base never sees, from 31 photographs each, 100 after augmentation. Each begins at the prompt of
+# the class whose training pictures lie nearest to those 31, by FD-cyto; recipes/folds.py chose the steps, folds
+# by hand the multiplier (docs/embedded-bundle.md).
+while read -r class prompt steps multiplier; do
+    prepared "$pictures/fewshot/$class" "$work/prepared-$class" --crop 0.7 --n 100
+    fit "$class" "$work/prepared-$class/$class" photographs 'CC BY 4.0' "$attribution" "$multiplier" \
+        --prompt "$prompt" --steps "$steps" --batch-size 8 --lr-scheduler constant --learning-rate '1e-4:50, 1e-3'
+done <<'CLASSES'
+basophil ig 300 1.5
+eosinophil neutrophil 600 1
+CLASSES
+
+# The thesis's four classes are not public; their stand-ins have its numbers of pictures, 100 each after augmentation.
+while read -r class count; do
+    phantoms "$class" "$count" 0
+    prepared "$work/phantom-$class/pictures" "$work/prepared-$class" --n 100
+    fit "$class" "$work/prepared-$class/$class" phantom 'Apache-2.0' 'drawn by the phantom of cytosynth' 1 \
+        --prompt cytology --steps 400
+done <<'CLASSES'
+cyt_kist_mast 12
+cyt_mast 21
+cyt_nep_fib_mast 31
+cyt_nep_mast 14
+CLASSES
+
+rm -rf "$work/cells"
+"$python" -m exporter onnx "${merged[@]}" --out "$work/cells" --name cells --steps 20 --guidance-scale 2 --guidance-interval 2 6 \
+    --batch-size 8 \
+    --base "a small latent-diffusion base of cytosynth, trained on 3,000 photographs of blood cells ($attribution; CC BY 4.0) and 600 phantoms"
+"$python" -m exporter int8 "$work/cells"
+"$python" -m exporter preset "$work/cells" fast --steps 12 --precision int8
+"$python" -m engine verify "$work/cells"
+"$python" -c '
+import json, pathlib, sys
+work, multipliers = pathlib.Path(sys.argv[1]), dict(zip(sys.argv[2::2], map(float, sys.argv[3::2])))
+read = lambda path: json.loads(path.read_text())
+record = {"recipe": "recipes/cells.sh", "base": read(work / "base/record.json")}
+record["hypernetworks"] = {name: {**read(work / f"hypernetworks/{name}.json"), "multiplier": m} for name, m in sorted(multipliers.items())}
+(work / "cells/record.json").write_text(json.dumps(record, indent=1) + "\n")
+' "$work" "${multipliers[@]}"
+echo "The bundle and its record are in $work/cells."

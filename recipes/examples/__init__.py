@@ -1,0 +1,1 @@
+"""Examples for users: a classifier on synthetic cells, an array job."""

@@ -1,0 +1,199 @@
+"""Settings of a few-shot class, chosen by folds of its own pictures: what is left out judges what was drawn.
+
+    python -m recipes.folds RECORD.json PICTURES BASE WORK --class basophil --prompt ig --prompt monocyte
+
+PICTURES holds the class's photographs, BASE is what `python -m trainer pretrain` wrote, WORK keeps prepared pictures
+and hypernetworks: a training that is there is not run again. For each prompt to begin at and each fold a hypernetwork
+is fitted on the other folds; at every number of --steps, with every --multiplier, pictures are drawn that begin at the
+other folds' signal leak, and compared with the left-out ones by KD-cyto, whose estimate is unbiased for samples as
+small as a fold. The rate is constant after 50 steps and the weights are averaged, so that every checkpoint is what a
+training of so many steps ends with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+
+from engine.files import write_json
+from engine.machine import processor_name
+from engine.sampling.signal_leak import SignalLeak, read_signal_leak
+from evaluate.encoders.features import Cyto, features_of
+from evaluate.images import open_folder
+from evaluate.metrics.kernel import kernel_distance
+from trainer.base.base import encode_prompts, open_base
+from trainer.base.sampling import draw_latents
+from trainer.hypernetwork.files import read_hypernetwork
+from trainer.hypernetwork.network import Hypernetwork, attached
+from trainer.hypernetwork.signal_leak import SIGNAL_LEAK_FILE, measure_signal_leak, save_signal_leak
+
+FOLDS = 3
+SEED = 30_000
+AT_A_TIME = 24
+
+
+def trainer(*words: str) -> None:
+    """A command of the trainer."""
+    subprocess.run([sys.executable, "-m", "trainer", *words], check=True, stdout=subprocess.DEVNULL)
+
+
+def prepare(pictures: list[Path], folder: Path, class_name: str, n: int) -> Path:
+    """Prepared pictures, augmented to n, in `folder`."""
+    prepared = folder / class_name
+    if not (folder / "done").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        source = folder / "source" / class_name
+        source.mkdir(parents=True)
+        for picture in pictures:
+            shutil.copy2(picture, source)
+        trainer("prepare", str(source), str(folder / "prepared"), "--size", "128", "--crop", "0.7", "--n", str(n))
+        (folder / "prepared" / class_name).rename(prepared)
+        (folder / "done").touch()
+    return prepared
+
+
+def fit(data: Path, base: Path, out: Path, class_name: str, prompt: str, steps: list[int], batch_size: int) -> None:
+    """A hypernetwork, its weights kept at every number of steps."""
+    if (out / f"{class_name}.json").exists():
+        return
+    words = ["fit", str(data), "--class", class_name, "--base", str(base), "--out", str(out)]
+    words += ["--prompt", prompt, "--steps", str(max(steps)), "--save-every", str(min(steps))]
+    words += ["--batch-size", str(batch_size), "--learning-rate", "1e-4:50, 1e-3", "--ema-decay", "0.99"]
+    words += ["--weight-decay", "0", "--clipping", "norm", "--clip-at", "1", "--symmetries", "--snr-gamma", "5"]
+    trainer(*words, "--latent-sampling", "deterministic", "--overwrite")
+
+
+def features(encoder: Cyto, pictures: np.ndarray) -> np.ndarray:
+    """(N, H, W, 3) uint8 -> (N, D)."""
+    parts = (pictures[start : start + AT_A_TIME] for start in range(0, len(pictures), AT_A_TIME))
+    return np.concatenate([encoder(np.ascontiguousarray(part))["features"] for part in parts])
+
+
+@torch.no_grad()
+def latents_of(
+    base: Any,
+    prompt: str,
+    n: int,
+    guidance_scale: float,
+    guidance_interval: tuple[float, float] = (0.0, math.inf),
+    leak: SignalLeak | None = None,
+) -> torch.Tensor:
+    """Latents (n, C, h, w) that the base draws of a prompt."""
+    cond, uncond = encode_prompts(base, [prompt, ""]).split(1)
+    generator = torch.Generator().manual_seed(SEED)
+    parts = [
+        draw_latents(
+            base,
+            cond.expand(min(AT_A_TIME, n - start), -1, -1),
+            uncond,
+            generator=generator,
+            guidance_scale=guidance_scale,
+            guidance_interval=guidance_interval,
+            leak=leak,
+        )
+        for start in range(0, n, AT_A_TIME)
+    ]
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def decode(vae: AutoencoderKL, latents: torch.Tensor) -> np.ndarray:
+    """(N, C, h, w) -> (N, H, W, 3) uint8."""
+    parts = [vae.decode(z / vae.config.scaling_factor).sample.float() for z in latents.split(AT_A_TIME)]
+    return (255 * (torch.cat(parts) / 2 + 0.5).clamp(0, 1)).byte().permute(0, 2, 3, 1).numpy()
+
+
+def draw(
+    base: Any,
+    chain: Hypernetwork | list[tuple[Hypernetwork, float]],
+    prompt: str,
+    n: int,
+    guidance_scale: float,
+    guidance_interval: tuple[float, float] = (0.0, math.inf),
+    leak: SignalLeak | None = None,
+) -> np.ndarray:
+    """(n, H, W, 3) uint8, by the base with a hypernetwork."""
+    with attached(base.unet, chain):
+        latents = latents_of(base, prompt, n, guidance_scale, guidance_interval, leak)
+    return decode(base.vae, latents)
+
+
+def main() -> None:
+    """Fit, draw, compare."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("record", type=Path)
+    parser.add_argument("pictures", type=Path)
+    parser.add_argument("base", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--class", dest="class_name", required=True)
+    parser.add_argument("--prompt", action="append", required=True)
+    parser.add_argument("--steps", type=lambda text: [int(word) for word in text.split(",")], default=[400, 800, 1200])
+    parser.add_argument("--multiplier", type=lambda text: [float(word) for word in text.split(",")], default=[1.0])
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--n", type=int, default=48)
+    parser.add_argument("--guidance-scale", type=float, default=3.0)
+    parser.add_argument("--guidance-interval", type=float, nargs=2, default=[0.0, 1e6])
+    asked = parser.parse_args()
+    pictures = sorted(asked.pictures.glob("*.jpg"))
+    # Neighbours in name are of one smear: they go to different folds.
+    folds = [pictures[fold::FOLDS] for fold in range(FOLDS)]
+    encoder, base = Cyto(), open_base(str(asked.base))
+    found: list[dict[str, Any]] = []
+    for prompt in asked.prompt:
+        ways = [(steps, multiplier) for steps in asked.steps for multiplier in asked.multiplier]
+        distances: dict[tuple[int, float], list[float]] = {way: [] for way in ways}
+        for number, left_out in enumerate(folds):
+            folder = asked.work / asked.class_name / str(number)
+            others = [picture for picture in pictures if picture not in left_out]
+            prepared = prepare(others, folder / "others", asked.class_name, 100)
+            judges = prepare(left_out, folder / "left-out", asked.class_name, len(left_out))
+            real = features_of(encoder, open_folder(judges))["features"]
+            out = folder / f"from-{prompt}"
+            fit(prepared, asked.base, out, asked.class_name, prompt, asked.steps, asked.batch_size)
+            save_signal_leak(measure_signal_leak(base, prepared), out)
+            channels, side = base.unet.config.in_channels, base.unet.config.sample_size
+            leak = read_signal_leak(out / SIGNAL_LEAK_FILE, (channels, side, side))
+            for steps, multiplier in ways:
+                file = read_hypernetwork(out / "steps" / f"{asked.class_name}-{steps:06d}.safetensors")
+                chain = [(file.hypernetwork, multiplier)]
+                drawn = draw(base, chain, prompt, asked.n, asked.guidance_scale, tuple(asked.guidance_interval), leak)
+                distance = kernel_distance(real, features(encoder, drawn))
+                distances[steps, multiplier].append(distance)
+                what = f"{asked.class_name} from {prompt}, fold {number}, {steps} steps, multiplier {multiplier:g}"
+                print(f"{what}: {distance:.3f}", flush=True)
+        found += [
+            {
+                "prompt": prompt,
+                "steps": steps,
+                "multiplier": multiplier,
+                "kd_cyto": values,
+                "mean": float(np.mean(values)),
+            }
+            for (steps, multiplier), values in distances.items()
+        ]
+    settings = ("class_name", "batch_size", "n", "guidance_scale", "guidance_interval")
+    record = {
+        "machine": processor_name(),
+        "versions": {name: version(name) for name in ("torch", "diffusers", "openvino")},
+        "pictures": len(pictures),
+        "folds": [len(fold) for fold in folds],
+        **{name: getattr(asked, name) for name in settings},
+        "found": found,
+    }
+    write_json(asked.record, record)
+    for one in sorted(found, key=lambda one: one["mean"]):
+        print(f"{one['mean']:7.3f}  from {one['prompt']}, {one['steps']} steps, multiplier {one['multiplier']:g}")
+
+
+if __name__ == "__main__":
+    main()

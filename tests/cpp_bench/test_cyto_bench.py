@@ -1,0 +1,347 @@
+"""cpp_bench, built with AddressSanitizer and UndefinedBehaviorSanitizer, on the embedded bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from engine.backends.tensorrt import wanted_graphs
+from engine.bundle.folder import EMBEDDED, open_bundle
+from engine.bundle.plans import graph_digest
+from engine.measure.reference import reference_requests, write_reference
+from tests.conftest import ROOT
+
+BUILD = ROOT / "cpp_bench/build/sanitized"
+CELLS = EMBEDDED / "cells"
+STEPS = 3
+
+
+@pytest.fixture(scope="session")
+def built():
+    """The folder of the build; what is not there to build it with is said where the tests are skipped."""
+    if not all(map(shutil.which, ("cmake", os.environ.get("CXX", "c++")))):
+        pytest.skip("no cmake or no C++ compiler: apt install cmake g++")
+    openvino = importlib.util.find_spec("openvino").submodule_search_locations[0]
+    options = [f"-DOpenVINO_DIR={openvino}/cmake", "-DCYTO_SANITIZE=ON", "-DCMAKE_BUILD_TYPE=Debug"]
+    configure = ["cmake", "-S", ROOT / "cpp_bench", "-B", BUILD, "--log-level=NOTICE", *options]
+    done = subprocess.run(configure, capture_output=True, text=True)
+    if missing := re.search(r".*was not found: apt install.*", done.stderr):
+        pytest.skip(missing[0].strip())
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^OpenVINO .*: built in$", done.stderr, re.MULTILINE), done.stderr
+    assert re.search(r"^TensorRT: left out; .*TENSORRT_ROOT=", done.stderr, re.MULTILINE), done.stderr
+    done = subprocess.run(["cmake", "--build", BUILD], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return BUILD
+
+
+@pytest.fixture(scope="session")
+def class_name():
+    return next(iter(open_bundle(str(CELLS)).manifest.classes))
+
+
+def reference_of(folder, class_name, bundle=CELLS, **settings):
+    opened = open_bundle(str(bundle))
+    settings = {"backend": "openvino", "num_inference_steps": STEPS, **settings}
+    (request,) = reference_requests(opened.manifest, [class_name], **settings)
+    path = folder / "reference.safetensors"
+    write_reference(opened, request, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory, class_name):
+    return reference_of(tmp_path_factory.mktemp("reference"), class_name)
+
+
+@pytest.fixture
+def bench(built, class_name, tmp_path):
+    """Run cyto_bench; a leak, an overflow or undefined behaviour ends it with another exit code."""
+
+    def run(*arguments, bundle=CELLS, program="cyto_bench"):
+        command = [built / program, "--bundle", bundle, "--class", class_name, *map(str, arguments)]
+        environment = {
+            **os.environ,
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+            # TBB opens its libraries in a way that AddressSanitizer refuses, unless it is told.
+            "TBB_ENABLE_SANITIZERS": "1",
+            "LSAN_OPTIONS": f"suppressions={ROOT / 'cpp_bench/tests/leaks.supp'}:print_suppressions=0",
+        }
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+    return run
+
+
+def altered(path, target, change_tensors=lambda tensors: None, **metadata):
+    """A copy of a reference that differs."""
+    with safe_open(path, "numpy") as file:
+        tensors, facts = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    change_tensors(tensors)
+    save_file(tensors, target, {**facts, **metadata})
+    return target
+
+
+def test_ctest(built):
+    done = subprocess.run(["ctest", "--output-on-failure"], cwd=built, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "tests passed" in done.stdout
+
+
+def test_the_golden_values_are_the_engines():
+    golden = ROOT / "tests/golden"
+    spec = importlib.util.spec_from_file_location("make_cpp_tables", golden / "make_cpp_tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def flat(value):
+        if isinstance(value, dict):
+            return [number for name in sorted(value) for number in (name, *flat(value[name]))]
+        return [number for item in value for number in flat(item)] if isinstance(value, list) else [value]
+
+    found, kept = flat(module.make_record()), flat(json.loads((golden / "cpp_tables.json").read_text()))
+    assert len(found) == len(kept) > 1000
+    for one, other in zip(found, kept, strict=True):
+        assert one == other if isinstance(one, str) else one == pytest.approx(other, rel=1e-9, abs=1e-12)
+
+
+def test_the_record_of_a_trajectory(bench, reference, class_name, tmp_path):
+    options = ["--batch", "1,3", "--steps", STEPS, "--streams", 2, "--iterations", 2, "--warmup", 1]
+    done = bench(*options, "--reference", reference, "--json", tmp_path / "record.json")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "record.json").read_text()
+    assert str(tmp_path) not in text
+    record = json.loads(text)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    assert record["commit"].removesuffix("-dirty") == (commit or "unknown")
+    assert (record["class"], record["bundle_sha256"]) == (class_name, open_bundle(str(CELLS)).sha256)
+    assert record["check"]["reference_sha256"] == hashlib.sha256(reference.read_bytes()).hexdigest()
+    assert record["check"]["trajectory"]["deviation"] <= record["check"]["trajectory"]["tolerance"] == 1e-3
+    assert record["check"]["runtime"] == record["check"]["reference_runtime"]
+    assert record["versions"].keys() == {"cyto_bench", "runtime", "compiler", "build"}
+    assert record["request"]["num_inference_steps"] == STEPS
+    assert [result["batch"] for result in record["results"]] == [1, 3]
+    for result in record["results"]:
+        samples = result["samples_ms"]
+        assert len(samples) == result["iterations"] == 4
+        assert result["latency_ms"]["p50"] == pytest.approx(np.median(samples))
+        assert result["latency_ms"]["p90"] == pytest.approx(np.quantile(samples, 0.9))
+        assert result["pictures_per_second"] == pytest.approx(4 * result["batch"] / result["wall_s"])
+        # Two batches in flight: the window is shorter than their times one after the other.
+        assert max(samples) * 1e-3 < result["wall_s"] < sum(samples) * 1e-3
+        assert result["deviation"] < 0.1
+        inside = result["parts"]["graphs"]["samples_ms"]
+        assert all(0 < part < whole for part, whole in zip(inside, samples, strict=True))
+        assert result["cpu_s"] > 0
+    assert f"{record['results'][1]['pictures_per_second']:.2f}" in done.stdout
+
+
+@pytest.mark.parametrize("mode", ["unet", "decode"])
+def test_parts_of_a_picture(bench, reference, tmp_path, mode):
+    options = ["--batch", 2, "--steps", STEPS, "--iterations", 2, "--mode", mode, "--precision", "f32"]
+    done = bench(*options, "--reference", reference, "--json", tmp_path / "record.json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "record.json").read_text())
+    (result,) = record["results"]
+    assert result["mode"] == mode
+    assert result.get("deviation", 0) <= 1
+    assert ("deviation" in result) == (mode == "decode")
+    assert ("decode" in record["check"]) == (mode == "decode")
+    assert ("steps_per_second" in result) == (mode == "unet")
+
+
+@pytest.mark.parametrize("mode", ["trajectory", "decode"])
+def test_8_bits(bench, class_name, tmp_path, mode):
+    """The check computes in float32, what is timed is near it and not the same. Of 20 steps: far fewer carry an error
+    of the first too far."""
+    reference = reference_of(tmp_path, class_name, num_inference_steps=20)
+    options = ["--batch", 2, "--steps", 20, "--iterations", 1, "--mode", mode, "--precision", "int8"]
+    done = bench(*options, "--reference", reference, "--json", tmp_path / "record.json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["check"]["trajectory"]["deviation"] <= 1e-3
+    assert record["request"]["precision"] == "int8"
+    assert "int8" in record["versions"]["runtime"]
+    assert "int8" not in record["check"]["runtime"]
+    least, most = (1, 64) if mode == "decode" else (1e-3, 0.3)
+    assert least < record["results"][0]["deviation"] < most
+
+
+def test_8_bits_of_a_bundle_that_has_none(bench, reference, tmp_path):
+    bundle = shutil.copytree(CELLS, tmp_path / "bundle")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    del manifest["decoder_int8"]
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    options = ["--batch", 1, "--steps", STEPS, "--precision", "int8", "--reference", reference]
+    done = bench(*options, bundle=bundle)
+    assert done.returncode == 2
+    assert all(word in done.stderr for word in ("--precision int8", "no 8-bit graphs", "python -m exporter int8"))
+
+
+def test_the_engines_default_reference_is_found(bench, command, class_name, tmp_path, monkeypatch):
+    """Both programs name the file alike."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    options = ["--steps", 1, "--guidance-scale", 1.0625]
+    bare = bench("--batch", 1, *options)
+    assert bare.returncode == 2
+    assert "no such file" in bare.stderr
+    # The fix is a command that fixes.
+    fix = re.search(r"fix: .*?: engine (.*)", bare.stderr)[1].split()
+    done = command("engine", *fix)
+    assert done.returncode == 0, done.stderr
+    done = bench("--batch", 1, *options, "--iterations", 1, "--warmup", 0)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_trajectory_that_differs_is_not_timed(bench, reference, tmp_path):
+    def change(tensors):
+        tensors["latents"] *= np.float32(1.002)
+
+    wrong = altered(reference, tmp_path / "wrong.safetensors", change)
+    arguments = ["--batch", 1, "--steps", STEPS, "--reference", wrong, "--json", tmp_path / "record.json"]
+    done = bench(*arguments)
+    assert done.returncode == 1
+    assert "a deviation of 0.00199" in done.stderr
+    assert "nothing was timed" in done.stderr
+    assert not (tmp_path / "record.json").exists()
+
+
+def test_a_picture_that_differs_is_not_timed(bench, reference, tmp_path):
+    def change(tensors):
+        tensors["image"][3, 4, 1] += 5
+
+    wrong = altered(reference, tmp_path / "wrong.safetensors", change)
+    done = bench("--batch", 1, "--steps", STEPS, "--mode", "decode", "--reference", wrong)
+    assert done.returncode == 1
+    assert "The check of decode" in done.stderr
+
+
+def test_a_wrong_reference_exits_2(bench, reference, tmp_path):
+    for field, value in {"bundle_sha256": "0" * 64, "num_inference_steps": "4", "batch_size": "-1"}.items():
+        wrong = altered(reference, tmp_path / "wrong.safetensors", **{field: value})
+        done = bench("--batch", 1, "--steps", STEPS, "--reference", wrong)
+        assert done.returncode == 2
+        assert f"field {field}" in done.stderr
+        assert "engine reference" in done.stderr
+    content = reference.read_bytes()
+    for damaged in (content[:-1], content + b"x", b"", b"\xff" * 100):
+        (tmp_path / "wrong.safetensors").write_bytes(damaged)
+        done = bench("--batch", 1, "--steps", STEPS, "--reference", tmp_path / "wrong.safetensors")
+        assert done.returncode == 2, done.stderr
+        assert "wrong.safetensors" in done.stderr
+
+
+def test_a_damaged_bundle_exits_2(bench, reference, tmp_path):
+    bundle = shutil.copytree(CELLS, tmp_path / "bundle")
+    weights = bundle / "unet.bin"
+    content = bytearray(weights.read_bytes())
+    content[1000] ^= 1
+    damages = {"SHA-256": lambda: weights.write_bytes(content), "bytes": lambda: weights.write_bytes(content[:-1])}
+    damages["no such file"] = weights.unlink
+    damages["a link"] = lambda: weights.symlink_to(CELLS / "unet.bin")
+    arguments = ["--batch", 1, "--steps", STEPS, "--reference", reference]
+    for words, damage in damages.items():
+        damage()
+        done = bench(*arguments, bundle=bundle)
+        assert done.returncode == 2
+        assert all(word in done.stderr for word in ("unet.bin", words, "found:", "fix:"))
+    (bundle / "manifest.json").write_text("{")
+    done = bench(*arguments, bundle=bundle)
+    assert done.returncode == 2
+    assert "manifest.json" in done.stderr
+    assert bench(*arguments, "--json", tmp_path / "absent/record.json").returncode == 2
+    assert bench(*arguments, bundle=tmp_path / "absent").returncode == 2
+
+
+def with_plans(bundle, class_name, largest):
+    """Plans for the stand-in of TensorRT: each is the path of its graph."""
+    opened = open_bundle(str(bundle))
+    width, height = opened.manifest.picture_size
+    folder = bundle / "plans/stand-in"
+    folder.mkdir(parents=True)
+    plans = {}
+    for graph, files in wanted_graphs(opened, [class_name]).items():
+        content = str(opened.path(graph)).encode()
+        (folder / f"{graph}.plan").write_bytes(content)
+        plans[graph] = {
+            "file": f"{graph}.plan",
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "bytes": len(content),
+            "graph_sha256": graph_digest(opened, files),
+        }
+    gpu = {"flavour": "tensorrt", "version": "10.0.0.1", "compute_capability": "8.6"}
+    size = {"batch_sizes": [1, largest], "width": width, "height": height}
+    (folder / "plan.json").write_text(json.dumps({"format_version": 1, **gpu, **size, "plans": plans}))
+    return folder
+
+
+@pytest.mark.parametrize(("steps", "scale"), [(2, 2.0), (3, 2.0), (3, 1.0)])
+def test_the_loop_of_tensorrt_without_a_gpu(bench, class_name, tmp_path, steps, scale):
+    """A stand-in for TensorRT and CUDA computes the same graphs: an even and an odd number of steps, unguided ones."""
+    bundle = shutil.copytree(CELLS, tmp_path / "bundle")
+    with_plans(bundle, class_name, largest=4)
+    made = reference_of(tmp_path, class_name, num_inference_steps=steps, guidance_scale=scale)
+    reference = altered(made, tmp_path / "tensorrt.safetensors", backend="tensorrt", precision="auto")
+    arguments = ["--reference", reference, "--steps", steps, "--guidance-scale", scale, "--json", tmp_path / "r.json"]
+    options = ["--batch", "1,3", "--iterations", 2, "--streams", 2]
+    done = bench(*options, *arguments, bundle=bundle, program="tests/cyto_bench_rehearsal")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "r.json").read_text())
+    assert record["machine"]["gpu"] == "a stand-in for a GPU"
+    assert [(result["batch"], result["cuda_graph"]) for result in record["results"]] == [
+        (1, False),
+        (1, True),
+        (3, False),
+        (3, True),
+    ]
+    for result in record["results"]:
+        assert result["deviation"] < 1e-4
+        assert result["parts"].keys() == {"enqueue", "h2d", "compute", "d2h"}
+        for part in result["parts"].values():
+            assert len(part["samples_ms"]) == result["iterations"] == 4
+
+
+@pytest.mark.parametrize("mode", ["unet", "decode"])
+def test_parts_of_a_picture_on_tensorrt_without_a_gpu(bench, class_name, reference, tmp_path, mode):
+    bundle = shutil.copytree(CELLS, tmp_path / "bundle")
+    with_plans(bundle, class_name, largest=4)
+    file = altered(reference, tmp_path / "tensorrt.safetensors", backend="tensorrt")
+    options = ["--batch", 2, "--steps", STEPS, "--iterations", 1, "--mode", mode, "--reference", file]
+    done = bench(*options, bundle=bundle, program="tests/cyto_bench_rehearsal")
+    assert done.returncode == 0, done.stderr
+
+
+def test_plans_that_do_not_fit_exit_2(bench, class_name, reference, tmp_path, monkeypatch):
+    bundle = shutil.copytree(CELLS, tmp_path / "bundle")
+    file = altered(reference, tmp_path / "tensorrt.safetensors", backend="tensorrt")
+
+    def refused(*words, batch=1):
+        arguments = ["--batch", batch, "--steps", STEPS, "--reference", file]
+        done = bench(*arguments, bundle=bundle, program="tests/cyto_bench_rehearsal")
+        assert done.returncode == 2, done.stderr
+        assert all(word in done.stderr for word in words), done.stderr
+
+    refused("found:    none", "exporter tensorrt", "--gpu sm86 --flavour tensorrt --batch 1")
+    folder = with_plans(bundle, class_name, largest=4)
+    refused("batch sizes 1 to 4, asked 5", batch=5)
+    record = json.loads((folder / "plan.json").read_text())
+    for name, value in {"version": "9.9", "compute_capability": "9.0", "flavour": "rtx"}.items():
+        (folder / "plan.json").write_text(json.dumps({**record, name: value}))
+        refused(f"{value}, here {record[name]}")
+    outside = {graph: {**plan, "file": "../../unet.bin"} for graph, plan in record["plans"].items()}
+    (folder / "plan.json").write_text(json.dumps({**record, "plans": outside}))
+    refused("a plain file name")
+    (folder / "plan.json").write_text(json.dumps(record))
+    (folder / record["plans"]["step.onnx"]["file"]).write_bytes(b"damaged")
+    refused("step.onnx.plan", "SHA-256")
+    monkeypatch.setenv("CYTO_NO_GPU", "1")
+    refused("no GPU", "nvidia-smi")

@@ -1,0 +1,151 @@
+"""The manifest is checked field by field and never trusted."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from engine.bundle.manifest import read_manifest
+from engine.errors import RequestError
+
+
+@pytest.fixture
+def change(bundle_copy):
+    """Change the manifest in place; returns its path."""
+
+    def apply(edit):
+        path = bundle_copy / "manifest.json"
+        manifest = json.loads(path.read_text())
+        edit(manifest)
+        path.write_text(json.dumps(manifest))
+        return path
+
+    return apply
+
+
+def entry(manifest):
+    return {"sha256": "0" * 64, "bytes": 1}
+
+
+def preset(manifest, **changes):
+    return {**{name: value for name, value in manifest["defaults"].items() if name != "batch_size"}, **changes}
+
+
+EDITS = {
+    "name": lambda m: m.update(name="../evil"),
+    "format_version": lambda m: m.update(format_version=99),
+    "files.../../etc/passwd": lambda m: m["files"].update({"../../etc/passwd": entry(m)}),
+    "files./etc/passwd": lambda m: m["files"].update({"/etc/passwd": entry(m)}),
+    "files.sub/unet.bin": lambda m: m["files"].update({"sub/unet.bin": entry(m)}),
+    "files.unet.bin.sha256": lambda m: m["files"]["unet.bin"].update(sha256="abc"),
+    "files.unet.bin.bytes": lambda m: m["files"]["unet.bin"].update(bytes=-1),
+    "classes.cyt_mast.unet": lambda m: m["classes"]["cyt_mast"].update(unet="../other.onnx"),
+    "classes.cyt_mast.origin": lambda m: m["classes"]["cyt_mast"].update(origin="hearsay"),
+    "classes.cyt_mast.licence": lambda m: m["classes"]["cyt_mast"].pop("licence"),
+    "classes.../up": lambda m: m["classes"].update({"../up": m["classes"]["cyt_mast"]}),
+    "latents.channels": lambda m: m["latents"].update(channels="4"),
+    "latents.height": lambda m: m["latents"].update(height=10**9),
+    "schedule.prediction_type": lambda m: m["schedule"].update(prediction_type="v_prediction"),
+    "schedule.beta_end": lambda m: m["schedule"].update(beta_end=float("nan")),
+    "defaults.num_inference_steps": lambda m: m["defaults"].update(num_inference_steps=True),
+    "time_features.frequencies": lambda m: m["time_features"].update(frequencies=[]),
+    "presets.../up": lambda m: m.update(presets={"../up": preset(m)}),
+    "presets.fast.sampler": lambda m: m.update(presets={"fast": preset(m, sampler="langevin")}),
+    "presets.fast.guidance_interval[1]": lambda m: m.update(presets={"fast": preset(m, guidance_interval=[3, 2])}),
+    "presets.fast.num_inference_steps": lambda m: m.update(presets={"fast": preset(m, num_inference_steps=0)}),
+    "decoder[0]": lambda m: m["decoder"].__setitem__(0, "absent.onnx"),
+}
+
+
+@pytest.mark.parametrize("field", EDITS)
+def test_a_wrong_field_is_named(field, change):
+    with pytest.raises(RequestError) as caught:
+        read_manifest(change(EDITS[field]))
+    assert f"field {field}" in caught.value.subject
+    assert caught.value.expected
+    assert caught.value.fix
+
+
+def test_what_is_no_json_is_refused(bundle_copy):
+    (bundle_copy / "manifest.json").write_bytes(b"\xff{")
+    with pytest.raises(RequestError, match="unreadable"):
+        read_manifest(bundle_copy / "manifest.json")
+
+
+def test_a_link_in_place_of_a_file_is_refused(bundle_copy, command):
+    path = bundle_copy / "unet.bin"
+    path.rename(bundle_copy / "elsewhere")
+    path.symlink_to(bundle_copy / "elsewhere")
+    done = command("engine", "verify", bundle_copy)
+    assert done.returncode == 2
+    assert "a link" in done.stderr
+
+
+def test_a_randomly_damaged_manifest_is_read_or_refused(tiny_bundle, tmp_path):
+    """Any JSON in any field: a manifest that keeps every rule, or a RequestError; never another exception."""
+    whole = json.loads((tiny_bundle / "manifest.json").read_text())
+    rng = np.random.default_rng(0)
+    strange = [
+        None,
+        True,
+        -1,
+        0,
+        1e308,
+        float("nan"),
+        2**70,
+        "",
+        "../x",
+        "a" * 5000,
+        "\x00",
+        [],
+        [[]],
+        {},
+        {"": {}},
+        "cells",
+    ]
+    path = tmp_path / "manifest.json"
+
+    def places(value, place=()):
+        yield place
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for key, inner in items:
+            yield from places(inner, (*place, key))
+
+    everywhere = list(places(whole))
+    read = refused = 0
+    for _ in range(600):
+        damaged = json.loads(json.dumps(whole))
+        for _ in range(rng.integers(1, 4)):
+            place = everywhere[rng.integers(len(everywhere))]
+            try:
+                parent = damaged
+                for key in place[:-1]:
+                    parent = parent[key]
+                if place and rng.random() < 0.2:
+                    del parent[place[-1]]
+                elif place:
+                    parent[place[-1]] = strange[rng.integers(len(strange))]
+                else:
+                    damaged = strange[rng.integers(len(strange))]
+            except (KeyError, IndexError, TypeError):
+                continue
+        path.write_text(json.dumps(damaged))
+        try:
+            manifest = read_manifest(path)
+        except RequestError:
+            refused += 1
+            continue
+        read += 1
+        for name in manifest.files:
+            assert (tmp_path / name).resolve().parent == tmp_path.resolve()
+    assert refused > 300
+    assert read > 0
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\x00", "{}", "null", '{"format_version": 1e400}'])
+def test_what_is_no_manifest_is_refused(text, tmp_path):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(RequestError, match=r"manifest\.json"):
+        read_manifest(tmp_path / "manifest.json")

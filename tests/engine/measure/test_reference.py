@@ -1,0 +1,71 @@
+"""The reference of seed 0, which cpp_bench compares its own trajectory with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from engine.api.engine import Engine
+from engine.bundle.folder import open_bundle
+
+DESCRIBES = {"format_version", "bundle_sha256", "class", "seed", "rng", "runtime", "engine_version"}
+SETTINGS = {"sampler", "schedule", "num_inference_steps", "guidance_scale", "backend", "precision", "batch_size"}
+
+
+def read(path):
+    with safe_open(path, "numpy") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118 - no mapping
+
+
+def test_it_is_what_the_engine_makes(command, tiny_bundle, tmp_path):
+    out = tmp_path / "reference.safetensors"
+    arguments = ["--class", "cyt_mast", "--steps", 3, "--guidance-scale", 1.5, "--out", out]
+    done = command("engine", "reference", tiny_bundle, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(out)
+    tensors, metadata = read(out)
+    bundle = open_bundle(str(tiny_bundle))
+    settings = {"class": "cyt_mast", "sampler": "dpmpp_2m", "num_inference_steps": "3", "guidance_scale": "1.5"}
+    assert metadata.items() >= {**settings, "seed": "0", "precision": "f32", "bundle_sha256": bundle.sha256}.items()
+    assert metadata.keys() == DESCRIBES | SETTINGS
+    assert tensors["noise"].shape == tensors["latents"].shape == bundle.manifest.latent_shape
+    assert 0.8 < tensors["noise"].std() < 1.2
+    engine = Engine.open(str(tiny_bundle), precision="f32")
+    (batch,) = engine.generate("cyt_mast", n=1, seed=0, num_inference_steps=3, guidance_scale=1.5, batch_size=1)
+    assert (tensors["image"] == batch.images[0]).all()
+    done = command("engine", "reference", tiny_bundle, *arguments, "--batch-size", 2)
+    assert done.returncode == 0, done.stderr
+    in_a_batch, metadata = read(out)
+    assert metadata["batch_size"] == "2"
+    difference = np.linalg.norm(in_a_batch["latents"] - tensors["latents"])
+    assert difference < 1e-3 * np.linalg.norm(tensors["latents"])
+    assert (in_a_batch["noise"] == tensors["noise"]).all()
+
+
+def test_by_default_every_class_has_one_in_the_cache(command, tiny_bundle, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    done = command("engine", "reference", tiny_bundle, "--steps", 1)
+    assert done.returncode == 0, done.stderr
+    sha256 = open_bundle(str(tiny_bundle)).sha256
+    names = [f"{sha256[:16]}-{name}-openvino-karras-1-2.safetensors" for name in ("cyt_mast", "cyt_nep_mast")]
+    assert done.stdout.splitlines() == [str(tmp_path / "cytosynth/references" / name) for name in names]
+    assert sorted(path.name for path in (tmp_path / "cytosynth/references").iterdir()) == names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--backend", "onnxruntime"], ["--backend", "openvino, tensorrt"]),
+        (["--backend", "tensorrt"], ["The backend tensorrt", "pip install"]),
+        (["--class", "cyt_mist"], ["The class cyt_mist"]),
+        (["--steps", "0"], ["--steps"]),
+        (["--out", "reference.safetensors"], ["--out", "2 classes"]),
+        (["--class", "cyt_mast", "--out", "absent/x.safetensors"], ["absent", "make it"]),
+    ],
+)
+def test_a_wrong_request_exits_2(command, tiny_bundle, arguments, words):
+    done = command("engine", "reference", tiny_bundle, *arguments)
+    assert done.returncode == 2, done.stderr
+    assert all(word in done.stderr for word in words)
+    assert not done.stdout

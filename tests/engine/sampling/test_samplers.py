@@ -1,0 +1,247 @@
+"""Schedules and sampler tables: k-diffusion's values (tests/golden/make_k_diffusion.py), diffusers live, equalities."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+)
+
+from engine.sampling import samplers
+from engine.sampling.samplers import SAMPLERS, Langevin, dpmpp_2m, euler, langevin, plan_steps
+from engine.sampling.schedules import SCHEDULES, NoiseSchedule, time_features
+from tests.conftest import ROOT
+
+GOLDEN = json.loads((ROOT / "tests/golden" / "k_diffusion.json").read_text())
+NOISE = NoiseSchedule(GOLDEN["beta_start"], GOLDEN["beta_end"], GOLDEN["num_train_timesteps"])
+MEAN, VARIANCE = GOLDEN["mean"], GOLDEN["std"] ** 2
+RUNS = [pytest.param(run, id=f"{run['steps']} steps") for run in GOLDEN["runs"]]
+SIGMAS = np.append(SCHEDULES["karras"](NOISE, 20), 0.0)
+
+
+def denoise_gaussian(x, sigma):
+    """The denoiser of N(mean, std^2), E[x0 | x]."""
+    return (VARIANCE * x + sigma**2 * MEAN) / (VARIANCE + sigma**2)
+
+
+def apply_table(sigmas, coefficients, x, noise=None):
+    previous = np.zeros_like(x)
+    for i, (sigma, (a, b, c, d)) in enumerate(zip(sigmas[:-1], coefficients, strict=True)):
+        denoised = denoise_gaussian(x, sigma)
+        x = a * x + b * denoised + c * previous + (d * noise[i] if d else 0)
+        previous = denoised
+    return x
+
+
+def apply_plan(plan, noise):
+    """What the engine's loop does, in float64; noise: the first latents' and each step's."""
+    sigmas = np.array([*(row.sigma for row in plan.rows), 0.0])
+    table = [(row.a, row.b, row.c, row.d) for row in plan.rows]
+    return apply_table(sigmas, table, noise[0] * plan.initial_scale, noise[1:])
+
+
+def test_the_models_sigmas_are_stable_diffusions():
+    assert NOISE.sigmas[0] == pytest.approx(GOLDEN["sigma_min"], rel=1e-12)
+    assert NOISE.sigmas[-1] == pytest.approx(GOLDEN["sigma_max"], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["karras", "exponential", "normal", "sgm_uniform"])
+@pytest.mark.parametrize("run", RUNS)
+def test_schedules_agree_with_k_diffusion(run, name):
+    # k-diffusion rounds the timesteps of normal and sgm_uniform to float32.
+    tolerance = 1e-10 if name in ("karras", "exponential") else 1e-6
+    np.testing.assert_allclose(SCHEDULES[name](NOISE, run["steps"]), run["sigmas"][name][:-1], rtol=tolerance, atol=0)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_timesteps_agree_with_k_diffusion(run):
+    sigmas = SCHEDULES["karras"](NOISE, run["steps"])
+    np.testing.assert_allclose(NOISE.timesteps(sigmas), run["timesteps"], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(NOISE.sigmas_at(NOISE.timesteps(sigmas)), sigmas, rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("name", ["dpmpp_2m", "euler", "euler_a"])
+@pytest.mark.parametrize("run", RUNS)
+def test_samplers_agree_with_k_diffusion_on_a_gaussian(run, name):
+    sigmas = np.array(run["sigmas"]["karras"])
+    start = np.array(GOLDEN["noise"]) * sigmas[0]
+    found = apply_table(sigmas, SAMPLERS[name].coefficients(sigmas), start, np.array(run["noise"]))
+    np.testing.assert_allclose(found, run["results"][name], rtol=0, atol=1e-6)
+
+
+def test_ddim_is_euler_and_ddpm_is_euler_a_on_equal_sigmas():
+    for sigmas in (SIGMAS, SIGMAS[:-1]):
+        np.testing.assert_allclose(samplers.ddim(sigmas), samplers.euler(sigmas), rtol=0, atol=1e-12)
+        np.testing.assert_allclose(samplers.ddpm(sigmas), samplers.euler_a(sigmas), rtol=0, atol=1e-7)
+
+
+def test_the_native_grids_differ():
+    """k-diffusion starts at sigma_max, DDPM and DDIM at sqrt(1 + sigma^2); DDIM ends above 0."""
+    plans = {
+        name: plan_steps(NOISE, sampler=name, schedule=SAMPLERS[name].schedule, num_inference_steps=20)
+        for name in SAMPLERS
+    }
+    for name in ("dpmpp_2m", "euler", "euler_a"):
+        assert plans[name].initial_scale == plans[name].rows[0].sigma
+    for name in ("ddim", "ddpm"):
+        assert plans[name].initial_scale == pytest.approx(np.hypot(1, plans[name].rows[0].sigma))
+        assert plans[name].rows[0].timestep == pytest.approx(951)
+    assert plans["ddpm"].rows[-1].a == pytest.approx(0, abs=1e-12)
+    assert plans["ddim"].rows[-1].a > 0.1
+
+
+CONFIGURATION = {
+    "num_train_timesteps": NOISE.num_train_timesteps,
+    "beta_start": NOISE.beta_start,
+    "beta_end": NOISE.beta_end,
+    "beta_schedule": "scaled_linear",
+}
+VARIANCE_PRESERVING = {"clip_sample": False, "steps_offset": 1, "timestep_spacing": "leading"}
+
+
+def replay(monkeypatch, module, noise):
+    """Let a diffusers scheduler draw this noise."""
+    left = iter(noise)
+    path = f"diffusers.schedulers.{module}.randn_tensor"
+    monkeypatch.setattr(path, lambda *_, **__: torch.from_numpy(next(left)))
+
+
+# diffusers' way of making arrays of tensors.
+OLD_ARRAYS = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@OLD_ARRAYS
+@pytest.mark.parametrize("steps", [5, 20])
+@pytest.mark.parametrize("name", ["ddim", "ddpm"])
+def test_variance_preserving_samplers_agree_with_diffusers(name, steps, monkeypatch):
+    noise = np.random.default_rng(0).standard_normal((steps + 1, 1, 8))
+    if name == "ddim":
+        scheduler = DDIMScheduler(**CONFIGURATION, **VARIANCE_PRESERVING, set_alpha_to_one=False)
+    else:
+        scheduler = DDPMScheduler(**CONFIGURATION, **VARIANCE_PRESERVING)
+        replay(monkeypatch, "scheduling_ddpm", noise[1:])
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod.double()
+    scheduler.set_timesteps(steps)
+    latents = torch.from_numpy(noise[0])
+    for t in scheduler.timesteps:
+        abar = float(scheduler.alphas_cumprod[t])
+        x, sigma = latents / abar**0.5, ((1 - abar) / abar) ** 0.5
+        eps = (x - denoise_gaussian(x, sigma)) / sigma
+        latents = scheduler.step(eps, t, latents).prev_sample
+    plan = plan_steps(NOISE, sampler=name, schedule="leading", num_inference_steps=steps)
+    np.testing.assert_allclose([row.timestep for row in plan.rows], scheduler.timesteps, atol=1e-9)
+    # diffusers holds its betas in float32.
+    np.testing.assert_allclose(apply_plan(plan, noise), latents.numpy(), rtol=0, atol=2e-4)
+
+
+@OLD_ARRAYS
+@pytest.mark.parametrize("steps", [5, 20])
+@pytest.mark.parametrize("name", ["dpmpp_2m", "euler", "euler_a"])
+def test_sigma_space_samplers_agree_with_diffusers(name, steps, monkeypatch):
+    noise = np.random.default_rng(0).standard_normal((steps + 1, 8))
+    if name == "euler":
+        scheduler = EulerDiscreteScheduler(**CONFIGURATION, use_karras_sigmas=True)
+    elif name == "euler_a":
+        scheduler = EulerAncestralDiscreteScheduler(**CONFIGURATION, timestep_spacing="linspace")
+        replay(monkeypatch, "scheduling_euler_ancestral_discrete", noise[1:])
+    else:
+        scheduler = DPMSolverMultistepScheduler(**CONFIGURATION, use_karras_sigmas=True, euler_at_final=False)
+    scheduler.set_timesteps(steps)
+    sigmas = scheduler.sigmas.double().numpy()
+    schedule = "normal" if name == "euler_a" else "karras"
+    # diffusers interpolates the model's grid in sigma, k-diffusion in log sigma, so its own sigmas are used here.
+    np.testing.assert_allclose(sigmas[:-1], SCHEDULES[schedule](NOISE, steps), rtol=2e-3)
+    x = torch.from_numpy(noise[0]) * sigmas[0]
+    for i, t in enumerate(scheduler.timesteps):
+        scale = (1 + sigmas[i] ** 2) ** 0.5 if name == "dpmpp_2m" else 1.0
+        eps = (x - denoise_gaussian(x, sigmas[i])) / sigmas[i]
+        following = (1 + sigmas[i + 1] ** 2) ** 0.5 if name == "dpmpp_2m" else 1.0
+        x = scheduler.step(eps, t, x / scale).prev_sample * following
+    found = apply_table(sigmas, SAMPLERS[name].coefficients(sigmas), noise[0] * sigmas[0], noise[1:])
+    np.testing.assert_allclose(found, x.numpy(), rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("schedule", ["karras", "normal", "exponential", "sgm_uniform"])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_draws_the_gaussian_on_every_schedule(name, schedule):
+    """Mean and deviation of many samples; the tolerance is the discretisation's at these steps."""
+    steps = 40
+    settings = Langevin(step_size=0.25 * SCHEDULES[schedule](NOISE, steps)[-1] ** 2, steps_per_level=40)
+    plan = plan_steps(NOISE, sampler=name, schedule=schedule, num_inference_steps=steps, langevin_settings=settings)
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((len(plan.rows) + 1, 4000))
+    found = apply_plan(plan, noise)
+    assert found.mean() == pytest.approx(MEAN, abs=0.05)
+    assert found.std() == pytest.approx(GOLDEN["std"], rel=0.12)
+
+
+def test_langevin_with_small_steps_settles_at_the_levels_distribution():
+    """At one level the stationary distribution is N(mean, std^2 + sigma^2), as steps go to 0."""
+    sigma, count = 0.5, 400
+    sigmas = np.append(np.full(count, sigma), 0.0)
+    noise = np.random.default_rng(0).standard_normal((count + 1, 20_000))
+    found = apply_table(sigmas, langevin(sigmas, 0.05 * sigma**2), noise[0] * sigma, noise[1:])
+    assert found.std() == pytest.approx(np.sqrt(VARIANCE + sigma**2), rel=0.02)
+    assert found.mean() == pytest.approx(MEAN, abs=0.02)
+
+
+def test_langevin_repeats_each_level():
+    settings = Langevin(step_size=1e-4, steps_per_level=3)
+    plan = plan_steps(
+        NOISE, sampler="langevin", schedule="exponential", num_inference_steps=5, langevin_settings=settings
+    )
+    levels = [row.sigma for row in plan.rows]
+    assert len(levels) == 15
+    assert levels[0] == levels[2] > levels[3]
+    assert all(row.a + row.b == pytest.approx(1) for row in plan.rows)
+
+
+def test_a_finer_table_comes_nearer_to_the_exact_solution():
+    """The probability-flow ODE of a Gaussian is solved by x = mean + (x_T - mean) sqrt(std^2 / (std^2 + sigma_T^2))."""
+
+    def error(steps: int) -> float:
+        sigmas = np.append(SCHEDULES["karras"](NOISE, steps), 0.0)
+        start = np.array(GOLDEN["noise"]) * sigmas[0]
+        exact = MEAN + (start - MEAN) * np.sqrt(VARIANCE / (VARIANCE + sigmas[0] ** 2))
+        return float(np.abs(apply_table(sigmas, dpmpp_2m(sigmas), start) - exact).max())
+
+    assert error(40) < error(20) / 2 < error(10) / 4
+
+
+def test_the_last_step_returns_the_denoised_picture():
+    plan = plan_steps(NOISE, sampler="dpmpp_2m", schedule="karras", num_inference_steps=20)
+    last = plan.rows[-1]
+    assert (last.a, last.b, last.c, last.d) == (0, 1, 0, 0)
+    assert plan.initial_scale == plan.rows[0].sigma == pytest.approx(GOLDEN["sigma_max"])
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_single_step_is_allowed(name):
+    plan = plan_steps(NOISE, sampler=name, schedule=SAMPLERS[name].schedule, num_inference_steps=1)
+    assert np.isfinite([row.a + row.b + row.d for row in plan.rows]).all()
+
+
+def test_the_plans_hash_names_its_numbers():
+    def digest(sampler, scale):
+        plan = plan_steps(NOISE, sampler=sampler, schedule="karras", num_inference_steps=5)
+        return plan.sha256((scale,) * 5)
+
+    assert digest("euler", 2.0) == digest("euler", 2.0)
+    assert len({digest("euler", 2.0), digest("euler", 3.0), digest("dpmpp_2m", 2.0)}) == 3
+    assert euler(SIGMAS).shape == (20, 4)
+
+
+def test_fractional_timesteps_keep_their_fraction():
+    frequencies = np.array([1.0, 0.01])
+    found = time_features(np.array([961.73]), frequencies)
+    expected = [np.cos(961.73), np.cos(9.6173), np.sin(961.73), np.sin(9.6173)]
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[0], expected, atol=1e-7)

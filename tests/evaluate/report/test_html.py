@@ -1,0 +1,238 @@
+"""`report`: every record in one file, whole in a browser, on a phone and in print, and safe with any text."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from engine.errors import RequestError
+from evaluate.report.html import render_report
+from evaluate.report.records import read_record
+
+UTILITY = ("--steps", 2, "--seeds", 1, "--size", 16)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def records(phantoms, command, tmp_path_factory):
+    """A record of score, copies, morphology and utility each, by their commands."""
+    root = tmp_path_factory.mktemp("records")
+    sets = tmp_path_factory.mktemp("sets")
+    for name, part in {"real": slice(0, 4), "synthetic": slice(4, 8), "heldout": slice(8, 12)}.items():
+        for class_name in ("cyt_mast", "cyt_kist_mast"):
+            (sets / name / class_name).mkdir(parents=True)
+            for path in sorted((phantoms / "real" / class_name).iterdir())[part]:
+                shutil.copy(path, sets / name / class_name)
+    real, fake = phantoms / "real" / "cyt_mast", phantoms / "synthetic" / "cyt_mast"
+    other = phantoms / "real" / "cyt_kist_mast"
+    for name, arguments in {
+        "score": (real, fake, "--other", other, "--bootstrap", 20, "--splits", 10),
+        "copies": (fake, "--train", real, "--held-out", other),
+        "morphology": (real, fake, "--cells", "many"),
+        "utility": (
+            *UTILITY,
+            "--real",
+            sets / "real",
+            "--synthetic",
+            sets / "synthetic",
+            "--held-out",
+            sets / "heldout",
+        ),
+    }.items():
+        done = command("evaluate", name, *arguments, "--out", root / name)
+        assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.fixture(scope="module")
+def report(records, command):
+    """The file that the command writes."""
+    out = records / "report.html"
+    folders = [records / name for name in ("score", "copies", "morphology", "utility")]
+    done = command("evaluate", "report", *folders, "--out", out, "--title", "Mastopathy & <others>", "--note", "Drawn.")
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_it_holds_figures_definitions_commands_and_hashes(report, records):
+    text = report.read_text()
+    for name in ("score", "copies", "morphology", "utility"):
+        record = read_record(records / name)
+        for folder in record["inputs"].values():
+            assert folder["sha256"] in text
+        for words in record["definitions"]:
+            assert f"<dt>{words}</dt>" in text
+    assert "python -m evaluate score" in text
+    assert "floor (real)" in text
+    assert "Mastopathy &amp; &lt;others&gt;" in text
+    assert "Drawn." in text
+
+
+def test_it_needs_no_other_file_and_no_network(report):
+    text = report.read_text()
+    assert set(re.findall(r'src="(\w+):', text)) == {"data"}
+    assert not re.findall(r'(?:href|src|url)\s*[=(]\s*"?(?:https?:|//|file:)', text)
+    assert "<script" not in text
+
+
+def test_real_pictures_can_be_left_out(records):
+    folders = [records / "score", records / "copies"]
+    whole, without = (render_report(folders, "title", real_pictures=choice) for choice in (True, False))
+    assert len(re.findall("data:image", whole)) - len(re.findall("data:image", without)) == 2
+    assert without.count("Left out: it shows real pictures") == 2
+
+
+def test_the_command_leaves_real_pictures_out(records, in_process, tmp_path):
+    arguments = ("--out", tmp_path / "report.html", "--no-real-pictures")
+    assert in_process("evaluate", "report", records / "copies", *arguments).returncode == 0
+    text = (tmp_path / "report.html").read_text()
+    assert "Left out: it shows real pictures" in text
+    assert len(re.findall("data:image", text)) == 1
+
+
+def test_names_cannot_write_into_the_page(records, tmp_path):
+    copy = shutil.copytree(records / "score", tmp_path / "score")
+    record = json.loads((copy / "record.json").read_text())
+    record["title"] = record["command"] = record["warnings"][0] = "<script>alert(1)</script>"
+    record["images"][0]["caption"] = '" onerror="alert(1)'
+    (copy / "record.json").write_text(json.dumps(record))
+    text = render_report([copy], "title")
+    assert "<script" not in text
+    assert '" onerror="' not in text
+
+
+def change(folder, **values):
+    record = json.loads((folder / "record.json").read_text())
+    (folder / "record.json").write_text(json.dumps(record | values))
+
+
+def damage_json(folder):
+    (folder / "record.json").write_text("{")
+
+
+def damage_keys(folder):
+    (folder / "record.json").write_text('{"kind": "score"}')
+
+
+def damage_path(folder):
+    record = json.loads((folder / "record.json").read_text())
+    record["images"][0]["file"] = "../score/real.png"
+    (folder / "record.json").write_text(json.dumps(record))
+
+
+def damage_image(folder):
+    (folder / "real.png").unlink()
+
+
+def damage_kind(folder):
+    change(folder, kind="poem")
+
+
+def damage_inputs(folder):
+    change(folder, inputs={"REAL": {"folder": "x"}})
+
+
+def damage_number(folder):
+    change(folder, inputs={"REAL": {"folder": "x", "pictures": "many", "side": 1, "sha256": ""}})
+
+
+def damage_list(folder):
+    change(folder, versions=["1.0"])
+
+
+def damage_images(folder):
+    change(folder, images=["real.png"])
+
+
+def damage_pixels(folder):
+    (folder / "real.png").write_bytes(b"no picture")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage_json,
+        damage_keys,
+        damage_path,
+        damage_image,
+        damage_kind,
+        damage_inputs,
+        damage_number,
+        damage_list,
+        damage_images,
+        damage_pixels,
+    ],
+)
+def test_what_is_no_record_is_refused(damage, records, tmp_path):
+    copy = shutil.copytree(records / "score", tmp_path / "score")
+    damage(copy)
+    with pytest.raises(RequestError, match=r"record\.json"):
+        render_report([copy], "title")
+
+
+def test_wrong_requests_exit_2(records, in_process, tmp_path):
+    for arguments in (
+        (tmp_path, "--out", tmp_path / "report.html"),
+        (records / "score", "--out", tmp_path / "report.txt"),
+        (records / "score", "--out", tmp_path / "nowhere" / "report.html"),
+        (records, "--out", tmp_path / "report.html"),
+    ):
+        assert in_process("evaluate", "report", *arguments).returncode == 2
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "mine.html").write_text("<p>mine</p>")
+    done = in_process("evaluate", "report", records / "score", "--out", tmp_path / "mine.html")
+    assert done.returncode == 2
+    assert (tmp_path / "mine.html").read_text() == "<p>mine</p>"
+
+
+def chromium(tmp_path, *arguments):
+    options = ("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}")
+    done = subprocess.run([CHROMIUM, *options, *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [360, 1200])
+def test_a_browser_shows_all_of_it(width, report, tmp_path):
+    """In a frame of that width: every image decodes, and nothing but a table's own box scrolls sideways."""
+    measure = """
+      const page = frame.contentDocument, images = [...page.images];
+      const wide = [...page.querySelectorAll("body *")].filter(one => !one.closest(".scroll"))
+        .filter(one => one.getBoundingClientRect().right > page.documentElement.clientWidth + 1);
+      document.title = JSON.stringify({
+        images: images.length,
+        broken: images.filter(one => !one.complete || !one.naturalWidth).length,
+        tables: page.querySelectorAll("table").length,
+        wide: wide.map(one => one.tagName + " " + one.textContent.slice(0, 40)),
+        overflow: page.documentElement.scrollWidth - page.documentElement.clientWidth,
+        headings: [...page.querySelectorAll("h1, h2")].map(one => one.textContent),
+      });"""
+    source = report.read_text().replace("&", "&amp;").replace('"', "&quot;")
+    frame = f'<iframe id="frame" width="{width}" height="900" srcdoc="{source}"></iframe>'
+    page = tmp_path / "frame.html"
+    page.write_text(f"<meta charset='utf-8'>{frame}<script>frame.onload = () => {{{measure}}}</script>")
+    shown = chromium(tmp_path, "--virtual-time-budget=5000", "--dump-dom", page.as_uri())
+    title = re.search(r"<title>(.*?)</title>", shown)
+    assert title, shown[:500]
+    found = json.loads(title[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    assert found["images"] == 8
+    assert found["broken"] == 0
+    assert found["tables"] == 5
+    assert found["wide"] == []
+    assert found["overflow"] <= 0
+    assert found["headings"][0] == "Mastopathy & <others>"
+    assert found["headings"][-1] == "Definitions"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_it_prints(report, tmp_path):
+    out = tmp_path / "report.pdf"
+    chromium(tmp_path, f"--print-to-pdf={out}", report.as_uri())
+    content = out.read_bytes()
+    assert content.startswith(b"%PDF")
+    assert len(re.findall(rb"/Type\s*/Page\b", content)) >= 3

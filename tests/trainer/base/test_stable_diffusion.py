@@ -1,0 +1,188 @@
+"""Stable Diffusion 1.5's single file, in small and at full size with random weights."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from engine.errors import RequestError
+from tests.conftest import ROOT
+from tests.trainer.base.original_layout import original_state
+from trainer.base import base as bases
+from trainer.base.base import PRESETS, Base, encode_prompts, open_base
+from trainer.base.stable_diffusion import CLIP_TEXT, UNET, VAE, read_single_file
+
+SMALL_UNET = {**UNET, "block_out_channels": (32, 64, 96, 96), "cross_attention_dim": 24, "sample_size": 16}
+SMALL_VAE = {**VAE, "block_out_channels": (32, 32, 64, 64)}
+SMALL_CLIP = {**CLIP_TEXT, "hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Parts of SD 1.5's structure in small, and the single file of their tensors."""
+    torch.manual_seed(0)
+    parts = UNet2DConditionModel(**SMALL_UNET), AutoencoderKL(**SMALL_VAE), CLIPTextModel(CLIPTextConfig(**SMALL_CLIP))
+    path = tmp_path_factory.mktemp("single") / "small.safetensors"
+    # Beside what is read, such files hold the schedule's tensors and positions.
+    extra = {
+        "alphas_cumprod": torch.zeros(1000),
+        "cond_stage_model.transformer.text_model.embeddings.position_ids": torch.arange(77)[None],
+    }
+    save_file({**original_state(*parts), **extra}, path)
+    return parts, path
+
+
+def test_every_tensor_arrives_in_its_place(small):
+    (unet, vae, text_encoder), path = small
+    found_vae, found_unet, found_text, scheduler = read_single_file(path, SMALL_UNET, SMALL_VAE, SMALL_CLIP)
+    for wanted, found in ((unet, found_unet), (vae, found_vae), (text_encoder, found_text)):
+        for name, tensor in wanted.state_dict().items():
+            torch.testing.assert_close(found.state_dict()[name], tensor, rtol=0, atol=0)
+    ids = torch.randint(49408, (2, 77))
+    x, t, context = torch.randn(2, 4, 16, 16), torch.tensor([5, 900]), torch.randn(2, 77, 24)
+    with torch.no_grad():
+        torch.testing.assert_close(found_text(ids)[0], text_encoder.eval()(ids)[0])
+        torch.testing.assert_close(found_unet(x, t, context).sample, unet.eval()(x, t, context).sample)
+        torch.testing.assert_close(found_vae.decode(x).sample, vae.eval().decode(x).sample)
+    assert scheduler.config.beta_schedule == "scaled_linear"
+
+
+def without(name):
+    return lambda state: state.pop(next(key for key in state if name in key))
+
+
+def misshape(state):
+    state["model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"] = torch.zeros(32, 99)
+
+
+def without_vae(state):
+    for key in [key for key in state if key.startswith("first_stage_model")]:
+        del state[key]
+
+
+DAMAGES = {
+    "a tensor is missing": (without("middle_block.1.proj_in.weight"), "proj_in.weight"),
+    "one of the text encoder": (without("layers.1.mlp.fc1.bias"), "layers.1.mlp.fc1.bias"),
+    "one of the time embedding": (without("time_embed.0.weight"), "time_embedding.linear_1.weight"),
+    "misshapen": (misshape, "(32, 99), expected (32, 24)"),
+    "no autoencoder": (without_vae, "no tensor of the VAE"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGES)
+def test_what_is_missing_or_misshapen_is_named(case, small, tmp_path):
+    damage, word = DAMAGES[case]
+    state = load_file(small[1])
+    damage(state)
+    save_file(state, tmp_path / "x.safetensors")
+    with pytest.raises(RequestError) as caught:
+        read_single_file(tmp_path / "x.safetensors", SMALL_UNET, SMALL_VAE, SMALL_CLIP)
+    assert word in str(caught.value)
+
+
+def test_a_truncated_file_is_refused(small, tmp_path):
+    content = small[1].read_bytes()
+    (tmp_path / "x.safetensors").write_bytes(content[: len(content) // 2])
+    with pytest.raises(RequestError, match="unreadable"):
+        open_base(tmp_path / "x.safetensors")
+
+
+def test_a_model_of_another_size_says_what_was_expected(small):
+    with pytest.raises(RequestError, match="expected"):
+        open_base(small[1])
+
+
+def test_a_name_that_is_nowhere_is_refused(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(RequestError, match="not to be had from the hub"):
+        open_base("nobody/nothing")
+
+
+def write_vocabulary(folder, size):
+    """vocab.json and merges.txt, as CLIP's are given: no length of a prompt is in them."""
+    base = Base.new(PRESETS["tiny"], ["cyst"], 32)
+    words = sorted(base.tokenizer.get_vocab(), key=base.tokenizer.get_vocab().get)
+    special = words[-2:]
+    words = [*words[:-2], *(f"filler{i}</w>" for i in range(size - len(words))), *special]
+    folder.mkdir()
+    (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+
+
+def test_a_tokenizer_of_another_size_is_refused(small, monkeypatch, tmp_path):
+    read = functools.partial(read_single_file, unet=SMALL_UNET, vae=SMALL_VAE, clip=SMALL_CLIP)
+    monkeypatch.setattr(bases, "read_single_file", read)
+    write_vocabulary(tmp_path / "short", 1000)
+    with pytest.raises(RequestError, match="49408"):
+        open_base(small[1], tmp_path / "short")
+    write_vocabulary(tmp_path / "whole", 49408)
+    base = open_base(small[1], tmp_path / "whole")
+    assert encode_prompts(base, ["cyst", ""]).shape == (2, 77, 24)
+    with pytest.raises(RequestError, match="--tokenizer"):
+        open_base(small[1], tmp_path)
+
+
+FULL = """
+import resource, sys, torch
+from pathlib import Path
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import save_file
+from transformers import CLIPTextConfig, CLIPTextModel
+from tests.trainer.base.original_layout import original_state
+from trainer.base.stable_diffusion import CLIP_TEXT, UNET, VAE
+
+torch.manual_seed(0)
+parts = UNet2DConditionModel(**UNET), AutoencoderKL(**VAE), CLIPTextModel(CLIPTextConfig(**CLIP_TEXT))
+save_file({name: tensor.half() for name, tensor in original_state(*parts).items()}, sys.argv[1])
+"""
+
+
+def run(*arguments, **options):
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, cwd=ROOT, timeout=900, **options
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sysconf") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") < 22e9,
+    reason="needs 22 GB of memory",
+)
+def test_two_steps_at_full_size_stay_below_20_gb(tmp_path):
+    """From the single file, at 512 x 512, with random weights and CLIP's vocabulary size."""
+    run("-c", FULL, tmp_path / "v1-5-pruned-emaonly.safetensors")
+    (tmp_path / "data").mkdir()
+    for i in range(2):
+        noise = np.random.default_rng(i).integers(256, size=(512, 512, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"data/{i}.png")
+    write_vocabulary(tmp_path / "tokenizer", 49408)
+    fit = ["-m", "trainer", "fit", tmp_path / "data", "--base", tmp_path / "v1-5-pruned-emaonly.safetensors"]
+    fit += ["--tokenizer", tmp_path / "tokenizer", "--class", "cyst", "--out", tmp_path / "out", "--steps", 2]
+    script = """
+import resource, runpy, sys
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_module("trainer", run_name="__main__")
+finally:
+    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    done = run("-c", script, *fit[1:], "--precision", "bf16")
+    peak_gb = int(done.stdout.split("peak ")[1].split()[0]) * 1024 / 1e9
+    assert peak_gb < 20
+    record = json.loads((tmp_path / "out/cyst.json").read_text())
+    assert record["dimensions"] == [320, 640, 768, 1280]
+    # 4 d^2 + 3 d values a module, two modules a dimension: 21.94 million.
+    assert record["parameters"] == sum(2 * (4 * d * d + 3 * d) for d in (320, 640, 768, 1280))
+    assert record["training"]["steps_done"] == 2

@@ -1,0 +1,1 @@
+"""Bases: opening one, its prompts, sampling from it, previews."""

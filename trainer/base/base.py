@@ -1,0 +1,265 @@
+"""Latent-diffusion bases in the diffusers folder layout: a new small one, or one on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from safetensors import SafetensorError
+from tokenizers import pre_tokenizers
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from engine.errors import RequestError, first_line
+from trainer.base.stable_diffusion import SCHEDULER, read_single_file
+
+__all__ = ["PRESETS", "Base", "BasePreset", "digest_of", "encode_prompts", "new_tokenizer", "open_base", "prompt_of"]
+
+
+@dataclass(frozen=True)
+class BasePreset:
+    """Widths of a base; every latent pixel stands for 2**(len(vae_channels) - 1) picture pixels."""
+
+    vae_channels: tuple[int, ...]
+    latent_channels: int
+    unet_channels: tuple[int, ...]
+    attention_heads: tuple[int, ...]
+    """Of each level: all attend to the prompt, so that a hypernetwork reaches the finest one too."""
+    norm_groups: int
+    text_width: int
+    text_layers: int
+    prompt_tokens: int = 16
+
+    @property
+    def size_multiple(self) -> int:
+        """Pictures must be multiples of this: the autoencoder and the UNet each halve them once less than they have
+        levels."""
+        return int(2 ** (len(self.vae_channels) - 1 + len(self.unet_channels) - 1))
+
+
+PRESETS = {
+    "small": BasePreset((24, 48, 96, 128), 16, (96, 128, 144), (2, 4, 4), 16, 64, 2),
+    "tiny": BasePreset((8, 16, 32), 4, (16, 32), (2, 2), 8, 16, 1, 8),
+}
+
+
+PARTS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
+HUB_TOKENIZER = "openai/clip-vit-large-patch14"
+
+
+@dataclass
+class Base:
+    """The five parts of a base. Latents: (B, C, h, w) float32, multiplied by vae.config.scaling_factor."""
+
+    vae: AutoencoderKL
+    unet: UNet2DConditionModel
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    scheduler: DDIMScheduler
+
+    @property
+    def picture_side(self) -> int:
+        """Pixels of a picture's side."""
+        return int(self.unet.config.sample_size * 2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @classmethod
+    def new(cls, preset: BasePreset, words: Iterable[str] | CLIPTokenizer, size: int) -> Base:
+        """A base of random weights for pictures of `size` pixels; `words` are captions that make its vocabulary, or a
+        tokenizer that has one."""
+        down = len(preset.vae_channels)
+        levels = len(preset.unet_channels)
+        vae = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * down,
+            up_block_types=("UpDecoderBlock2D",) * down,
+            block_out_channels=preset.vae_channels,
+            layers_per_block=1,
+            latent_channels=preset.latent_channels,
+            norm_num_groups=8,
+            sample_size=size,
+            scaling_factor=1.0,
+            # Without attention the autoencoder is convolutional and can be trained on crops.
+            mid_block_add_attention=False,
+        )
+        unet = UNet2DConditionModel(
+            sample_size=size // 2 ** (down - 1),
+            in_channels=preset.latent_channels,
+            out_channels=preset.latent_channels,
+            layers_per_block=1,
+            block_out_channels=preset.unet_channels,
+            down_block_types=("CrossAttnDownBlock2D",) * levels,
+            up_block_types=("CrossAttnUpBlock2D",) * levels,
+            cross_attention_dim=preset.text_width,
+            attention_head_dim=preset.attention_heads,
+            norm_num_groups=preset.norm_groups,
+        )
+        tokenizer = words if isinstance(words, CLIPTokenizer) else new_tokenizer(words, preset.prompt_tokens)
+        config = CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=preset.text_width,
+            intermediate_size=2 * preset.text_width,
+            num_hidden_layers=preset.text_layers,
+            num_attention_heads=2,
+            max_position_embeddings=preset.prompt_tokens,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        return cls(vae, unet, CLIPTextModel(config), tokenizer, DDIMScheduler(**SCHEDULER))
+
+    def save(self, folder: Path) -> None:
+        """Write a folder that StableDiffusionPipeline.from_pretrained opens."""
+        StableDiffusionPipeline(
+            vae=self.vae,
+            unet=self.unet,
+            text_encoder=self.text_encoder,
+            tokenizer=self.tokenizer,
+            scheduler=self.scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        ).save_pretrained(folder)
+
+
+def open_base(name: str | Path, tokenizer: Path | None = None) -> Base:
+    """Open a base: a diffusers folder, Stable Diffusion 1.5's single file, or, where there is a network, the name of a
+    model on the Hugging Face hub ("owner/model"). Safetensors only.
+
+    tokenizer: a folder with CLIP's vocabulary for the single file, which has none, or a diffusers folder.
+    Raises RequestError.
+    """
+    path = Path(name)
+    if path.suffix == ".safetensors" or path.is_file():
+        vae, unet, text_encoder, scheduler = read_single_file(path)
+        words = _open_tokenizer(path, tokenizer)
+        known, rows = len(words), text_encoder.config.vocab_size
+        if known != rows:
+            raise RequestError(
+                f"The tokenizer for {path}", found=f"{known} tokens", expected=f"{rows}, CLIP's", fix="name CLIP's own"
+            )
+        # A folder of vocab.json and merges.txt alone says no length.
+        words.model_max_length = text_encoder.config.max_position_embeddings
+        return Base(vae, unet, text_encoder, words, scheduler)
+    if not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+        path = _download(str(name))
+    return _open_folder(path)
+
+
+def _open_tokenizer(checkpoint: Path, folder: Path | None) -> CLIPTokenizer:
+    """The tokenizer of a folder, or of the hub's CLIP where there is a network. Raises RequestError."""
+    if folder is not None and (folder / "tokenizer").is_dir():
+        folder = folder / "tokenizer"
+    try:
+        if folder is None:
+            return CLIPTokenizer.from_pretrained(HUB_TOKENIZER)
+        if not (folder / "vocab.json").is_file() and not (folder / "tokenizer.json").is_file():
+            raise OSError("no vocab.json and no tokenizer.json in it")
+        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        where = f"of {folder}" if folder else "at hand, and the hub cannot be reached"
+        raise RequestError(
+            f"The tokenizer for {checkpoint}",
+            found=f"none {where} ({first_line(error)})",
+            expected="CLIP's vocabulary: a single file carries none",
+            fix=f"--tokenizer DIR, a folder with vocab.json and merges.txt of {HUB_TOKENIZER}, or a diffusers folder",
+        ) from error
+
+
+def _download(name: str) -> Path:
+    """The folder of a model of the hub, from its cache or the network. Raises RequestError."""
+    try:
+        from huggingface_hub import snapshot_download
+
+        wanted = ["*.json", "*.txt", "*/*.json", "*/*.txt", *(f"{part}/*.safetensors" for part in PARTS)]
+        return Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=["*.fp16.*", "*non_ema*"]))
+    except Exception as error:  # the library raises the errors of several others
+        raise RequestError(
+            f"The base {name}",
+            found=f"no such folder, and not to be had from the hub ({first_line(error)})",
+            expected="a diffusers folder, a single safetensors file, or a model of the hub where there is a network",
+            fix="check the path",
+        ) from error
+
+
+def _open_folder(folder: Path) -> Base:
+    for name in ("model_index.json", "tokenizer", "scheduler", *PARTS):
+        if not (folder / name).exists():
+            raise RequestError(
+                f"The base {folder}",
+                found=f"no {name} in it",
+                expected="a Stable Diffusion folder in the diffusers layout",
+                fix="name the folder that `python -m trainer pretrain` or `save_pretrained` wrote",
+            )
+    try:
+        loaded = {
+            name: kind.from_pretrained(
+                folder / name, use_safetensors=True, torch_dtype=torch.float32, local_files_only=True
+            )
+            for name, kind in PARTS.items()
+        }
+        return Base(
+            **loaded,
+            tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+            scheduler=DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
+        )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise RequestError(
+            f"The base {folder}",
+            found=f"a part that cannot be read ({error})",
+            expected="whole parts with weights as safetensors",
+            fix="copy or make the base again",
+        ) from error
+
+
+def digest_of(module: nn.Module) -> str:
+    """SHA-256 of a module's tensors, in the order of their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def prompt_of(class_name: str) -> str:
+    """The default prompt of a class: its name, underscores as spaces."""
+    return class_name.replace("_", " ")
+
+
+def encode_prompts(base: Base, prompts: list[str]) -> torch.Tensor:
+    """Token embeddings (len(prompts), T, D) float32 of the text encoder's last layer."""
+    length = base.tokenizer.model_max_length
+    tokens = base.tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    return base.text_encoder(tokens.input_ids.to(base.text_encoder.device))[0]
+
+
+def new_tokenizer(captions: Iterable[str], length: int) -> CLIPTokenizer:
+    """CLIP's byte-level BPE with just the merges that make each word of the captions one token."""
+    words = (word for caption in captions for word, _ in pre_tokenizers.Whitespace().pre_tokenize_str(caption.lower()))
+    merges = _merges_of(words)
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*letters, *(letter + "</w>" for letter in letters), *(left + right for left, right in merges)]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=length)
+
+
+def _merges_of(words: Iterable[str]) -> list[tuple[str, str]]:
+    """Merges of the most frequent pair (Sennrich et al. 2016, arXiv:1508.07909) until every word is one token. Of pairs
+    as frequent it is the first in the alphabet; the library's own training takes one by chance."""
+    spelt = [[*word[:-1], f"{word[-1]}</w>"] for word in sorted(set(words))]
+    merges = []
+    while pairs := Counter(pair for word in spelt for pair in pairwise(word)):
+        left, right = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append((left, right))
+        for word in spelt:
+            for place in range(len(word) - 1):
+                # A merge shortens the word.
+                if word[place : place + 2] == [left, right]:
+                    word[place : place + 2] = [left + right]
+    return merges

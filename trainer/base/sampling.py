@@ -1,0 +1,84 @@
+"""Drawing latents from a base in torch, for previews, and rebuilding some, for the decoder to learn on."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from engine.sampling.samplers import plan_steps
+from engine.sampling.schedules import NoiseSchedule
+from engine.sampling.signal_leak import SignalLeak
+from trainer.base.base import Base
+
+__all__ = ["draw_latents", "rebuild_latents"]
+
+REBUILT_FROM = (0.7, 0.4, 0.2, 0.1, 0.05)
+"""Noise levels, in deviations of the latents."""
+
+
+@torch.no_grad()
+def draw_latents(
+    base: Base,
+    prompts: torch.Tensor,
+    empty: torch.Tensor,
+    *,
+    generator: torch.Generator,
+    guidance_scale: float,
+    guidance_interval: tuple[float, float] = (0.0, math.inf),
+    num_inference_steps: int = 20,
+    leak: SignalLeak | None = None,
+) -> torch.Tensor:
+    """Latents (B, C, h, w) float32 by DPM++ 2M, as the UNet knows them, guided at sigmas within the interval.
+
+    prompts: (B, T, D) embeddings; empty: (1, T, D), those of no prompt; leak: of the class, where its pictures begin at
+    it. Nothing of a training's random state is touched.
+    """
+    unet, config = base.unet, base.scheduler.config
+    device, dtype = unet.device, unet.dtype
+    noise = NoiseSchedule(config.beta_start, config.beta_end, config.num_train_timesteps)
+    plan = plan_steps(noise, sampler="dpmpp_2m", schedule="karras", num_inference_steps=num_inference_steps)
+    side, channels = unet.config.sample_size, unet.config.in_channels
+    first = torch.randn(len(prompts), channels, side, side, generator=generator)
+    if leak is not None:
+        first = torch.from_numpy(leak.into(first.numpy(), plan))
+    x = first.to(device) * plan.initial_scale
+    prompts = prompts.to(device, dtype)
+    both = torch.cat([prompts, empty.to(prompts).expand_as(prompts)])
+    previous = torch.zeros_like(x)
+    training = unet.training
+    unet.eval()
+    low, high = guidance_interval
+    for row in plan.rows:
+        guided = guidance_scale != 1 and low <= row.sigma <= high
+        scaled = (torch.cat([x, x]) if guided else x) * row.c_in
+        t = torch.tensor(row.timestep, dtype=torch.float32, device=device)
+        eps = unet(scaled.to(dtype), t, both if guided else prompts).sample.float()
+        if guided:
+            cond, uncond = eps.chunk(2)
+            eps = uncond + guidance_scale * (cond - uncond)
+        denoised = x - row.sigma * eps
+        x = row.a * x + row.b * denoised + row.c * previous
+        previous = denoised
+    unet.train(training)
+    return x
+
+
+@torch.no_grad()
+def rebuild_latents(
+    base: Base, latents: torch.Tensor, prompts: torch.Tensor, *, generator: torch.Generator
+) -> torch.Tensor:
+    """What the UNet makes, in five Euler steps without guidance, of latents (B, C, h, w) under noise of deviation 0.7:
+    the same picture with what the UNet draws for detail. prompts: (B, T, D) embeddings."""
+    unet, config = base.unet, base.scheduler.config
+    noise = NoiseSchedule(config.beta_start, config.beta_end, config.num_train_timesteps)
+    x = latents + REBUILT_FROM[0] * torch.randn(latents.shape, generator=generator).to(latents.device)
+    training = unet.training
+    unet.eval()
+    for sigma, following in zip(REBUILT_FROM, (*REBUILT_FROM[1:], 0.0), strict=True):
+        t = torch.tensor(noise.timesteps(np.array(sigma)), dtype=torch.float32, device=unet.device)
+        scaled = (x / (1 + sigma**2) ** 0.5).to(unet.dtype)
+        x = x + (following - sigma) * unet(scaled, t, prompts.to(unet.device, unet.dtype)).sample.float()
+    unet.train(training)
+    return x

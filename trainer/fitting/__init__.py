@@ -1,0 +1,1 @@
+"""Training one class on a frozen base: hypernetwork or embedding."""

@@ -1,0 +1,1 @@
+"""Hypernetworks and embeddings: networks, files, merging, signal leak."""

@@ -1,0 +1,1 @@
+"""Pictures before training: folders, preparation, augmentation, duplicates, phantoms."""

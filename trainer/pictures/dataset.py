@@ -1,0 +1,90 @@
+"""Prepared pictures in memory, and the geometry that doubles as augmentation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engine.errors import RequestError
+from engine.pictures import read_picture
+from trainer.pictures.folders import find_pictures
+
+__all__ = ["SYMMETRIES", "PictureSet", "read_set", "to_model_range", "turn"]
+
+
+SYMMETRIES = range(8)
+"""Of the square; see turn."""
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """pictures: (N, 3, S, S) uint8; labels: (N,) int64, indices into class_names."""
+
+    pictures: torch.Tensor
+    labels: torch.Tensor
+    class_names: list[str]
+    paths: list[Path]
+
+    @property
+    def size(self) -> int:
+        """Side of a picture in pixels."""
+        return self.pictures.shape[-1]
+
+    def draw_balanced(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """Rows (count,) int64 of pictures, drawn with replacement, every class as likely as another."""
+        sizes, by_class = self._by_class
+        chosen = torch.randint(len(sizes), (count,), generator=generator)
+        places = torch.rand(count, generator=generator)
+        starts = sizes.cumsum(0) - sizes
+        return by_class[starts[chosen] + (places * sizes[chosen]).long()]
+
+    def sample(self, count: int) -> torch.Tensor:
+        """Some of the pictures (count or all, 3, S, S), the same ones at every call."""
+        return self.pictures[torch.randperm(len(self.pictures), generator=torch.Generator().manual_seed(0))[:count]]
+
+    @cached_property
+    def _by_class(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """How many pictures each class has, and all rows in the classes' order."""
+        return self.labels.bincount(minlength=len(self.class_names)), self.labels.argsort(stable=True)
+
+
+def read_set(folders: list[Path]) -> PictureSet:
+    """Read every class of every folder. Raises RequestError unless all are squares of one size."""
+    pictures: list[np.ndarray] = []
+    labels: list[int] = []
+    class_names: list[str] = []
+    read: list[Path] = []
+    for folder in folders:
+        for name, paths in find_pictures(folder).items():
+            if name not in class_names:
+                class_names.append(name)
+            for path in paths:
+                picture = np.asarray(read_picture(path))
+                first = pictures[0].shape if pictures else (picture.shape[0],) * 2 + (3,)
+                if picture.shape != first:
+                    raise RequestError(
+                        f"The picture {path}",
+                        found=f"{picture.shape[1]} x {picture.shape[0]} pixels",
+                        expected=f"{first[1]} x {first[1]}, as the first picture",
+                        fix="run `python -m trainer prepare` first; it makes squares of one size",
+                    )
+                pictures.append(picture)
+                labels.append(class_names.index(name))
+                read.append(path)
+    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+    return PictureSet(stacked, torch.tensor(labels), class_names, read)
+
+
+def to_model_range(pictures: torch.Tensor) -> torch.Tensor:
+    """uint8 [0, 255] -> float32 [-1, 1]."""
+    return pictures.float() / 127.5 - 1
+
+
+def turn(pictures: torch.Tensor, which: int) -> torch.Tensor:
+    """One of the eight symmetries of the square, which in 0..7, of pictures (..., S, S)."""
+    pictures = torch.rot90(pictures, which % 4, (-2, -1))
+    return pictures.flip(-1) if which >= 4 else pictures

@@ -1,0 +1,1 @@
+"""Training of a small base, its decoder and the feature encoder."""

@@ -1,0 +1,88 @@
+"""How like a picture is to the one that it should be, by features of photographs and by texture.
+
+Features are compared within a window of half the side, which costs a quarter; those of fine texture once of the window
+and once of half of it at twice its size: they know photographs, whose finest texture spans more pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from trainer.pretraining.perceptual import PerceptualDistance
+from trainer.pretraining.texture import patches, texture_distance
+from trainer.training.devices import Compute
+
+__all__ = ["MAPS", "Comparison", "compare", "texture_maps"]
+
+MAPS = 3
+"""Of the five maps of features, those of fine texture."""
+LEAST_WINDOW = 32
+"""Pixels that the network of features needs."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was compared: windows (B, 3, W, W), and MAPS maps of features at each of the two sizes, float32."""
+
+    loss: torch.Tensor
+    """LPIPS + distances of textures, of features at two sizes and of patches: a scalar."""
+    found: torch.Tensor
+    wanted: torch.Tensor
+    found_maps: list[torch.Tensor]
+    wanted_maps: list[torch.Tensor]
+
+
+def window_of(side: int) -> int:
+    """The window's side."""
+    return max(LEAST_WINDOW, side // 2)
+
+
+def compare(
+    distance: PerceptualDistance,
+    found: torch.Tensor,
+    wanted: torch.Tensor,
+    *,
+    paired: int,
+    generator: torch.Generator,
+    compute: Compute,
+) -> Comparison:
+    """Pictures (B, 3, S, S) in [-1, 1] and those that they should be, in one window that is drawn for all.
+
+    The first `paired` are compared place by place (LPIPS), all of them by texture.
+    """
+    side, window = found.shape[-1], window_of(found.shape[-1])
+    top, left = torch.randint(side - window + 1, (2,), generator=generator).tolist()
+    found, wanted = (whole[..., top : top + window, left : left + window].contiguous() for whole in (found, wanted))
+    with compute.autocast():
+        ours = distance.features(found)
+        with torch.no_grad():
+            theirs = distance.features(wanted)
+        loss = distance.between(*([x[:paired] for x in maps] for maps in (ours, theirs))).mean()
+        corner = torch.randint(window - window // 2 + 1, (2,), generator=generator).tolist()
+        ours = ours[:MAPS] + distance.features(enlarged(found, corner))[:MAPS]
+        with torch.no_grad():
+            theirs = theirs[:MAPS] + distance.features(enlarged(wanted, corner))[:MAPS]
+    ours, theirs = ([x.float() for x in maps] for maps in (ours, theirs))
+    scaled = [[x * x.shape[1] ** 0.5 for x in maps] for maps in (ours, theirs)]
+    # It is a mean over maps: twice of it for six is what once is for the three of one size.
+    loss = loss + 2 * texture_distance(scaled[0], scaled[1], generator)
+    loss = loss + texture_distance([patches(found)], [patches(wanted)], generator)
+    return Comparison(loss, found, wanted, ours, theirs)
+
+
+def texture_maps(distance: PerceptualDistance, pictures: torch.Tensor) -> list[torch.Tensor]:
+    """The maps of features of the window in the middle of pictures (B, 3, S, S), and of its own middle enlarged."""
+    side, window = pictures.shape[-1], window_of(pictures.shape[-1])
+    margin = (side - window) // 2
+    middle = pictures[..., margin : margin + window, margin : margin + window]
+    larger = distance.features(enlarged(middle, [window // 4, window // 4]))
+    return distance.features(middle)[:MAPS] + larger[:MAPS]
+
+
+def enlarged(pictures: torch.Tensor, corner: list[int]) -> torch.Tensor:
+    """(B, 3, S, S) -> the S/2 x S/2 pixels from (top, left), at twice their size."""
+    half, (top, left) = pictures.shape[-1] // 2, corner
+    return functional.interpolate(pictures[..., top : top + half, left : left + half], scale_factor=2, mode="bicubic")

@@ -1,0 +1,1 @@
+"""What every training shares: loop, schedule, objective, devices, progress, records."""

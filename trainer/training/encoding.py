@@ -1,0 +1,28 @@
+"""Latents of a set of pictures: posterior means of the autoencoder, in one or all symmetries of the square."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import AutoencoderKL
+
+from trainer.pictures.dataset import SYMMETRIES, to_model_range, turn
+from trainer.training.devices import Compute
+
+__all__ = ["encode_set", "encode_symmetries"]
+
+
+@torch.no_grad()
+def encode_set(vae: AutoencoderKL, pictures: torch.Tensor, compute: Compute) -> torch.Tensor:
+    """Posterior means, scaled: (N, 3, S, S) uint8 -> (N, C, h, w) float32 on the CPU."""
+    vae.eval()
+    with compute.autocast():
+        chunks = [
+            vae.encode(to_model_range(chunk.to(compute.device))).latent_dist.mean.float().cpu()
+            for chunk in pictures.split(compute.pictures_at_once)
+        ]
+    return torch.cat(chunks) * vae.config.scaling_factor
+
+
+def encode_symmetries(vae: AutoencoderKL, pictures: torch.Tensor, compute: Compute) -> torch.Tensor:
+    """The same of pictures in each symmetry of the square: (8, N, C, h, w)."""
+    return torch.stack([encode_set(vae, turn(pictures, which), compute) for which in SYMMETRIES])
