@@ -1,4 +1,4 @@
-"""Where compiled graphs are kept between runs."""
+"""The user's cache, which keeps compiled graphs and other files between runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["cache_folder"]
 
 
 def cache_folder(name: str) -> Path | None:
-    """The folder `cytosynth/<name>` in the user's cache, made where it can be; None where it cannot."""
+    """Return the folder `cytosynth/<name>` in the user's cache, and make it. Return None if it cannot be written."""
     root = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     try:
         folder = (Path(root) if root else Path.home() / ".cache") / "cytosynth" / name

@@ -8,7 +8,7 @@ __all__ = ["CytosynthError", "RequestError", "first_line"]
 
 
 class CytosynthError(Exception):
-    """Something failed while running; command lines exit 1."""
+    """A failure while running. Command lines exit 1."""
 
     exit_code = 1
 
@@ -17,12 +17,12 @@ class CytosynthError(Exception):
         super().__init__(f"{subject}\n  found:    {found}\n  expected: {expected}\n  fix:      {fix}")
 
     def __reduce__(self) -> tuple[Callable[..., CytosynthError], tuple[type[CytosynthError], dict[str, str]]]:
-        # An exception is copied by its positional arguments, which are not those of this one.
+        # pickle would pass an exception's single text as a positional argument; this class takes four keywords.
         return _again, (type(self), vars(self))
 
 
 class RequestError(CytosynthError):
-    """The request is wrong; nothing was loaded or touched; command lines exit 2."""
+    """A wrong request. Nothing was loaded or changed. Command lines exit 2."""
 
     exit_code = 2
 
@@ -32,5 +32,5 @@ def _again(kind: type[CytosynthError], words: dict[str, str]) -> CytosynthError:
 
 
 def first_line(error: Exception) -> str:
-    """What a library's exception says, in one line; its kind where it says nothing."""
+    """Return the first line of an exception's text, or the name of its class if the text is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
-__all__ = ["available_cores", "processor_model", "processor_name"]
+__all__ = ["available_cores", "installed_cores", "machine_facts", "processor_model", "processor_name"]
 
 
 def processor_name() -> str:
-    """Return the processor's model name, family and model number; the platform's own word where Linux does not tell."""
+    """Return the processor's model name, family and model number.
+
+    On systems other than Linux it is the name that the platform module gives.
+    """
     facts = _cpuinfo()
     if facts is None:
         return platform.processor()
@@ -27,6 +31,16 @@ def processor_model() -> str:
 def available_cores() -> int:
     """Return the number of cores that this process may use, at least 1."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def installed_cores() -> int:
+    """Return the number of cores of the machine, at least 1."""
+    return os.cpu_count() or 1
+
+
+def machine_facts() -> dict[str, Any]:
+    """Return what a record of measurements says of the machine: the processor and the number of installed cores."""
+    return {"processor": processor_name(), "cores": installed_cores()}
 
 
 def _cpuinfo() -> dict[str, str] | None:

@@ -1,40 +1,74 @@
-"""Settings that are declared once: a frozen dataclass gives a command its options, their checks and the object to pass
-on."""
+"""Settings that are declared once: a frozen dataclass defines the options of a command and their checks."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
-
-import typer
 
 from engine.errors import RequestError
 
-__all__ = ["Prefix", "check_settings", "setting", "with_options"]
+__all__ = ["Prefix", "Range", "Without", "check_settings", "check_within", "help_of", "setting", "with_options"]
+
+
+@dataclass(frozen=True)
+class Range:
+    """The allowed values of a field: `low` and `high` are included, `above` and `below` are not."""
+
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    below: float | None = None
+
+    def __contains__(self, value: float) -> bool:
+        """Whether the value is inside the range. NaN is outside every range."""
+        return (
+            (self.low is None or value >= self.low)
+            and (self.high is None or value <= self.high)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
+        if self.low is not None and self.high is not None:
+            return f"{self.low} to {self.high}"
+        limits = {"at least": self.low, "above": self.above, "at most": self.high, "below": self.below}
+        return " and ".join(f"{words} {limit}" for words, limit in limits.items() if limit is not None)
 
 
 @dataclass(frozen=True)
 class _Option:
-    """What a field says about its command-line option."""
+    """The command-line option of a field."""
 
     help: str
     flag: str | None
-    low: float | None
-    high: float | None
+    within: Range | None
     choices: Sequence[str]
     parser: Callable[[str], Any] | None
     metavar: str | None
+    panel: str | None
 
 
 @dataclass(frozen=True)
 class Prefix:
-    """Annotates a group of settings that a command takes several times: `Annotated[Stage, Prefix("vae")]` makes
-    `--vae-steps` from the field `steps`."""
+    """Annotates a group of settings that a command takes several times.
+
+    `Annotated[Stage, Prefix("vae")]` makes `--vae-steps` from the field `steps`.
+    """
 
     word: str
+
+
+class Without:
+    """Annotates a group of settings whose named fields get no option in a command: `Annotated[Loop, Without("rate")]`.
+
+    A field without an option keeps its default. The names also apply to the groups inside the group.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self.names = frozenset(names)
 
 
 def setting(
@@ -42,11 +76,11 @@ def setting(
     *,
     help: str,  # noqa: A002 - Typer's own word
     flag: str | None = None,
-    low: float | None = None,
-    high: float | None = None,
+    within: Range | None = None,
     choices: Sequence[str] = (),
     parser: Callable[[str], Any] | None = None,
     metavar: str | None = None,
+    panel: str | None = None,
 ) -> Any:
     """Declare a field of a settings dataclass.
 
@@ -54,86 +88,148 @@ def setting(
         default: The field's default. Without one the option is required.
         help: The option's help: a noun or an imperative, with its unit.
         flag: The option's name if it is not the field's, for example "--n".
-        low, high: The smallest and the largest allowed value, both included. `check_settings` enforces them.
+        within: The allowed range. `check_settings` enforces it, and the help states it.
         choices: The allowed words. `check_settings` enforces them, and the help lists them.
         parser: Turns the option's text into the field's value.
         metavar: Placeholder for the value in the help.
+        panel: Panel of the help, if it is not the PANEL of the dataclass.
     """
-    return field(default=default, metadata={"option": _Option(help, flag, low, high, choices, parser, metavar)})
+    option = _Option(help, flag, within, choices, parser, metavar, panel)
+    return field(default=default, metadata={"option": option})
 
 
 def check_settings(settings: Any, prefix: str = "") -> None:
     """Raise RequestError for the first field of a settings dataclass that is outside its declared range or choices."""
     for declared in fields(settings):
-        option, value = declared.metadata["option"], getattr(settings, declared.name)
-        if value is None:
+        value = getattr(settings, declared.name)
+        if "option" not in declared.metadata or value is None:
             continue
+        option: _Option = declared.metadata["option"]
         if option.choices and value not in option.choices:
             expected = f"one of {', '.join(option.choices)}"
             raise RequestError(_flag(declared, prefix), found=str(value), expected=expected, fix="choose one of these")
-        if option.low is not None and not value >= option.low:
-            _refuse(_flag(declared, prefix), value, option)
-        if option.high is not None and not value <= option.high:
-            _refuse(_flag(declared, prefix), value, option)
+        if option.within is not None:
+            check_within(_flag(declared, prefix), value, option.within)
+
+
+def check_within(flag: str, value: float, allowed: Range) -> None:
+    """Raise RequestError that names the flag if the value is outside the range."""
+    if value not in allowed:
+        found = str(value)
+        shown = found if len(found) <= 40 else f"{found[:37]}..."
+        raise RequestError(flag, found=shown, expected=str(allowed), fix="change the value")
+
+
+def help_of(declared: Field[Any]) -> str:
+    """Return the help of a field that is declared with `setting`, with its choices and its range."""
+    option: _Option = declared.metadata["option"]
+    words = option.help.rstrip(".")
+    if option.choices:
+        words += f". One of {', '.join(option.choices)}"
+    if option.within is not None:
+        words += f". Range: {option.within}"
+    return f"{words}."
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """Return a Typer command in which each parameter that is a settings dataclass is replaced by its fields' options.
 
-    The command receives the dataclass. A default of the parameter, such as `Loop(steps=300)`, gives the options their
-    defaults. The attribute PANEL of the dataclass names the panel of the help that shows its options.
+    The command receives the dataclass, which `check_settings` has checked. A default of the parameter, such as
+    `Loop(steps=300)`, gives the options their defaults. The attribute PANEL of the dataclass names the panel of the
+    help that shows its options.
+
+    A dataclass may hold other settings dataclasses, whose options join in. A field that is declared without `setting`
+    gets no option and keeps its default.
     """
     hints = get_type_hints(command, include_extras=True)
     parameters: list[inspect.Parameter] = []
-    groups: dict[str, tuple[type[Any], dict[str, str]]] = {}
+    groups: dict[str, _Group] = {}
     for name, parameter in inspect.signature(command).parameters.items():
-        kind, prefix = _unwrap(hints[name])
+        kind, prefix, without = _unwrap(hints[name])
         if not is_dataclass(kind):
             parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
             continue
         assert isinstance(kind, type)
-        options = _parameters(kind, parameter.default, prefix)
-        groups[name] = (
-            kind,
-            {option.name: declared.name for option, declared in zip(options, fields(kind), strict=True)},
-        )
-        parameters += options
+        groups[name] = _Group(kind, prefix, without, parameter.default)
+        parameters += groups[name].parameters()
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
-        for name, (kind, names) in groups.items():
-            values[name] = kind(**{own: values.pop(option) for option, own in names.items()})
+        for name, group in groups.items():
+            values[name] = group.take(values)
         command(**values)
 
-    # Typer reads both.
+    # Typer reads both the signature and the annotations.
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 
-def _unwrap(hint: Any) -> tuple[Any, str]:
-    """Return the type behind an annotation, and the word of its Prefix."""
+@dataclass(frozen=True)
+class _Group:
+    """A settings dataclass as a command's parameter."""
+
+    kind: type[Any]
+    prefix: str
+    without: frozenset[str]
+    defaults: Any
+    """The instance that gives the defaults, or inspect.Parameter.empty."""
+
+    def parameters(self) -> list[inspect.Parameter]:
+        """Return the options of the dataclass and of the groups inside it, as Typer reads them."""
+        found: list[inspect.Parameter] = []
+        hints = get_type_hints(self.kind)
+        for declared, inside in self._fields():
+            if inside is not None:
+                found += inside.parameters()
+                continue
+            default = _default(declared, self.defaults)
+            option = _typer_option(self.kind, declared, default)
+            found.append(
+                inspect.Parameter(
+                    _name(declared, self.prefix),
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=default,
+                    annotation=Annotated[_value_type(declared, hints[declared.name]), option],
+                )
+            )
+        return found
+
+    def take(self, values: dict[str, Any]) -> Any:
+        """Build the dataclass from the values of its options, check it, and remove these values from `values`."""
+        given = {
+            declared.name: values.pop(_name(declared, self.prefix)) if inside is None else inside.take(values)
+            for declared, inside in self._fields()
+        }
+        made = self.kind(**given) if self.defaults is inspect.Parameter.empty else replace(self.defaults, **given)
+        check_settings(made, self.prefix)
+        return made
+
+    def _fields(self) -> Iterator[tuple[Field[Any], _Group | None]]:
+        """Yield each field that has options: an option itself, or the group of options that it stands for."""
+        hints = get_type_hints(self.kind, include_extras=True)
+        for declared in fields(self.kind):
+            kind, prefix, without = _unwrap(hints[declared.name])
+            if "option" in declared.metadata:
+                if declared.name not in self.without:
+                    yield declared, None
+            elif is_dataclass(kind):
+                assert isinstance(kind, type)
+                defaults = _default(declared, self.defaults)
+                yield declared, _Group(kind, prefix or self.prefix, self.without | without, defaults)
+
+
+def _unwrap(hint: Any) -> tuple[Any, str, frozenset[str]]:
+    """Return the type behind an annotation, the word of its Prefix and the names of its Without."""
     if get_origin(hint) is not Annotated:
-        return hint, ""
+        return hint, "", frozenset()
     kind, *notes = get_args(hint)
-    return kind, next((note.word for note in notes if isinstance(note, Prefix)), "")
-
-
-def _parameters(kind: type[Any], defaults: Any, prefix: str) -> list[inspect.Parameter]:
-    hints = get_type_hints(kind)
-    return [
-        inspect.Parameter(
-            _name(declared, prefix),
-            inspect.Parameter.KEYWORD_ONLY,
-            default=_default(declared, defaults),
-            annotation=Annotated[_value_type(declared, hints[declared.name]), _typer_option(kind, declared, prefix)],
-        )
-        for declared in fields(kind)
-    ]
+    prefix = next((note.word for note in notes if isinstance(note, Prefix)), "")
+    return kind, prefix, next((note.names for note in notes if isinstance(note, Without)), frozenset())
 
 
 def _value_type(declared: Field[Any], hint: Any) -> Any:
-    # Typer would split a tuple over several words. Where a parser makes the value, the option is one word.
+    # Typer would take several words for a tuple. The text for a parser is always one word.
     return hint if declared.metadata["option"].parser is None else str
 
 
@@ -147,22 +243,25 @@ def _default(declared: Field[Any], defaults: Any) -> Any:
     return inspect.Parameter.empty if declared.default is MISSING else declared.default
 
 
-def _typer_option(kind: type[Any], declared: Field[Any], prefix: str) -> Any:
+def _typer_option(kind: type[Any], declared: Field[Any], default: Any) -> Any:
+    # The Python library declares settings too, and needs no command line.
+    import typer
+
     option: _Option = declared.metadata["option"]
-    words = [option.help.rstrip(".")]
-    if option.choices:
-        words.append(f": {', '.join(option.choices)}")
+    parsed = option.parser is not None and isinstance(default, tuple)
     return typer.Option(
-        _flag(declared, prefix),
-        help=f"{''.join(words)}.",
-        rich_help_panel=getattr(kind, "PANEL", None),
+        # Without a flag Typer derives the name from the field, with a --no- form for a bool.
+        *([] if option.flag is None else [option.flag]),
+        help=help_of(declared),
+        rich_help_panel=option.panel or getattr(kind, "PANEL", None),
         metavar=option.metavar,
+        show_default=",".join(f"{value:g}" for value in default) if parsed else True,
         parser=None if option.parser is None else functools.partial(_parsed, option.parser),
     )
 
 
 def _parsed(parser: Callable[[str], Any], value: Any) -> Any:
-    # Click passes a default, which is parsed already, through the parser as well.
+    # Click also passes defaults through the parser, although they are parsed already.
     return parser(value) if isinstance(value, str) else value
 
 
@@ -171,13 +270,3 @@ def _flag(declared: Field[Any], prefix: str) -> str:
     if option.flag is not None:
         return option.flag
     return "--" + "-".join([*([prefix] if prefix else []), declared.name.replace("_", "-")])
-
-
-def _refuse(flag: str, value: float, option: _Option) -> None:
-    found = str(value)
-    shown = found if len(found) <= 40 else f"{found[:37]}..."
-    if option.low is None or option.high is None:
-        expected = f"at least {option.low}" if option.high is None else f"at most {option.high}"
-    else:
-        expected = f"{option.low} to {option.high}"
-    raise RequestError(flag, found=shown, expected=expected, fix="change the value")

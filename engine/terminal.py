@@ -1,41 +1,90 @@
-"""What a command line needs of its terminal: a progress bar, signals, and text that is safe to print."""
+"""Command lines in a terminal: progress bars, exit codes, signals, and text that is safe to print."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 
-__all__ = ["ProgressBar", "printable", "stopped_by_signals"]
+from engine.errors import CytosynthError
+from engine.progress import Progress
+
+__all__ = ["printable", "progress_bar", "run_command_line", "silence_libraries", "stopped_by_signals"]
+
+LINES = 20
+"""Number of lines per task if progress is printed as lines."""
 
 
-class ProgressBar:
-    """A bar on stderr, and only on a terminal."""
+def run_command_line(app: Callable[[], None]) -> None:
+    """Run a command line. Print an error without a traceback, and exit with the code of the error.
 
-    def __enter__(self) -> Callable[[int, int, str], None]:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        console = Console(stderr=True)
-        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._bar.start()
-        task = self._bar.add_task("")
+    A wrong request exits 2; a failure while running, or of the file system, exits 1.
+    """
+    try:
+        app()
+    except CytosynthError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename or 'a file'}", file=sys.stderr)
+        sys.exit(1)
 
-        def update(done: int, total: int, class_name: str) -> None:
-            self._bar.update(task, completed=done, total=total, description=class_name)
 
-        return update
+def silence_libraries(*ignored: type[Warning], **variables: str) -> None:
+    """Silence messages of transformers and the Hugging Face hub that users of a command line do not need.
 
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
+    Call this before these libraries are imported.
+
+    Args:
+        ignored: Kinds of warnings that are not shown.
+        variables: Further environment variables to set. A variable that the user has set keeps its value.
+    """
+    for name, value in {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **variables}.items():
+        os.environ.setdefault(name, value)
+    for kind in ignored:
+        warnings.simplefilter("ignore", kind)
+
+
+@contextmanager
+def progress_bar(*, bar_per_task: bool = True, lines: bool = False) -> Iterator[Progress]:
+    """Yield a Progress that draws bars on stderr if stderr is a terminal.
+
+    Args:
+        bar_per_task: Draw a bar for each task. Otherwise one bar shows the task that is running.
+        lines: If stderr is no terminal, print a line after each twentieth of a task.
+    """
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def update(task: str, done: int, total: int, loss: float | None = None, rate: float | None = None, /) -> None:
+            words = task + (f", loss {loss:.4f}" if loss is not None else "")
+            words += f", rate {rate:.2g}" if rate is not None else ""
+            if not console.is_terminal:
+                if lines and done * LINES // total > (done - 1) * LINES // total:
+                    print(f"{words}, {done}/{total}", file=sys.stderr, flush=True)
+                return
+            key = task if bar_per_task else ""
+            if key not in tasks:
+                tasks[key] = bars.add_task(words)
+            bars.update(tasks[key], completed=done, total=total, description=words)
+
+        yield update
 
 
 @contextmanager
 def stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; the second one acts as it would have."""
+    """Yield an event that the first SIGINT or SIGTERM sets. A second signal acts as if there were no such event."""
     stop = threading.Event()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -53,5 +102,5 @@ def stopped_by_signals() -> Iterator[threading.Event]:
 
 
 def printable(text: str) -> str:
-    """The text without control characters, which could command a terminal; line ends stay."""
+    """Return the text without control characters, which could command a terminal. Line ends stay."""
     return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)

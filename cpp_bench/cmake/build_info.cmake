@@ -1,4 +1,4 @@
-# Writes build_info.h: the commit is looked up at every build, and the header changes only when it does.
+# Writes build_info.h. Every build looks up the commit, and the header changes only if the commit changes.
 execute_process(
   COMMAND git describe --always --abbrev=40 --exclude=* --dirty
   WORKING_DIRECTORY ${SOURCE}

@@ -1,4 +1,4 @@
-# TensorRT, classic or for RTX, and the CUDA runtime; sets TENSORRT_LIBRARY where both are there.
+# Finds TensorRT (classic or for RTX) and the CUDA runtime. Sets TENSORRT_LIBRARY if both exist.
 set(tensorrt_sources src/backend_tensorrt.cpp src/cuda.cpp src/device_workload.cpp src/tensorrt_engine.cpp)
 
 if(NOT TENSORRT_ROOT)
@@ -9,7 +9,7 @@ find_path(TENSORRT_INCLUDE NAMES NvInfer.h PATHS ${TENSORRT_ROOT} PATH_SUFFIXES 
 find_library(TENSORRT_LIBRARY NAMES tensorrt_rtx libtensorrt_rtx.so.1 nvinfer libnvinfer.so.11 libnvinfer.so.10
              NAMES_PER_DIR PATHS ${TENSORRT_ROOT} PATH_SUFFIXES lib lib64 . NO_DEFAULT_PATH)
 find_path(CUDA_INCLUDE NAMES cuda_runtime_api.h HINTS ${CUDA_ROOT} /usr/local/cuda PATH_SUFFIXES include)
-# The library that belongs to the headers: another version's has other symbols.
+# The library must belong to the headers, because another version has other symbols.
 find_library(CUDART_LIBRARY NAMES cudart libcudart.so.13 libcudart.so.12 NAMES_PER_DIR HINTS ${CUDA_INCLUDE}/..
              PATH_SUFFIXES lib lib64)
 foreach(needed TENSORRT_INCLUDE TENSORRT_LIBRARY CUDA_INCLUDE CUDART_LIBRARY)

@@ -1,4 +1,4 @@
-// What the benchmark needs of a runtime.
+// The interface of a runtime.
 #pragma once
 
 #include <chrono>
@@ -19,21 +19,21 @@ inline double milliseconds(Clock::duration duration) {
   return std::chrono::duration<double, std::milli>(duration).count();
 }
 
-/// One iteration: its latency on the host's clock, inputs in the host's memory to outputs there, and the parts of it
-/// that the backend measures apart.
+/// The times of one iteration: its latency on the host's clock, from inputs in host memory to outputs in host memory,
+/// and the parts that the backend measures separately.
 struct Sample {
   double latency_ms;
   std::map<std::string, double> parts_ms;
 };
 
-/// What an iteration left: latents or eps (B, C, h, w), or pictures (B, H, W, 3) and whether all were finite.
+/// The output of an iteration: latents or eps (B, C, h, w), or pictures (B, H, W, 3) and whether all are finite.
 struct Output {
   std::vector<float> values;
   std::vector<std::uint8_t> images;
   bool finite = true;
 };
 
-/// One batch in flight: opened once, run again and again by one thread at a time.
+/// One batch in flight. It is opened once and run many times, by one thread at a time.
 class Workload {
  public:
   Workload() = default;
@@ -45,20 +45,20 @@ class Workload {
   virtual Output output() = 0;
 };
 
-/// Everything that was measured of one setting.
+/// All measurements of one setting.
 struct Measured {
   std::vector<Sample> samples;
-  /// Of all streams together: the timed window, and the processor time that this process spent in it.
+  /// Length of the timed window, and the processor time of this process in the window, for all streams together.
   double wall_s, cpu_s;
   std::size_t batch, streams;
 };
 
-/// How a workload is opened.
+/// The setting with which a workload is opened.
 struct Setting {
   Mode mode;
   std::size_t batch;
   std::size_t streams;
-  /// Replay what is started on the device as one CUDA graph. Only where Backend::has_cuda_graphs.
+  /// Replay the work on the device as one CUDA graph. Requires Backend::has_cuda_graphs.
   bool cuda_graph;
 };
 
@@ -69,14 +69,14 @@ class Backend {
   Backend& operator=(const Backend&) = delete;
   virtual ~Backend() = default;
 
-  /// Runtime, version and what it computes in.
+  /// Runtime, version and arithmetic.
   virtual std::string version() const = 0;
-  /// The device's own part of the record's machine.
+  /// The facts about the device for the record.
   virtual nlohmann::json device() const = 0;
   virtual bool has_cuda_graphs() const = 0;
-  /// One workload a stream, all of them in flight at the same time.
+  /// Open one workload per stream, which all run at the same time.
   virtual std::vector<std::unique_ptr<Workload>> open(const Task& task, const Setting& setting) = 0;
-  /// In words, why the host and not the runtime was the limit; empty where it was not.
+  /// Explain why the host, not the runtime, limited the speed. Empty if it did not.
   virtual std::vector<std::string> host_limits(const Measured& measured) const = 0;
 };
 

@@ -15,7 +15,7 @@
 namespace cyto {
 namespace {
 
-/// The process's one core, never destroyed: the CPU plugin unmaps a signal stack wherever it dies.
+/// The only core of this process. It is never destroyed, because the CPU plugin would unmap a signal stack.
 ov::Core& the_core() {
   static auto* core = new ov::Core();
   return *core;
@@ -43,10 +43,11 @@ void check_signature(const std::string& subject, const Ports& ports, const Types
   std::string line;
   std::istringstream words(error.what());
   std::getline(words, line);
-  throw RunError(subject, line, "the graph to run", "a smaller --batch if memory is short; `engine verify BUNDLE`");
+  throw RunError(subject, line, "the graph to run",
+                 "use a smaller --batch if memory is short, and check the bundle with `engine verify BUNDLE`");
 }
 
-/// A compiled graph's request and its clock.
+/// An inference request of a compiled graph, and its clock.
 class Request {
  public:
   explicit Request(ov::CompiledModel& model) : request_(model.create_infer_request()) {}
@@ -76,7 +77,7 @@ class Request {
     inside_ += Clock::now() - began;
   }
 
-  /// Time `work`; the part "graphs" is what it spent in the runtime.
+  /// Time `work`. The part "graphs" is the time spent in the runtime.
   template <typename Work>
   Sample timed(Work work) {
     inside_ = {};
@@ -153,7 +154,7 @@ class OpenVINO : public Backend {
  public:
   OpenVINO(Precision precision, std::size_t threads) : threads_(threads) {
     config_[ov::hint::performance_mode.name()] = ov::hint::PerformanceMode::LATENCY;
-    // As the engine, whose processes share a machine.
+    // The engine sets the same, because its processes share a machine.
     config_[ov::hint::enable_cpu_pinning.name()] = false;
     config_[ov::inference_num_threads.name()] = static_cast<std::int32_t>(threads);
     const bool exact = precision == Precision::f32;
@@ -213,13 +214,12 @@ class OpenVINO : public Backend {
  private:
   ov::CompiledModel compile(const std::filesystem::path& path, const Shapes& inputs, const Types& outputs,
                             std::size_t streams) {
-    const std::string subject = "The graph " + path.string();
     try {
       const std::shared_ptr<ov::Model> model = the_core().read_model(path.string());
       Types input_types;
       for (const auto& [name, _] : inputs) input_types[name] = ov::element::f32;
-      check_signature(subject + ", its inputs", model->inputs(), input_types);
-      check_signature(subject + ", its outputs", model->outputs(), outputs);
+      check_signature("The inputs of the graph " + path.string(), model->inputs(), input_types);
+      check_signature("The outputs of the graph " + path.string(), model->outputs(), outputs);
       model->reshape(inputs);
       keep_channels_last(model);
       ov::AnyMap config = config_;

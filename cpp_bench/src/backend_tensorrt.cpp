@@ -23,7 +23,7 @@ Gpu first_gpu() {
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error != cudaSuccess || count == 0) {
     throw RequestError("The backend tensorrt", std::string("no GPU (") + cudaGetErrorString(error) + ")",
-                       "an NVIDIA GPU and its driver", "see `nvidia-smi`, or take --backend openvino");
+                       "an NVIDIA GPU and its driver", "check the driver with `nvidia-smi`, or use --backend openvino");
   }
   cudaDeviceProp properties{};
   cuda_check(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
@@ -70,8 +70,8 @@ class TensorRT : public Backend {
     const double enqueue = quantile(parts(measured, "enqueue"), 0.5);
     const double compute = quantile(parts(measured, "compute"), 0.5);
     if (enqueue <= compute) return {};
-    return {"the host is the limit: starting the work takes " + std::to_string(enqueue) + " ms, the GPU needs " +
-            std::to_string(compute) + " ms for it; a larger --batch or --cuda-graph on may help"};
+    return {"the host limits the speed: it needs " + std::to_string(enqueue) + " ms to start the work, the GPU needs " +
+            std::to_string(compute) + " ms to compute; a larger --batch or --cuda-graph on may help"};
   }
 
  private:

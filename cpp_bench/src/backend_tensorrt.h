@@ -1,4 +1,4 @@
-// TensorRT, classic or for RTX, on an NVIDIA GPU, for plans that were built before.
+// TensorRT (classic or for RTX) on an NVIDIA GPU, for existing plans.
 #pragma once
 
 #include <memory>
@@ -10,7 +10,7 @@
 
 namespace cyto {
 
-/// Throws RequestError where there is no GPU, or no plans that fit it, this TensorRT and the batches.
+/// Throws RequestError if there is no GPU, or if no plans fit the GPU, this TensorRT and the batches.
 std::unique_ptr<Backend> open_tensorrt(const Bundle& bundle, const std::string& class_name,
                                        const std::vector<std::size_t>& batches);
 

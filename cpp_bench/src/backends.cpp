@@ -34,8 +34,8 @@ std::unique_ptr<Backend> open_backend(const Options& options, [[maybe_unused]] c
     return open_openvino(precision, options.threads == 0 ? usable_cores() : options.threads);
   }
 #endif
-  throw RequestError("--backend", options.backend.empty() ? "none that was built in" : options.backend,
-                     "openvino or tensorrt", "see what make cpp-bench says that it found");
+  throw RequestError("--backend", options.backend.empty() ? "no backend is built in" : options.backend,
+                     "openvino or tensorrt", "see the output of make cpp-bench for the runtimes that it found");
 }
 
 }  // namespace cyto

@@ -1,4 +1,4 @@
-// The backends that were built in.
+// The backends that are built in.
 #pragma once
 
 #include <memory>
@@ -13,8 +13,8 @@ namespace cyto {
 
 const std::vector<std::string>& built_backends();
 
-/// Open the one that is asked for, for these batches. `precision` is of OpenVINO. Throws RequestError where the machine
-/// has no device for it, or the bundle no plans.
+/// Open the backend that the options name, for these batches. `precision` applies to OpenVINO only. Throws RequestError
+/// if the machine has no device for the backend, or the bundle has no plans.
 std::unique_ptr<Backend> open_backend(const Options& options, const Bundle& bundle,
                                       const std::vector<std::size_t>& batches, Precision precision);
 

@@ -11,7 +11,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::uintmax_t kManifestBytes = std::uintmax_t{64} << 20;
-constexpr const char* kDamaged = "the file is damaged or was changed: copy or export the bundle again";
+constexpr const char* kDamaged = "the file is damaged or was changed; copy or export the bundle again";
 
 }  // namespace
 
@@ -22,7 +22,7 @@ Bundle open_bundle(const fs::path& folder) {
   }
   const fs::path path = folder / "manifest.json";
   const std::string text =
-      read_file(path, kManifestBytes, "name a folder that `python -m exporter onnx` wrote, with --bundle");
+      read_file(path, kManifestBytes, "pass a folder that `python -m exporter onnx` wrote to --bundle");
   return {folder, parse_manifest(text, path), sha256_of(text)};
 }
 
@@ -48,7 +48,7 @@ void Bundle::verify(const std::vector<std::string>& names) const {
     const fs::file_status status = fs::symlink_status(file, problem);
     if (!fs::is_regular_file(status)) {
       fail(fs::is_symlink(status) ? "a link"
-           : fs::exists(status)   ? "no regular file"
+           : fs::exists(status)   ? "not a regular file"
                                   : "no such file",
            "a regular file");
     }

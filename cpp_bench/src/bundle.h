@@ -1,4 +1,4 @@
-// Bundles on disk: their files are checked by size and SHA-256 before anything opens them.
+// Bundles on disk. Files are checked by size and SHA-256 before they are opened.
 #pragma once
 
 #include <filesystem>
@@ -9,7 +9,7 @@
 
 namespace cyto {
 
-/// A folder and its checked manifest; `sha256` is the manifest's, which holds the hash of every file.
+/// A folder and its checked manifest. `sha256` is the hash of the manifest, which holds the hash of every file.
 struct Bundle {
   std::filesystem::path folder;
   Manifest manifest;
@@ -17,17 +17,17 @@ struct Bundle {
 
   std::filesystem::path path(const std::string& name) const { return folder / name; }
 
-  /// The class, or RequestError that names those there are.
+  /// Return the class. Throws RequestError that names the existing classes.
   const ClassEntry& class_named(const std::string& name) const;
 
-  /// Check size and SHA-256 of the named files. Throws RequestError for the first that differs.
+  /// Check size and SHA-256 of the named files. Throws RequestError for the first file that differs.
   void verify(const std::vector<std::string>& names) const;
 
-  /// A class's prompt embeddings, conditional first: (2, tokens, width) float32. Throws RequestError.
+  /// Return the prompt embeddings of a class, conditional first: (2, tokens, width) float32. Throws RequestError.
   std::vector<float> context(const std::string& class_name) const;
 };
 
-/// Reads only the manifest. Throws RequestError.
+/// Open a bundle. Only the manifest is read. Throws RequestError.
 Bundle open_bundle(const std::filesystem::path& folder);
 
 }  // namespace cyto

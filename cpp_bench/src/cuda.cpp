@@ -7,7 +7,7 @@ namespace cyto {
 void cuda_check(cudaError_t error, const std::string& call) {
   if (error != cudaSuccess) {
     throw RunError("CUDA's " + call, "error " + std::to_string(error) + " (" + cudaGetErrorString(error) + ")",
-                   "success", "see `engine doctor`; a smaller --batch needs less memory");
+                   "success", "check the GPU with `engine doctor`, or use a smaller --batch, which needs less memory");
   }
 }
 
@@ -35,7 +35,7 @@ CudaGraph::CudaGraph(const CudaStream& stream, const std::function<void()>& work
   try {
     work();
   } catch (...) {
-    // A stream that stays in capture refuses everything else.
+    // End the capture, because a stream in capture refuses all other calls.
     cudaStreamEndCapture(stream.get(), &graph_);
     cudaGraphDestroy(graph_);
     throw;

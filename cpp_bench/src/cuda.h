@@ -1,4 +1,4 @@
-// CUDA's runtime, as far as it is needed: memory, one stream, events and a captured graph, each freed by its owner.
+// Owners of objects of CUDA's runtime: memory, a stream, events and a captured graph.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -9,7 +9,7 @@
 
 namespace cyto {
 
-/// Throws RunError that names the call.
+/// Throw RunError that names the call, unless the call succeeded.
 void cuda_check(cudaError_t error, const std::string& call);
 
 class CudaStream {
@@ -34,14 +34,14 @@ class CudaEvent {
   ~CudaEvent() { cudaEventDestroy(event_); }
 
   void record(const CudaStream& stream) { cuda_check(cudaEventRecord(event_, stream.get()), "cudaEventRecord"); }
-  /// Both events must have happened.
+  /// Return the time between two events. Both must have happened.
   double milliseconds_since(const CudaEvent& before) const;
 
  private:
   cudaEvent_t event_ = nullptr;
 };
 
-/// The GPU's memory, zeroed on the stream.
+/// GPU memory, zeroed on the stream.
 class DeviceMemory {
  public:
   DeviceMemory(std::size_t size_bytes, const CudaStream& stream);
@@ -55,7 +55,7 @@ class DeviceMemory {
   void* memory_ = nullptr;
 };
 
-/// The host's memory, pinned, so that copies of it run beside the host.
+/// Pinned host memory, so that copies run in parallel to the host.
 class PinnedMemory {
  public:
   explicit PinnedMemory(std::size_t size_bytes) { cuda_check(cudaMallocHost(&memory_, size_bytes), "cudaMallocHost"); }
@@ -69,10 +69,10 @@ class PinnedMemory {
   void* memory_ = nullptr;
 };
 
-/// Start a copy between the two, in either direction.
+/// Start a copy between host and GPU, in either direction.
 void start_copy(void* target, const void* source, std::size_t size_bytes, const CudaStream& stream);
 
-/// What a stream was given while it was captured, to be launched as one.
+/// The captured work of a stream, launched as one.
 class CudaGraph {
  public:
   CudaGraph(const CudaStream& stream, const std::function<void()>& work);

@@ -7,7 +7,7 @@
 namespace cyto {
 namespace {
 
-/// TensorRT wants addresses of tensors to be multiples of so many bytes.
+/// TensorRT requires tensor addresses that are multiples of this number of bytes.
 constexpr std::size_t kAlignmentBytes = 256;
 
 Dimensions latents_of(const Task& task, std::size_t rows) {
@@ -24,11 +24,12 @@ std::unique_ptr<TensorRTContext> open_unet(const Task& task, std::size_t batch, 
 
 std::size_t float_bytes(std::size_t count) { return count * sizeof(float); }
 
-/// Where the second half of a pair of latents begins. Throws RequestError where TensorRT cannot begin there.
+/// Return the offset of the second half of a pair of latents. Throws RequestError if TensorRT cannot address it.
 std::size_t half_bytes(const Task& task, std::size_t batch) {
   const std::size_t offset = float_bytes(batch * task.latent_shape.size());
   if (task.guided() && offset % kAlignmentBytes != 0) {
-    throw RequestError("The latents' second half on this device", "an offset of " + std::to_string(offset) + " bytes",
+    throw RequestError("The second half of the latents on this device",
+                       "an offset of " + std::to_string(offset) + " bytes",
                        "a multiple of " + std::to_string(kAlignmentBytes), "use another --batch");
   }
   return offset;
@@ -64,7 +65,7 @@ class UnetWorkload : public DeviceWorkload {
   const float* found_;
 };
 
-/// Latents to pictures.
+/// Decoding of latents to pictures.
 class DecodeWorkload : public DeviceWorkload {
  public:
   DecodeWorkload(const Task& task, const Setting& setting, TensorRTEngines& engines)
@@ -97,8 +98,8 @@ class DecodeWorkload : public DeviceWorkload {
   const std::uint8_t *found_images_, *found_finite_;
 };
 
-/// The whole loop: UNet and step graph hand over by address, in the table of scaled_rows. Both latents buffers hold the
-/// batch twice where steps are guided, so that the UNet reads its input as it lies; the step graph runs once a half.
+/// The whole loop: UNet and step graph pass latents by address, with the table of scaled_rows. With guidance both
+/// latents buffers hold the batch twice, so that the UNet reads its input in place. The step graph runs once per half.
 class TrajectoryWorkload : public DeviceWorkload {
  public:
   TrajectoryWorkload(const Task& task, const Setting& setting, TensorRTEngines& engines)
@@ -127,7 +128,7 @@ class TrajectoryWorkload : public DeviceWorkload {
   Output output() override { return {{found_, found_ + half_bytes_ / sizeof(float)}, {}}; }
 
  private:
-  /// One array a step, each at an aligned address.
+  /// One array per step, each at an aligned address.
   struct Table {
     char* first = nullptr;
     std::size_t stride_bytes = 0;

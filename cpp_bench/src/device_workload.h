@@ -12,27 +12,27 @@
 
 namespace cyto {
 
-/// Uploads, then work that only starts things on the stream, then downloads: the parts "h2d", "compute" and "d2h" on
-/// the GPU's clock, and "enqueue", the host's time to start the work.
+/// Uploads, then work that is only started on the stream, then downloads. Its parts are "h2d", "compute" and "d2h" on
+/// the GPU's clock, and "enqueue", the time that the host needs to start the work.
 class DeviceWorkload : public Workload {
  public:
   Sample run() override;
 
  protected:
-  /// Captures the work where that is asked for; to be called once when everything is allocated. It is run before, since
-  /// a runtime sets itself up in its first run, which no graph may hold.
+  /// Run the work once, and capture it if `cuda_graph` is set. Call this once after everything is allocated. The first
+  /// run does set-up work of the runtime, which must not be captured.
   void prepare(bool cuda_graph);
 
-  /// Zeroed memory of the GPU.
+  /// Return zeroed GPU memory.
   char* allocate(std::size_t size_bytes);
-  /// Memory of the GPU with these values.
+  /// Return GPU memory with these values.
   char* constant(const std::vector<float>& values);
-  /// Memory of the GPU that these values of the host are copied to at each run.
+  /// Return GPU memory to which each run copies these values.
   char* input(const std::vector<float>& values);
-  /// Memory of the host that these bytes of the GPU are copied to at each run.
+  /// Return host memory to which each run copies these bytes of the GPU.
   const void* read_back(const char* device, std::size_t size_bytes);
 
-  /// Start everything on the stream.
+  /// Start all work on the stream.
   virtual void start() = 0;
 
   CudaStream stream_;
@@ -51,7 +51,7 @@ class DeviceWorkload : public Workload {
   std::unique_ptr<CudaGraph> graph_;
 };
 
-/// The workload of a setting. The task and the engines must outlive it.
+/// Return the workload of a setting. The task and the engines must outlive the workload.
 std::unique_ptr<Workload> make_device_workload(const Task& task, const Setting& setting, TensorRTEngines& engines);
 
 }  // namespace cyto

@@ -1,4 +1,4 @@
-// Errors that name the subject, what was found, what was expected, and the fix, as the engine's do.
+// Errors that name the subject, what was found, what was expected, and the fix, like those of the engine.
 #pragma once
 
 #include <stdexcept>
@@ -19,7 +19,7 @@ class Error : public std::runtime_error {
   int exit_code_;
 };
 
-/// The request is wrong; nothing was loaded.
+/// A wrong request. Nothing was loaded.
 class RequestError : public Error {
  public:
   RequestError(const std::string& subject, const std::string& found, const std::string& expected,
@@ -27,7 +27,7 @@ class RequestError : public Error {
       : Error(2, subject, found, expected, fix) {}
 };
 
-/// Something failed while running.
+/// A failure while running.
 class RunError : public Error {
  public:
   RunError(const std::string& subject, const std::string& found, const std::string& expected, const std::string& fix)

@@ -40,7 +40,7 @@ class Sha256 {
 
  private:
   static void expect(bool success) {
-    if (!success) throw RunError("SHA-256 of OpenSSL", "a refusal", "success", "see OpenSSL's configuration");
+    if (!success) throw RunError("SHA-256 of OpenSSL", "a failure", "success", "check the configuration of OpenSSL");
   }
 
   std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
@@ -50,7 +50,7 @@ std::ifstream open_to_read(const fs::path& path, const std::string& fix) {
   std::error_code unknown;
   const fs::file_status status = fs::status(path, unknown);
   if (!fs::is_regular_file(status)) {
-    const char* found = fs::exists(status) ? "no regular file" : "no such file";
+    const char* found = fs::exists(status) ? "not a regular file" : "no such file";
     throw RequestError("The file " + path.string(), found, "a file", fix);
   }
   errno = 0;
@@ -98,8 +98,8 @@ void expect_folder_of(const fs::path& path) {
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   std::error_code unknown;
   if (!fs::is_directory(folder, unknown)) {
-    throw RequestError("The file " + path.string(), "no folder " + folder.string(), "a folder that is there",
-                       "make it");
+    throw RequestError("The file " + path.string(), "no folder " + folder.string(), "an existing folder",
+                       "create the folder");
   }
 }
 
@@ -115,7 +115,8 @@ void write_file(const fs::path& path, std::string_view bytes) {
     const std::string found = problem ? problem.message() : std::strerror(errno);
     std::error_code ignored;
     fs::remove(part, ignored);
-    throw RunError("The file " + path.string(), found, "room and permission to write", "name another file");
+    throw RunError("The file " + path.string(), found, "free space and permission to write",
+                   "free some space or name another file");
   }
 }
 

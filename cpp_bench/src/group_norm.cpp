@@ -8,10 +8,10 @@ namespace {
 namespace ops = ov::opset13;
 using Values = ov::Output<ov::Node>;
 
-/// Smaller tensors stay in a core's cache, where turning them costs less than the additional operations do.
+/// A smaller tensor stays in the cache of a core, where reordering costs less than the additional operations.
 constexpr std::size_t kLeastElements = std::size_t{1} << 17;
 
-/// Builds the equation for one tensor's shape.
+/// Builds the equation for tensors of one shape.
 class Equation {
  public:
   Equation(const ov::Shape& shape, std::int64_t groups)

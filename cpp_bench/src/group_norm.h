@@ -1,4 +1,4 @@
-// Group normalisation that keeps a picture's channels last; engine/backends/group_norm.py says why.
+// Group normalisation that keeps channels last. engine/backends/group_norm.py explains why.
 #pragma once
 
 #include <memory>
@@ -6,8 +6,8 @@
 
 namespace cyto {
 
-/// Replace every GroupNormalization of (B, C, H, W) float32 with 2^17 elements or more by its equation, as the engine
-/// does. The model's shapes must be static.
+/// Replace each GroupNormalization of (B, C, H, W) float32 with at least 2^17 elements by its equation, as in the
+/// engine. The shapes of the model must be static.
 void keep_channels_last(const std::shared_ptr<ov::Model>& model);
 
 }  // namespace cyto

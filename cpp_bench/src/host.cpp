@@ -14,7 +14,7 @@ namespace {
 constexpr double kMostOutside = 0.1;
 constexpr double kLeastBusy = 0.8;
 
-/// The processor, its family and model, as the engine's records have it.
+/// Return the processor, its family and model, as in the engine's records.
 std::string processor_name() {
   std::map<std::string, std::string> facts;
   std::ifstream file("/proc/cpuinfo");
@@ -78,12 +78,13 @@ std::vector<std::string> processor_limits(const Measured& measured, std::size_t 
   std::vector<std::string> found;
   const double outside = share_outside(measured.samples, part);
   if (outside > kMostOutside) {
-    found.push_back("the host is the limit: " + percent(outside) + " of the time lies outside the graphs");
+    found.push_back("the host limits the speed: " + percent(outside) + " of the time is spent outside the graphs");
   }
   const double busy = busy_share(measured, threads);
   if (busy < kLeastBusy) {
-    found.push_back("the host is the limit: " + std::to_string(threads) + " threads were at work " + percent(busy) +
-                    " of the time; other processes had the cores, or the batch is too small for so many threads");
+    found.push_back("the host limits the speed: " + std::to_string(threads) + " threads were busy for " +
+                    percent(busy) +
+                    " of the time; other processes used the cores, or the batch is too small for this many threads");
   }
   return found;
 }

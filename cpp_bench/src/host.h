@@ -1,4 +1,4 @@
-// This machine: its processor, this process's share of it, and whether the share was the limit.
+// The host: its processor, the share of this process, and whether this share limited the speed.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -9,23 +9,23 @@
 
 namespace cyto {
 
-/// Processor, cores that this process may use, system.
+/// Return the processor, the cores that this process may use, and the system.
 nlohmann::json host_facts();
 
-/// Cores that this process may use.
+/// Return the number of cores that this process may use.
 std::size_t usable_cores();
 
-/// Processor time of this process, user and system, all threads, in seconds.
+/// Return the user and system time of all threads of this process, in seconds.
 double process_cpu_s();
 
-/// Why the host was the limit of a runtime that computes on `threads` of its cores: more than a tenth of the latency
-/// lay outside the part that is the runtime's, or the threads were at work less than four fifths of the time.
+/// Explain why the host limited a runtime that computes on `threads` cores: more than a tenth of the latency is spent
+/// outside `part`, which is the runtime's, or the threads were busy for less than four fifths of the time.
 std::vector<std::string> processor_limits(const Measured& measured, std::size_t threads, const std::string& part);
 
-/// The part of the latencies that was not spent in `part`.
+/// Return the share of the latencies that is spent outside `part`.
 double share_outside(const std::vector<Sample>& samples, const std::string& part);
 
-/// The processor time of the window as a share of what `threads` could have given.
+/// Return the processor time of the window as a share of the time that `threads` threads have in the window.
 double busy_share(const Measured& measured, std::size_t threads);
 
 }  // namespace cyto

@@ -14,7 +14,7 @@ bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x
 
 bool is_printable(std::string_view text) { return std::none_of(text.begin(), text.end(), is_control); }
 
-/// "0.5", as a person writes it.
+/// Return a number in its short form, for example "0.5".
 std::string shown(double value) {
   std::ostringstream text;
   text << value;
@@ -38,7 +38,7 @@ void JsonField::fail(const std::string& expected) const {
 }
 
 void JsonField::fail_with(const std::string& found, const std::string& path, const std::string& expected) const {
-  // A name from the file must not steer a terminal.
+  // Control characters in a name of the file could command a terminal.
   std::string shown_path = path.empty() ? "(top)" : path.substr(0, 200);
   std::replace_if(shown_path.begin(), shown_path.end(), is_control, '?');
   throw RequestError(source_->subject + ", field " + shown_path, found, expected, source_->fix);
@@ -48,7 +48,7 @@ JsonField JsonField::operator[](const std::string& name) const {
   if (!value_->is_object()) fail("an object");
   const std::string path = path_.empty() ? name : path_ + "." + name;
   const auto member = value_->find(name);
-  if (member == value_->end()) fail_with("nothing", path, "a value; it is missing");
+  if (member == value_->end()) fail_with("nothing", path, "a value (the field is missing)");
   return {*source_, path, *member};
 }
 
@@ -62,7 +62,7 @@ std::vector<std::pair<std::string, JsonField>> JsonField::items() const {
 }
 
 std::vector<JsonField> JsonField::elements() const {
-  if (!value_->is_array() || value_->empty()) fail("a list with something in it");
+  if (!value_->is_array() || value_->empty()) fail("a list that is not empty");
   std::vector<JsonField> found;
   for (std::size_t i = 0; i < value_->size(); ++i) {
     found.emplace_back(*source_, path_ + "[" + std::to_string(i) + "]", (*value_)[i]);

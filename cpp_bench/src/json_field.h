@@ -1,4 +1,4 @@
-// A JSON value of an untrusted file, its place there, and the checks that it must pass.
+// A JSON value of an untrusted file, its place in the file, and the checks that it must pass.
 #pragma once
 
 #include <cstdint>
@@ -10,29 +10,29 @@
 
 namespace cyto {
 
-/// Whose value it is, for errors: "The manifest .../manifest.json", and how the file is fixed.
+/// The file of a value, for errors: its name, such as "The manifest .../manifest.json", and how to fix it.
 struct JsonSource {
   std::string subject;
   std::string fix;
 };
 
-/// Parse text. Throws RequestError.
+/// Return the parsed text. Throws RequestError.
 nlohmann::json parse_json(std::string_view text, const JsonSource& source);
 
-/// Every check throws RequestError that names the file, the field, what was found and what was expected. The value and
-/// the source must outlive the field.
+/// A field. Every check throws RequestError that names the file, the field, what was found and what was expected. The
+/// value and the source must outlive the field.
 class JsonField {
  public:
   JsonField(const JsonSource& source, std::string path, const nlohmann::json& value)
       : source_(&source), path_(std::move(path)), value_(&value) {}
 
-  /// A member of an object.
+  /// Return a member of an object.
   JsonField operator[](const std::string& name) const;
   bool has(const std::string& name) const;
   std::vector<std::pair<std::string, JsonField>> items() const;
-  /// The elements of a list that is not empty.
+  /// Return the elements of a list, which must not be empty.
   std::vector<JsonField> elements() const;
-  /// Not empty, and without control characters.
+  /// Return text, which must not be empty or contain control characters.
   std::string text() const;
   std::string choice(const std::vector<std::string>& allowed) const;
   std::string sha256() const;
@@ -49,10 +49,10 @@ class JsonField {
   const nlohmann::json* value_;
 };
 
-/// Only plain names: a file that names another must not reach other folders.
+/// Return whether a name is plain, so that a file that names another file cannot reach other folders.
 bool is_plain_file_name(std::string_view name);
 
-/// "a, b, c"
+/// Return the words with commas between them: "a, b, c".
 std::string joined(const std::vector<std::string>& words, const std::string& between = ", ");
 
 }  // namespace cyto

@@ -1,4 +1,4 @@
-// cyto_bench: check that a class's trajectory is the Python engine's, then time it.
+// cyto_bench: check that the trajectory of a class equals that of the Python engine, then time it.
 //
 //   cyto_bench --bundle DIR --class NAME --batch 1,8,16 --json FILE
 #include <algorithm>
@@ -22,8 +22,9 @@
 namespace cyto {
 namespace {
 
-/// Of what is timed. bf16, and float16 in another batch, stay far below 0.1 and 64 levels. In 8 bits a rounding at the
-/// first steps may lead a trajectory to another picture, as good; beyond 0.3 the graph is broken.
+/// Return the largest deviation of a timed result. bf16, and float16 in another batch, stay far below 0.1 and 64
+/// levels. In 8 bits, rounding in the first steps may lead to another picture of equal quality. Above 0.3 the graph is
+/// broken.
 double tolerance_of(Precision precision, Mode mode) {
   if (precision == Precision::f32) return tolerance(mode);
   if (mode == Mode::decode) return 64;
@@ -34,7 +35,7 @@ struct Request {
   Bundle bundle;
   std::string schedule;
   Reference reference;
-  /// `timed` has other graphs where 8 bits are asked for.
+  /// `timed` has other graphs if the precision is int8.
   Task checked, timed;
 };
 
@@ -42,13 +43,13 @@ struct Graphs {
   std::string unet, decoder;
 };
 
-/// Those that a precision is timed on. Throws RequestError.
+/// Return the graphs to time for a precision. Throws RequestError.
 Graphs graphs_of(const Bundle& bundle, const ClassEntry& entry, Precision precision) {
   if (precision != Precision::int8) return {entry.unet, bundle.manifest.decoder.front()};
   if (entry.unet_int8.empty() || bundle.manifest.decoder_int8.empty()) {
     throw RequestError("--precision int8", "the bundle " + bundle.manifest.name + ", which has no 8-bit graphs",
                        "a bundle with 8-bit graphs",
-                       "make them with `python -m exporter int8`, or choose another precision");
+                       "add 8-bit graphs with `python -m exporter int8`, or choose another precision");
   }
   return {entry.unet_int8, bundle.manifest.decoder_int8};
 }
@@ -63,12 +64,12 @@ SamplerPlan plan_of(const Manifest& manifest, std::size_t steps) {
   const auto rises = [](const StepRow& row, const StepRow& following) { return following.sigma >= row.sigma; };
   if (std::adjacent_find(rows.begin(), rows.end(), rises) != rows.end()) {
     throw RequestError("--steps with the schedule " + manifest.schedule, std::to_string(steps),
-                       "fewer, so that no two steps share a noise level", "lower --steps");
+                       "fewer steps, so that no two steps share a noise level", "lower --steps");
   }
   return plan;
 }
 
-/// Everything that a wrong request is refused for, before any runtime loads.
+/// Check everything that can be wrong in a request, before any runtime loads. Throws RequestError.
 Request check_request(const Options& options) {
   Bundle bundle = open_bundle(options.bundle);
   const Manifest& manifest = bundle.manifest;
@@ -107,11 +108,11 @@ Request check_request(const Options& options) {
 }
 
 [[noreturn]] void refuse(const std::string& subject, double found, double allowed, const std::string& fix) {
-  throw RunError(subject, "a deviation of " + std::to_string(found) + " from the engine's",
+  throw RunError(subject, "a deviation of " + std::to_string(found) + " from the engine",
                  "at most " + std::to_string(allowed), fix);
 }
 
-/// Compare the trajectory, and the decoder where it will be timed, with the reference in its own arithmetic.
+/// Compare the trajectory, and the decoder if it will be timed, with the reference in the arithmetic of the reference.
 nlohmann::json check(const Options& options, const Request& request, Backend& backend) {
   nlohmann::json record = {{"reference_sha256", request.reference.sha256},
                            {"reference_runtime", request.reference.runtime},
@@ -144,7 +145,7 @@ nlohmann::json time_setting(const Options& options, const Request& request, Back
   const double allowed = tolerance_of(options.precision, setting.mode);
   if (!(worst <= allowed)) {
     refuse("The timed " + name_of(setting.mode) + " of batch " + std::to_string(setting.batch), worst, allowed,
-           "its times mean nothing; try --precision f32, or report this");
+           "the times of a wrong result mean nothing; try --precision f32, or report this");
   }
   return result_record(setting, backend, measured, open_s, worst);
 }
@@ -159,8 +160,8 @@ void run(const Options& options) {
     const std::unique_ptr<Backend> exact = open_backend(options, request.bundle, batches, Precision::f32);
     checked = check(options, request, *exact);
   }
-  std::cout << "The trajectory of seed 0 is the engine's within " << tolerance(Mode::trajectory) << ": "
-            << checked["trajectory"]["deviation"] << ".\n";
+  std::cout << "The trajectory of seed 0 equals that of the engine within " << tolerance(Mode::trajectory)
+            << ": the deviation is " << checked["trajectory"]["deviation"] << ".\n";
   const std::unique_ptr<Backend> backend = open_backend(options, request.bundle, batches, options.precision);
   std::cout << name_of(options.mode) << " of " << options.class_name << ", " << backend->version() << "\n"
             << table_head(options.mode) << "\n";
@@ -193,7 +194,8 @@ int main(int count, char** arguments) {
     std::cerr << "error: " << error.what() << "\n";
     return error.exit_code();
   } catch (const std::exception& error) {
-    const cyto::RunError unforeseen("cyto_bench", error.what(), "no such failure", "more memory; or report this");
+    const cyto::RunError unforeseen("cyto_bench", error.what(), "no failure",
+                                    "use a machine with more memory, or report this");
     std::cerr << "error: " << unforeseen.what() << "\n";
     return unforeseen.exit_code();
   }

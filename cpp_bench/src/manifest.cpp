@@ -15,7 +15,7 @@ std::size_t size_of(const JsonField& field, std::int64_t most) {
   return static_cast<std::size_t>(field.whole(1, most));
 }
 
-/// A class's name becomes part of file names.
+/// Return whether a name may become part of file names.
 bool is_class_name(const std::string& name) {
   const auto letter_or_digit = [](unsigned char c) {
     return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
@@ -26,11 +26,11 @@ bool is_class_name(const std::string& name) {
 }
 
 std::string file_name(const JsonField& field, const std::map<std::string, FileEntry>& files) {
-  if (files.count(field.text()) == 0) field.fail("a name that stands under files");
+  if (files.count(field.text()) == 0) field.fail("a name that is listed under files");
   return field.text();
 }
 
-/// Of a member that need not be there.
+/// Return the file name of an optional member, or an empty text.
 std::string file_name_or_none(const JsonField& object, const char* member,
                               const std::map<std::string, FileEntry>& files) {
   return object.has(member) ? file_name(object[member], files) : "";
@@ -45,7 +45,7 @@ std::vector<std::string> file_names(const JsonField& field, const std::map<std::
 std::map<std::string, FileEntry> files_of(const JsonField& field) {
   std::map<std::string, FileEntry> files;
   for (const auto& [name, entry] : field.items()) {
-    if (!is_plain_file_name(name)) entry.fail("a plain file name, without folders");
+    if (!is_plain_file_name(name)) entry.fail("a plain file name without folders");
     files[name] = {entry["sha256"].sha256(),
                    static_cast<std::uint64_t>(entry["bytes"].whole(0, std::int64_t{1} << 48))};
   }
@@ -76,7 +76,7 @@ Manifest parse_manifest(const std::string& text, const std::filesystem::path& pa
   }
   std::map<std::string, ClassEntry> classes;
   for (const auto& [name, entry] : top["classes"].items()) {
-    if (!is_class_name(name)) entry.fail("a class name of letters, digits, _ and -, at most 64");
+    if (!is_class_name(name)) entry.fail("a class name of at most 64 letters, digits, _ and -");
     classes[name] = {file_name(entry["unet"], files), file_name_or_none(entry, "unet_int8", files),
                      file_names(entry["weights"], files), file_name(entry["context"], files)};
   }

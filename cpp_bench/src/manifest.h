@@ -1,4 +1,4 @@
-// The bundle's manifest: what of it this program needs, checked field by field, never trusted.
+// The part of the bundle's manifest that this program needs, checked field by field.
 #pragma once
 
 #include <cstdint>
@@ -11,22 +11,22 @@
 
 namespace cyto {
 
-/// What a file of the bundle must be.
+/// Size and hash that a file of the bundle must have.
 struct FileEntry {
   std::string sha256;
   std::uint64_t size_bytes;
 };
 
-/// A class's files.
+/// The files of a class.
 struct ClassEntry {
   std::string unet;
-  /// The same in 8 bits, of the same weight files; empty where the bundle has none.
+  /// The 8-bit graph on the same weight files. Empty if the bundle has none.
   std::string unet_int8;
   std::vector<std::string> weights;
   std::string context;
 };
 
-/// Of one picture, or of the UNet's and decoder's input without the batch: (C, h, w).
+/// Shape (C, h, w) of the latents of one picture.
 struct LatentShape {
   std::size_t channels, height, width;
   std::size_t size() const { return channels * height * width; }
@@ -36,25 +36,25 @@ struct Manifest {
   std::string name;
   LatentShape latents;
   std::size_t pixels_per_latent;
-  /// Embeddings of a prompt: (tokens, width).
+  /// Shape (tokens, width) of the embeddings of a prompt.
   std::size_t context_tokens, context_width;
-  /// (F / 2,), for time_features.
+  /// Frequencies (F / 2,) for time_features.
   std::vector<double> frequencies;
   NoiseSchedule noise;
-  /// The schedule that DPM++ 2M takes: the bundle's own where that is its sampler, Karras's otherwise.
+  /// The schedule: the bundle's schedule if its sampler is DPM++ 2M, otherwise karras.
   std::string schedule;
   std::size_t num_inference_steps;
   double guidance_scale;
-  /// The decoder's graph, then its weight files.
+  /// The graph of the decoder, then its weight files.
   std::vector<std::string> decoder;
-  /// The decoder's graph in 8 bits, empty where the bundle has none.
+  /// The 8-bit graph of the decoder. Empty if the bundle has none.
   std::string decoder_int8;
   std::string step;
   std::map<std::string, ClassEntry> classes;
   std::map<std::string, FileEntry> files;
 };
 
-/// Check the text of a manifest.json. Throws RequestError that names the field.
+/// Return the checked manifest. Throws RequestError that names the wrong field.
 Manifest parse_manifest(const std::string& text, const std::filesystem::path& path);
 
 }  // namespace cyto

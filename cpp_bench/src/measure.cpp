@@ -9,7 +9,7 @@
 namespace cyto {
 namespace {
 
-/// Run `work` for every stream, each in a thread of its own.
+/// Run `work` for every stream, each in its own thread.
 void on_every_stream(std::size_t streams, const std::function<void(std::size_t)>& work) {
   std::vector<std::exception_ptr> problems(streams);
   std::vector<std::thread> threads;

@@ -1,4 +1,4 @@
-// Timing: warm-up, then every stream runs its workload again and again at the same time as the others.
+// Timing: after a warm-up, all streams run their workloads repeatedly at the same time.
 #pragma once
 
 #include <memory>
@@ -9,14 +9,14 @@
 
 namespace cyto {
 
-/// How long: so many iterations of each stream, or until so many seconds have passed, with one iteration at least.
+/// Length of a measurement: iterations per stream, or seconds with at least one iteration.
 struct Window {
   std::size_t warmup;
   std::optional<std::size_t> iterations;
   double duration_s;
 };
 
-/// The first exception of a stream is thrown once all have ended.
+/// Time the workloads. The first exception of a stream is thrown after all streams have ended.
 Measured measure(const std::vector<std::unique_ptr<Workload>>& workloads, std::size_t batch, const Window& window);
 
 }  // namespace cyto

@@ -37,7 +37,7 @@ double number(const std::string& flag, const std::string& text, double low, doub
   const double value = std::strtod(text.c_str(), &end);
   std::ostringstream expected;
   expected << "a number in " << low << ".." << high;
-  // A value that is not a number compares with nothing.
+  // NaN fails every comparison.
   if (text.empty() || *end != '\0' || !(value >= low && value <= high)) fail(flag, text, expected.str());
   return value;
 }
@@ -75,42 +75,42 @@ struct Option {
 std::vector<Option> all_options(const std::vector<std::string>& backends) {
   const std::map<std::string, std::vector<bool>> graphs = {{"both", {false, true}}, {"off", {false}}, {"on", {true}}};
   return {
-      {"--bundle", "DIR", "the bundle's folder", [](Options& o, auto&, auto& v) { o.bundle = v; }},
-      {"--class", "NAME", "a class of the bundle", [](Options& o, auto&, auto& v) { o.class_name = v; }},
-      {"--mode", "MODE", "unet, decode or trajectory (the default)",
+      {"--bundle", "DIR", "folder of the bundle", [](Options& o, auto&, auto& v) { o.bundle = v; }},
+      {"--class", "NAME", "class of the bundle", [](Options& o, auto&, auto& v) { o.class_name = v; }},
+      {"--mode", "MODE", "what to time: unet, decode or trajectory (default)",
        [](Options& o, auto& f, auto& v) { o.mode = choice(f, v, kModes); }},
-      {"--batch", "N,N", "pictures at a time; each size is timed",
+      {"--batch", "N,N", "batch sizes, separated by commas; each size is timed",
        [](Options& o, auto& f, auto& v) {
          for (const std::string& word : split(v)) o.batches.push_back(whole(f, word, 1, kMostBatch));
        }},
-      {"--json", "FILE", "write the record with the raw samples", [](Options& o, auto&, auto& v) { o.json = v; }},
-      {"--backend", "NAME", "built in: " + joined(backends),
+      {"--json", "FILE", "file for the record with the raw samples", [](Options& o, auto&, auto& v) { o.json = v; }},
+      {"--backend", "NAME", "runtime; built in: " + joined(backends),
        [backends](Options& o, auto& f, auto& v) {
          if (std::find(backends.begin(), backends.end(), v) == backends.end()) {
-           throw RequestError(f, v, "one that was built in: " + joined(backends),
+           throw RequestError(f, v, "a backend that is built in: " + joined(backends),
                               v == "tensorrt" ? "build with make cpp-bench TENSORRT_ROOT=..." : "choose one of these");
          }
          o.backend = v;
        }},
-      {"--precision", "P", "of openvino: auto (bf16 where the processor has it), f32 or int8",
+      {"--precision", "P", "for openvino: auto (bf16 if the processor supports it), f32 or int8",
        [](Options& o, auto& f, auto& v) { o.precision = choice(f, v, kPrecisions); }},
-      {"--threads", "N", "of openvino; by default every core",
+      {"--threads", "N", "processor threads for openvino (default: every core)",
        [](Options& o, auto& f, auto& v) { o.threads = whole(f, v, 1, kMostThreads); }},
-      {"--streams", "N", "batches in flight at the same time; 1 by default",
+      {"--streams", "N", "batches in flight at the same time (default: 1)",
        [](Options& o, auto& f, auto& v) { o.streams = whole(f, v, 1, kMostThreads); }},
-      {"--cuda-graph", "G", "of tensorrt: on, off or both (the default)",
+      {"--cuda-graph", "G", "for tensorrt: on, off or both (default)",
        [graphs](Options& o, auto& f, auto& v) { o.cuda_graphs = choice(f, v, graphs); }},
-      {"--steps", "N", "sampling steps; by default the bundle's",
+      {"--steps", "N", "number of sampling steps (default: from the bundle)",
        [](Options& o, auto& f, auto& v) { o.steps = whole(f, v, 1, 100'000); }},
-      {"--guidance-scale", "G", "1 is no guidance; by default the bundle's",
+      {"--guidance-scale", "G", "guidance scale; 1 is no guidance (default: from the bundle)",
        [](Options& o, auto& f, auto& v) { o.guidance_scale = number(f, v, 0, 100); }},
-      {"--warmup", "N", "iterations before the timed ones; 2 by default",
+      {"--warmup", "N", "iterations before the timed ones (default: 2)",
        [](Options& o, auto& f, auto& v) { o.warmup = whole(f, v, 0, kMostIterations); }},
-      {"--duration", "S", "seconds of each batch size; 5 by default",
+      {"--duration", "S", "seconds per batch size (default: 5)",
        [](Options& o, auto& f, auto& v) { o.duration_s = number(f, v, 0, 86'400); }},
-      {"--iterations", "N", "of each stream, in place of --duration",
+      {"--iterations", "N", "timed iterations per stream, instead of --duration",
        [](Options& o, auto& f, auto& v) { o.iterations = whole(f, v, 1, kMostIterations); }},
-      {"--reference", "FILE", "what `engine reference` wrote; by default from the user's cache",
+      {"--reference", "FILE", "file that `engine reference` wrote (default: from the user's cache)",
        [](Options& o, auto&, auto& v) { o.reference = v; }},
   };
 }
@@ -118,16 +118,17 @@ std::vector<Option> all_options(const std::vector<std::string>& backends) {
 void check_together(const Options& options, const std::vector<std::string>& seen) {
   const auto given = [&](const std::string& flag) { return std::find(seen.begin(), seen.end(), flag) != seen.end(); };
   for (const char* flag : {"--bundle", "--class", "--batch"}) {
-    if (!given(flag)) throw RequestError(flag, "not given", "a value", "add it; see cyto_bench --help");
+    if (!given(flag)) throw RequestError(flag, "not given", "a value", "add the option; see cyto_bench --help");
   }
   if (given("--duration") && given("--iterations")) {
-    throw RequestError("--duration and --iterations", "both", "one of them", "leave out one of the two");
+    throw RequestError("--duration and --iterations", "both", "one of these options", "leave out one option");
   }
   const std::map<std::string, std::string> owners = {
       {"--precision", "openvino"}, {"--threads", "openvino"}, {"--cuda-graph", "tensorrt"}};
   for (const auto& [flag, owner] : owners) {
     if (given(flag) && options.backend != owner) {
-      throw RequestError(flag, "the backend " + options.backend, "the backend " + owner, "leave out one of the two");
+      throw RequestError(flag, "the backend " + options.backend, "the backend " + owner,
+                         "leave out the option, or choose the backend " + owner);
     }
   }
 }
@@ -149,10 +150,11 @@ Options parse_options(const std::vector<std::string>& arguments, const std::vect
     }
     const auto option = std::find_if(known.begin(), known.end(), [&](const Option& o) { return o.flag == flag; });
     if (option == known.end()) {
-      throw RequestError("The option " + flag, "unknown", "one that cyto_bench --help lists", "check its spelling");
+      throw RequestError("The option " + flag, "unknown", "an option that cyto_bench --help lists",
+                         "check the spelling");
     }
     if (std::find(seen.begin(), seen.end(), flag) != seen.end()) {
-      throw RequestError(flag, "given twice", "once", "leave out one of the two");
+      throw RequestError(flag, "given twice", "given once", "leave out one of the two");
     }
     if (equals == std::string::npos && i + 1 == arguments.size()) fail(flag, "", option->value);
     const std::string value = equals == std::string::npos ? arguments[++i] : arguments[i].substr(equals + 1);
@@ -166,14 +168,15 @@ Options parse_options(const std::vector<std::string>& arguments, const std::vect
 
 std::string help_text(const std::vector<std::string>& backends) {
   std::ostringstream text;
-  text << "cyto_bench: how fast a class's pictures are made here, after the check that they are the engine's.\n\n"
+  text << "cyto_bench: check that the pictures of a class equal those of the engine, then measure how fast they are "
+          "made.\n\n"
           "  cyto_bench --bundle DIR --class NAME --batch 1,8,16 --json FILE\n\n";
   for (const Option& option : all_options(backends)) {
     std::string flag = option.flag + " " + option.value;
     flag.resize(22, ' ');
     text << "  " << flag << option.words << "\n";
   }
-  text << "\nExit codes: 0 done, 1 failed while running, 2 a wrong request. docs/cpp_bench.md has the rest.\n";
+  text << "\nExit codes: 0 success, 1 failure while running, 2 wrong request. See docs/reference/cpp_bench.md.\n";
   return text.str();
 }
 

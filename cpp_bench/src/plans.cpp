@@ -16,13 +16,13 @@ constexpr std::uintmax_t kRecordBytes = std::uintmax_t{16} << 20;
 constexpr std::uintmax_t kPlanBytes = std::uintmax_t{1} << 40;
 constexpr std::int64_t kMost = std::int64_t{1} << 48;
 const char* const kRebuild =
-    "build it again: `python -m exporter tensorrt BUNDLE`, with the --gpu and --flavour that its folder names";
+    "build the plan again: `python -m exporter tensorrt BUNDLE`, with --gpu and --flavour as in the folder name";
 
 std::size_t size_of(const JsonField& field) { return static_cast<std::size_t>(field.whole(1, kMost)); }
 
 Plan plan_of(const JsonField& field) {
   Plan plan{field["file"].text(), field["sha256"].sha256(), size_of(field["bytes"]), field["graph_sha256"].sha256()};
-  if (!is_plain_file_name(plan.file)) field["file"].fail("a plain file name, without folders");
+  if (!is_plain_file_name(plan.file)) field["file"].fail("a plain file name without folders");
   return plan;
 }
 
@@ -37,7 +37,7 @@ std::vector<fs::path> plan_records(const fs::path& bundle) {
   return found;
 }
 
-/// The graphs that a class runs, each with the files that it is made of.
+/// Return the files of each graph that a class runs, by the name of the graph.
 std::map<std::string, std::vector<std::string>> graphs_of(const Bundle& bundle, const std::string& class_name) {
   const ClassEntry& entry = bundle.class_named(class_name);
   std::vector<std::string> unet = {entry.unet};
@@ -58,7 +58,7 @@ std::vector<std::string> differences(const Bundle& bundle, const PlanFolder& fol
   const auto [least, most] = std::minmax_element(folder.batch_sizes.begin(), folder.batch_sizes.end());
   for (const std::size_t batch : request.batches) {
     if (batch < *least || batch > *most) {
-      found.push_back("batch sizes " + std::to_string(*least) + " to " + std::to_string(*most) + ", asked " +
+      found.push_back("batch sizes " + std::to_string(*least) + " to " + std::to_string(*most) + ", requested " +
                       std::to_string(batch));
     }
   }
@@ -72,9 +72,9 @@ std::vector<std::string> differences(const Bundle& bundle, const PlanFolder& fol
   for (const auto& [graph, files] : graphs_of(bundle, request.class_name)) {
     const auto plan = folder.plans.find(graph);
     if (plan == folder.plans.end()) {
-      found.push_back("no plan of " + graph);
+      found.push_back("no plan for " + graph);
     } else if (plan->second.graph_sha256 != graph_digest(bundle, files)) {
-      found.push_back(graph + " has changed since");
+      found.push_back(graph + " has changed since the plan was built");
     }
   }
   return found;
@@ -134,7 +134,7 @@ PlanFolder choose_plans(const Bundle& bundle, const PlanRequest& request) {
   for (const std::size_t batch : request.batches) sizes.push_back(std::to_string(batch));
   command += " --batch " + joined(sizes, ",");
   throw RequestError("TensorRT plans of the bundle " + bundle.manifest.name, reasons.empty() ? "none" : reasons,
-                     "plans of " + request.flavour + " " + request.version + " for sm" + gpu, command);
+                     "plans built by " + request.flavour + " " + request.version + " for sm" + gpu, command);
 }
 
 }  // namespace cyto

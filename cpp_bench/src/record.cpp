@@ -42,7 +42,7 @@ nlohmann::json result_record(const Setting& setting, const Backend& backend, con
       {"host_limits", backend.host_limits(measured)},
   };
   if (backend.has_cuda_graphs()) record["cuda_graph"] = setting.cuda_graph;
-  // One evaluation has no counterpart in the reference.
+  // The reference holds no result of a single UNet evaluation.
   if (setting.mode != Mode::unet) record["deviation"] = deviation;
   for (const auto& [name, samples] : parts) {
     record["parts"][name] = {{"latency_ms", summary_record(samples)}, {"samples_ms", samples}};

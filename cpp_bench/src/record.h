@@ -11,15 +11,15 @@
 
 namespace cyto {
 
-/// One setting's result. Times in milliseconds, rates a second; `samples_ms` and each part's are raw, stream by stream.
+/// Return the result of one setting: times in milliseconds, rates per second, and raw samples stream by stream.
 nlohmann::json result_record(const Setting& setting, const Backend& backend, const Measured& measured, double open_s,
                              double deviation);
 
-/// Everything but the results: machine, versions, commit, bundle and request.
+/// Return everything except the results: machine, versions, commit, bundle and request.
 nlohmann::json run_record(const Options& options, const Bundle& bundle, const Task& task, const Backend& backend,
                           const std::string& schedule);
 
-/// A result as a line of the table, and the table's head.
+/// Return the head of the table, and a result as a line of the table.
 std::string table_head(Mode mode);
 std::string table_line(const nlohmann::json& result);
 

@@ -20,9 +20,10 @@ std::string shown(double value) {
 }
 
 std::string fix_of(const Bundle& bundle, const ReferenceKey& key) {
-  return "let the engine write it: engine reference " + bundle.folder.string() + " --class " + key.class_name +
-         " --backend " + key.backend + " --steps " + std::to_string(key.num_inference_steps) + " --guidance-scale " +
-         shown(key.guidance_scale) + (key.batch == 1 ? "" : " --batch-size " + std::to_string(key.batch));
+  return "let the engine write the reference: engine reference " + bundle.folder.string() + " --class " +
+         key.class_name + " --backend " + key.backend + " --steps " + std::to_string(key.num_inference_steps) +
+         " --guidance-scale " + shown(key.guidance_scale) +
+         (key.batch == 1 ? "" : " --batch-size " + std::to_string(key.batch));
 }
 
 double relative_l2(const float* found, const std::vector<float>& wanted) {
@@ -47,11 +48,12 @@ Reference read_reference(const std::filesystem::path& path, const Bundle& bundle
   const std::string fix = fix_of(bundle, key);
   const std::string subject = "The reference " + path.string();
   if (path.empty()) {
-    throw RequestError("The reference", "neither HOME nor XDG_CACHE_HOME", "a folder to look in", "name --reference");
+    throw RequestError("The reference", "neither HOME nor XDG_CACHE_HOME is set", "a cache folder",
+                       "name the file with --reference");
   }
   std::error_code unknown;
   if (!std::filesystem::exists(path, unknown)) {
-    throw RequestError(subject, "no such file", "the engine's own result, without which nothing is timed", fix);
+    throw RequestError(subject, "no such file", "the result of the engine, without which nothing is timed", fix);
   }
   const Safetensors file = read_safetensors(path, fix);
   const auto text = [&](const std::string& name) {

@@ -1,4 +1,4 @@
-// What the Python engine computed for seed 0, and the comparison with it.
+// The reference, which the Python engine computed for seed 0, and the comparison with it.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace cyto {
 
-/// The settings that a reference must be of; `batch` is what an error's fix asks for.
+/// The settings that a reference must have. `batch` is the batch size that the fix of an error requests.
 struct ReferenceKey {
   std::string class_name, backend, schedule;
   std::size_t num_inference_steps;
@@ -21,27 +21,27 @@ struct ReferenceKey {
 };
 
 struct Reference {
-  /// (C, h, w): standard normal noise, and the trajectory's result.
+  /// Standard normal noise, and the result of the trajectory, (C, h, w).
   std::vector<float> noise, latents;
-  /// (H, W, 3): the decoded latents.
+  /// The decoded latents, (H, W, 3).
   std::vector<std::uint8_t> image;
-  /// The batch that it was computed in.
+  /// The batch size with which the reference was computed.
   std::size_t batch;
   std::string runtime, sha256;
 };
 
-/// Where the engine puts it: in the user's cache, named by all that it depends on. Empty without a home.
+/// Return the path in the user's cache at which the engine writes the reference. Empty without a home folder.
 std::filesystem::path default_reference(const Bundle& bundle, const ReferenceKey& key);
 
-/// Throws RequestError unless the file is a reference of exactly these settings.
+/// Return the reference. Throws RequestError unless the file has exactly these settings.
 Reference read_reference(const std::filesystem::path& path, const Bundle& bundle, const ReferenceKey& key);
 
-/// How far an output is from the reference, the worst picture of the batch: for latents the L2 norm of the difference
-/// over that of the reference's; for pictures the largest difference of a byte. Nothing to compare gives 0, values
-/// that are not finite infinity.
+/// Return the deviation of an output from the reference for the worst picture of the batch. For latents it is the L2
+/// norm of the difference divided by the norm of the reference, for pictures the largest difference of a byte. It is 0
+/// if there is nothing to compare, and infinity for values that are not finite.
 double deviation(Mode mode, const Output& output, const Reference& reference);
 
-/// The largest deviation at which two computations in the same arithmetic count as equal.
+/// Return the largest deviation at which two computations in the same arithmetic count as equal.
 double tolerance(Mode mode);
 
 }  // namespace cyto

@@ -22,7 +22,7 @@ std::string shown(const std::vector<std::size_t>& shape) {
   return "(" + joined(sizes) + ")";
 }
 
-/// A tensor's bytes by its shape; fails on a product that no file of this size can hold.
+/// Return the number of bytes of a tensor. Fails if a file of this size cannot hold the tensor.
 std::size_t size_of(const JsonField& field, const std::vector<std::size_t>& shape, std::size_t item_bytes,
                     std::size_t most) {
   std::size_t bytes = item_bytes;
@@ -48,7 +48,7 @@ Safetensors parse_safetensors(std::string content, const std::string& subject, c
   for (std::size_t i = kLengthBytes; i-- > 0;)
     header_bytes = header_bytes << 8 | static_cast<unsigned char>(content[i]);
   if (header_bytes > content.size() - kLengthBytes) {
-    fail("a header of " + std::to_string(header_bytes) + " bytes", "one that fits into the file");
+    fail("a header of " + std::to_string(header_bytes) + " bytes", "a header that fits into the file");
   }
   Safetensors file;
   const std::size_t start = kLengthBytes + static_cast<std::size_t>(header_bytes);
@@ -72,7 +72,7 @@ Safetensors parse_safetensors(std::string content, const std::string& subject, c
     const std::int64_t begin = offsets[0].whole(0, static_cast<std::int64_t>(data_bytes));
     const std::int64_t end = offsets[1].whole(begin, static_cast<std::int64_t>(data_bytes));
     if (static_cast<std::size_t>(end - begin) != size_of(field, shape, kItemBytes.at(dtype), data_bytes)) {
-      field.fail("offsets as far apart as shape and dtype say");
+      field.fail("offsets that match shape and dtype");
     }
     places.emplace_back(begin, end);
     file.entries_[name] = {dtype, shape, start + static_cast<std::size_t>(begin),
@@ -81,10 +81,11 @@ Safetensors parse_safetensors(std::string content, const std::string& subject, c
   std::sort(places.begin(), places.end());
   std::size_t reached = 0;
   for (const auto& [begin, end] : places) {
-    if (begin != reached) fail("tensors that overlap or leave holes", "one after the other");
+    if (begin != reached) fail("tensors that overlap or leave gaps", "contiguous tensors");
     reached = end;
   }
-  if (reached != data_bytes) fail(std::to_string(data_bytes - reached) + " bytes of no tensor", "none");
+  if (reached != data_bytes)
+    fail(std::to_string(data_bytes - reached) + " bytes that belong to no tensor", "no such bytes");
   file.subject_ = subject;
   file.fix_ = fix;
   file.sha256_ = sha256_of(content);
@@ -107,7 +108,7 @@ std::vector<float> Safetensors::floats(const std::string& name, const std::vecto
   std::size_t size_bytes = 0;
   const char* data = find(name, "F32", shape, size_bytes);
   std::vector<float> values(size_bytes / sizeof(float));
-  // The header's length is any number, so the values may lie unaligned.
+  // The header may have any length, so the values may be unaligned.
   std::memcpy(values.data(), data, size_bytes);
   return values;
 }

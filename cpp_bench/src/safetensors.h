@@ -1,4 +1,4 @@
-// Safetensors: an 8-byte little-endian length, a JSON header of so many bytes, then the tensors' bytes.
+// Safetensors: an 8-byte little-endian length, a JSON header of this length, then the bytes of the tensors.
 #pragma once
 
 #include <cstdint>
@@ -9,18 +9,18 @@
 
 namespace cyto {
 
-/// A file in memory whose header was checked against its size: every tensor lies inside, and none overlaps another.
+/// A file in memory with a checked header: every tensor lies inside the file, and no two tensors overlap.
 class Safetensors {
  public:
-  /// A tensor as float32. Throws RequestError unless it is there with this shape and type F32.
+  /// Return a tensor as float32. Throws RequestError unless it exists with this shape and type F32.
   std::vector<float> floats(const std::string& name, const std::vector<std::size_t>& shape) const;
 
-  /// The same for type U8.
+  /// Return a tensor of type U8, checked in the same way.
   std::vector<std::uint8_t> bytes(const std::string& name, const std::vector<std::size_t>& shape) const;
 
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
-  /// Of the whole file.
+  /// SHA-256 of the whole file.
   const std::string& sha256() const { return sha256_; }
 
  private:
@@ -40,10 +40,10 @@ class Safetensors {
   std::map<std::string, std::string> metadata_;
 };
 
-/// Throws RequestError with the fix given.
+/// Return the file. Throws RequestError with the given fix.
 Safetensors read_safetensors(const std::filesystem::path& path, const std::string& fix);
 
-/// The same from a file's bytes; `subject` names it in errors.
+/// Return the file with these bytes. `subject` names it in errors.
 Safetensors parse_safetensors(std::string content, const std::string& subject, const std::string& fix);
 
 }  // namespace cyto

@@ -12,7 +12,7 @@ SamplerPlan plan_dpmpp_2m(const NoiseSchedule& noise, const std::string& schedul
     StepRow row{sigma, noise.timestep(sigma), 1 / std::sqrt(sigma * sigma + 1), 0, 1, 0};
     // With lambda = -log sigma, h_i = lambda_{i+1} - lambda_i and r = h_{i-1} / h_i:
     // x_{i+1} = sigma_{i+1} / sigma_i x_i + (1 - e^{-h_i}) ((1 + 1 / 2r) D_i - 1 / 2r D_{i-1}).
-    // The first step is first order; at sigma 0, x = D.
+    // The first step is of first order. A step to sigma 0 returns D.
     if (i + 1 < sigmas.size()) {
       const double h = std::log(sigma / sigmas[i + 1]);
       const double gain = -std::expm1(-h);

@@ -8,7 +8,7 @@
 namespace cyto {
 namespace {
 
-/// `count` numbers from `first` to `last`, both included.
+/// Return `count` evenly spaced numbers from `first` to `last`, both included.
 std::vector<double> linspace(double first, double last, std::size_t count) {
   std::vector<double> values(count, first);
   for (std::size_t i = 1; i < count; ++i) {
@@ -18,7 +18,7 @@ std::vector<double> linspace(double first, double last, std::size_t count) {
   return values;
 }
 
-/// Equation 5 of Karras et al. 2022 over the model's range: evenly spaced in sigma^(1 / rho).
+/// Equation 5 of Karras et al. 2022 over the range of the model: evenly spaced in sigma^(1 / rho).
 std::vector<double> karras(const NoiseSchedule& noise, std::size_t steps) {
   constexpr double rho = 7.0;
   const double low = std::pow(noise.sigmas().front(), 1 / rho), high = std::pow(noise.sigmas().back(), 1 / rho);
@@ -39,21 +39,21 @@ std::vector<double> normal(const NoiseSchedule& noise, std::size_t steps) {
   return at_timesteps(noise, linspace(last_timestep(noise), 0, steps));
 }
 
-/// Evenly spaced in log sigma over the model's range.
+/// Evenly spaced in log sigma over the range of the model.
 std::vector<double> exponential(const NoiseSchedule& noise, std::size_t steps) {
   std::vector<double> sigmas = linspace(std::log(noise.sigmas().back()), std::log(noise.sigmas().front()), steps);
   for (double& sigma : sigmas) sigma = std::exp(sigma);
   return sigmas;
 }
 
-/// Evenly spaced timesteps from the last towards 0, 0 left out, as Stability's generative-models has it.
+/// Evenly spaced timesteps from the last towards 0, without 0, as in Stability's generative-models.
 std::vector<double> sgm_uniform(const NoiseSchedule& noise, std::size_t steps) {
   std::vector<double> timesteps = linspace(last_timestep(noise), 0, steps + 1);
   timesteps.pop_back();
   return at_timesteps(noise, std::move(timesteps));
 }
 
-/// DDPM's and DDIM's grid in Stable Diffusion (timestep_spacing "leading", steps_offset 1): timesteps
+/// The grid of DDPM and DDIM in Stable Diffusion (timestep_spacing "leading", steps_offset 1): timesteps
 /// i * floor(T / N) + 1.
 std::vector<double> leading(const NoiseSchedule& noise, std::size_t steps) {
   const std::size_t spacing = noise.sigmas().size() / steps;

@@ -38,7 +38,7 @@ void check_signature(const nvinfer1::ICudaEngine& engine, const std::string& gra
   for (const auto& [name, _] : inputs) expected[name] = {TensorIOMode::kINPUT, type_of(name)};
   for (const std::string& name : outputs) expected[name] = {TensorIOMode::kOUTPUT, type_of(name)};
   if (found != expected) {
-    throw RunError("The plan of " + graph + ", its tensors", shown(found), shown(expected),
+    throw RunError("The tensors in the plan of " + graph, shown(found), shown(expected),
                    "export the bundle again with the exporter of this version, then its plans");
   }
 }
@@ -66,7 +66,9 @@ std::string tensorrt_version() {
 TensorRTContext::TensorRTContext(std::shared_ptr<nvinfer1::ICudaEngine> engine, const std::string& graph,
                                  const Tensors& inputs)
     : engine_(std::move(engine)), context_(engine_->createExecutionContext()), graph_(graph) {
-  if (!context_) throw RunError("The plan of " + graph, "no context", "one", "a smaller --batch or fewer --streams");
+  if (!context_)
+    throw RunError("The plan of " + graph, "no execution context", "an execution context",
+                   "use a smaller --batch or fewer --streams");
   for (const auto& [name, shape] : inputs) {
     if (!context_->setInputShape(name.c_str(), dims_of(shape))) {
       const auto limit = [&](nvinfer1::OptProfileSelector which) {
@@ -75,7 +77,7 @@ TensorRTContext::TensorRTContext(std::shared_ptr<nvinfer1::ICudaEngine> engine, 
       throw RunError(
           "The plan of " + graph + ", input " + name, "the shape " + shown(dims_of(shape)),
           "between " + limit(nvinfer1::OptProfileSelector::kMIN) + " and " + limit(nvinfer1::OptProfileSelector::kMAX),
-          "use a --batch that the plan was built for, or build another");
+          "use a --batch that the plan was built for, or build another plan");
     }
   }
 }
@@ -84,15 +86,17 @@ void TensorRTContext::enqueue(const std::vector<std::pair<const char*, char*>>& 
   bool accepted = true;
   for (const auto& [name, address] : addresses) accepted = context_->setTensorAddress(name, address) && accepted;
   if (!accepted || !context_->enqueueV3(stream.get())) {
-    throw RunError("TensorRT's execution of " + graph_, "a refusal", "success", "see TensorRT's message above");
+    throw RunError("The execution of " + graph_ + " by TensorRT", "a failure", "success",
+                   "see the message of TensorRT above");
   }
 }
 
 TensorRTEngines::TensorRTEngines(PlanFolder plans)
     : plans_(std::move(plans)), runtime_(nvinfer1::createInferRuntime(logger_)) {
   if (!runtime_) {
-    throw RunError("TensorRT " + tensorrt_version(), "no runtime", "one",
-                   "build cyto_bench with the headers of the library's own version; see TensorRT's message above");
+    throw RunError(
+        "TensorRT " + tensorrt_version(), "no runtime", "a runtime",
+        "build cyto_bench with the headers of the same version as the library; see the message of TensorRT above");
   }
 }
 
@@ -107,8 +111,8 @@ std::shared_ptr<nvinfer1::ICudaEngine> TensorRTEngines::engine(const std::string
     engine.reset(runtime_->deserializeCudaEngine(content.data(), content.size()));
   }
   if (!engine) {
-    throw RunError("The plan of " + graph + " in " + plans_.folder.string(), "TensorRT cannot read it",
-                   "a plan of " + tensorrt_version(), "build it again with `python -m exporter tensorrt`");
+    throw RunError("The plan of " + graph + " in " + plans_.folder.string(), "a plan that TensorRT cannot read",
+                   "a plan built by " + tensorrt_version(), "build the plan again with `python -m exporter tensorrt`");
   }
   return engine;
 }

@@ -1,4 +1,4 @@
-// TensorRT's engines of a bundle's plans, and execution contexts at fixed shapes.
+// TensorRT engines of the plans of a bundle, and execution contexts at fixed shapes.
 #pragma once
 
 #include <NvInfer.h>
@@ -16,10 +16,10 @@ namespace cyto {
 
 using Dimensions = std::vector<std::size_t>;
 
-/// Names and shapes; what is not float32 stands in the contract.
+/// Names and shapes of tensors. The contract states which tensors are not float32.
 using Tensors = std::map<std::string, Dimensions>;
 
-/// The library's version, as plan.json has it.
+/// Return the version of the library, in the form of plan.json.
 std::string tensorrt_version();
 
 /// An execution context whose inputs have fixed shapes.
@@ -27,7 +27,7 @@ class TensorRTContext {
  public:
   TensorRTContext(std::shared_ptr<nvinfer1::ICudaEngine> engine, const std::string& graph, const Tensors& inputs);
 
-  /// Start one execution; the address of every input and output by name.
+  /// Start one execution. Takes the address of every input and output by name.
   void enqueue(const std::vector<std::pair<const char*, char*>>& addresses, const CudaStream& stream);
 
  private:
@@ -36,12 +36,12 @@ class TensorRTContext {
   std::string graph_;
 };
 
-/// The plans of a folder, each deserialised once.
+/// The plans of a folder. Each plan is deserialised once.
 class TensorRTEngines {
  public:
   explicit TensorRTEngines(PlanFolder plans);
 
-  /// Open a graph for these input shapes; its inputs and outputs must have the contract's names and types.
+  /// Open a graph for these input shapes. Its inputs and outputs must have the names and types of the contract.
   std::unique_ptr<TensorRTContext> open(const std::string& graph, const Tensors& inputs,
                                         const std::vector<std::string>& outputs);
 

@@ -1,4 +1,4 @@
-// The loop that applies a sampler's table to a UNet in the host's memory.
+// The loop that applies the table of a sampler to a UNet in host memory.
 #pragma once
 
 #include <functional>
@@ -8,7 +8,7 @@
 
 namespace cyto {
 
-/// An opened UNet's tensors, and its evaluation.
+/// The tensors of an opened UNet, and its evaluation.
 struct UnetPorts {
   float* latents;        ///< (rows, C, h, w)
   float* time_features;  ///< (rows, F)
@@ -21,10 +21,10 @@ class HostTrajectory {
   /// `task` must outlive the trajectory.
   HostTrajectory(const Task& task, std::size_t batch, UnetPorts unet);
 
-  /// The task's noise to latents (B, C, h, w), in float32 as the engine computes.
+  /// Compute latents (B, C, h, w) from the noise of the task, in float32 as in the engine.
   const std::vector<float>& run();
 
-  /// What the last run left.
+  /// Return the latents of the last run.
   const std::vector<float>& latents() const { return x_; }
 
  private:
@@ -32,7 +32,7 @@ class HostTrajectory {
 
   const Task& task_;
   UnetPorts unet_;
-  /// A step's time features, (rows, F) each.
+  /// Time features (rows, F) of each step.
   std::vector<std::vector<float>> features_;
   std::vector<float> first_, x_, previous_;
 };

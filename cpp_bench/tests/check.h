@@ -1,4 +1,4 @@
-// Tests: expectations that say where they failed, and named cases.
+// Test helpers: expectations that report their place, and named cases.
 #pragma once
 
 #include <cmath>
@@ -23,7 +23,7 @@ inline bool close(double found, double wanted, double relative) {
   return std::abs(found - wanted) <= relative * std::max(1.0, std::abs(wanted));
 }
 
-/// What a RequestError says; empty where nothing is thrown.
+/// Return the text of the RequestError that is thrown. Empty if nothing is thrown.
 inline std::string refusal(const std::function<void()>& work) {
   try {
     work();

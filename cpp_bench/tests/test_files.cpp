@@ -1,4 +1,4 @@
-// What comes from disk or the command line: a good one is read, a damaged one is refused with the field and the fix.
+// Input from disk and command line: valid input is read, damaged input is refused with the field and the fix.
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -56,7 +56,7 @@ void test_manifest() {
   EXPECT(found.latents.size() == 12 * 8 * 16 && found.guidance_scale == 7 && found.num_inference_steps == 20);
   EXPECT(found.schedule == "normal" && found.noise.sigmas().size() == 1000);
   EXPECT(found.classes.at("a").weights == std::vector<std::string>{"unet.bin"});
-  // DPM++ 2M's own grid, where the bundle's sampler is another.
+  // karras, the native schedule of DPM++ 2M, if the sampler of the bundle is another.
   EXPECT(parse(changed("/defaults/sampler", "euler")).schedule == "karras");
 
   EXPECT(parse(good_manifest()).classes.at("a").unet_int8.empty());
@@ -95,7 +95,7 @@ void test_manifest() {
   }
   json without = good_manifest();
   without["schedule"].erase("beta_end");
-  EXPECT_REFUSED(parse(without), "schedule.beta_end", "it is missing");
+  EXPECT_REFUSED(parse(without), "schedule.beta_end", "the field is missing");
   for (const char* name : {"../unet.bin", "/etc/passwd", "..", "a\\b", "C:x", "", "new\nline"}) {
     json manifest = good_manifest();
     manifest["files"][name] = {{"sha256", kDigest}, {"bytes", 3}};
@@ -130,7 +130,7 @@ void test_safetensors() {
   const std::vector<float> values = {1.5F, -2.0F};
   std::string data(8, '\0');
   std::memcpy(data.data(), values.data(), 8);
-  // The spaces put the values at an odd address.
+  // The spaces move the values to an odd address.
   const std::string header =
       R"({"a":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[3],"data_offsets":[8,11]},)"
       R"("__metadata__":{"seed":"0"}}  )";
@@ -168,7 +168,7 @@ void test_safetensors() {
 }
 
 void test_sha256() {
-  // FIPS 180-2's example.
+  // The example of FIPS 180-2.
   EXPECT(cyto::sha256_of("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 

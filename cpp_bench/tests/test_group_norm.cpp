@@ -1,4 +1,4 @@
-// The rewriting of group normalisation: it gives what the definition gives, and leaves alone what is not its own.
+// Rewriting group normalisation: the result equals the definition, and other nodes are not changed.
 #include "group_norm.h"
 
 #include <algorithm>
@@ -37,7 +37,7 @@ std::size_t norms_in(const ov::Model& model) {
       nodes.begin(), nodes.end(), [](const auto& node) { return ov::is_type<ops::GroupNormalization>(node); }));
 }
 
-/// Wu and He 2018, in double: of one picture's group, (x - mean) / sqrt(variance + epsilon) * scale + shift.
+/// Wu and He 2018, in double, per group of a picture: (x - mean) / sqrt(variance + epsilon) * scale + shift.
 std::vector<double> by_definition(const std::vector<float>& x, std::size_t plane) {
   const std::vector<float> scale = drawn(kChannels, 1), shift = drawn(kChannels, -1);
   const std::size_t in_group = plane * kChannels / kGroups;
@@ -61,7 +61,7 @@ void test_the_equation() {
   const auto model = model_of(shape, ov::element::f32);
   cyto::keep_channels_last(model);
   EXPECT(norms_in(*model) == 0);
-  // A mean far from 0 shows a variance that is not taken about it.
+  // A mean far from 0 reveals a variance that is not taken about the mean.
   std::vector<float> x = drawn(ov::shape_size(shape), 100);
   ov::TensorVector outputs{ov::Tensor(ov::element::f32, shape)};
   EXPECT(model->evaluate(outputs, {ov::Tensor(ov::element::f32, shape, x.data())}));

@@ -1,4 +1,4 @@
-// Percentiles against NumPy's, and what is said about the host.
+// Percentiles compared with NumPy, and the warnings about the host.
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
@@ -33,15 +33,15 @@ void test_spread() {
   EXPECT(cyto::summarize({3}).spread == 0);
 }
 
-/// Two threads that had `cpu_s` in a second, and of ten milliseconds `inside` in the runtime.
+/// Two threads with `cpu_s` of processor time in one second, and `inside` of ten milliseconds in the runtime.
 cyto::Measured measured(double cpu_s, double inside) { return {{{10, {{"graphs", inside}}}}, 1, cpu_s, 1, 1}; }
 
 void test_host_limits() {
   EXPECT(cyto::processor_limits(measured(2.0, 9.9), 2, "graphs").empty());
   const auto shared = cyto::processor_limits(measured(1.0, 9.9), 2, "graphs");
-  EXPECT(shared.size() == 1 && cyto::test::has(shared[0], {"2 threads were at work 50 %", "other processes"}));
+  EXPECT(shared.size() == 1 && cyto::test::has(shared[0], {"2 threads were busy for 50 %", "other processes"}));
   const auto host = cyto::processor_limits(measured(2.0, 8.0), 2, "graphs");
-  EXPECT(host.size() == 1 && cyto::test::has(host[0], {"20 % of the time lies outside the graphs"}));
+  EXPECT(host.size() == 1 && cyto::test::has(host[0], {"20 % of the time is spent outside the graphs"}));
 }
 
 class Counting : public cyto::Workload {
@@ -69,7 +69,7 @@ void test_measure() {
   const auto both = workloads(0);
   const cyto::Measured found = cyto::measure(both, 4, {3, 5, 0});
   EXPECT(found.samples.size() == 10 && found.batch == 4 && found.streams == 2);
-  // The warm-up's runs were the first three.
+  // The first three runs were the warm-up.
   for (const cyto::Sample& sample : found.samples) EXPECT(sample.latency_ms > 3 && sample.latency_ms <= 8);
   EXPECT(cyto::measure(both, 4, {0, {}, 0}).samples.size() == 2);
   try {

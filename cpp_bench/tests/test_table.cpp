@@ -1,4 +1,4 @@
-// The sampler's table, the time features and the loop, against the engine's values and k-diffusion's.
+// The table of the sampler, the time features and the loop, compared with values of the engine and of k-diffusion.
 #include <algorithm>
 #include <fstream>
 #include <iterator>
@@ -48,7 +48,7 @@ void test_time_features(const json& golden) {
   }
 }
 
-/// The optimal denoiser of data N(mean, std^2) in place of a UNet; the same for both halves of a guided step, so that
+/// The optimal denoiser of data N(mean, std^2) instead of a UNet. Both halves of a guided step are equal, so that
 /// guidance changes nothing.
 void test_trajectory(const json& golden, double guidance_scale) {
   const cyto::NoiseSchedule noise(golden["beta_start"], golden["beta_end"], golden["num_train_timesteps"]);

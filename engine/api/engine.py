@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from engine.backends.select import AUTO, choose_backend, open_backend, settled
 from engine.bundle.folder import Bundle, open_bundle
-from engine.bundle.request import GenerateRequest, make_request
+from engine.bundle.job import Job, make_job
+from engine.bundle.settings import settings_of
 from engine.errors import CytosynthError
 from engine.output.chunks import Chunks
 from engine.pipeline.pipeline import Pipeline
@@ -25,22 +26,22 @@ __all__ = ["Batch", "ChunkMaker", "Engine", "picture_failed"]
 
 @dataclass(frozen=True)
 class Batch:
-    """Some pictures of one class: images (B, H, W, 3) uint8 RGB, and the seed of each."""
+    """Pictures of one class: images (B, H, W, 3) uint8 RGB, and the seed of each."""
 
     images: NDArray[np.uint8]
     seeds: tuple[int, ...]
     class_name: str
     failures: Mapping[int, str] = field(default_factory=dict)
-    """Why a picture is none (blank, or not finite even in float32), by its place in the batch."""
+    """Maps the index of each failed picture to the reason: blank, or not finite even in float32."""
 
 
 class Engine:
-    """A bundle and a backend. Nothing is opened before pictures are asked for."""
+    """A bundle and a backend. No model is opened until pictures are made."""
 
     def __init__(self, bundle: Bundle, *, backend: str = AUTO, precision: str | None = None, threads: int = 0) -> None:
         self.bundle = bundle
-        self._settings: dict[str, Any] = {
-            "backend": choose_backend(backend, precision or AUTO, bundle)[0],
+        self._hardware: dict[str, Any] = {
+            "backend": choose_backend(backend, precision or AUTO)[0],
             "precision": precision,
             "threads": threads,
         }
@@ -49,8 +50,16 @@ class Engine:
     def open(
         cls, bundle: str = "cells", *, backend: str = AUTO, precision: str | None = None, threads: int = 0
     ) -> Self:
-        """Open an embedded bundle by its name, or one by its folder. precision: auto, f32 or int8; by default the
-        preset's of each request, or auto. Raises RequestError."""
+        """Open a bundle, and choose the backend that computes its pictures.
+
+        Args:
+            bundle: Name of an embedded bundle, or path of a bundle's folder.
+            backend: "auto", "openvino", "onnxruntime" or "tensorrt".
+            precision: "auto", "f32" or "int8" (default: the precision of each request's preset, or "auto").
+            threads: Processor threads; 0 uses every core available to the process.
+
+        Raises RequestError.
+        """
         return cls(open_bundle(bundle), backend=backend, precision=precision, threads=threads)
 
     @property
@@ -58,36 +67,45 @@ class Engine:
         """The classes of the bundle."""
         return tuple(self.bundle.manifest.classes)
 
-    def request(self, class_name: str, n: int, **options: Any) -> GenerateRequest:
-        """A checked request. options: those of engine.bundle.request.make_request. Raises RequestError."""
-        request = make_request(self.bundle.manifest, class_names=[class_name], n=n, **self._settings, **options)
-        return settled(request, request.backend, self._settings["precision"])
+    def job(self, class_name: str, n: int, **options: Any) -> Job:
+        """Return the checked job of n pictures of a class. It takes the options of `generate`. Raises RequestError."""
+        job = make_job(self.bundle, [class_name], n, settings_of(**self._hardware, **options))
+        return settled(job, job.request.backend, self._hardware["precision"])
 
     def generate(self, class_name: str, n: int, *, seed: int = 0, **options: Any) -> Iterator[Batch]:
-        """Pictures of seeds seed .. seed + n - 1, batch by batch as they are asked for; the same pictures, byte for
-        byte, as `engine generate` writes. options: those of engine.bundle.request.make_request.
+        """Yield n pictures of a class, batch by batch, each batch when it is asked for.
 
-        The request and the bundle's hashes are checked at once. A picture that stays blank or non-finite is left out
-        of its batch, with a warning. Raises RequestError.
+        The pictures equal, byte for byte, those that `engine generate` writes with the same settings. The request and
+        the hashes of the bundle are checked at once. A picture that stays blank or non-finite is left out of its
+        batch, with a warning.
+
+        Args:
+            class_name: A class of the bundle.
+            n: Number of pictures.
+            seed: Seed of the first picture; picture i has seed + i.
+            options: Fields of SamplingSettings, GuidanceSettings and PictureSettings in engine.bundle.settings, such as
+                `num_inference_steps`, `guidance_scale`, `prompt` or `width`; and `batch_size`.
+
+        Raises RequestError.
         """
-        request = self.request(class_name, n, seed=seed, **options)
-        self.bundle.verify_for(request.class_names)
-        return self._batches(request)
+        job = self.job(class_name, n, seed=seed, **options)
+        self.bundle.verify_for(job.request.class_names)
+        return self._batches(job)
 
-    def _batches(self, request: GenerateRequest) -> Iterator[Batch]:
+    def _batches(self, job: Job) -> Iterator[Batch]:
         with ExitStack() as opened:
-            maker = opened.enter_context(closing(ChunkMaker(self.bundle, request)))
+            maker = opened.enter_context(closing(ChunkMaker(job)))
             for batch in opened.enter_context(closing(ahead(maker.make(chunk) for chunk in range(maker.count)))):
                 yield _without_failures(batch)
 
 
 def picture_failed(batch: Batch, place: int) -> CytosynthError:
-    """The error of a picture that is none."""
+    """Return the error of a failed picture, given by its index in the batch."""
     return CytosynthError(
         f"The picture of {batch.class_name}, seed {batch.seeds[place]}",
         found=batch.failures[place],
         expected="a picture, at least in float32",
-        fix="use a smaller guidance_scale, or leave this seed out",
+        fix="use a smaller guidance_scale, or leave out this seed",
     )
 
 
@@ -101,19 +119,18 @@ def _without_failures(batch: Batch) -> Batch:
 
 
 class ChunkMaker:
-    """Makes any chunk of a request for one class, at any time."""
+    """Makes the chunks of a job for one class, in any order."""
 
-    def __init__(self, bundle: Bundle, request: GenerateRequest) -> None:
-        self._request = request
-        self._chunks = Chunks(request.counts, request.batch_size)
+    def __init__(self, job: Job) -> None:
+        self._request = job.request
+        self._chunks = Chunks(job.request.counts, job.request.batch_size)
         self.count = self._chunks.count
-        self._class_name = request.class_names[0]
-        backend = open_backend(bundle, request)
-        self._pipeline = Pipeline(bundle, self._class_name, request, backend)
-        self._rescue = Rescue(bundle, self._class_name, request)
+        self._class_name = job.request.class_names[0]
+        self._pipeline = Pipeline(job, self._class_name, open_backend(job))
+        self._rescue = Rescue(job, self._class_name)
 
     def make(self, chunk: int) -> Batch:
-        """The chunk's pictures; the last of a request may be short."""
+        """Return the pictures of a chunk. The last chunk of a job may be short."""
         start, size = self._chunks.start(chunk), self._chunks.size(chunk)
         seeds = [self._request.seed + start + i for i in range(self._request.batch_size)]
         images, finite = self._pipeline.decode(self._pipeline.generate_latents(seeds))

@@ -1,4 +1,4 @@
-"""Lists of pictures to leave out, such as the copies that `python -m evaluate copies` found."""
+"""Lists of pictures to leave out, for example the copies that `python -m evaluate copies` found."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from engine.errors import RequestError
 __all__ = ["read_exclusions"]
 
 FREE = ("batch_size", "backend", "precision", "threads")
-"""Settings under which a picture stays the same to the eye, so that a list of one machine serves another."""
+"""Settings that do not change a picture visibly, so that a list of one machine is valid on another machine."""
 
 
 def read_exclusions(path: Path, descriptions: dict[str, dict[str, Any]]) -> dict[str, set[int]]:
-    """The seeds to leave out of each class, from a file with one JSON object a line, as metadata.jsonl has them.
+    """Return the seeds to leave out of each class, from a file of JSON lines like metadata.jsonl.
 
-    descriptions: what engine.output.provenance.describe says of each class. Lines of other classes do not matter.
-    Raises RequestError for a file that cannot be read, a line without class and seed, and one whose picture was made
-    with other settings: its seed would be another picture here.
+    descriptions: the result of engine.output.provenance.describe for each class. Lines of other classes are ignored.
+    Raises RequestError for an unreadable file, for a line without class and seed, and for a picture that was made with
+    other settings, because its seed gives another picture here.
     """
 
     def problem(number: int, found: str, expected: str, fix: str) -> RequestError:
@@ -39,12 +39,12 @@ def read_exclusions(path: Path, descriptions: dict[str, dict[str, Any]]) -> dict
             row = json.loads(line)
             name, seed = row["class"], row["seed"]
             if type(seed) is not int:
-                raise TypeError(f"the seed {seed} is no whole number")
+                raise TypeError(f"the seed {seed} is not a whole number")
         except (ValueError, KeyError, TypeError) as error:
             raise problem(
                 number,
                 f"{type(error).__name__}: {error}",
-                "an object with class and seed, as metadata.jsonl has them",
+                "an object with class and seed, as in metadata.jsonl",
                 "list pictures of a folder that `engine generate` wrote",
             ) from error
         if name not in descriptions:
@@ -55,7 +55,7 @@ def read_exclusions(path: Path, descriptions: dict[str, dict[str, Any]]) -> dict
                 number,
                 ", ".join(f"{key} {str(row.get(key))[:80]}" for key in other),
                 ", ".join(f"{key} {str(wanted[key])[:80]}" for key in other),
-                "ask for the settings that the listed pictures were made with",
+                "use the settings that the listed pictures were made with",
             )
         seeds[name].add(seed)
     return seeds

@@ -1,4 +1,4 @@
-"""The guard of a test split: nothing in it may say that it is synthetic."""
+"""The guard of a test set: no picture in it may be synthetic."""
 
 from __future__ import annotations
 
@@ -23,14 +23,19 @@ Source = TypeVar("Source")
 
 
 def expect_real(source: Source) -> Source:
-    """Return `source` if every picture in it is real, so that `ImageFolder(expect_real("test"))` is safe to write.
+    """Return `source` if every picture in it is real, for example in `ImageFolder(expect_real("test"))`.
 
-    source: a folder of pictures or WebDataset shards at any depth, one such file, or several; or a data set: torch's
-    Subset and ConcatDataset of anything, torchvision's ImageFolder, SyntheticCells, WebDataset, Hugging Face's, a
-    loader of one, a list of samples. All of it is read once. A picture is synthetic if its PNG's text says so, its
-    `.json` beside it or in its shard, the metadata.jsonl of a folder that is given, `synthetic` in its sample, or its
-    data set. Raises RequestError, a CytosynthError, that names the first synthetic picture; and where there is no
-    picture, where one cannot be read, or a sample holds nothing that could tell, such as pixels alone.
+    A picture is synthetic if one of these marks it: the text in its PNG file, the `.json` file beside it or in its
+    shard, the metadata.jsonl of its folder, the field `synthetic` of its sample, or its data set. The whole source is
+    read once.
+
+    Args:
+        source: A folder of pictures or WebDataset shards at any depth, one or several such files, or a data set. A data
+            set can be torch's Subset and ConcatDataset, torchvision's ImageFolder, SyntheticCells, WebDataset, one of
+            Hugging Face, a loader of any of these, or a list of samples.
+
+    Raises RequestError, a CytosynthError, that names the first synthetic picture. Also raises it if there is no
+    picture, if a picture cannot be read, or if a sample holds nothing that tells, such as pixels only.
     """
     empty = True
     for name, synthetic in _judged(source):
@@ -38,9 +43,9 @@ def expect_real(source: Source) -> Source:
         if synthetic:
             raise RequestError(
                 f"The picture {name}",
-                found="one that says that it is synthetic",
-                expected="real pictures alone in a test set",
-                fix="take the synthetic ones out, or split the real ones before synthetic ones join them",
+                found="a synthetic picture",
+                expected="only real pictures in a test set",
+                fix="remove the synthetic pictures, or split the real pictures before you add synthetic ones",
             )
     if empty:
         raise RequestError(
@@ -54,18 +59,21 @@ def _shown(source: Any) -> str:
 
 
 def _judged(source: Any) -> Iterator[tuple[str, bool]]:
-    """The name of each picture, and whether it is synthetic."""
+    """Yield the name of each picture, and whether it is synthetic."""
     if isinstance(source, str | PurePath):
         yield from _in_files(Path(source))
     elif hasattr(source, "dataset") and not hasattr(source, "indices"):
-        # A loader, whose batches have lost what their samples said.
+        # A loader: its batches no longer hold the marks of their samples.
         yield from _judged(source.dataset)
     elif hasattr(source, "__len__") and hasattr(source, "__getitem__"):
         for index in range(len(source)):
             yield from _in_data_set(*_origin(source, index))
     elif hasattr(source, "__next__"):
         raise RequestError(
-            "The test set", found="an iterator, which is read once", expected="a data set", fix="give what it reads"
+            "The test set",
+            found="an iterator, which can be read only once",
+            expected="a data set",
+            fix="pass the data set itself instead of its loader",
         )
     else:
         for index, sample in enumerate(source):
@@ -73,7 +81,7 @@ def _judged(source: Any) -> Iterator[tuple[str, bool]]:
 
 
 def _origin(data: Any, index: int) -> tuple[Any, int]:
-    """The data set that a sample comes from through torch's Subset and ConcatDataset, and its index there."""
+    """Return the data set of a sample inside torch's Subset and ConcatDataset, and the index of the sample there."""
     while True:
         if hasattr(data, "dataset") and hasattr(data, "indices"):
             data, index = data.dataset, data.indices[index]
@@ -90,7 +98,7 @@ def _in_data_set(data: Any, index: int) -> Iterator[tuple[str, bool]]:
     if hasattr(data, "synthetic"):
         yield name, bool(data.synthetic)
     elif hasattr(data, "samples") and isinstance(data.samples[index][0], str | PurePath):
-        # torchvision's ImageFolder keeps the files' paths, its samples may be tensors.
+        # torchvision's ImageFolder keeps the paths of its files. Its samples may be tensors.
         yield from _in_files(Path(data.samples[index][0]))
     else:
         yield from _in_sample(name, data[index])
@@ -104,15 +112,15 @@ def _in_sample(name: str, sample: Any) -> Iterator[tuple[str, bool]]:
     if not marks:
         raise RequestError(
             f"The sample {name}",
-            found="nothing that says whether it is synthetic",
-            expected="a picture file, an undecoded or a PIL picture, or a `synthetic` beside the pixels",
-            fix="give the folder or the shards in place of the data set",
+            found="nothing that tells whether the sample is synthetic",
+            expected="a picture file, an undecoded or a PIL picture, or a field `synthetic` beside the pixels",
+            fix="pass the folder or the shards instead of the data set",
         )
     yield name, any(marks)
 
 
 def _marks(name: str, sample: Any) -> Iterator[bool]:
-    """All that a sample says of itself."""
+    """Yield every mark of a sample that tells whether it is synthetic."""
     if isinstance(sample, Image.Image):
         yield is_synthetic(sample)
     elif isinstance(sample, Mapping):
@@ -128,7 +136,10 @@ def _marks(name: str, sample: Any) -> Iterator[bool]:
 
 
 def _in_files(path: Path) -> Iterator[tuple[str, bool]]:
-    """A picture and the `.json` beside it, the members of a shard, or all of these below a folder."""
+    """Yield the marks of a picture and of the `.json` beside it.
+
+    If the path is a shard or a folder, yield the marks of all its members.
+    """
     if path.is_dir():
         for inner in _files_below(path):
             if inner.name == METADATA:
@@ -155,10 +166,10 @@ def _in_files(path: Path) -> Iterator[tuple[str, bool]]:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """All files at any depth, through links to folders too, as torchvision's ImageFolder follows them."""
+    """Yield all files at any depth. Links to folders are followed, as torchvision's ImageFolder does."""
     seen = set()
     for place, folders, files in os.walk(folder, followlinks=True):
-        # A link may lead back to a folder above it.
+        # A link may lead back to a parent folder.
         if (resolved := os.path.realpath(place)) in seen:
             folders.clear()
             continue
@@ -168,7 +179,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 def _in_metadata(path: Path) -> Iterator[tuple[str, bool]]:
-    """The pictures of a metadata.jsonl that are there and that it says are synthetic."""
+    """Yield the existing pictures that a metadata.jsonl marks as synthetic."""
     try:
         with path.open(encoding="utf-8") as file:
             for row in (json.loads(line) for line in file if line.strip()):
@@ -180,8 +191,8 @@ def _in_metadata(path: Path) -> Iterator[tuple[str, bool]]:
 
 
 def _marks_of_content(name: str, file_name: str, content: bytes) -> Iterator[bool]:
-    """What a file says; nothing where it is neither a picture nor JSON."""
-    # No suffix of a path: a sample's own name of its member may be `png` alone.
+    """Yield the marks of a file, or nothing if the file is neither a picture nor JSON."""
+    # Path.suffix does not work here, because the name of a member in a sample may be just `png`.
     ending = f".{file_name.rsplit('.', 1)[-1].lower()}"
     try:
         if ending == ".json":
@@ -197,6 +208,6 @@ def _unreadable(name: str, error: Exception) -> RequestError:
     return RequestError(
         f"The picture {name}",
         found=f"unreadable ({first_line(error)})",
-        expected="a whole file",
-        fix="replace it, or take it away",
+        expected="an intact file",
+        fix="replace or remove the file",
     )

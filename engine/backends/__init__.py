@@ -1,6 +1,6 @@
-"""Inference runtimes behind one small class each."""
+"""Inference runtimes: one small class per runtime."""
 
 import sys
 
-# OpenVINO's package reports its import to Google Analytics by this module; without it, nothing is sent.
+# OpenVINO's package reports its import to Google Analytics through this module. Without the module nothing is sent.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

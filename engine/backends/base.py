@@ -1,27 +1,40 @@
-"""What the engine needs of a runtime: open a graph at fixed shapes, run it, close it."""
+"""The interface of a runtime: open a graph at fixed shapes, run it, close it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
 from engine.errors import CytosynthError, first_line
 
-__all__ = ["Arrays", "Backend", "Buffer", "Context", "Device", "Model", "Signature", "check_signature", "runtime_error"]
+__all__ = [
+    "Arithmetic",
+    "Arrays",
+    "Backend",
+    "Buffer",
+    "Context",
+    "Device",
+    "Model",
+    "Signature",
+    "check_signature",
+    "runtime_error",
+]
 
 Arrays = Mapping[str, NDArray[Any]]
 Signature = Mapping[str, tuple[int, ...]]
 """Shapes by tensor name."""
+Arithmetic = Literal["float32", "float16", "bfloat16", "int8"]
+"""The coarsest number format in which a backend computes."""
 
 
 class Model(Protocol):
-    """A graph that was opened at fixed input shapes, fed from the host's memory."""
+    """A graph that was opened at fixed input shapes and takes its inputs from host memory."""
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """Run once. inputs: arrays of the shapes given at opening, by name. Returns fresh arrays by output name."""
+        """Run once. inputs: arrays of the opened shapes, by name. Returns new arrays by output name."""
         ...
 
     def close(self) -> None:
@@ -30,25 +43,25 @@ class Model(Protocol):
 
 
 class Buffer(Protocol):
-    """Memory of a device, float32."""
+    """Memory of a device for float32 values."""
 
     pointer: int
-    """Its address there."""
+    """Address on the device."""
 
     def write(self, values: NDArray[Any]) -> None:
-        """Copy from the host."""
+        """Copy values from the host."""
         ...
 
     def read(self) -> NDArray[Any]:
-        """Copy to the host, after everything that was started before."""
+        """Return a copy on the host, made after all work that was started before."""
         ...
 
 
 class Context(Protocol):
-    """A graph that was opened at fixed shapes and works on a device's memory."""
+    """A graph that was opened at fixed shapes and works on device memory."""
 
     def run(self, pointers: Mapping[str, int]) -> None:
-        """Start one execution; pointers: the address of every input and output, by name."""
+        """Start one execution. pointers: address of every input and output, by name."""
         ...
 
     def close(self) -> None:
@@ -57,13 +70,13 @@ class Context(Protocol):
 
 
 class Device(Protocol):
-    """A runtime whose graphs hand their results to each other on the device."""
+    """A runtime whose graphs pass their results to each other on the device."""
 
     alignment_bytes: int
-    """What addresses of tensors must be multiples of."""
+    """Addresses of tensors must be multiples of this number."""
 
     def allocate(self, shape: tuple[int, ...]) -> Buffer:
-        """Zeroed memory for float32 values of this shape."""
+        """Return zeroed memory for float32 values of this shape."""
         ...
 
     def open_context(self, path: Path, inputs: Signature, outputs: Signature) -> Context:
@@ -71,20 +84,28 @@ class Device(Protocol):
         ...
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:
-        """Record what `work` starts, without running it, for replays at the same addresses; None where none can."""
+        """Record what `work` starts, without running it.
+
+        Returns a function that replays the record at the same addresses, or None if the runtime cannot record.
+        """
         ...
 
 
 class Backend(Protocol):
-    """A runtime. `version` says which, for records."""
+    """A runtime. `version` identifies the runtime in records."""
 
     name: str
     version: str
     on_gpu: bool
 
     @property
+    def arithmetic(self) -> Arithmetic:
+        """The number format in which graphs are computed; "float16" is the format that the graphs themselves state."""
+        ...
+
+    @property
     def device(self) -> Device | None:
-        """None where graphs work on the host's memory."""
+        """The device, or None if graphs work on host memory."""
         ...
 
     def open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> Model:
@@ -93,26 +114,26 @@ class Backend(Protocol):
 
 
 def runtime_error(runtime: str, path: Path | None, error: Exception) -> CytosynthError:
-    """A runtime's own exception, in this project's words."""
+    """Return an exception of a runtime as an error of the engine."""
     return CytosynthError(
         f"{runtime}" + (f" with the graph {path}" if path else ""),
         found=first_line(error),
         expected="the graph to run",
-        fix="take a smaller --batch-size if memory is short; `engine verify` checks the bundle",
+        fix="use a smaller --batch-size if memory is short, and check the bundle with `engine verify`",
     )
 
 
 DTYPES = {"images": "uint8", "finite": "bool", "input_ids": "int64"}
-"""NumPy's names for what is not float32 in the contract."""
+"""NumPy's names of the types of tensors that are not float32."""
 
 
 def check_signature(path: Path, what: str, found: Mapping[str, str], expected: Iterable[str]) -> None:
-    """Raise CytosynthError unless the graph's tensors have the contract's names and types. found: type by name."""
+    """Raise CytosynthError unless the tensors of a graph have the expected names and types. found: type by name."""
     wanted = {name: DTYPES.get(name, "float32") for name in expected}
     if found != wanted:
         shown = [", ".join(f"{name} {kind}" for name, kind in sorted(side.items())) for side in (found, wanted)]
         raise CytosynthError(
-            f"The graph {path}, its {what}",
+            f"The {what} of the graph {path}",
             found=shown[0] or "none",
             expected=shown[1],
             fix="export the bundle again with the exporter of this version",

@@ -1,8 +1,9 @@
-"""Group normalisation that keeps a picture's channels last, for OpenVINO on the CPU.
+"""Group normalisation that keeps channels last, for OpenVINO on the CPU.
 
-The CPU plugin convolves with channels last and normalises groups of channels first: between the two it turns each
-tensor round and back, which is a quarter of a decoder's time. Means over height and width, and a scale and a shift for
-each channel, have no such order; what is left to groups are numbers, one for each channel of a picture.
+The CPU plugin convolves with channels last, but its group normalisation needs channels first. It reorders each tensor
+before and after the normalisation, which takes a quarter of a decoder's time. This module computes means over height
+and width, and applies one scale and one shift per channel, which work in any order. Only small tensors, with one number
+per channel of a picture, are rearranged into groups.
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ from openvino import opset13 as ops
 __all__ = ["LEAST_ELEMENTS", "keep_channels_last"]
 
 LEAST_ELEMENTS = 2**17
-"""Of a tensor, half a megabyte in float32. Smaller ones stay in a core's cache, where turning them costs less than the
-additional operations do."""
+"""Smallest number of elements of a tensor to replace, half a megabyte in float32. A smaller tensor stays in the cache
+of a core, where reordering costs less than the additional operations."""
 SPATIAL = (2, 3)
 
 
 def keep_channels_last(model: ov.Model) -> int:
-    """Replace every GroupNormalization of (B, C, H, W) float32 with LEAST_ELEMENTS or more by its equation (Wu and He
-    2018, arXiv:1803.08494), the variance about the mean. The model's shapes must be static. Returns how many were
-    replaced."""
+    """Replace each GroupNormalization of a large (B, C, H, W) float32 tensor by its equation.
+
+    The equation is that of Wu and He 2018 (arXiv:1803.08494), with the variance about the mean. Large means at least
+    LEAST_ELEMENTS. The shapes of the model must be static. Returns the number of replacements.
+    """
     replaced = 0
     for node in model.get_ordered_ops():
         if node.get_type_name() != "GroupNormalization":
@@ -46,11 +49,11 @@ def _normalised(x: ov.Output, scale: ov.Output, shift: ov.Output, groups: int, e
     in_groups = [-1, groups, channels // groups]
 
     def mean_of_group(of_channels: ov.Node) -> ov.Node:
-        """(B, C, 1, 1) -> (B, groups, 1)."""
+        """Average (B, C, 1, 1) over groups: (B, groups, 1)."""
         return ops.reduce_mean(ops.reshape(of_channels, in_groups, special_zero=False), [2], keep_dims=True)
 
     def by_channel(of_groups: ov.Node) -> ov.Node:
-        """(B, groups, C / groups) -> (B, C, 1, 1)."""
+        """Reshape (B, groups, C / groups) to (B, C, 1, 1)."""
         return ops.reshape(of_groups, [-1, channels, 1, 1], special_zero=False)
 
     mean = mean_of_group(ops.reduce_mean(x, SPATIAL, keep_dims=True))

@@ -10,22 +10,22 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from engine.backends.base import Arrays, Signature, check_signature, runtime_error
+from engine.backends.base import Arithmetic, Arrays, Signature, check_signature, runtime_error
 from engine.errors import CytosynthError, first_line
 
 __all__ = ["ORTBackend", "ORTDevice", "cuda_problem"]
 
 
-# Algorithms by heuristics and no TF32: a search by timing may end otherwise in the next process.
+# Heuristics choose the algorithms, because a search by timing may choose others in the next process. TF32 is off.
 CUDA = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"})
 
 
 TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(bool)": "bool", "tensor(int64)": "int64"}
-"""NumPy's names for the runtime's."""
+"""NumPy's names of the runtime's types."""
 
 
 def cuda_problem() -> str | None:
-    """Why this build of ONNX Runtime computes on no GPU here, or None where it does."""
+    """Return why this build of ONNX Runtime cannot compute on a GPU of this machine, or None if it can."""
     if CUDA[0] not in ort.get_available_providers():
         return "this build has no CUDA"
     try:
@@ -36,14 +36,16 @@ def cuda_problem() -> str | None:
 
 
 class ORTBackend:
-    """Opens graphs on the first CUDA GPU where this build of ONNX Runtime has one, else on the CPU.
+    """Opens graphs on the first CUDA GPU if this build of ONNX Runtime supports it, otherwise on the CPU.
 
-    The graphs' own precision is float16 with float32 normalisation. threads: 0 lets ONNX Runtime choose.
+    It computes in the format of the graphs, which is float16 with float32 normalisation. threads: 0 lets ONNX Runtime
+    choose.
     """
 
     name = "onnxruntime"
 
-    def __init__(self, *, threads: int = 0) -> None:
+    def __init__(self, *, precision: str = "auto", threads: int = 0) -> None:
+        self.arithmetic: Arithmetic = "int8" if precision == "int8" else "float16"
         ort.disable_telemetry_events()
         cuda = cuda_problem() is None
         self._providers: list[Any] = [*([CUDA] if cuda else []), "CPUExecutionProvider"]
@@ -56,14 +58,14 @@ class ORTBackend:
     def _session(self, path: Path, inputs: Signature, outputs: set[str]) -> ort.InferenceSession:
         try:
             session = ort.InferenceSession(path, self._options, providers=self._providers)
-        except Exception as error:  # its exceptions share no base of their own
+        except Exception as error:  # ONNX Runtime's exceptions have no common base class
             raise runtime_error(self.version, path, error) from error
         if len(session.get_providers()) < len(self._providers):
             raise CytosynthError(
                 f"The graph {path} on CUDA",
-                found=f"ONNX Runtime took {', '.join(session.get_providers())}",
+                found=f"ONNX Runtime used {', '.join(session.get_providers())}",
                 expected="the CUDA provider",
-                fix="install the CUDA and cuDNN that this onnxruntime-gpu names, or use --backend openvino",
+                fix="install the versions of CUDA and cuDNN that onnxruntime-gpu requires, or use --backend openvino",
             )
         for what, values, names in (
             ("inputs", session.get_inputs(), inputs),
@@ -78,7 +80,7 @@ class ORTBackend:
 
 
 class ORTModel:
-    """A session fed from the host."""
+    """A session that takes its inputs from host memory."""
 
     def __init__(self, session: ort.InferenceSession, outputs: tuple[str, ...]) -> None:
         self._session, self._outputs = session, outputs
@@ -98,7 +100,7 @@ class ORTModel:
 
 
 class ORTDevice:
-    """Memory of ONNX Runtime's device; graphs work on it through IO binding."""
+    """The memory of ONNX Runtime's device. Graphs work on it through IO binding."""
 
     alignment_bytes = 4
 
@@ -114,11 +116,11 @@ class ORTDevice:
         return ORTContext(self._open_session(path, inputs, set(outputs)), inputs, outputs, self._kind)
 
     def capture(self, work: Callable[[], None]) -> None:
-        """ONNX Runtime replays no graph of two sessions."""
+        """Return None: ONNX Runtime cannot record the work of two sessions."""
 
 
 class ORTBuffer:
-    """An OrtValue."""
+    """Memory held by an OrtValue."""
 
     def __init__(self, value: ort.OrtValue) -> None:
         self._value = value

@@ -11,7 +11,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from engine.backends.base import Arrays, Signature, check_signature, runtime_error
+from engine.backends.base import Arithmetic, Arrays, Signature, check_signature, runtime_error
 from engine.backends.group_norm import keep_channels_last
 from engine.cache import cache_folder
 
@@ -20,17 +20,22 @@ __all__ = ["OpenVINOBackend", "OpenVINOModel", "the_core"]
 
 @cache
 def the_core() -> ov.Core:
-    """The process's one core, which is never destroyed: OpenVINO's CPU plugin gives the thread that makes it a signal
-    stack and unmaps that wherever it dies, after which a signal to that thread would end the process."""
+    """Return the only core of this process, which is never destroyed.
+
+    OpenVINO's CPU plugin gives the thread that creates it a signal stack, and unmaps that stack when the plugin is
+    destroyed, in whichever thread. A later signal to the first thread would end the process.
+    """
     return ov.Core()
 
 
 class OpenVINOBackend:
-    """Opens graphs on the CPU. `precision` "f32" is exact; "auto" lets OpenVINO take bf16 where the processor has it,
-    and so does "int8" for what an 8-bit graph leaves to it.
+    """Opens graphs on the CPU.
 
-    threads: 0 lets OpenVINO choose, and every batch runs in one piece. Compiled graphs are kept in the user's cache,
-    unless `cached` is False.
+    Args:
+        precision: "f32" is exact. "auto" lets OpenVINO compute in bf16 if the processor supports it. "int8" does the
+            same for the operations that an 8-bit graph does not quantise.
+        threads: Processor threads. 0 lets OpenVINO choose, and each batch runs in one piece.
+        cached: Whether compiled graphs are kept in the user's cache.
     """
 
     name = "openvino"
@@ -41,23 +46,26 @@ class OpenVINOBackend:
         self._core = the_core()
         self._threads = threads
         self._keeps = cached
-        # Pinned, the threads of two processes of one thread each would both sit on the first core.
+        # With pinning, two processes of one thread each would both run on the first core.
         self._config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
         if precision == "f32":
             self._config["INFERENCE_PRECISION_HINT"] = "f32"
         if threads:
             self._config["INFERENCE_NUM_THREADS"] = threads
         capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        computes_in = "bf16" if precision != "f32" and "BF16" in capabilities else "f32"
+        bf16 = precision != "f32" and "BF16" in capabilities
+        computes_in = "bf16" if bf16 else "f32"
+        self.arithmetic: Arithmetic = "bfloat16" if bf16 else "float32"
         if precision == "int8":
             computes_in = f"int8 and {computes_in}"
+            self.arithmetic = "int8"
         self.version = f"openvino {ov.get_version().split('-')[0]} {computes_in}"
 
     def _cached(self, config: dict[str, Any]) -> dict[str, Any]:
-        """The configuration with a cache of its own.
+        """Return the configuration with a cache folder of its own.
 
-        OpenVINO's own key has the graph and its weights in it, but not the precision: a graph that was compiled for
-        f32 is taken for bf16 too, and computes nonsense. A home folder may also be shared by unlike machines.
+        OpenVINO's key contains the graph and its weights, but not the precision. A graph that was compiled for f32
+        would be used for bf16 too, and would compute nonsense. Different machines may also share a home folder.
         """
         if not self._keeps:
             return config
@@ -87,7 +95,7 @@ class OpenVINOBackend:
 
 
 def _parts(rows: set[int], threads: int) -> int:
-    """Into how many equal parts a batch is cut: the most that leave no thread without work of its own."""
+    """Return into how many equal parts to cut a batch: the largest number that divides its rows and the threads."""
     if len(rows) != 1:
         return 1
     (count,) = rows
@@ -97,8 +105,8 @@ def _parts(rows: set[int], threads: int) -> int:
 class OpenVINOModel:
     """A compiled graph, and an inference request for each part of the batch.
 
-    A part has threads of its own: two cores that each compute half a batch are a third faster than two that share
-    every operator of the whole.
+    Each part has its own threads. Two cores that each compute half a batch are a third faster than two cores that share
+    every operator of the whole batch.
     """
 
     def __init__(self, compiled: ov.CompiledModel, outputs: tuple[str, ...], parts: int = 1) -> None:
@@ -121,5 +129,5 @@ class OpenVINOModel:
         }
 
     def close(self) -> None:
-        """Drop the requests, and with them the compiled graph."""
+        """Drop the requests, which frees the compiled graph."""
         self._requests.clear()

@@ -1,4 +1,4 @@
-"""Which runtimes are usable on this machine, and the choice among them."""
+"""The choice of a backend: which runtimes are usable on this machine, and which one is the fastest."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from engine.backends.base import Backend
-from engine.bundle.folder import Bundle
+from engine.bundle.job import Job
 from engine.bundle.manifest import PRECISIONS
-from engine.bundle.request import GenerateRequest
+from engine.bundle.settings import AUTO, BACKENDS
 from engine.errors import CytosynthError, RequestError
 
 __all__ = [
@@ -25,32 +25,33 @@ __all__ = [
     "settled",
 ]
 
-AUTO = "auto"
+CUDA_MODULE = "cuda.bindings.runtime"
+"""The module of CUDA's runtime, which both flavours of TensorRT need."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """Whether a backend can be used here."""
+    """Whether a backend is usable on this machine."""
 
     name: str
     usable: bool
     detail: str
-    """What it is, or exactly why it is not usable."""
+    """Version and hardware, or the exact reason why the backend is not usable."""
     install: str
-    """How to get it."""
+    """How to install the backend."""
     rank: int
-    """The higher the faster, among the usable ones."""
+    """Expected speed: the usable backend of the highest rank is the fastest."""
     on_gpu: bool = False
 
 
 def _installed(module: str) -> str | None:
-    """Import a module; why it cannot be imported, or None."""
+    """Import a module. Return why it cannot be imported, or None."""
     try:
         if importlib.util.find_spec(module) is None:
             return f"the package {module} is not installed"
         importlib.import_module(module)
     except ModuleNotFoundError as error:
-        return f"the package {error.name} is not installed, for {module}"
+        return f"the package {error.name}, which {module} needs, is not installed"
     except Exception as error:
         return f"importing {module} failed: {error}"
     return None
@@ -66,7 +67,7 @@ def _probe_openvino() -> Status:
 
     core = the_core()
     if "CPU" not in core.available_devices:
-        return Status("openvino", False, "it finds no CPU plugin", install, 0)
+        return Status("openvino", False, "it has no CPU plugin", install, 0)
     name = core.get_property("CPU", "FULL_DEVICE_NAME")
     bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     detail = f"{ov.get_version().split('-')[0]} on {name}, {'bf16' if bf16 else 'f32'} by default"
@@ -89,17 +90,16 @@ def _probe_onnxruntime() -> Status:
 
 
 def _probe_tensorrt() -> Status:
-    """Usable where a flavour's libraries and a GPU are; a bundle's plans are looked at when it is opened."""
+    """Return usable if the libraries of a flavour and a GPU exist. The plans of a bundle are checked on opening."""
     install = "pip install 'cytosynth[rtx]' or 'cytosynth[tensorrt]', then `python -m exporter tensorrt BUNDLE`"
-    problems = []
-    for module in ("tensorrt", "tensorrt_rtx", "cuda.bindings.runtime"):
-        if problem := _installed(module):
-            problems.append(problem)
-    if len(problems) < 2 and not any("cuda" in problem for problem in problems):
+    modules = ("tensorrt", "tensorrt_rtx", CUDA_MODULE)
+    missing = {module: problem for module in modules if (problem := _installed(module))}
+    problems = [*missing.values()]
+    if CUDA_MODULE not in missing:
         from engine.backends.tensorrt import MODULES, load_api
 
         for flavour, module in MODULES.items():
-            if any(module in problem.split() for problem in problems):
+            if module in missing:
                 continue
             api = load_api(flavour)
             error, count = api.cudart.cudaGetDeviceCount()
@@ -115,30 +115,27 @@ PROBES: dict[str, Callable[[], Status]] = {
     "onnxruntime": _probe_onnxruntime,
     "tensorrt": _probe_tensorrt,
 }
-BACKENDS = tuple(PROBES)
 
 
 def probe() -> list[Status]:
-    """The state of every backend on this machine."""
+    """Return the status of every backend on this machine."""
     return [look() for look in PROBES.values()]
 
 
-def choose_backend(
-    name: str, precision: str = "auto", bundle: Bundle | None = None, request: GenerateRequest | None = None
-) -> tuple[str, str]:
-    """The backend to use and why: a name is taken if it is usable, "auto" is the fastest that is and, for TensorRT,
-    that the bundle has plans for that fit the request. OpenVINO alone computes in float32, and 8-bit graphs are for
-    the CPU.
+def choose_backend(name: str, precision: str = AUTO, job: Job | None = None) -> tuple[str, str]:
+    """Return the name of the backend to use, and the reason.
 
-    Raises RequestError where there is none, or where it cannot compute in the precision that is asked.
+    A backend given by name is taken if it is usable. "auto" takes the fastest usable backend; TensorRT counts only if
+    the bundle of the job has plans that fit its request. Only OpenVINO computes in float32, and 8-bit graphs run on
+    the CPU only. Raises RequestError if no backend is usable or none computes in the precision.
     """
     if precision == "f32":
         if name not in (AUTO, "openvino"):
             raise RequestError(
                 f"--precision f32 with --backend {name}",
-                found="a backend that computes in the graphs' own float16",
+                found="a backend that computes in float16",
                 expected="openvino",
-                fix="leave out one of the two",
+                fix="leave out one of these options",
             )
         name = "openvino"
     if name != AUTO:
@@ -150,9 +147,11 @@ def choose_backend(
         if precision == "int8":
             status = _on_the_cpu(status)
         if not status.usable:
-            raise RequestError(f"The backend {name}", found=status.detail, expected="usable", fix=status.install)
-        return name, f"{name} {status.detail}, as asked"
-    found = [_with_plans(status, bundle, request) for status in probe()]
+            raise RequestError(
+                f"The backend {name}", found=status.detail, expected="a usable backend", fix=status.install
+            )
+        return name, f"{name} {status.detail}, as requested"
+    found = [_with_plans(status, job) for status in probe()]
     if precision == "int8":
         found = [_on_the_cpu(status) for status in found]
     usable = sorted((status for status in found if status.usable), key=lambda status: -status.rank)
@@ -160,58 +159,63 @@ def choose_backend(
         reasons = "; ".join(f"{status.name}: {status.detail}" for status in found)
         raise RequestError("--backend auto", found=reasons, expected="a usable backend", fix=found[0].install)
     best, *others = usable
-    than = f", the fastest of {', '.join(status.name for status in usable)}" if others else ", the only one usable"
+    than = f", the fastest of {', '.join(status.name for status in usable)}" if others else ", the only usable backend"
     return best.name, f"{best.name} {best.detail}{than}"
 
 
 def _on_the_cpu(status: Status) -> Status:
-    """8-bit graphs are calibrated for processors; on a GPU float16 is at hand."""
+    """Return the status for 8-bit graphs, which are made for processors. A GPU computes in float16."""
     if not status.usable or not status.on_gpu:
         return status
     return replace(
         status,
         usable=False,
         detail="--precision int8 is for the CPU",
-        install="leave the precision out, or the backend",
+        install="leave out --precision or --backend",
     )
 
 
-def distinct_precisions(bundle: Bundle, request: GenerateRequest) -> tuple[str, ...]:
-    """The precisions of OpenVINO that differ here: f32, auto where that is something else, int8 where the bundle has
-    it."""
-    names = [name for name in bundle.manifest.precisions if name != AUTO]
-    # The later of two equal versions is kept.
-    versions = {open_backend(bundle, replace(request, precision=name)).version: name for name in (AUTO, *names)}
+def distinct_precisions(job: Job) -> tuple[str, ...]:
+    """Return the precisions of OpenVINO that differ on this machine.
+
+    These are f32, auto if the processor computes it in another format, and int8 if the bundle has 8-bit graphs.
+    """
+    names = [name for name in job.bundle.manifest.precisions if name != AUTO]
+    # Of two precisions with the same version, the later one is kept.
+    versions = {open_backend(job.changed(backend="openvino", precision=name)).version: name for name in (AUTO, *names)}
     return tuple(versions.values())
 
 
-def settled(request: GenerateRequest, backend: str, precision: str | None) -> GenerateRequest:
-    """The request on a chosen backend. precision: what was asked for by name; a preset's int8, which nobody asked for,
-    gives way to the graphs' own float16 on every backend but OpenVINO: on a GPU there are no such graphs, and ONNX
-    Runtime, which rounds the weights in every call, takes three times as long with them (docs/benchmarks.md)."""
-    if precision is None and request.precision == "int8" and backend != "openvino":
-        request = replace(request, precision=PRECISIONS[0])
-    return replace(request, backend=backend)
+def settled(job: Job, backend: str, precision: str | None) -> Job:
+    """Return the job on a chosen backend.
+
+    precision: the precision that was asked for explicitly. If it is None, int8 comes from a preset, and backends other
+    than OpenVINO compute in float16 instead: on a GPU there are no 8-bit graphs, and ONNX Runtime, which rounds the
+    weights in every call, takes three times as long with 8-bit graphs (docs/benchmarks.md).
+    """
+    if precision is None and job.request.precision == "int8" and backend != "openvino":
+        return job.changed(backend=backend, precision=PRECISIONS[0])
+    return job.changed(backend=backend)
 
 
-def _with_plans(status: Status, bundle: Bundle | None, request: GenerateRequest | None) -> Status:
-    """TensorRT is no choice where the bundle has no plans that fit; the reason is kept."""
+def _with_plans(status: Status, job: Job | None) -> Status:
+    """Return the status of TensorRT as not usable, with the reason, unless the bundle has plans that fit the job."""
     if status.name != "tensorrt" or not status.usable:
         return status
-    if bundle is None or request is None:
-        return replace(status, usable=False, detail=f"{status.detail}; plans are a bundle's own")
+    if job is None:
+        return replace(status, usable=False, detail=f"{status.detail}; needs the plans of a bundle")
     from engine.backends.tensorrt import choose_for, installed_api
 
     try:
-        choose_for(bundle, installed_api(bundle), request)
+        choose_for(job, installed_api(job.bundle))
     except CytosynthError as error:
         return replace(status, usable=False, detail=f"{status.detail}; plans: {error.found}")
     return status
 
 
-def open_backend(bundle: Bundle, request: GenerateRequest) -> Backend:
-    """Open the backend that a request names. Only OpenVINO computes otherwise than in the graphs' own precision."""
-    name, precision, threads = request.backend, request.precision, request.threads
+def open_backend(job: Job) -> Backend:
+    """Open the backend that the request names. Every backend except OpenVINO computes in the format of the graphs."""
+    name, precision, threads = job.request.backend, job.request.precision, job.request.threads
     if name == "openvino":
         from engine.backends.openvino import OpenVINOBackend
 
@@ -219,7 +223,7 @@ def open_backend(bundle: Bundle, request: GenerateRequest) -> Backend:
     if name == "tensorrt":
         from engine.backends.tensorrt import TensorRTBackend, installed_api
 
-        return TensorRTBackend(bundle, request, installed_api(bundle))
+        return TensorRTBackend(job, installed_api(job.bundle))
     from engine.backends.onnxruntime import ORTBackend
 
-    return ORTBackend(threads=threads)
+    return ORTBackend(precision=precision, threads=threads)

@@ -1,4 +1,4 @@
-"""TensorRT and TensorRT for RTX on an NVIDIA GPU: one runner for both, for plans that were built before."""
+"""TensorRT and TensorRT for RTX on an NVIDIA GPU: one runner for the plans of both."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backends.base import Arrays, Signature, check_signature
+from engine.backends.base import Arithmetic, Arrays, Signature, check_signature
 from engine.bundle.folder import Bundle
+from engine.bundle.job import Job
 from engine.bundle.plans import PlanFolder, choose_plans, read_plans
-from engine.bundle.request import GenerateRequest
 from engine.cache import cache_folder
 from engine.errors import CytosynthError, RequestError
 from engine.files import replace_file
@@ -29,7 +29,7 @@ MODULES = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
 
 @dataclass(frozen=True)
 class TensorRTApi:
-    """The two libraries: TensorRT of either flavour, and CUDA's runtime."""
+    """The libraries: TensorRT of one flavour, and CUDA's runtime."""
 
     trt: Any
     cudart: Any
@@ -37,52 +37,55 @@ class TensorRTApi:
 
     @property
     def version(self) -> str:
-        """TensorRT's."""
+        """Version of TensorRT."""
         return str(self.trt.__version__)
 
     def cuda(self, name: str, *arguments: Any) -> Any:
-        """Call a function of CUDA's runtime; its result, or a tuple of them. Raises CytosynthError."""
+        """Call a function of CUDA's runtime. Return its result, or a tuple of results. Raises CytosynthError."""
         error, *results = getattr(self.cudart, name)(*arguments)
         if int(error) != 0:
             raise CytosynthError(
                 f"CUDA's {name}",
                 found=f"error {int(error)} ({getattr(error, 'name', '')})",
                 expected="success",
-                fix="see `engine doctor`; a smaller --batch-size needs less memory",
+                fix="check the GPU with `engine doctor`, or use a smaller --batch-size, which needs less memory",
             )
         return results[0] if len(results) == 1 else tuple(results)
 
     def compute_capability(self) -> str:
-        """The first GPU's, such as "8.6"."""
+        """Return the compute capability of the first GPU, for example "8.6"."""
         properties = self.cuda("cudaGetDeviceProperties", 0)
         return f"{properties.major}.{properties.minor}"
 
 
 def load_api(flavour: str) -> TensorRTApi:
-    """Import the libraries of a flavour; raises ImportError."""
+    """Return the libraries of a flavour. Raises ImportError."""
     cudart = importlib.import_module("cuda.bindings.runtime")
     return TensorRTApi(importlib.import_module(MODULES[flavour]), cudart, flavour)
 
 
 def installed_api(bundle: Bundle) -> TensorRTApi:
-    """The libraries that are installed; where both flavours are, those that the bundle has plans of."""
+    """Return the installed libraries. If both flavours are installed, prefer the one that the bundle has plans for.
+
+    Raises RequestError if neither can be imported.
+    """
     built = {folder.flavour for folder in read_plans(bundle)}
     problems = []
     for flavour in sorted(MODULES, key=lambda flavour: flavour not in built):
         try:
             return load_api(flavour)
-        except Exception as error:  # bindings whose libraries are absent fail in many ways
+        except Exception as error:  # bindings without their libraries fail in many ways
             problems.append(f"{MODULES[flavour]}: {error}")
     raise RequestError(
         "The backend tensorrt",
         found="; ".join(problems),
-        expected="one of them",
-        fix="see `engine doctor`",
+        expected="one of these modules",
+        fix="see `engine doctor` for how to install them",
     )
 
 
 def wanted_graphs(bundle: Bundle, class_names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The graphs that these classes need plans of, each with the files that it is made of."""
+    """Return the files of each graph that these classes need a plan for, by the name of the graph."""
     manifest = bundle.manifest
     graphs: dict[str, tuple[str, ...]] = {manifest.decoder[0]: manifest.decoder, manifest.step: (manifest.step,)}
     for name in class_names:
@@ -91,33 +94,35 @@ def wanted_graphs(bundle: Bundle, class_names: Iterable[str]) -> dict[str, tuple
     return graphs
 
 
-def choose_for(bundle: Bundle, api: TensorRTApi, request: GenerateRequest) -> PlanFolder:
-    """The plans that fit a request on this GPU. Raises RequestError."""
+def choose_for(job: Job, api: TensorRTApi) -> PlanFolder:
+    """Return the plans that fit a job on this GPU. Raises RequestError."""
+    request = job.request
     return choose_plans(
-        bundle,
+        job.bundle,
         flavour=api.flavour,
         version=api.version,
         compute_capability=api.compute_capability(),
-        graphs=wanted_graphs(bundle, request.class_names),
+        graphs=wanted_graphs(job.bundle, request.class_names),
         batch_size=request.batch_size,
         picture_size=(request.width, request.height),
     )
 
 
 class TensorRTBackend:
-    """Runs the plans of a bundle. Raises RequestError where none fits the request, this GPU and version."""
+    """Runs the plans of a bundle. Raises RequestError if no plan fits the request, the GPU and the version."""
 
     name = "tensorrt"
     on_gpu = True
+    arithmetic: Arithmetic = "float16"
 
-    def __init__(self, bundle: Bundle, request: GenerateRequest, api: TensorRTApi) -> None:
-        self._plans = choose_for(bundle, api, request)
-        for graph in wanted_graphs(bundle, request.class_names):
-            # Damage is found before a run's folder is touched, in the last class too.
+    def __init__(self, job: Job, api: TensorRTApi) -> None:
+        self._plans = choose_for(job, api)
+        for graph in wanted_graphs(job.bundle, job.request.class_names):
+            # Find damaged plans of every class before the folder of a run is touched.
             self._plans.open(graph)
         self.version = f"{MODULES[api.flavour]} {api.version} on compute capability {api.compute_capability()}"
         self.device = TensorRTDevice(api, self._plans)
-        # Decoding has a stream of its own, so that it runs beside the next trajectory and never into its capture.
+        # Decoding has its own stream. It runs in parallel to the next trajectory, and is never captured with it.
         self._beside = TensorRTDevice(api, self._plans)
 
     def open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> TensorRTModel:
@@ -126,7 +131,7 @@ class TensorRTBackend:
 
 
 class TensorRTDevice:
-    """A GPU's memory and one stream."""
+    """The memory of a GPU, and one stream."""
 
     alignment_bytes = 256
 
@@ -135,7 +140,7 @@ class TensorRTDevice:
         self.stream = api.cuda("cudaStreamCreate")
         self._logger = api.trt.Logger(api.trt.Logger.WARNING)
         self._runtime = api.trt.Runtime(self._logger)
-        # An engine holds its weights on the GPU: one for all contexts of a graph, and gone with the last of them.
+        # An engine holds its weights on the GPU. The contexts of a graph share one, freed with the last context.
         self._engines: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
     def allocate(self, shape: tuple[int, ...], dtype: Any = np.float32) -> CudaBuffer:
@@ -159,15 +164,15 @@ class TensorRTDevice:
             if engine is None:
                 raise CytosynthError(
                     f"The plan of {path.name} in {self._plans.folder}",
-                    found="TensorRT cannot read it",
-                    expected=f"a plan of {self._api.version}",
-                    fix="build it again with `python -m exporter tensorrt`",
+                    found="a plan that TensorRT cannot read",
+                    expected=f"a plan built by TensorRT {self._api.version}",
+                    fix="build the plan again with `python -m exporter tensorrt`",
                 )
             self._engines[path.name] = engine
         return engine
 
     def capture(self, work: Callable[[], None]) -> CudaGraph:
-        """A CUDA graph of everything that `work` starts on the stream."""
+        """Return a CUDA graph of everything that `work` starts on the stream."""
         api = self._api
         mode = api.cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         api.cuda("cudaStreamBeginCapture", self.stream, mode)
@@ -182,7 +187,7 @@ class TensorRTDevice:
 
 
 class CudaGraph:
-    """What a stream was given while it was captured, to be launched as one."""
+    """The captured work of a stream, launched as one."""
 
     def __init__(self, api: TensorRTApi, stream: Any, graph: Any) -> None:
         self._api, self._stream, self._graph = api, stream, graph
@@ -197,7 +202,7 @@ class CudaGraph:
 
 
 class CudaBuffer:
-    """Zeroed memory of the GPU."""
+    """GPU memory that is zero at first."""
 
     def __init__(self, api: TensorRTApi, stream: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._api, self._stream, self._shape, self._dtype = api, stream, shape, dtype
@@ -209,10 +214,10 @@ class CudaBuffer:
     def write(self, values: NDArray[Any]) -> None:
         """See engine.backends.base.Buffer."""
         host = np.ascontiguousarray(values, self._dtype)
-        assert host.nbytes == self._bytes, "a buffer is written whole"
+        assert host.nbytes == self._bytes, "a buffer is always written completely"
         kind = self._api.cudart.cudaMemcpyKind.cudaMemcpyHostToDevice
         self._api.cuda("cudaMemcpyAsync", self.pointer, host.ctypes.data, self._bytes, kind, self._stream)
-        # The host's array may be gone before an asynchronous copy of it.
+        # The host's array may be freed before an asynchronous copy ends.
         self._api.cuda("cudaStreamSynchronize", self._stream)
 
     def read(self) -> NDArray[Any]:
@@ -224,7 +229,7 @@ class CudaBuffer:
         return host
 
     def free(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         if self.pointer:
             self._api.cuda("cudaFree", self.pointer)
             self.pointer = 0
@@ -234,7 +239,7 @@ class CudaBuffer:
 
 
 class TensorRTContext:
-    """An execution context at fixed shapes. TensorRT for RTX compiles kernels at the first run; they are kept."""
+    """An execution context at fixed shapes. The kernels that TensorRT for RTX compiles at the first run are cached."""
 
     def __init__(
         self,
@@ -266,15 +271,15 @@ class TensorRTContext:
                     f"The plan of {name}, input {tensor}",
                     found=f"the shape {tuple(shape)}",
                     expected=f"between {tuple(low)} and {tuple(high)}",
-                    fix="use a --batch-size and size that the plan was built for, or build another",
+                    fix="use a --batch-size and picture size that the plan was built for, or build another plan",
                 )
 
     def output_shape(self, name: str) -> tuple[int, ...]:
-        """The shape of an output at the input shapes."""
+        """Return the shape of an output for the opened input shapes."""
         return tuple(self._context.get_tensor_shape(name))
 
     def output_dtype(self, name: str) -> Any:
-        """NumPy's dtype of an output."""
+        """Return the NumPy dtype of an output."""
         return self._api.trt.nptype(self.engine.get_tensor_dtype(name))
 
     def run(self, pointers: Mapping[str, int]) -> None:
@@ -283,11 +288,14 @@ class TensorRTContext:
             self._context.set_tensor_address(name, pointer)
         if not self._context.execute_async_v3(self._device.stream):
             raise CytosynthError(
-                "TensorRT's execution", found="a refusal", expected="success", fix="see TensorRT's message above"
+                "The execution by TensorRT",
+                found="a failure",
+                expected="success",
+                fix="rebuild the plan with `python -m exporter tensorrt BUNDLE`",
             )
 
     def close(self) -> None:
-        """Free the context; keep the kernels that were compiled."""
+        """Free the context, and save its compiled kernels."""
         if self._kernels is not None and self._kernels_file is not None:
             with suppress(OSError), replace_file(self._kernels_file) as part:
                 part.write_bytes(bytes(self._kernels.serialize()))
@@ -295,7 +303,7 @@ class TensorRTContext:
 
 
 class TensorRTModel:
-    """A context fed from the host."""
+    """A context that takes its inputs from host memory."""
 
     def __init__(self, context: TensorRTContext, device: TensorRTDevice) -> None:
         self._context, self._device = context, device

@@ -1,4 +1,4 @@
-"""Bundles on disk: found by name or folder, their files checked by size and SHA-256 before anything opens them."""
+"""Bundles on disk: found by name or folder, and checked by size and SHA-256 before a file is opened."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from engine.files import sha256_of
 __all__ = ["EMBEDDED", "Bundle", "open_bundle"]
 
 EMBEDDED = Path(__file__).parents[1] / "bundles"
-"""The bundles that ship with the engine, found by name."""
+"""Folder of the bundles that ship with the engine and are found by name."""
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A folder and its checked manifest; `sha256` is the manifest's, which holds the hash of every file."""
+    """A folder and its checked manifest. `sha256` is the hash of the manifest, which holds the hash of every file."""
 
     folder: Path
     manifest: Manifest
     sha256: str
 
     def path(self, name: str) -> Path:
-        """The path of a file that the manifest lists."""
+        """Return the path of a file that the manifest lists."""
         return self.folder / name
 
     def verify(self, names: Iterable[str]) -> None:
-        """Check size and SHA-256 of the named files. Raises RequestError for the first that differs."""
+        """Check size and SHA-256 of the named files. Raises RequestError for the first file that differs."""
         for name in dict.fromkeys(names):
             expected = self.manifest.files[name]
             path = self.path(name)
-            fix = "the file is damaged or was changed: copy or export the bundle again"
+            fix = "the file is damaged or was changed; copy or export the bundle again"
             if path.is_symlink() or not path.is_file():
                 found = "a link" if path.is_symlink() else "no such file"
                 raise RequestError(f"The bundle's file {path}", found=found, expected="a regular file", fix=fix)
@@ -48,7 +48,7 @@ class Bundle:
                 raise RequestError(f"The bundle's file {path}", found=f"SHA-256 {digest}", expected=wanted, fix=fix)
 
     def verify_for(self, class_names: Iterable[str]) -> None:
-        """Check every file that generating these classes may open."""
+        """Check every file that may be opened to generate these classes. Raises RequestError."""
         shared = [*self.manifest.decoder, *filter(None, [self.manifest.decoder_int8]), self.manifest.step]
         if self.manifest.text_encoder:
             shared += self.manifest.text_encoder.files
@@ -56,7 +56,10 @@ class Bundle:
 
 
 def open_bundle(name_or_folder: str) -> Bundle:
-    """Open a bundle by the name of an embedded one or by its folder. Reads only the manifest."""
+    """Open an embedded bundle by its name, or any bundle by its folder. Only the manifest is read.
+
+    Raises RequestError.
+    """
     embedded = sorted(path.parent.name for path in EMBEDDED.glob("*/manifest.json"))
     folder = EMBEDDED / name_or_folder if name_or_folder in embedded else Path(name_or_folder)
     if not folder.is_dir():

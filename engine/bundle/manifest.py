@@ -1,4 +1,4 @@
-"""The bundle's manifest: read with the standard library, checked field by field, never trusted."""
+"""The manifest of a bundle: read with the standard library and checked field by field."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = [
 
 FORMAT_VERSION = 1
 PRECISIONS = ("auto", "f32", "int8")
-"""What a runtime's own choice, float32 and 8-bit graphs are called."""
+"""Names of precisions: the choice of the runtime, float32, and 8-bit graphs."""
 ORIGINS = ("photographs", "phantom")
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """What a file of the bundle must be."""
+    """Size and hash that a file of the bundle must have."""
 
     sha256: str
     size_bytes: int
@@ -41,15 +41,15 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class ClassEntry:
-    """A class: its files, and where its pictures came from."""
+    """A class: its files, and the origin of its training pictures."""
 
     unet: str
     unet_int8: str | None
-    """The same UNet for `--precision int8`, of the same weights; None where the bundle has none."""
+    """The 8-bit graph of the UNet, for `--precision int8`, on the same weights. None if the bundle has none."""
     weights: tuple[str, ...]
     context: str
     signal_leak: str | None
-    """What the first latents show of the class (see engine.sampling.signal_leak); None for noise alone."""
+    """Trace of the class in its first latents (see engine.sampling.signal_leak). None starts from plain noise."""
     prompt: str
     origin: str
     """`photographs` or `phantom`."""
@@ -59,13 +59,13 @@ class ClassEntry:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Every file that this class needs beside the decoder."""
+        """All files that this class needs besides the decoder."""
         return (self.unet, *self.weights, self.context, *filter(None, [self.unet_int8, self.signal_leak]))
 
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """The files that turn a free prompt into embeddings."""
+    """The files that turn a prompt into embeddings."""
 
     graph: str
     weights: tuple[str, ...]
@@ -73,39 +73,39 @@ class TextEncoder:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """All of them."""
+        """All files of the text encoder."""
         return (self.graph, *self.weights, self.tokenizer)
 
 
 @dataclass(frozen=True)
 class Preset:
-    """What stands in place of the defaults where it is asked for by its name."""
+    """Settings with a name, which replace the defaults of the bundle."""
 
     sampler: str
     schedule: str
     num_inference_steps: int
     guidance_scale: float
     guidance_interval: tuple[float, float] | None
-    """The sigmas between which there is guidance; None is everywhere."""
+    """The sigmas between which guidance applies. None applies it everywhere."""
     precision: str
 
 
 @dataclass(frozen=True)
 class Defaults(Preset):
-    """What a command line leaves out."""
+    """Settings for everything that a request leaves out."""
 
     batch_size: int
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The contract between exporter, engine and cpp_bench. Latents are (channels, height, width)."""
+    """The manifest: the contract between exporter, engine and cpp_bench. Latents are (channels, height, width)."""
 
     name: str
     base: str
     latent_shape: tuple[int, int, int]
     latent_multiple: int
-    """Height and width of the latents must be multiples of this: the UNet halves them and doubles them again."""
+    """Height and width of latents must be multiples of this number, because the UNet halves and doubles them."""
     pixels_per_latent: int
     context_shape: tuple[int, int]
     frequencies: tuple[float, ...]
@@ -113,9 +113,9 @@ class Manifest:
     defaults: Defaults
     presets: dict[str, Preset]
     decoder: tuple[str, ...]
-    """The decoder's graph, then its weight files."""
+    """The graph of the decoder, then its weight files."""
     decoder_int8: str | None
-    """The decoder's graph for `--precision int8`, of the same weights."""
+    """The 8-bit graph of the decoder, for `--precision int8`, on the same weights."""
     step: str
     text_encoder: TextEncoder | None
     classes: dict[str, ClassEntry]
@@ -123,13 +123,15 @@ class Manifest:
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """Those that every class can be made in."""
+        """The precisions that every class supports."""
         has_int8 = self.decoder_int8 and all(entry.unet_int8 for entry in self.classes.values())
         return PRECISIONS if has_int8 else tuple(name for name in PRECISIONS if name != "int8")
 
     def graphs(self, class_name: str, precision: str) -> tuple[str, str]:
-        """The graphs of a class's UNet and of the decoder for a precision. Raises RequestError where int8 is asked of a
-        bundle without such graphs."""
+        """Return the UNet graph of a class and the decoder graph for a precision.
+
+        Raises RequestError for int8 if the bundle has no 8-bit graphs.
+        """
         entry = self.classes[class_name]
         if precision != "int8":
             return entry.unet, self.decoder[0]
@@ -137,8 +139,8 @@ class Manifest:
             raise RequestError(
                 "--precision int8",
                 found=f"the bundle {self.name} has no 8-bit graphs of the class {class_name}",
-                expected="a bundle with them",
-                fix="make them with `python -m exporter int8`, or choose another precision",
+                expected="a bundle with 8-bit graphs",
+                fix="add 8-bit graphs with `python -m exporter int8`, or choose another precision",
             )
         return entry.unet_int8, self.decoder_int8
 
@@ -150,7 +152,7 @@ class Manifest:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read and check manifest.json. Raises RequestError that names the field."""
+    """Return the checked manifest. Raises RequestError that names the wrong field."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -210,7 +212,7 @@ def _manifest(top: Field) -> Manifest:
 
 
 def _bundle_name(entry: Field) -> str:
-    """It becomes part of shards' names."""
+    """Return the name of the bundle, which becomes part of the names of shards."""
     name = entry.text()
     if not is_class_name(name):
         raise entry.fail(CLASS_NAME_RULE)
@@ -219,7 +221,7 @@ def _bundle_name(entry: Field) -> str:
 
 def _preset(entry: Field, name: str) -> Preset:
     if not is_class_name(name):
-        raise entry.fail(f"a preset's name of {CLASS_NAME_RULE}")
+        raise entry.fail(f"a preset name of {CLASS_NAME_RULE}")
     return _settings(entry)
 
 
@@ -232,7 +234,7 @@ def _settings(entry: Field) -> Preset:
         low = bounds[0].number(0, 1e6)
         interval = (low, bounds[1].number(low, 1e6))
     return Preset(
-        # Langevin's own settings are no part of a bundle.
+        # A bundle cannot hold the settings of the sampler langevin.
         sampler=entry["sampler"].choice(*(sampler for sampler in SAMPLERS if sampler != LANGEVIN)),
         schedule=entry["schedule"].choice(*SCHEDULES),
         num_inference_steps=entry["num_inference_steps"].whole(1, 1000),

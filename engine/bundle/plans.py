@@ -1,7 +1,8 @@
-"""TensorRT plans of a bundle: `plans/<folder>/plan.json` and one plan a graph, keyed by all that they depend on.
+"""TensorRT plans of a bundle: `plans/<folder>/plan.json` and one plan per graph.
 
-A plan is tied to TensorRT's flavour and version, the GPU's compute capability, the batch sizes, the picture size and
-the ONNX graph with its weights; one whose key does not match is refused with the command that builds it again.
+A plan depends on the flavour and version of TensorRT, the compute capability of the GPU, the batch sizes, the picture
+size, and the ONNX graph with its weights. The engine refuses a plan that does not match, and names the command that
+builds it again.
 """
 
 from __future__ import annotations
@@ -34,32 +35,32 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Plan:
-    """One graph's plan."""
+    """The plan of one graph."""
 
     file: str
     sha256: str
     size_bytes: int
     graph_sha256: str
-    """graph_digest of what it was built from."""
+    """graph_digest of the graph and weights that the plan was built from."""
 
 
 @dataclass(frozen=True)
 class PlanFolder:
-    """What a plan.json says."""
+    """A folder of plans, as its plan.json describes it."""
 
     folder: Path
     flavour: str
     version: str
     compute_capability: str
     batch_sizes: tuple[int, ...]
-    """Pictures; the plan takes every size between the least and the largest, guided or not."""
+    """Pictures per batch. The plan takes every size from the smallest to the largest, with or without guidance."""
     picture_size: tuple[int, int]
     """Width and height in pixels."""
     plans: dict[str, Plan]
-    """By the name of the ONNX graph."""
+    """The plans, by the name of the ONNX graph."""
 
     def open(self, graph: str) -> bytes:
-        """The bytes of a graph's plan, checked. Raises RequestError."""
+        """Return the checked bytes of the plan of a graph. Raises RequestError."""
         plan = self.plans[graph]
         path = self.folder / plan.file
         try:
@@ -74,23 +75,23 @@ class PlanFolder:
 
 def _damaged(path: Path, found: str, expected: str) -> RequestError:
     bundle = path.parent.parent.parent
-    fix = f"build it again: python -m exporter tensorrt {bundle}, with the --gpu and --flavour that its folder names"
+    fix = f"build the plan again: python -m exporter tensorrt {bundle}, with --gpu and --flavour as in the folder name"
     return RequestError(f"The plan {path}", found=found, expected=expected, fix=fix)
 
 
 def graph_digest(bundle: Bundle, files: Iterable[str]) -> str:
-    """SHA-256 of the manifest's hashes of a graph and its weights, in their order."""
+    """Return the SHA-256 of the hashes that the manifest states for a graph and its weights, in this order."""
     hashes = "".join(bundle.manifest.files[name].sha256 for name in files)
     return hashlib.sha256(hashes.encode()).hexdigest()
 
 
 def read_plans(bundle: Bundle) -> list[PlanFolder]:
-    """Every readable plan.json of the bundle; one that is damaged raises RequestError that names it."""
+    """Return all plan folders of the bundle. Raises RequestError for a damaged plan.json."""
     return [read_plan_folder(path) for path in sorted(bundle.folder.glob("plans/*/plan.json"))]
 
 
 def read_plan_folder(path: Path) -> PlanFolder:
-    """Read one plan.json. Raises RequestError."""
+    """Return the plan folder that a plan.json describes. Raises RequestError."""
     try:
         raw: Any = json.loads(path.read_text(encoding="utf-8"))
         plans = {
@@ -122,7 +123,7 @@ def _plain_name(name: Any) -> str:
 
 def _whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 2**48:
-        raise ValueError(f"{value!r} in place of a number above 0")
+        raise ValueError(f"{value!r} instead of a number above 0")
     return value
 
 
@@ -142,9 +143,10 @@ def choose_plans(
     batch_size: int | None = None,
     picture_size: tuple[int, int] | None = None,
 ) -> PlanFolder:
-    """The plans that fit this runtime, GPU and request. graphs: each graph's name, and the files that it is made of.
+    """Return the plans that fit this runtime, GPU and request.
 
-    Raises RequestError that says what differs, and the command that builds what is missing.
+    graphs: the files of each graph, by its name. Raises RequestError that names the differences, and the command that
+    builds the missing plans.
     """
     wanted = {"flavour": flavour, "version": version, "compute_capability": compute_capability}
     reasons = []
@@ -155,14 +157,14 @@ def choose_plans(
             if getattr(folder, name) != value
         ]
         if batch_size is not None and not min(folder.batch_sizes) <= batch_size <= max(folder.batch_sizes):
-            differs.append(f"batch sizes {', '.join(map(str, folder.batch_sizes))}, asked {batch_size}")
+            differs.append(f"batch sizes {', '.join(map(str, folder.batch_sizes))}, requested {batch_size}")
         if picture_size is not None and picture_size != folder.picture_size:
-            differs.append(f"{folder.picture_size} pixels, asked {picture_size}")
+            differs.append(f"{folder.picture_size} pixels, requested {picture_size}")
         for graph, files in graphs.items():
             if graph not in folder.plans:
-                differs.append(f"no plan of {graph}")
+                differs.append(f"no plan for {graph}")
             elif folder.plans[graph].graph_sha256 != graph_digest(bundle, files):
-                differs.append(f"{graph} has changed since")
+                differs.append(f"{graph} has changed since the plan was built")
         if not differs:
             return folder
         reasons.append(f"{folder.folder.name} ({'; '.join(differs)})")
@@ -170,7 +172,7 @@ def choose_plans(
     raise RequestError(
         f"TensorRT plans of the bundle {bundle.manifest.name}",
         found="; ".join(reasons) or "none",
-        expected=f"plans of {flavour} {version} for {gpu}",
+        expected=f"plans built by {flavour} {version} for {gpu}",
         fix=f"python -m exporter tensorrt {bundle.folder} --gpu {gpu} --flavour {flavour}"
         + (f" --batch {batch_size}" if batch_size else ""),
     )

@@ -1,4 +1,4 @@
-"""What is asked for, checked against the bundle before any model loads."""
+"""Requests for pictures, checked against the bundle before any model loads."""
 
 from __future__ import annotations
 
@@ -6,46 +6,55 @@ import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from engine.bundle.manifest import PRECISIONS, Manifest, Preset
+from engine.bundle.settings import (
+    AUTO,
+    BATCH_SIZES,
+    EVERYWHERE,
+    THREADS,
+    HardwareSettings,
+    RequestSettings,
+    SamplingSettings,
+)
 from engine.errors import RequestError
 from engine.machine import available_cores
-from engine.sampling.noise import MAX_SEED, RNGS
+from engine.options import Range, check_settings, check_within
+from engine.sampling.noise import MAX_SEED
 from engine.sampling.samplers import LANGEVIN, SAMPLERS, Langevin
 from engine.sampling.schedules import SCHEDULES
 
-__all__ = ["EVERYWHERE", "GenerateRequest", "make_request"]
+__all__ = ["GenerateRequest", "make_request"]
 
-EVERYWHERE = (0.0, 1e6)
-"""A guidance interval that holds every sigma."""
+Value = TypeVar("Value")
 MAX_PICTURES = 10**9
 MAX_SIDE = 4096
 MAX_ROWS = 100_000
-"""Evaluations a picture."""
+"""Largest number of UNet evaluations per picture."""
 
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    """A whole run: equal requests on one machine write equal bytes."""
+    """The request for a whole run. Equal requests on one machine write equal bytes."""
 
     class_names: tuple[str, ...]
     counts: tuple[int, ...]
-    """Pictures of each class; picture i of a class has seed `seed + i`."""
+    """Number of pictures of each class. Picture i of a class has seed `seed + i`."""
     seed: int
     rng: str
     sampler: str
     schedule: str
     num_inference_steps: int
     langevin: Langevin | None
-    """Only the sampler langevin has it."""
+    """Settings of the sampler langevin; None for every other sampler."""
     guidance_scale: float
     guidance_interval: tuple[float, float] | None
-    """The sigmas between which there is guidance; None is everywhere."""
+    """The sigmas between which guidance applies; None applies it everywhere."""
     prompt: str | None
-    """In place of the class's own; None keeps that."""
+    """Replaces the prompt of the class; None keeps that prompt."""
     negative_prompt: str | None
     width: int
     height: int
@@ -55,7 +64,7 @@ class GenerateRequest:
     threads: int
 
     def as_json(self) -> dict[str, Any]:
-        """The request as plain values."""
+        """Return the request as plain JSON values."""
         interval = None if self.guidance_interval is None else list(self.guidance_interval)
         lists = {"class_names": list(self.class_names), "counts": list(self.counts), "guidance_interval": interval}
         return {**asdict(self), **lists}
@@ -63,89 +72,93 @@ class GenerateRequest:
 
 def make_request(
     manifest: Manifest,
-    *,
     class_names: Sequence[str],
     n: int | Mapping[str, int],
-    backend: str,
-    seed: int = 0,
-    rng: str = "numpy",
-    sampler: str | None = None,
-    schedule: str | None = None,
-    num_inference_steps: int | None = None,
-    langevin_step_size: float | None = None,
-    langevin_steps_per_level: int | None = None,
-    guidance_scale: float | None = None,
-    guidance_interval: tuple[float, float] | None = None,
-    prompt: str | None = None,
-    negative_prompt: str | None = None,
-    width: int | None = None,
-    height: int | None = None,
-    batch_size: int | None = None,
-    precision: str | None = None,
-    threads: int = 0,
-    preset: str | None = None,
+    settings: RequestSettings | None = None,
     previous: Mapping[str, Any] | None = None,
 ) -> GenerateRequest:
-    """Fill in the manifest's defaults and check everything; "all" stands for every class. n: pictures of each class, or
-    by class. preset: the bundle's name for other defaults; what is given beside it counts more. guidance_interval:
-    EVERYWHERE for a bundle whose default has bounds.
+    """Return the request that these settings make of this bundle: defaults filled in, everything checked.
 
-    `previous` is the identity of the run that is to be continued: a seed of -1, threads of 0 and no precision are
-    taken from it. Without it the seed is drawn, the threads are those of this process and the precision is the
-    preset's, or "auto".
-    Raises RequestError for the first thing that is wrong.
+    Args:
+        manifest: The bundle's manifest, which gives the defaults.
+        class_names: Classes of the bundle; "all" stands for every class.
+        n: Number of pictures per class, one number or a number by class name.
+        settings: What to change from the defaults. A preset replaces the bundle's defaults, and explicit settings
+            override the preset. The guidance interval EVERYWHERE guides every step even if the default has bounds.
+        previous: Identity of the run to continue. It supplies a seed of -1, threads of 0, a batch size of "auto" and an
+            absent precision. Without it the seed is drawn, the threads are those of this process, the batch size is the
+            bundle's and the precision is the preset's, or "auto".
+
+    Raises RequestError for the first value that is wrong.
     """
+    settings = settings or RequestSettings()
+    sampling, guidance, picture, hardware = settings.sampling, settings.guidance, settings.picture, settings.hardware
+    for group in (sampling, guidance, picture, hardware):
+        check_settings(group)
     chosen = _classes(manifest, class_names)
-    chosen_preset = None if preset is None else _preset(manifest, preset)
-    defaults = chosen_preset or manifest.defaults
-    if guidance_interval is None:
-        guidance_interval = defaults.guidance_interval
-    sampler = _choice("--sampler", sampler or defaults.sampler, SAMPLERS)
+    preset = None if sampling.preset is None else _preset(manifest, sampling.preset)
+    defaults = preset or manifest.defaults
+    sampler = sampling.sampler or defaults.sampler
     native = defaults.schedule if sampler == defaults.sampler else SAMPLERS[sampler].schedule
-    if sampler != LANGEVIN and (langevin_step_size is not None or langevin_steps_per_level is not None):
-        raise RequestError(
-            "--langevin-step-size and --langevin-steps-per-level",
-            found=f"the sampler {sampler}",
-            expected=f"the sampler {LANGEVIN}",
-            fix=f"add --sampler {LANGEVIN}, or leave them out",
-        )
-    own = Langevin()
+    interval = _given(guidance.guidance_interval, defaults.guidance_interval)
     request = GenerateRequest(
         class_names=chosen,
         counts=tuple(n if isinstance(n, int) else n[name] for name in chosen),
-        seed=_drawn_seed(previous) if seed == -1 else seed,
-        rng=_choice("--rng", rng, RNGS),
+        seed=_drawn_seed(previous) if sampling.seed == -1 else sampling.seed,
+        rng=sampling.rng,
         sampler=sampler,
-        schedule=_choice("--schedule", schedule or native, SCHEDULES),
-        num_inference_steps=defaults.num_inference_steps if num_inference_steps is None else num_inference_steps,
-        langevin=None
-        if sampler != LANGEVIN
-        else Langevin(
-            own.step_size if langevin_step_size is None else langevin_step_size,
-            own.steps_per_level if langevin_steps_per_level is None else langevin_steps_per_level,
-        ),
-        guidance_scale=defaults.guidance_scale if guidance_scale is None else guidance_scale,
-        guidance_interval=None if guidance_interval == EVERYWHERE else guidance_interval,
-        prompt=prompt,
-        negative_prompt=negative_prompt,
-        width=manifest.picture_size[0] if width is None else width,
-        height=manifest.picture_size[1] if height is None else height,
-        batch_size=manifest.defaults.batch_size if batch_size is None else batch_size,
-        backend=backend,
-        precision=_choice("--precision", precision or _precision(previous, chosen_preset), PRECISIONS),
-        threads=threads or _threads(previous),
+        schedule=sampling.schedule or native,
+        num_inference_steps=_given(sampling.num_inference_steps, defaults.num_inference_steps),
+        langevin=_langevin(sampler, sampling),
+        guidance_scale=_given(guidance.guidance_scale, defaults.guidance_scale),
+        guidance_interval=None if interval == EVERYWHERE else interval,
+        prompt=picture.prompt,
+        negative_prompt=picture.negative_prompt,
+        width=_given(picture.width, manifest.picture_size[0]),
+        height=_given(picture.height, manifest.picture_size[1]),
+        batch_size=_batch_size(hardware, previous, manifest),
+        backend=hardware.backend,
+        precision=hardware.precision or _precision(previous, preset),
+        threads=hardware.threads or _threads(previous),
     )
     for name in chosen:
         manifest.graphs(name, request.precision)
     _check_numbers(request, manifest)
-    if (prompt is not None or negative_prompt is not None) and manifest.text_encoder is None:
+    _check_size(request, manifest)
+    if (picture.prompt is not None or picture.negative_prompt is not None) and manifest.text_encoder is None:
         raise RequestError(
             "--prompt and --negative-prompt",
             found=f"no text encoder in the bundle {manifest.name}",
-            expected="a bundle that carries one",
-            fix="leave them out: each class has its own prompt; or export the bundle again",
+            expected="a bundle with a text encoder",
+            fix="leave out both options (each class has its own prompt), or export the bundle again",
         )
     return request
+
+
+def _given(value: Value | None, default: Value) -> Value:
+    return default if value is None else value
+
+
+def _langevin(sampler: str, sampling: SamplingSettings) -> Langevin | None:
+    step_size, steps = sampling.langevin_step_size, sampling.langevin_steps_per_level
+    if sampler == LANGEVIN:
+        own = Langevin()
+        return Langevin(_given(step_size, own.step_size), _given(steps, own.steps_per_level))
+    if step_size is not None or steps is not None:
+        raise RequestError(
+            "--langevin-step-size and --langevin-steps-per-level",
+            found=f"the sampler {sampler}",
+            expected=f"the sampler {LANGEVIN}",
+            fix=f"add --sampler {LANGEVIN}, or leave out both options",
+        )
+    return None
+
+
+def _batch_size(hardware: HardwareSettings, previous: Mapping[str, Any] | None, manifest: Manifest) -> int:
+    if isinstance(hardware.batch_size, int):
+        return hardware.batch_size
+    kept = (previous or {}).get("batch_size") if hardware.batch_size == AUTO else None
+    return kept if isinstance(kept, int) else manifest.defaults.batch_size
 
 
 def _classes(manifest: Manifest, class_names: Sequence[str]) -> tuple[str, ...]:
@@ -170,7 +183,7 @@ def _preset(manifest: Manifest, name: str) -> Preset:
             "--preset",
             found=name,
             expected=f"one of {', '.join(manifest.presets) or 'none'}, the presets of the bundle {manifest.name}",
-            fix="leave it out, or add it to the bundle with `python -m exporter preset`",
+            fix="leave out the option, or add the preset to the bundle with `python -m exporter preset`",
         )
     return manifest.presets[name]
 
@@ -188,7 +201,7 @@ def _precision(previous: Mapping[str, Any] | None, preset: Preset | None) -> str
 
 
 def _threads(previous: Mapping[str, Any] | None) -> int:
-    """As many as there are cores for this process; a run that is continued keeps what it had."""
+    """Return the number of threads of the run to continue, or the number of cores available to this process."""
     threads = (previous or {}).get("threads")
     if isinstance(threads, int):
         return threads
@@ -196,18 +209,19 @@ def _threads(previous: Mapping[str, Any] | None) -> int:
 
 
 def _check_numbers(request: GenerateRequest, manifest: Manifest) -> None:
-    _within("--n", min(request.counts), 1, MAX_PICTURES)
-    _within("--n", max(request.counts), 1, MAX_PICTURES)
-    _within("--seed", request.seed, 0, MAX_SEED - max(request.counts))
-    _within("--steps", request.num_inference_steps, 1, manifest.noise.num_train_timesteps)
-    _within("--guidance-scale", request.guidance_scale, 0, 100)
-    _within("--batch-size", request.batch_size, 1, 4096)
-    _within("--threads", request.threads, 0, 4096)
+    """Check what depends on the manifest, on other values of the request, or on the run that it continues."""
+    for count in (min(request.counts), max(request.counts)):
+        check_within("--n", count, Range(1, MAX_PICTURES))
+    check_within("--seed", request.seed, Range(0, MAX_SEED - max(request.counts)))
+    check_within("--steps", request.num_inference_steps, Range(1, manifest.noise.num_train_timesteps))
+    check_within("--batch-size", request.batch_size, BATCH_SIZES)
+    check_within("--threads", request.threads, THREADS)
     if request.langevin:
         # Above four times the smallest variance the iteration of the smallest level diverges.
-        _within("--langevin-step-size", request.langevin.step_size, 1e-12, 4 * float(manifest.noise.sigmas[0]) ** 2)
+        largest = 4 * float(manifest.noise.sigmas[0]) ** 2
+        check_within("--langevin-step-size", request.langevin.step_size, Range(1e-12, largest))
         most = MAX_ROWS // request.num_inference_steps
-        _within("--langevin-steps-per-level", request.langevin.steps_per_level, 1, most)
+        check_within("--langevin-steps-per-level", request.langevin.steps_per_level, Range(1, most))
     if request.guidance_interval is not None:
         low, high = request.guidance_interval
         if not 0 <= low <= high < math.inf:
@@ -215,37 +229,27 @@ def _check_numbers(request: GenerateRequest, manifest: Manifest) -> None:
                 "--guidance-interval",
                 found=f"{low:g} {high:g}",
                 expected="0 <= LO <= HI, finite, in sigma",
-                fix="change them",
+                fix="change the two values",
             )
     levels = SCHEDULES[request.schedule](manifest.noise, request.num_inference_steps)
     if not (np.diff(levels) < 0).all():
         raise RequestError(
             f"--steps with --schedule {request.schedule}",
             found=str(request.num_inference_steps),
-            expected="fewer, so that no two steps share a noise level",
+            expected="fewer steps, so that no two steps share a noise level",
             fix="lower --steps",
         )
+
+
+def _check_size(request: GenerateRequest, manifest: Manifest) -> None:
     multiple = manifest.latent_multiple * manifest.pixels_per_latent
     for flag, side in (("--width", request.width), ("--height", request.height)):
-        _within(flag, side, multiple, MAX_SIDE)
+        check_within(flag, side, Range(multiple, MAX_SIDE))
         if side % multiple:
             near = side // multiple * multiple
             raise RequestError(
                 flag,
                 found=str(side),
                 expected=f"a multiple of {multiple}",
-                fix=f"take {near} or {near + multiple}",
+                fix=f"use {near} or {near + multiple}",
             )
-
-
-def _choice(flag: str, value: str, allowed: Sequence[str] | Mapping[str, Any]) -> str:
-    if value not in allowed:
-        raise RequestError(flag, found=value, expected=f"one of {', '.join(allowed)}", fix="choose one of these")
-    return value
-
-
-def _within(flag: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        found = str(value)
-        shown = found if len(found) <= 40 else f"{found[:37]}..."
-        raise RequestError(flag, found=shown, expected=f"{low} to {high}", fix="change the value")

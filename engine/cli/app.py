@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +12,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from engine.backends.select import AUTO, choose_backend, probe
+from engine.backends.select import choose_backend, probe
 from engine.bundle.folder import open_bundle
+from engine.bundle.settings import AUTO
 from engine.cli.bench import bench, reference
 from engine.cli.generate import generate
 from engine.cli.options import BundleArgument, JsonOption, origin_words, settings_words
-from engine.errors import CytosynthError
-from engine.terminal import ProgressBar, printable
+from engine.terminal import printable, progress_bar, run_command_line
 
 __all__ = ["app", "main"]
 
@@ -32,7 +31,7 @@ app.command()(reference)
 
 @app.command()
 def info(bundle: BundleArgument = "cells", as_json: JsonOption = False) -> None:
-    """Say what a bundle holds: base, classes, where their pictures came from, defaults."""
+    """Show the content of a bundle: base, classes, origin of their pictures, defaults."""
     opened = open_bundle(bundle)
     manifest = opened.manifest
     width, height = manifest.picture_size
@@ -74,11 +73,11 @@ def verify(bundle: BundleArgument = "cells", as_json: JsonOption = False) -> Non
     if as_json:
         print(json.dumps({"ok": True, "files": count, "sha256": opened.sha256}))
         return
-    print(f"{count} files of {opened.manifest.name} are whole. SHA-256 of the bundle: {opened.sha256}")
+    print(f"All {count} files of {opened.manifest.name} are intact. SHA-256 of the bundle: {opened.sha256}")
 
 
 @app.command()
-def sheet(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that generate wrote.")]) -> None:
+def sheet(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `engine generate` wrote.")]) -> None:
     """Draw the contact sheet of a run again."""
     from engine.output.sheet import write_sheet
 
@@ -87,32 +86,35 @@ def sheet(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder t
 
 @app.command("merge-runs")
 def merge_runs(
-    out: Annotated[Path, typer.Argument(metavar="DIR", help="The --out of generate --shard.")],
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder given to `engine generate --shard`.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Join the pieces of a run, after a check that nothing is missing or doubled, into what one process would write."""
+    """Join the pieces of a run into the run that one process would write.
+
+    Everything is checked first: no picture may be missing or doubled.
+    """
     from engine.output.merge_runs import merge_runs as merge
 
-    with ProgressBar() as progress:
-        found = merge(out, lambda done, total: progress(done, total, "joining"))
+    with progress_bar() as progress:
+        found = merge(out, progress)
     if as_json:
         print(json.dumps({**asdict(found), "sheet": found.sheet and str(found.sheet), "out": str(out)}))
         return
     print(f"{found.pieces} pieces joined: {found.total} synthetic pictures in {out}.")
     if found.failed:
-        print(f"{found.failed} seeds gave no picture: see {out / 'failed.jsonl'}.")
+        print(f"{found.failed} seeds gave no picture. {out / 'failed.jsonl'} lists them with the reasons.")
 
 
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
-    """Say which runtimes are usable here, why the others are not, and how to install them."""
+    """Show which runtimes are usable on this machine, why the others are not, and how to install them."""
     found = probe()
     usable = any(status.usable for status in found)
     if as_json:
         auto = choose_backend(AUTO)[0] if usable else None
         print(json.dumps({"backends": [asdict(status) for status in found], "auto": auto}))
         return
-    table = Table("backend", "usable", "what, or why not", "how to install it")
+    table = Table("backend", "usable", "version, or reason", "how to install it")
     for status in found:
         table.add_row(status.name, "yes" if status.usable else "no", escape(status.detail), escape(status.install))
     Console().print(table)
@@ -121,10 +123,10 @@ def doctor(as_json: JsonOption = False) -> None:
 
 @app.command("png-info")
 def png_info(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture that generate wrote.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Picture that `engine generate` wrote.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Say how a picture was made, and the command that makes it again."""
+    """Show how a picture was made, and the command that makes it again."""
     from engine.cli.png_info import read_png
 
     found = read_png(file)
@@ -136,14 +138,12 @@ def png_info(
     for name, value in found.description.items():
         print(printable(f"{name}: {value}"))
     bundle_hash = found.description.get("bundle_sha256", "unknown")
-    print(printable(f"\nThis command makes it again, --bundle naming the one of SHA-256 {bundle_hash}:"))
+    print(
+        printable(f"\nThis command makes the picture again. --bundle must name the bundle with SHA-256 {bundle_hash}:")
+    )
     print(printable(found.command))
 
 
 def main() -> None:
-    """Run the command line; wrong requests exit 2, failures exit 1."""
-    try:
-        app()
-    except CytosynthError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    """Run the command line. A wrong request exits 2, a failure exits 1."""
+    run_command_line(app)

@@ -1,40 +1,28 @@
-"""What the commands of `engine` share: options and words."""
+"""What the commands of `engine` share: options, and words for people."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from engine.backends.select import AUTO
 from engine.bundle.manifest import PRECISIONS, Preset
-from engine.errors import RequestError
 
-__all__ = ["BundleArgument", "JsonOption", "origin_words", "parse_batch_size", "settings_words"]
+__all__ = ["BundleArgument", "JsonOption", "origin_words", "settings_words"]
 
-BundleArgument = Annotated[str, typer.Argument(metavar="[BUNDLE]", help="An embedded bundle's name, or a folder.")]
+BundleArgument = Annotated[
+    str, typer.Argument(metavar="[BUNDLE]", help="Name of an embedded bundle, or path of a bundle's folder.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")]
 
 
 def origin_words(origin: str) -> str:
-    """Where a class's pictures came from, for people."""
+    """Return where the pictures of a class came from, in words for people."""
     return "phantom pictures (procedural, no patient data)" if origin == "phantom" else origin
 
 
-def parse_batch_size(asked: str | None, previous: dict[str, Any] | None) -> int | None:
-    """None is the bundle's own. A run that is continued keeps what was measured when it began."""
-    if asked is None:
-        return None
-    if asked == AUTO:
-        kept = (previous or {}).get("batch_size")
-        return kept if isinstance(kept, int) else None
-    if not (asked.isascii() and asked.isdecimal()):
-        raise RequestError("--batch-size", found=asked, expected="a number above 0, or auto", fix="change the value")
-    return int(asked)
-
-
 def settings_words(settings: Preset) -> str:
-    """Sampler, steps, guidance and precision."""
+    """Return sampler, steps, guidance and precision in words for people."""
     interval = settings.guidance_interval
     words = [settings.sampler, settings.schedule, f"{settings.num_inference_steps} steps"]
     words.append(

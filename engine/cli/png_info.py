@@ -1,4 +1,4 @@
-"""Reading back what a picture says of itself, from a file that may be anyone's."""
+"""Reading the description of a picture from an untrusted file."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ FLAGS = {
     "threads": "--threads",
     "bundle": "--bundle",
 }
-"""The options of `engine generate` that make a picture again, by the description's field."""
+"""The options of `engine generate` that make a picture again, by the field of the description."""
 
 
 @dataclass(frozen=True)
 class PngDescription:
-    """The two texts of a picture."""
+    """The two texts in a picture file."""
 
     parameters: str
     description: dict[str, Any]
 
     @property
     def command(self) -> str:
-        """The command line that makes this picture again, quoted for a shell, for the bundle that it names."""
+        """The command that makes this picture again, quoted for a shell. It uses the bundle of the description."""
         words = ["engine", "generate", "--n", "1"]
         for field, flag in FLAGS.items():
             if field in self.description:
@@ -58,13 +58,13 @@ class PngDescription:
             words += ["--negative-prompt", str(self.description["negative_prompt"])]
         if self.description.get("prompt_given") is True:
             words += ["--prompt", str(self.description.get("prompt", ""))]
-        # Another folder than the default, which may hold a run.
+        # The default folder may already hold a run.
         words += ["--out", f"again-{self.description.get('class')}-{self.description.get('seed')}"]
         return shlex.join(words)
 
 
 def read_png(path: Path) -> PngDescription:
-    """Read both texts. Raises RequestError for a file that is no picture of this engine."""
+    """Return both texts of a picture. Raises RequestError for a file that is not a picture of this engine."""
     expected = "a PNG that `engine generate` wrote"
     try:
         with Image.open(path, formats=["PNG"]) as picture:
@@ -72,8 +72,8 @@ def read_png(path: Path) -> PngDescription:
             texts = dict(getattr(picture, "text", {}))
         found = json.loads(texts[PNG_KEY]) if PNG_KEY in texts else None
         if found is not None and not isinstance(found, dict):
-            raise TypeError("its description is no JSON object")
-    except Exception as error:  # a decoder may raise anything on anyone's bytes
+            raise TypeError("the description is not a JSON object")
+    except Exception as error:  # a decoder may raise any exception for arbitrary bytes
         raise RequestError(
             f"The picture {path}", found=f"unreadable ({error})", expected=expected, fix="name another file"
         ) from error

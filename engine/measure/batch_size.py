@@ -1,36 +1,38 @@
-"""`--batch-size auto`: a few sizes, each measured for a moment."""
+"""`engine generate --batch-size auto`: measure a few batch sizes for a short time each."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 from engine.backends.select import open_backend
-from engine.bundle.folder import Bundle
-from engine.bundle.request import GenerateRequest
+from engine.bundle.job import Job
 from engine.errors import RequestError
 from engine.pipeline.pipeline import Pipeline
 
 __all__ = ["measure_batch_size"]
 
 FACTORS = (0.5, 1, 2)
-"""The sizes tried, as multiples of the bundle's own."""
+"""The sizes to try, as multiples of the batch size of the bundle."""
 STEPS = 3
 
 
-def measure_batch_size(bundle: Bundle, request: GenerateRequest) -> tuple[int, str]:
-    """The size with the most pictures a second over a few steps and a decode, and the figures in words."""
-    bundle.verify_for(request.class_names)
+def measure_batch_size(job: Job) -> tuple[int, str]:
+    """Return the batch size with the most pictures per second over a few steps and a decode, and the figures in words.
+
+    Raises RequestError if the backend refuses every size.
+    """
+    request = job.request
+    job.bundle.verify_for(request.class_names)
     rates: dict[int, float] = {}
     refused: RequestError | None = None
     for size in sorted({max(1, round(factor * request.batch_size)) for factor in FACTORS}):
-        short = replace(request, batch_size=size, num_inference_steps=min(STEPS, request.num_inference_steps))
+        short = job.changed(batch_size=size, num_inference_steps=min(STEPS, request.num_inference_steps))
         try:
-            backend = open_backend(bundle, short)
-        except RequestError as error:  # TensorRT's plans may be built for smaller ones
+            backend = open_backend(short)
+        except RequestError as error:  # the plans of TensorRT may not allow this size
             refused = error
             continue
-        with Pipeline(bundle, request.class_names[0], short, backend) as pipeline:
+        with Pipeline(short, request.class_names[0], backend) as pipeline:
             seeds = list(range(size))
             pipeline.decode(pipeline.generate_latents(seeds))
             began = time.perf_counter()
@@ -38,7 +40,7 @@ def measure_batch_size(bundle: Bundle, request: GenerateRequest) -> tuple[int, s
             denoised = time.perf_counter()
             pipeline.decode(latents)
             seconds = (
-                (denoised - began) / short.num_inference_steps * request.num_inference_steps
+                (denoised - began) / short.request.num_inference_steps * request.num_inference_steps
                 + time.perf_counter()
                 - denoised
             )
@@ -48,4 +50,4 @@ def measure_batch_size(bundle: Bundle, request: GenerateRequest) -> tuple[int, s
         raise refused
     best = max(rates, key=lambda size: rates[size])
     measured = ", ".join(f"{size}: {rate:.2f}" for size, rate in rates.items())
-    return best, f"{best}, the fastest of {measured} pictures a second"
+    return best, f"{best}, the fastest of {measured} pictures per second"

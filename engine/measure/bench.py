@@ -1,8 +1,7 @@
-"""`engine bench`: what each stage of a picture costs here, on every backend and batch size, in interleaved rounds."""
+"""`engine bench`: time per stage of a picture, for each backend and batch size, in interleaved rounds."""
 
 from __future__ import annotations
 
-import os
 import platform
 import tempfile
 import time
@@ -13,23 +12,24 @@ from typing import Any
 
 import numpy as np
 
-from engine.backends.base import Backend, Buffer, Context, Device, Model, Signature
+from engine.backends.base import Arithmetic, Backend, Buffer, Context, Device, Model, Signature
 from engine.backends.select import open_backend
-from engine.bundle.folder import Bundle
-from engine.bundle.request import GenerateRequest
-from engine.machine import processor_name
+from engine.bundle.job import Job
+from engine.machine import machine_facts
 from engine.output.formats import encode_png
 from engine.output.provenance import describe, own_version
-from engine.pipeline.pipeline import Pipeline, plan_of
+from engine.pipeline.pipeline import Pipeline
 
 __all__ = ["Measured", "bench"]
 
 
 @dataclass
 class Measured:
-    """One backend at one batch size; milliseconds of each round, raw. `png_ms` is encoding and writing the files;
-    `graphs_ms` is the part of `denoise_ms` and `decode_ms` that was spent in the runtime, its copies of inputs and
-    outputs included."""
+    """The raw milliseconds per round of one backend at one batch size.
+
+    `png_ms` covers encoding and writing the files. `graphs_ms` is the part of `denoise_ms` and `decode_ms` that was
+    spent in the runtime, including its copies of inputs and outputs.
+    """
 
     backend: str
     runtime: str
@@ -43,14 +43,16 @@ class Measured:
 
     @property
     def picture_ms(self) -> float:
-        """Median milliseconds a picture, all stages one after the other."""
+        """Median milliseconds per picture, all stages one after the other."""
         rounds = zip(self.denoise_ms, self.decode_ms, self.png_ms, strict=True)
         return float(np.median([sum(stages) for stages in rounds])) / self.batch_size
 
     @property
     def host_share(self) -> float | None:
-        """The part of the time that is not spent inside the graphs; None for TensorRT, whose graphs run beside the
-        host's clock."""
+        """The share of the time that is spent outside the graphs, or None for TensorRT.
+
+        TensorRT's graphs run asynchronously, so the host cannot time them.
+        """
         if self.backend == "tensorrt":
             return None
         total = sum(self.denoise_ms) + sum(self.decode_ms) + sum(self.png_ms)
@@ -58,13 +60,13 @@ class Measured:
 
 
 class _Timed:
-    """A model or context, and the seconds spent in it."""
+    """A model or context that adds up the seconds spent in it."""
 
     def __init__(self, inner: Model | Context, clock: list[float]) -> None:
         self._inner, self._clock = inner, clock
 
     def run(self, values: Any) -> Any:
-        """Run and add up."""
+        """Run, and add the seconds to the clock."""
         began = time.perf_counter()
         try:
             return self._inner.run(values)
@@ -72,12 +74,12 @@ class _Timed:
             self._clock[0] += time.perf_counter() - began
 
     def close(self) -> None:
-        """Close what is inside."""
+        """Close the model or context."""
         self._inner.close()
 
 
 class _TimedDevice:
-    """A device whose contexts are timed."""
+    """A device with timed contexts."""
 
     def __init__(self, inner: Device, clock: list[float]) -> None:
         self._inner, self._clock = inner, clock
@@ -97,11 +99,12 @@ class _TimedDevice:
 
 
 class _TimedBackend:
-    """A backend whose graphs' seconds add up in `clock`."""
+    """A backend that adds up the seconds of its graphs in `clock`."""
 
     def __init__(self, inner: Backend) -> None:
         self._inner = inner
         self.name, self.version, self.on_gpu = inner.name, inner.version, inner.on_gpu
+        self.arithmetic: Arithmetic = inner.arithmetic
         self.clock = [0.0]
         self.device = None if inner.device is None else _TimedDevice(inner.device, self.clock)
 
@@ -110,17 +113,19 @@ class _TimedBackend:
         return _Timed(self._inner.open(path, inputs, outputs), self.clock)
 
 
-def bench(bundle: Bundle, requests: Sequence[GenerateRequest], *, rounds: int = 5) -> dict[str, Any]:
-    """Measure every request (its backend, precision and batch size) in interleaved rounds after one warm-up round.
+def bench(jobs: Sequence[Job], *, rounds: int = 5) -> dict[str, Any]:
+    """Measure every job (its backend, precision and batch size) in interleaved rounds after one warm-up round.
 
-    Returns a record: the machine, versions, the bundle's hash, what was asked, and the raw samples.
+    Returns a record: the machine, versions, the bundle's hash, the request, and the raw samples.
     """
-    bundle.verify_for(requests[0].class_names)
+    first = jobs[0].request
+    jobs[0].bundle.verify_for(first.class_names)
     opened: list[tuple[Pipeline, _TimedBackend, Measured]] = []
-    for request in requests:
+    for job in jobs:
+        request = job.request
         began = time.perf_counter()
-        backend = _TimedBackend(open_backend(bundle, request))
-        pipeline = Pipeline(bundle, request.class_names[0], request, backend)
+        backend = _TimedBackend(open_backend(job))
+        pipeline = Pipeline(job, request.class_names[0], backend)
         seconds = time.perf_counter() - began
         result = Measured(
             request.backend, backend.version, request.precision, request.batch_size, seconds, [], [], [], []
@@ -128,16 +133,16 @@ def bench(bundle: Bundle, requests: Sequence[GenerateRequest], *, rounds: int = 
         opened.append((pipeline, backend, result))
     try:
         for number in range(rounds + 1):
-            for request, (pipeline, backend, result) in zip(requests, opened, strict=True):
-                _round(bundle, request, pipeline, backend, result, keep=number > 0)
+            for job, (pipeline, backend, result) in zip(jobs, opened, strict=True):
+                _round(job, pipeline, backend, result, keep=number > 0)
     finally:
         for pipeline, _, _ in opened:
             pipeline.close()
     return {
-        "machine": {"processor": processor_name(), "cores": os.cpu_count(), "system": platform.platform()},
+        "machine": {**machine_facts(), "system": platform.platform()},
         "version": own_version(),
-        "bundle_sha256": bundle.sha256,
-        "request": replace(requests[0], backend="", precision="", batch_size=0).as_json(),
+        "bundle_sha256": jobs[0].bundle.sha256,
+        "request": replace(first, backend="", precision="", batch_size=0).as_json(),
         "rounds": rounds,
         "measured": [
             {**vars(result), "picture_ms": result.picture_ms, "host_share": result.host_share}
@@ -146,20 +151,11 @@ def bench(bundle: Bundle, requests: Sequence[GenerateRequest], *, rounds: int = 
     }
 
 
-def _round(
-    bundle: Bundle,
-    request: GenerateRequest,
-    pipeline: Pipeline,
-    backend: _TimedBackend,
-    result: Measured,
-    *,
-    keep: bool,
-) -> None:
-    plan, scales = plan_of(bundle, request)
-    description = {**describe(bundle, request, request.class_names[0], plan.sha256(scales)), "seed": 0}
+def _round(job: Job, pipeline: Pipeline, backend: _TimedBackend, result: Measured, *, keep: bool) -> None:
+    description = {**describe(job, job.request.class_names[0]), "seed": 0}
     backend.clock[0] = 0.0
     marks = [time.perf_counter()]
-    latents = pipeline.generate_latents(range(request.batch_size))
+    latents = pipeline.generate_latents(range(job.request.batch_size))
     marks.append(time.perf_counter())
     images, _ = pipeline.decode(latents)
     marks.append(time.perf_counter())

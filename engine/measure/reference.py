@@ -1,9 +1,8 @@
-"""What another program compares itself with: the noise, latents and picture of seed 0, as this engine computes them."""
+"""`engine reference`: the noise, latents and picture of seed 0, with which cpp_bench compares its own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,41 +10,40 @@ from safetensors.numpy import save_file
 
 from engine.backends.select import open_backend
 from engine.bundle.folder import Bundle
-from engine.bundle.manifest import Manifest
-from engine.bundle.request import EVERYWHERE, GenerateRequest, make_request
+from engine.bundle.job import Job, make_job
+from engine.bundle.settings import EVERYWHERE, settings_of
 from engine.cache import cache_folder
 from engine.errors import RequestError
 from engine.files import replace_file
 from engine.output.provenance import own_version
 from engine.pipeline.pipeline import Pipeline, noise_of
 
-__all__ = ["BACKENDS", "FORMAT_VERSION", "SAMPLER", "default_path", "reference_requests", "write_reference"]
+__all__ = ["BACKENDS", "FORMAT_VERSION", "SAMPLER", "default_path", "reference_jobs", "write_reference"]
 
 FORMAT_VERSION = 1
 SAMPLER = "dpmpp_2m"
-"""The one that cpp_bench runs."""
+"""The sampler of cpp_bench."""
 BACKENDS = ("openvino", "tensorrt")
-"""Those that cpp_bench has."""
+"""The backends of cpp_bench."""
 
 
-def reference_requests(
-    manifest: Manifest,
+def reference_jobs(
+    bundle: Bundle,
     class_names: Sequence[str],
     *,
     backend: str,
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
     batch_size: int = 1,
-) -> list[GenerateRequest]:
-    """A request for each class, guided at every step as cpp_bench does; "all" stands for every class. OpenVINO computes
-    in float32. Raises RequestError."""
+) -> list[Job]:
+    """Return a job for each class, guided at every step as in cpp_bench; "all" stands for every class.
+
+    OpenVINO computes in float32. Raises RequestError.
+    """
     if backend not in BACKENDS:
         expected = f"one of {', '.join(BACKENDS)}"
         raise RequestError("--backend", found=backend, expected=expected, fix="choose one of these")
-    asked = make_request(
-        manifest,
-        class_names=class_names,
-        n=1,
+    settings = settings_of(
         backend=backend,
         sampler=SAMPLER,
         num_inference_steps=num_inference_steps,
@@ -54,42 +52,48 @@ def reference_requests(
         batch_size=batch_size,
         precision="f32" if backend == "openvino" else "auto",
     )
-    return [replace(asked, class_names=(name,)) for name in asked.class_names]
+    job = make_job(bundle, class_names, 1, settings)
+    return [job.changed(class_names=(name,)) for name in job.request.class_names]
 
 
-def default_path(bundle: Bundle, request: GenerateRequest) -> Path:
-    """Where a reference lies and is looked for: in the user's cache, named by all that it depends on.
+def default_path(job: Job) -> Path:
+    """Return the path in the user's cache at which cpp_bench looks for the reference of a job.
 
-    Raises RequestError where there is no cache.
+    The name contains everything that the reference depends on. Raises RequestError if there is no cache.
     """
     folder = cache_folder("references")
     if folder is None:
         raise RequestError(
-            "The user's cache", found="no folder that can be written", expected="room for references", fix="name --out"
+            "The user's cache",
+            found="no writable folder",
+            expected="a folder for references",
+            fix="name a file with --out",
         )
+    request = job.request
     return folder / (
-        f"{bundle.sha256[:16]}-{request.class_names[0]}-{request.backend}-{request.schedule}"
+        f"{job.bundle.sha256[:16]}-{request.class_names[0]}-{request.backend}-{request.schedule}"
         f"-{request.num_inference_steps}-{request.guidance_scale:g}.safetensors"
     )
 
 
-def write_reference(bundle: Bundle, request: GenerateRequest, path: Path) -> None:
-    """Compute picture `request.seed` of the request's first class and write it as safetensors.
+def write_reference(job: Job, path: Path) -> None:
+    """Compute the picture with the seed of the request, for its first class, and write it as safetensors.
 
-    Tensors: noise (C, h, w) float32, which times the sampler's initial scale is what it begins at; latents (C, h, w)
-    float32, the sampler's result; image (H, W, 3) uint8. The metadata says what they are of, each value as text.
+    The tensors are noise (C, h, w) float32, latents (C, h, w) float32, which are the result of the sampler, and image
+    (H, W, 3) uint8. The sampler begins at the noise times its initial scale. The metadata holds the settings as text.
     """
+    request = job.request
     class_name, seeds = request.class_names[0], (request.seed,)
-    bundle.verify_for(request.class_names)
-    backend = open_backend(bundle, request)
-    with Pipeline(bundle, class_name, request, backend) as pipeline:
-        # Every chunk has batch_size pictures; the first is the reference.
+    job.bundle.verify_for(request.class_names)
+    backend = open_backend(job)
+    with Pipeline(job, class_name, backend) as pipeline:
+        # A chunk always has batch_size pictures. The first one is the reference.
         latents = pipeline.generate_latents(seeds * request.batch_size)
         images, _ = pipeline.decode(latents)
-    noise = noise_of(bundle, class_name, request)(seeds).draw()[0]
+    noise = noise_of(job, class_name)(seeds).draw()[0]
     metadata = {
         "format_version": str(FORMAT_VERSION),
-        "bundle_sha256": bundle.sha256,
+        "bundle_sha256": job.bundle.sha256,
         "class": class_name,
         "sampler": request.sampler,
         "schedule": request.schedule,

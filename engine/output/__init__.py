@@ -1,1 +1,1 @@
-"""What a run writes: chunks, journal, formats, provenance, contact sheet, Croissant, joined runs, remote stores."""
+"""The output of a run: chunks, journal, formats, provenance, contact sheet, Croissant, merging of runs, upload."""

@@ -1,7 +1,7 @@
-"""croissant.json: what a finished run is, in MLCommons' Croissant vocabulary and its extension for responsible AI.
+"""croissant.json: a description of a finished run in MLCommons' Croissant vocabulary.
 
-Croissant 1.1 and RAI 1.0, https://docs.mlcommons.org/croissant. It says only what the run's files say, and no time, so
-that the same run has the same bytes.
+It follows Croissant 1.1 and its extension for responsible AI, RAI 1.0 (https://docs.mlcommons.org/croissant). It
+repeats only what the files of the run state, and no time, so that equal runs have equal bytes.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ CONTEXT: dict[str, Any] = {
     "subField": "cr:subField",
     "transform": "cr:transform",
 }
-"""The specification's own, which readers compare with, and the W3C's words for where data come from."""
+"""The context of the specification, with which readers compare, and the W3C's vocabulary for provenance."""
 COLUMNS = {"class": ("sc:Text", "cr:Label"), "seed": ("sc:Integer",), "synthetic": ("sc:Boolean",)}
-"""The columns of metadata.jsonl that stand beside the picture, and their types."""
+"""The columns of metadata.jsonl that describe a picture, and their types."""
 TOLD = (
     "attribution",
     "base",
@@ -79,12 +79,12 @@ TOLD = (
     "trained_on",
     "training_pictures",
 )
-"""What a line tells that holds for its whole class."""
+"""The fields of a line that are equal for the whole class."""
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What metadata.jsonl says: its hash, what it tells of each class, the pictures of each, and the shards."""
+    """The content of metadata.jsonl: its hash, the facts and the number of pictures of each class, and the shards."""
 
     sha256: str
     classes: dict[str, dict[str, Any]]
@@ -93,8 +93,11 @@ class _Run:
 
 
 def write_croissant(folder: Path) -> Path:
-    """Write `folder/croissant.json` from the run's metadata.jsonl and failed.jsonl. A shard is hashed; single pictures
-    are a set of files without hashes. Raises RequestError where metadata.jsonl is none."""
+    """Write `folder/croissant.json` from the run's metadata.jsonl and failed.jsonl.
+
+    Shards are listed with hashes, single pictures as a set of files without hashes. Raises RequestError if
+    metadata.jsonl is invalid.
+    """
     run = _read(folder / METADATA)
     failed = (folder / FAILED).read_bytes().count(b"\n") if (folder / FAILED).exists() else 0
     path = folder / CROISSANT
@@ -120,7 +123,7 @@ def _read(path: Path) -> _Run:
             f"The record {path}",
             found=f"{type(error).__name__}: {error}",
             expected="the lines that `engine generate` wrote",
-            fix="make the run anew with --overwrite",
+            fix="make the run again with --overwrite",
         ) from error
     return _Run(digest.hexdigest(), classes, counts, list(shards))
 
@@ -166,7 +169,7 @@ def _about(run: _Run, failed: int) -> dict[str, Any]:
 
 
 def _files(folder: Path, run: _Run) -> dict[str, Any]:
-    """The distribution: metadata.jsonl, the shards, and the pictures in folders or shards."""
+    """Return the distribution: metadata.jsonl, the shards, and the pictures in folders or shards."""
     metadata = _file(folder, METADATA, "application/jsonlines", run.sha256)
     shards = [_file(folder, name, "application/x-tar", sha256_of(folder / name)) for name in run.shards]
     pictures: dict[str, Any] = {"@type": "cr:FileSet", "@id": "pictures", "encodingFormat": "image/png"}
@@ -190,13 +193,13 @@ def _file(folder: Path, name: str, encoding: str, sha256: str) -> dict[str, Any]
 
 
 def _records(in_shards: bool) -> list[dict[str, Any]]:
-    """Two record sets: the lines of metadata.jsonl, and the pictures, which find their lines by the file's name."""
+    """Return two record sets: the lines of metadata.jsonl, and the pictures, joined by the name of the file."""
     metadata, pictures = {"fileObject": {"@id": METADATA}}, {"fileSet": {"@id": "pictures"}}
     name = {**metadata, "extract": {"column": "file_name"}}
     own_name = {**pictures, "extract": {"fileProperty": "filename" if in_shards else "fullpath"}}
     if in_shards:
         name["transform"] = {"regex": r"^.*\.tar/(.+)$"}
-    # Without a transformation mlcroissant compares a path with a text.
+    # Without a transformation mlcroissant would compare a path with a text.
     own_name["transform"] = {"regex": "^(.+)$"}
     lines = [
         _field("lines/name", ("sc:Text",), name),

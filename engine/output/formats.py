@@ -1,4 +1,4 @@
-"""Pictures on disk: a folder a class, or WebDataset's tar shards."""
+"""Output formats: one folder per class, or the tar shards of WebDataset."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ FORMATS = ("imagefolder", "webdataset")
 
 @dataclass(frozen=True)
 class Output:
-    """Where and how a run is written."""
+    """Where and in which format a run is written."""
 
     folder: Path
     format: str = FORMATS[0]
     shard_pictures: int | None = None
-    """Pictures of a WebDataset shard; None for folders of pictures."""
+    """Number of pictures per WebDataset shard, or None for folders of pictures."""
     overwrite: bool = False
     piece: Piece | None = None
-    """Which piece of the run is made; `folder` is then the piece's own."""
+    """The piece of the run to make, or None for the whole run. `folder` is the folder of the piece."""
 
 
 def make_output(
@@ -61,8 +61,10 @@ def make_output(
     *,
     overwrite: bool,
 ) -> Output:
-    """Check and fill in: a shard is about 1 GB by default; `folder` is the piece's own where one is made. Raises
-    RequestError."""
+    """Return the checked output. By default a shard is about 1 GB.
+
+    folder: the folder of the run, or of the piece if a piece is made. Raises RequestError.
+    """
     if file_format not in FORMATS:
         raise RequestError(
             "--format", found=file_format, expected=f"one of {', '.join(FORMATS)}", fix="choose one of these"
@@ -72,35 +74,35 @@ def make_output(
             "--shard-pictures",
             found=f"{shard_pictures} with --format {file_format}",
             expected="a number above 0, with --format webdataset",
-            fix="change the value, or leave it out",
+            fix="change the value, or leave out the option",
         )
     if file_format == "webdataset" and shard_pictures is None:
-        # These pictures take about 1.5 bytes a pixel.
+        # These pictures take about 1.5 bytes per pixel.
         shard_pictures = max(1, int(2**30 / (1.5 * width * height)))
     return Output(folder, file_format, shard_pictures, overwrite, piece)
 
 
 def encode_png(picture: NDArray[np.uint8], description: dict[str, Any]) -> bytes:
-    """(H, W, 3) uint8 RGB and its description as a PNG file."""
+    """Return a picture (H, W, 3) uint8 RGB and its description as a PNG file."""
     file = io.BytesIO()
-    # Level 1 is several times faster than the default for a few per cent of size.
+    # Level 1 is several times faster than the default, and files grow by a few per cent.
     Image.fromarray(picture).save(file, format="PNG", pnginfo=png_text(description), compress_level=1)
     return file.getvalue()
 
 
 class PictureWriter(Protocol):
-    """Where a run's pictures go; used as a context manager."""
+    """Writes the pictures of a run. Use it as a context manager."""
 
     def write(self, ordinal: int, index: int, label: int, png: bytes, description: dict[str, Any]) -> str:
-        """Write picture `index` of a class, the `ordinal`-th of the run; returns its name in the folder."""
+        """Write picture `index` of a class, which is picture `ordinal` of the run. Return its name in the folder."""
         ...
 
     def flush(self) -> None:
-        """Hand everything to the operating system: metadata may now speak of it."""
+        """Pass everything to the operating system, so that metadata may list the pictures."""
         ...
 
     def finish(self) -> None:
-        """The run is complete."""
+        """Write the files that complete a run (for example _info.json)."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -111,7 +113,7 @@ class PictureWriter(Protocol):
 
 
 class ImageFolder:
-    """`<class>/<index>.png`, as torchvision's ImageFolder and Hugging Face datasets read it."""
+    """Writes `<class>/<index>.png`, which torchvision's ImageFolder and Hugging Face datasets read."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -126,10 +128,10 @@ class ImageFolder:
         return name
 
     def flush(self) -> None:
-        """Every file is closed already."""
+        """Do nothing: every file is closed already."""
 
     def finish(self) -> None:
-        """Nothing is left to do."""
+        """Do nothing: a complete run needs no more files."""
 
     def __enter__(self) -> Self:
         return self
@@ -139,7 +141,7 @@ class ImageFolder:
 
 
 def shard_counts(metadata: Path) -> Counter[int]:
-    """How many pictures metadata.jsonl knows of in each shard."""
+    """Return the number of pictures that metadata.jsonl lists in each shard."""
     counts: Counter[int] = Counter()
     if metadata.exists():
         with metadata.open(encoding="utf-8") as file:
@@ -150,14 +152,14 @@ def shard_counts(metadata: Path) -> Counter[int]:
 
 
 class WebDataset:
-    """Shards `<name>-000000.tar` of `per_shard` pictures, each `.png`, `.cls` (the class's number) and `.json`, and
-    `_info.json` as timm reads it.
+    """Writes shards `<name>-000000.tar` and `_info.json`, which timm reads.
 
-    A shard holds a fixed range of the run, whatever failed in it, and a killed run goes on inside its shard.
+    A shard holds `per_shard` pictures, each as `.png`, `.cls` (the index of the class) and `.json`. It covers a fixed
+    range of the run, even if pictures in this range failed. A killed run continues inside its shard.
     """
 
     def __init__(self, folder: Path, name: str, *, per_shard: int, done: int, written: Mapping[int, int]) -> None:
-        """done: how many pictures of the run went before; written: how many are in each shard so far."""
+        """done: number of pictures of the run before this call. written: number of pictures in each shard so far."""
         self._folder, self._name, self.per_shard = folder, name, per_shard
         self._counts = dict(written)
         self._tar: tarfile.TarFile | None = None
@@ -170,7 +172,7 @@ class WebDataset:
             if match and (shard > current or not self._counts.get(shard)):
                 path.unlink()
             elif match and match[2] and shard < current:
-                # A shard that is full is closed when the next one begins, which a killed run may not have come to.
+                # A full shard is closed when the next one begins. A killed run may not have done that.
                 self._reopen(shard)
                 self._close()
         if done % per_shard and self._counts.get(current):
@@ -183,7 +185,7 @@ class WebDataset:
         return self._path(shard).with_suffix(".tar.part")
 
     def _reopen(self, shard: int) -> None:
-        """Go on in a shard after the pictures that metadata.jsonl knows of."""
+        """Continue a shard after the pictures that metadata.jsonl lists."""
         part = self._part(shard)
         if self._path(shard).exists() and not part.exists():
             os.replace(self._path(shard), part)
@@ -193,14 +195,14 @@ class WebDataset:
                 for _ in range(3 * self._counts.get(shard, 0)):
                     member = tar.next()
                     if member is None:
-                        raise EOFError(f"{self._counts[shard]} pictures are on record, fewer are there")
+                        raise EOFError(f"fewer pictures than the {self._counts[shard]} in metadata.jsonl")
                     offset = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
         except (OSError, EOFError, tarfile.TarError) as error:
             raise CytosynthError(
                 f"The shard {part}",
                 found=str(error),
                 expected="the shard that the run was writing",
-                fix="start anew with --overwrite",
+                fix="start again with --overwrite",
             ) from error
         self._open(shard, offset)
 
@@ -226,7 +228,7 @@ class WebDataset:
             member = tarfile.TarInfo(f"{key}.{suffix}")
             member.size = len(content)
             self._tar.addfile(member, io.BytesIO(content))
-        # TarFile keeps every member; a shard may have tens of thousands.
+        # TarFile remembers every member, and a shard may have tens of thousands.
         self._tar.members.clear()  # type: ignore[attr-defined]
         self._counts[shard] = self._counts.get(shard, 0) + 1
         return f"{self._path(shard).name}/{key}.png"

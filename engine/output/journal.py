@@ -1,7 +1,8 @@
-"""A run's folder: whose it is, how far it came, and what its pictures are.
+"""The journal of a run: its request, its progress and its pictures, in the output folder.
 
-run.json holds the request; metadata.jsonl one line a picture, in order; failed.jsonl one line a seed that gave none.
-A chunk's lines are written after its pictures, so a killed run goes on after the last chunk whose lines are whole.
+run.json holds the request, metadata.jsonl one line per picture in order, and failed.jsonl one line per seed without a
+picture. The lines of a chunk are written after its pictures, so a killed run continues after the last chunk whose lines
+are complete.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ __all__ = [
     "lock_folder",
     "previous_identity",
     "read_run",
+    "read_usable_folder",
 ]
 
 RUN, METADATA, FAILED = "run.json", "metadata.jsonl", "failed.jsonl"
@@ -42,7 +44,7 @@ FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*/[0-9]{6,}\.png\Z|[A-Za-z0-9][A-Za-
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:
-    """The folder's run.json, or None where it is none."""
+    """Return the parsed run.json, or None if the file is missing or invalid."""
     try:
         run = json.loads((folder / RUN).read_text(encoding="utf-8"))
         return run if isinstance(run["identity"], dict) else None
@@ -51,14 +53,16 @@ def read_run(folder: Path) -> dict[str, Any] | None:
 
 
 def previous_identity(folder: Path) -> dict[str, Any] | None:
-    """The identity of the run in this folder, if there is one."""
+    """Return the identity of the run in this folder, or None if the folder holds no run."""
     run = read_run(folder)
     return None if run is None else run["identity"]
 
 
 def file_of(row: Mapping[str, Any]) -> str:
-    """The picture, or the shard with it, that a line of metadata.jsonl speaks of, below the run's folder. Raises
-    ValueError where that is none that a run writes."""
+    """Return the picture that a line of metadata.jsonl describes, or the shard with the picture, as a relative path.
+
+    Raises ValueError for a name that no run writes.
+    """
     match = FILE.match(str(row.get("file_name")))
     if match is None:
         raise ValueError(f"file_name {row.get('file_name')!r}")
@@ -66,9 +70,9 @@ def file_of(row: Mapping[str, Any]) -> str:
 
 
 def expect_same_run(folder: Path, previous: Mapping[str, Any], identity: Mapping[str, Any], fix: str) -> None:
-    """Raise RequestError, which names what differs, unless the run in the folder is the one that is asked for."""
+    """Raise RequestError that names the differences, unless the run in the folder equals the requested run."""
     differs = [
-        f"{key} {previous.get(key)!r} there, {identity.get(key)!r} asked"
+        f"{key} {previous.get(key)!r} in the existing run, {identity.get(key)!r} requested"
         for key in sorted({*previous, *identity})
         if previous.get(key) != identity.get(key)
     ]
@@ -82,8 +86,10 @@ def expect_same_run(folder: Path, previous: Mapping[str, Any], identity: Mapping
 
 
 def lock_folder(folder: Path) -> int | None:
-    """Keep other processes out of a folder until the file descriptor that is returned is closed. Raises RequestError
-    where one is in. None on systems without such locks."""
+    """Lock a folder until the returned file descriptor is closed. Return None on systems without such locks.
+
+    Raises RequestError if another process holds the lock.
+    """
     if fcntl is None:
         return None
     lock_file = os.open(folder, os.O_RDONLY)
@@ -93,60 +99,68 @@ def lock_folder(folder: Path) -> int | None:
         os.close(lock_file)
         raise RequestError(
             f"The output folder {folder}",
-            found="another process that is writing into it",
-            expected="one at a time",
-            fix="wait for it, or name another folder with --out",
+            found="another process that is writing into the folder",
+            expected="one process at a time",
+            fix="wait for the other process, or name another folder with --out",
         ) from None
     return lock_file
 
 
+def read_usable_folder(folder: Path) -> dict[str, Any] | None:
+    """Return the run.json of a folder that a run may be written into, or None if the folder is new or empty.
+
+    Raises RequestError if the path is a file, or if the folder holds files that belong to no run.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RequestError(
+            f"The output folder {folder}", found="a file", expected="a folder", fix="name another folder with --out"
+        )
+    # A run that was killed before its first file was whole left nothing but parts.
+    if not folder.exists() or not any(path.suffix != ".part" for path in folder.iterdir()):
+        return None
+    run = read_run(folder)
+    if run is None:
+        raise RequestError(
+            f"The output folder {folder}",
+            found="an unreadable run.json" if (folder / RUN).exists() else "files, but no run.json",
+            expected="a new or empty folder, or a run of this engine",
+            fix="name another folder with --out",
+        )
+    return run
+
+
 class Journal:
-    """The record of one run in `folder`. Opening checks the folder and touches nothing in it."""
+    """The record of one run in `folder`. Opening checks the folder and changes nothing."""
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], chunks: Chunks, *, overwrite: bool = False) -> None:
-        """identity: what must be equal for a run to be continued. Raises RequestError where the folder holds
-        another run, or anything that is no run of ours."""
+        """identity: what must be equal to continue a run. Raises RequestError if the folder holds another run, or files
+        that belong to no run."""
         self.folder, self.identity, self.chunks = folder, identity, chunks
         self._overwrite = overwrite
         self._lock_file: int | None = None
         self._check()
 
     def _check(self) -> None:
-        """Whose the folder is, and whether its run is continued or replaced. Raises RequestError."""
+        """Find out whether the run in the folder is continued or replaced. Raises RequestError."""
         folder, identity = self.folder, self.identity
         self.resumed = self.complete = False
         self._replaced: Mapping[str, Any] | None = None
-        if folder.exists() and not folder.is_dir():
-            raise RequestError(
-                f"The output folder {folder}", found="a file", expected="a folder", fix="name another with --out"
-            )
-        if not folder.exists() or not any(path.suffix != ".part" for path in folder.iterdir()):
-            # A run that was killed before its first file was whole left nothing but parts.
+        run = read_usable_folder(folder)
+        if run is None:
             return
-        run = self._expect_a_run()
         previous = run["identity"]
         if self._overwrite:
             self._replaced = previous
             return
-        expect_same_run(folder, previous, identity, "name another with --out, or replace that run with --overwrite")
-        # A kill while an older run's files were being removed leaves that to this one.
+        expect_same_run(
+            folder, previous, identity, "name another folder with --out, or replace the run with --overwrite"
+        )
+        # If a process was killed while it removed the files of an older run, this process removes the rest.
         self._replaced = run.get("replaces") if isinstance(run.get("replaces"), dict) else None
         self.resumed, self.complete = True, run.get("complete") is True
 
-    def _expect_a_run(self) -> dict[str, Any]:
-        run = read_run(self.folder)
-        if run is None:
-            there = (self.folder / RUN).exists()
-            raise RequestError(
-                f"The output folder {self.folder}",
-                found="an unreadable run.json" if there else "files, but no run.json",
-                expected="a new or empty folder, or a run of this engine",
-                fix="name another with --out",
-            )
-        return run
-
     def start(self) -> int:
-        """Make the folder this run's own; returns how many chunks are done. Raises RequestError where it cannot."""
+        """Prepare the folder for this run. Return how many chunks are done. Raises RequestError or CytosynthError."""
         try:
             return self._start()
         except BaseException:
@@ -157,11 +171,11 @@ class Journal:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock_file = lock_folder(self.folder)
-            # Another process may have changed it since it was looked at.
+            # Another process may have changed the folder since the first check.
             self._check()
             if self._replaced is not None:
-                # From here on the folder is the new run's, so that no kill leaves the old one looking whole; and as
-                # long as this stands in run.json, whoever continues removes the rest.
+                # From here on the folder belongs to the new run, so that the old run never looks complete after a
+                # kill. As long as run.json says "replaces", a continued run removes the remaining old files.
                 self.write_run(complete=False, replaces=dict(self._replaced))
                 for path in self._files_of(self._replaced):
                     path.unlink()
@@ -176,26 +190,28 @@ class Journal:
                 raise CytosynthError(
                     f"The output folder {self.folder}",
                     found=str(error.strerror),
-                    expected="room for the pictures",
-                    fix="make room, then the same command goes on",
+                    expected="free space for the pictures",
+                    fix="free some space and run the same command again",
                 ) from error
             raise RequestError(
                 f"The output folder {self.folder}",
                 found=f"not writable ({error.strerror})",
-                expected="a folder that can be made and written",
-                fix="name another with --out, or change its permissions",
+                expected="a folder that can be created and written",
+                fix="name another folder with --out, or change the permissions",
             ) from error
 
     def close(self) -> None:
-        """Let others in."""
+        """Release the lock of the folder."""
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None
 
     def _files_of(self, identity: Mapping[str, Any]) -> list[Path]:
-        """The files of the run that stands here and nothing else: its sheet, shard list and Croissant metadata, a class
-        folder's files that are named by their index alone, and the shards that metadata.jsonl speaks of, the
-        unfinished one included."""
+        """Return the files of the run in the folder, and no other files.
+
+        These are its sheet, list of shards and Croissant metadata, the files in class folders whose name is an index,
+        and the shards that metadata.jsonl lists, including the unfinished one.
+        """
         found = [
             path for name in ("sheet.png", "_info.json", "croissant.json") if (path := self.folder / name).is_file()
         ]
@@ -216,7 +232,7 @@ class Journal:
         return found
 
     def _resume(self) -> int:
-        """Count the whole chunks and cut both files back to them."""
+        """Count the complete chunks, and cut metadata.jsonl and failed.jsonl back to them."""
         failed = self._failed_lines()
         failures = Counter(chunk for chunk, _ in failed)
         path = self.folder / METADATA
@@ -233,34 +249,34 @@ class Journal:
         else:
             write_text(path, "")
         if (self.folder / FAILED).exists():
-            # Without the lines of undone chunks, and without one that a kill tore.
+            # Drop the lines of unfinished chunks, and a line that a kill cut off.
             write_text(self.folder / FAILED, "".join(line for chunk, line in failed if chunk < done))
         return done
 
     def _failed_lines(self) -> list[tuple[int, str]]:
-        """The chunk of each whole line of failed.jsonl, and the line."""
+        """Return the chunk of each complete line of failed.jsonl, and the line."""
         path = self.folder / FAILED
         if not path.exists():
             return []
         text = path.read_text(encoding="utf-8")
-        # splitlines would cut a line at a U+2028 in its prompt too.
+        # splitlines would also split a line at a U+2028 in its prompt.
         lines = text.split("\n")[:-1]
         try:
             return [(int(json.loads(line)["chunk"]), line + "\n") for line in lines]
         except (ValueError, KeyError, TypeError) as error:
             raise CytosynthError(
                 f"The record {path}",
-                found=f"a line that is none ({error})",
+                found=f"an invalid line ({error})",
                 expected="the lines of this run",
-                fix="start anew with --overwrite",
+                fix="start again with --overwrite",
             ) from error
 
     def failed_count(self) -> int:
-        """How many seeds of the run gave no picture."""
+        """Return how many seeds of the run gave no picture."""
         return len(self._failed_lines())
 
     def append(self, rows: list[dict[str, Any]], failures: list[dict[str, Any]]) -> None:
-        """Add the lines of one finished chunk: its pictures', and its seeds' that gave none."""
+        """Add the metadata lines and failure lines of one finished chunk."""
         for name, lines in ((FAILED, failures), (METADATA, rows)):
             if lines:
                 with (self.folder / name).open("a", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""`merge-runs`: the pieces of a run, made by different processes, become the run that one would have made."""
+"""`engine merge-runs`: join the pieces of a run into the run that one process would have written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate, groupby, islice
@@ -23,18 +23,19 @@ from engine.output.croissant import write_croissant
 from engine.output.formats import WebDataset
 from engine.output.journal import FAILED, METADATA, RUN, expect_same_run, lock_folder, previous_identity, read_run
 from engine.output.sheet import SHEET, write_sheet
+from engine.progress import Progress, silent
 
 __all__ = ["MergedRun", "merge_runs"]
 
 Row = dict[str, Any]
 
 JOINED = f"{PIECES}.joined"
-"""What pieces/ is called while it is removed, so that no kill leaves a part of it that looks like pieces to join."""
+"""Name of pieces/ during its removal, so that after a kill no remaining part looks like pieces to join."""
 
 
 @dataclass(frozen=True)
 class MergedRun:
-    """What a merge found."""
+    """The result of a merge: numbers of pieces, of pictures and of failed seeds, and the contact sheet."""
 
     pieces: int
     total: int
@@ -44,7 +45,7 @@ class MergedRun:
 
 @dataclass(frozen=True)
 class _Part:
-    """A finished piece: its metadata lines as they stand, and what they say."""
+    """A finished piece: its lines of metadata as text and parsed."""
 
     folder: Path
     piece: Piece
@@ -53,15 +54,15 @@ class _Part:
     rows: list[Row]
     failed: list[str]
     failed_seeds: frozenset[tuple[str, int]]
-    """Class and seed of each."""
+    """Class and seed of each failed picture."""
 
 
-def merge_runs(out: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> MergedRun:
-    """Join the pieces in `out/pieces` into `out`. Everything is checked before a file is moved: that every piece is
-    there, complete and of one run, and that every picture of it is there once or is known to have failed.
+def merge_runs(out: Path, progress: Progress = silent) -> MergedRun:
+    """Join the pieces in `out/pieces` into `out`.
 
-    A merge that was killed goes on when it is called again, and one that came to its end says again what it found.
-    Raises RequestError.
+    Before a file is moved, everything is checked: each piece exists, is complete and belongs to the same run, and each
+    picture exists once or is listed as failed. Calling this function again continues a killed merge, or returns the
+    result of a finished one. Raises RequestError.
     """
     if not out.is_dir():
         raise _no_pieces(out)
@@ -74,7 +75,7 @@ def merge_runs(out: Path, progress: Callable[[int, int], None] = lambda done, to
 
 
 def _joined_before(out: Path) -> MergedRun | None:
-    """What the run in `out` was joined from, where there is nothing to join now."""
+    """Return the result of an earlier merge if nothing is left to join, otherwise None."""
     if (out / JOINED).exists():
         shutil.rmtree(out / JOINED)
     run = read_run(out)
@@ -84,10 +85,10 @@ def _joined_before(out: Path) -> MergedRun | None:
     return MergedRun(run["pieces"], run["pictures_in_this_call"], run["failed"], sheet if sheet.exists() else None)
 
 
-def _join(out: Path, progress: Callable[[int, int], None]) -> MergedRun:
+def _join(out: Path, progress: Progress) -> MergedRun:
     identity, parts = _open_parts(out)
     if (previous := previous_identity(out)) is not None:
-        expect_same_run(out, previous, identity, f"take {PIECES}/ to a folder of its own, and name that")
+        expect_same_run(out, previous, identity, f"move {PIECES}/ into another folder, and name that folder")
     bundle = _bundle_name(parts) if identity["format"] == "webdataset" else None
     _expect_each_picture_once(out, identity, parts, bundle)
     if bundle is None:
@@ -126,11 +127,11 @@ def _wrong(subject: Path, found: str, expected: str, fix: str) -> RequestError:
 
 
 def _no_pieces(out: Path) -> RequestError:
-    return _wrong(out, f"no {PIECES}/ in it", "pieces that generate --shard made", "name the folder of --out")
+    return _wrong(out, f"no folder {PIECES}/", "pieces that generate --shard made", "name the folder given with --out")
 
 
 def _open_parts(out: Path) -> tuple[Row, list[_Part]]:
-    """The identity of the run, and every piece of it in order."""
+    """Return the identity of the run, and its pieces in order."""
     folders = sorted(path for path in (out / PIECES).iterdir() if path.is_dir()) if (out / PIECES).is_dir() else []
     runs = {folder: read_run(folder) for folder in folders}
     if not folders:
@@ -140,19 +141,29 @@ def _open_parts(out: Path) -> tuple[Row, list[_Part]]:
         shard = None if run is None else run["identity"].get("shard")
         if run is None or run.get("complete") is not True or not isinstance(shard, str):
             found = "no readable run.json" if run is None else "a piece that is not finished"
-            raise _wrong(folder, found, "a finished piece", "give its command again; it goes on")
+            raise _wrong(folder, found, "a finished piece", "run the command of this piece again to finish it")
         if type(run.get("seconds")) not in (int, float) or not isinstance(run.get("versions"), dict):
             found = "a run.json without its seconds or versions"
-            raise _wrong(folder, found, "one that generate wrote", "make the piece again")
+            raise _wrong(folder, found, "a run.json that generate wrote", "make the piece again")
         piece = parse_piece(shard)
         if piece.folder(out) != folder:
-            raise _wrong(folder, f"piece {shard}", "the piece that its name says", "name the folder as it was")
+            raise _wrong(
+                folder,
+                f"piece {shard}",
+                "the piece that the name of the folder states",
+                "restore the name of the folder",
+            )
         identities.append(_checked_identity(folder, run))
         pieces.append(piece)
     others = [folder for folder, identity in zip(folders, identities, strict=True) if identity != identities[0]]
     if others or len({piece.of for piece in pieces}) > 1:
         what = others[0] if others else folders[-1]
-        raise _wrong(what, "a piece of another run", f"one of the run of {folders[0]}", "make each with one command")
+        raise _wrong(
+            what,
+            "a piece of another run",
+            f"a piece of the run of {folders[0]}",
+            "make all pieces with the same options",
+        )
     missing = sorted({*range(1, pieces[0].of + 1)} - {piece.number for piece in pieces})
     if missing:
         words = ", ".join(str(Piece(number, pieces[0].of)) for number in missing[:5])
@@ -168,7 +179,7 @@ def _read_part(folder: Path, piece: Piece, run: Row) -> _Part:
         lines, rows = _read_lines(folder / METADATA)
         failed, failures = _read_lines(folder / FAILED) if (folder / FAILED).exists() else ([], [])
         if not all(isinstance(row.get("class"), str) and type(row.get("seed")) is int for row in failures):
-            raise ValueError(f"a line of {FAILED} without its class or seed")
+            raise ValueError(f"a line of {FAILED} without class or seed")
         seeds = frozenset((row["class"], row["seed"]) for row in failures)
         return _Part(folder, piece, run, lines, rows, failed, seeds)
     except (OSError, ValueError, RecursionError) as error:
@@ -177,19 +188,21 @@ def _read_part(folder: Path, piece: Piece, run: Row) -> _Part:
 
 
 def _read_lines(path: Path) -> tuple[list[str], list[Row]]:
-    """The lines as they stand, and what they say. Raises ValueError for one that is no object."""
-    # A file, unlike splitlines, does not cut a line at a U+2028 in its prompt.
+    """Return the lines as text and parsed. Raises ValueError for a line that is no JSON object."""
+    # Unlike splitlines, reading a file does not split a line at a U+2028 in its prompt.
     with path.open(encoding="utf-8") as file:
         lines = list(file)
     rows = [json.loads(line) for line in lines]
     if not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"a line of {path.name} that is no object")
+        raise ValueError(f"a line of {path.name} that is no JSON object")
     return lines, rows
 
 
 def _checked_identity(folder: Path, run: Row) -> Row:
-    """The run's identity without its piece. Raises RequestError for one that names no run: what a file says becomes
-    paths here."""
+    """Return the identity of the run without its piece.
+
+    The identity becomes paths, so every field that is used is checked. Raises RequestError.
+    """
     identity = {key: value for key, value in run["identity"].items() if key != "shard"}
     names, counts = identity.get("class_names"), identity.get("counts")
     whole = (identity.get("seed"), identity.get("batch_size"), *(counts if isinstance(counts, list) else [None]))
@@ -203,21 +216,26 @@ def _checked_identity(folder: Path, run: Row) -> Row:
         and (identity.get("format") == "imagefolder" or type(identity.get("shard_pictures")) is int)
     )
     if not known:
-        raise _wrong(folder, "a run.json that names no run", "one that generate wrote", "make the piece again")
+        raise _wrong(
+            folder, "a run.json that describes no run", "a run.json that generate wrote", "make the piece again"
+        )
     return identity
 
 
 def _bundle_name(parts: list[_Part]) -> str:
-    """What the shards' names begin with."""
+    """Return the beginning of the names of the shards."""
     first = next((str(row.get("file_name")) for part in parts for row in part.rows), "cells-000000.tar/")
     found = re.fullmatch(r"(.+)-\d{6}\.tar/.*", first)
     if not found or not is_class_name(found[1]):
-        raise _wrong(parts[0].folder, f"the file name {first!r}", "a shard's", "make the piece again")
+        raise _wrong(parts[0].folder, f"the file name {first!r}", "the name of a shard", "make the piece again")
     return found[1]
 
 
 def _expect_each_picture_once(out: Path, identity: Row, parts: list[_Part], bundle: str | None) -> None:
-    """Every picture of the run once and in order, in metadata.jsonl or in failed.jsonl; each file where it says."""
+    """Raise RequestError unless each picture of the run is listed once and in order, and its file exists.
+
+    A picture is listed in metadata.jsonl or in failed.jsonl.
+    """
     pictures = _pictures(identity)
     for part in parts:
         own = Chunks(identity["counts"], identity["batch_size"], part.piece)
@@ -232,37 +250,42 @@ def _expect_each_picture_once(out: Path, identity: Row, parts: list[_Part], bund
             row, seed = next(rows, {}), identity["seed"] + index
             if [row.get(key) for key in ("file_name", "class", "seed")] != [expected, name, seed]:
                 found = f"{row.get('file_name', 'nothing')} of seed {row.get('seed')} in its metadata.jsonl"
-                words = f"{expected} of seed {seed}: each picture once, in the run's order"
+                words = f"{expected} of seed {seed}: each picture once, in the order of the run"
                 raise _wrong(part.folder, found, words, "make the piece again")
             if bundle is None and not (part.folder / expected).is_file() and not (out / expected).is_file():
-                raise _wrong(part.folder, f"no {expected}", "the pictures of its metadata.jsonl", "make it again")
+                raise _wrong(
+                    part.folder, f"no {expected}", "the pictures of its metadata.jsonl", "make the piece again"
+                )
         if more := next(rows, None):
-            raise _wrong(part.folder, f"{more.get('file_name')} too many", "its own pictures", "make the piece again")
+            raise _wrong(
+                part.folder,
+                f"the additional picture {more.get('file_name')}",
+                "only pictures of this piece",
+                "make the piece again",
+            )
 
 
 def _pictures(identity: Row) -> Iterator[tuple[int, str, int]]:
-    """(place in the run, class, index in the class) of every picture."""
+    """Yield (index in the run, class, index in the class) of every picture."""
     names = zip(identity["class_names"], identity["counts"], strict=True)
     return ((ordinal, *one) for ordinal, one in enumerate((name, index) for name, n in names for index in range(n)))
 
 
-def _move_pictures(out: Path, parts: list[_Part], progress: Callable[[int, int], None]) -> None:
+def _move_pictures(out: Path, parts: list[_Part], progress: Progress) -> None:
     total, done = sum(len(part.rows) for part in parts), 0
     for part in parts:
         for name in {row["class"] for row in part.rows}:
             (out / name).mkdir(exist_ok=True)
         for row in part.rows:
-            # One that is not there was moved by a merge that was killed.
+            # A missing file was already moved by a merge that was killed.
             with suppress(FileNotFoundError):
                 os.replace(part.folder / row["file_name"], out / row["file_name"])
             done += 1
-            progress(done, total)
+            progress("joining", done, total)
 
 
-def _rewrite_shards(
-    out: Path, identity: Row, parts: list[_Part], bundle: str, progress: Callable[[int, int], None]
-) -> None:
-    """Write the run's shards anew, for a piece may end inside one."""
+def _rewrite_shards(out: Path, identity: Row, parts: list[_Part], bundle: str, progress: Progress) -> None:
+    """Write the shards of the run again, because a piece may end inside a shard."""
     labels = {name: label for label, name in enumerate(identity["class_names"])}
     before = [0, *accumulate(identity["counts"])]
     total, done = sum(len(part.rows) for part in parts), 0
@@ -273,12 +296,12 @@ def _rewrite_shards(
                 description = {key: value for key, value in row.items() if key != "file_name"}
                 writer.write(before[label] + index, index, label, png, description)
                 done += 1
-                progress(done, total)
+                progress("joining", done, total)
         writer.finish()
 
 
 def _pngs(part: _Part) -> Iterator[bytes]:
-    """The PNG files of a piece's shards, in their order."""
+    """Yield the PNG files in the shards of a piece, in their order."""
     names = (row["file_name"].split("/") for row in part.rows)
     for shard, inside in groupby(names, key=itemgetter(0)):
         wanted = map(itemgetter(1), inside)
@@ -287,9 +310,14 @@ def _pngs(part: _Part) -> Iterator[bytes]:
                 for member in tar:
                     if member.name.endswith(".png"):
                         if member.name != next(wanted, None):
-                            raise _wrong(part.folder, f"{member.name} in {shard}", "what its metadata says", "again")
+                            raise _wrong(
+                                part.folder,
+                                f"{member.name} in {shard}",
+                                "the pictures of its metadata.jsonl",
+                                "make it again",
+                            )
                         file = tar.extractfile(member)
                         assert file is not None
                         yield file.read()
         except (OSError, tarfile.TarError) as error:
-            raise _wrong(part.folder / shard, first_line(error), "a whole shard", "make the piece again") from error
+            raise _wrong(part.folder / shard, first_line(error), "an intact shard", "make the piece again") from error

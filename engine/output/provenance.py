@@ -1,4 +1,4 @@
-"""What a picture says of itself: synthetic, its class, seed and settings, and whose pictures taught it."""
+"""The description inside each picture: synthetic, class, seed, settings, and the origin of the training pictures."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 
 from PIL.PngImagePlugin import PngInfo
 
-from engine.bundle.folder import Bundle
-from engine.bundle.request import GenerateRequest
+from engine.bundle.job import Job
 from engine.pictures import PNG_KEY
 
 __all__ = ["PARAMETERS_KEY", "describe", "own_version", "parameters_line", "png_text"]
@@ -34,16 +33,19 @@ SCHEDULE_NAMES = {
 
 
 def own_version() -> str:
-    """The version of this distribution."""
+    """Return the version of the installed distribution."""
     try:
         return version("cytosynth")
     except PackageNotFoundError:
         return "not installed"
 
 
-def describe(bundle: Bundle, request: GenerateRequest, class_name: str, plan_sha256: str) -> dict[str, Any]:
-    """The description of every picture of a class but for its seed: a pure function of the request, so that a
-    continued run repeats it exactly."""
+def describe(job: Job, class_name: str) -> dict[str, Any]:
+    """Return the description that all pictures of a class share, which is everything except the seed.
+
+    It is a pure function of the job, so that a continued run repeats it exactly.
+    """
+    bundle, request = job.bundle, job.request
     entry = bundle.manifest.classes[class_name]
     description: dict[str, Any] = {
         "synthetic": True,
@@ -56,7 +58,7 @@ def describe(bundle: Bundle, request: GenerateRequest, class_name: str, plan_sha
         "schedule": request.schedule,
         "steps": request.num_inference_steps,
         "guidance_scale": request.guidance_scale,
-        "plan_sha256": plan_sha256,
+        "plan_sha256": job.plan_sha256,
         "rng": request.rng,
         "width": request.width,
         "height": request.height,
@@ -81,7 +83,7 @@ def describe(bundle: Bundle, request: GenerateRequest, class_name: str, plan_sha
 
 
 def parameters_line(description: dict[str, Any]) -> str:
-    """The description as AUTOMATIC1111's WebUI writes and reads it."""
+    """Return the description in the format of AUTOMATIC1111's WebUI."""
     fields = {
         "Steps": description["steps"],
         "Sampler": SAMPLER_NAMES[description["sampler"]],
@@ -106,7 +108,7 @@ def _quoted(value: str) -> str:
 
 
 def png_text(description: dict[str, Any]) -> PngInfo:
-    """Both texts of a picture; the WebUI's as the plain chunk that it expects where its letters allow."""
+    """Return both texts of a picture. The WebUI's text is a plain chunk unless it has letters beyond Latin-1."""
     info = PngInfo()
     info.add_text(PARAMETERS_KEY, parameters_line(description))
     info.add_itxt(PNG_KEY, json.dumps(description, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""A run into an fsspec URL: written in a folder of the user's cache, and each file put to the URL whole when final."""
+"""A run into an fsspec URL: written into a folder of the user's cache, and uploaded file by file when final."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ from engine.output.sheet import SHEET
 __all__ = ["Remote", "open_remote"]
 
 RECORD = (METADATA, FAILED, CROISSANT, SHEET, RUN)
-"""What speaks of the other files is put after them, in this order."""
+"""The files that describe other files. They are uploaded after the other files, in this order."""
 
 
 @contextmanager
 def open_remote(url: str) -> Iterator[Remote]:
-    """The folder here for a run into `url`, as the URL's own run.json says: with the run that goes on, or empty.
+    """Yield the local folder for a run into `url`. It holds the run to continue, which the URL's run.json names.
 
-    Raises RequestError where the URL cannot be reached, holds files that are no run, or another process here writes to
-    it.
+    Raises RequestError if the URL cannot be reached or holds files that belong to no run, or if another process of this
+    machine writes to the URL.
     """
     try:
         from fsspec.core import url_to_fs
     except ModuleNotFoundError as error:
         raise RequestError(
             f"--out {_without_password(url)}",
-            found="no package fsspec",
-            expected="it to be installed",
+            found="the package fsspec is not installed",
+            expected="fsspec",
             fix="pip install 'cytosynth[distributed]'",
         ) from error
     cache = cache_folder(f"uploads/{hashlib.sha256(url.rstrip('/').encode()).hexdigest()[:32]}")
     if cache is None:
         raise RequestError(
             f"--out {_without_password(url)}",
-            found="no cache folder that can be written",
-            expected="one, where files wait until they are put",
-            fix="name another with XDG_CACHE_HOME",
+            found="no writable cache folder",
+            expected="a folder for files that wait for their upload",
+            fix="name another cache folder with XDG_CACHE_HOME",
         )
     lock = lock_folder(cache)
     try:
@@ -60,8 +60,8 @@ def open_remote(url: str) -> Iterator[Remote]:
         except RequestError as error:
             if str(remote.folder) not in error.subject:
                 raise
-            # In place of the folder, which nobody named.
-            expected, fix = error.expected.replace("folder", "place"), "name another with --out"
+            # Name the URL instead of the local folder, which the user does not know.
+            expected, fix = error.expected.replace("folder", "place"), "name another URL with --out"
             raise RequestError(f"The URL {remote.url}", found=error.found, expected=expected, fix=fix) from error
         finally:
             remote.close()
@@ -71,8 +71,10 @@ def open_remote(url: str) -> Iterator[Remote]:
 
 
 def _without_password(text: str) -> str:
-    """A URL, or an error that repeats one. A password may hold what an address should not, so all up to the last @
-    counts."""
+    """Return a URL, or an error text that repeats a URL, without its password.
+
+    A password may contain any letter, so everything up to the last @ is removed.
+    """
     return re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", text)
 
 
@@ -82,17 +84,20 @@ def _reaching(url: str, kind: type[CytosynthError], fix: str) -> Iterator[None]:
         yield
     except CytosynthError:
         raise
-    except Exception as error:  # every file system has exceptions of its own
+    except Exception as error:  # every file system raises its own exceptions
         raise kind(
             f"The URL {_without_password(url)}",
             found=_without_password(first_line(error)),
-            expected="a place that fsspec reads and writes",
+            expected="a place that fsspec can read and write",
             fix=fix,
         ) from error
 
 
 class Remote:
-    """`folder` is where the run is written; `follow` puts what is final, in a thread of its own; `finish` the rest."""
+    """A URL, and the local `folder` in which the run is written.
+
+    `follow` uploads final files in another thread, and `finish` uploads the remaining files.
+    """
 
     def __init__(self, url: str, file_system: Any, root: str, folder: Path) -> None:
         self.url, self.folder = _without_password(url), folder
@@ -104,8 +109,10 @@ class Remote:
         self._read, self._current = 0, ""
 
     def recall(self) -> None:
-        """Make the folder hold what the URL holds: the same run, which goes on, or the record of a finished one, or
-        nothing. Raises RequestError for files that are no run."""
+        """Prepare the local folder as the URL says: for the run to continue, the record of a finished run, or nothing.
+
+        Raises RequestError if the URL holds files that belong to no run.
+        """
         self._sizes = self._list()
         there = RUN in self._sizes
         if self._sizes and not there:
@@ -113,7 +120,7 @@ class Remote:
                 f"The URL {self.url}",
                 found="files, but no run.json",
                 expected="an empty place, or a run of this engine",
-                fix="name another with --out",
+                fix="name another URL with --out",
             )
         identity = self._identity() if there else None
         if identity is None or identity != previous_identity(self.folder):
@@ -130,14 +137,17 @@ class Remote:
             return None
 
     def _list(self) -> dict[str, int]:
-        """Sizes in bytes of the files at the URL."""
+        """Return the sizes in bytes of the files at the URL."""
         self._file_system.invalidate_cache()
         found = self._file_system.find(self._root, detail=True)
         return {path[len(self._root) + 1 :]: int(entry["size"]) for path, entry in found.items()}
 
     def follow(self) -> None:
-        """To be called when chunks were written: put the files that are final, before them a run.json that says whose
-        the URL is. Raises CytosynthError for a put that failed."""
+        """Upload the files that are final. Call this method after chunks were written.
+
+        A run.json is uploaded first, because it marks the URL as that of this run. Raises CytosynthError for a failed
+        upload.
+        """
         done = [future for future in self._puts if future.done()]
         self._puts = [future for future in self._puts if future not in done]
         self._expect_puts(done)
@@ -146,7 +156,7 @@ class Remote:
         self._puts.append(self._thread.submit(self._put, self._final_files()))
 
     def _final_files(self) -> list[str]:
-        """A file is final when metadata.jsonl speaks of a later one."""
+        """Return the new final files. A file is final when metadata.jsonl lists a later file."""
         found = []
         with (self.folder / METADATA).open("rb") as file:
             file.seek(self._read)
@@ -166,11 +176,11 @@ class Remote:
                 f"{METADATA} of {self.url}",
                 found=first_line(error),
                 expected="the lines that `engine generate` wrote",
-                fix="make the run anew at another URL",
+                fix="make the run again at another URL",
             ) from error
 
     def _put(self, names: Iterable[str]) -> None:
-        """Put those of which the URL has none, or another size."""
+        """Upload the files that the URL lacks, or holds in another size."""
         sizes = {name: path.stat().st_size for name in names if (path := self.folder / name).is_file()}
         wanted = {name: size for name, size in sizes.items() if self._sizes.get(name) != size}
         for parent in {name.rpartition("/")[0] for name in wanted} - self._folders:
@@ -182,13 +192,15 @@ class Remote:
             self._sizes.update(wanted)
 
     def _expect_puts(self, futures: Iterable[Future[None]]) -> None:
-        with _reaching(self.url, CytosynthError, "when it can be reached again, the same command goes on"):
+        with _reaching(self.url, CytosynthError, "run the same command again when the URL can be reached"):
             for future in futures:
                 future.result()
 
     def finish(self) -> None:
-        """Put what is left of a run that is complete, its record last, and remove the folder here. Raises
-        CytosynthError where the URL does not hold every file afterwards."""
+        """Upload the remaining files of a complete run, its record last, and remove the local folder.
+
+        Raises CytosynthError if the URL does not hold every file afterwards.
+        """
         self._expect_puts(self._puts)
         self._expect_puts([self._thread.submit(self._put_rest)])
         shutil.rmtree(self.folder)
@@ -204,14 +216,14 @@ class Remote:
         if missing:
             raise CytosynthError(
                 f"The URL {self.url}",
-                found=f"{len(missing)} files that are not there or of another size, the first {missing[0]}",
-                expected="every file that was put",
-                fix="the same command puts them again",
+                found=f"{len(missing)} files are missing or have another size, for example {missing[0]}",
+                expected="every file that was uploaded",
+                fix="run the same command again to upload the files",
             )
         self._sizes = {}
         for name in RECORD:
             self._put([name])
 
     def close(self) -> None:
-        """Finish the put that runs, and drop those that wait."""
+        """Finish the upload that is running, and drop waiting uploads."""
         self._thread.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""A contact sheet of a run: up to sixteen pictures of each class, under the class's name and origin."""
+"""Contact sheet of a run: up to sixteen pictures per class, below the name of the class and its origin."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ __all__ = ["SHEET", "write_sheet"]
 SHEET = "sheet.png"
 PER_CLASS, COLUMNS, GAP, CAPTION = 16, 8, 4, 22
 SMALL = 4
-"""Up to this many columns when a single class is shown."""
+"""Number of columns if only one class is shown."""
 
 
 def write_sheet(folder: Path) -> Path:
-    """Draw `folder/sheet.png` from the pictures that metadata.jsonl lists. Raises RequestError where it is no run."""
+    """Draw `folder/sheet.png` from the pictures that metadata.jsonl lists.
+
+    Raises RequestError if the folder holds no run.
+    """
     rows = _first_rows(folder)
     columns = SMALL if len(rows) == 1 else COLUMNS
     width = max(picture.width for _, pictures in rows for picture in pictures)
@@ -43,7 +46,7 @@ def write_sheet(folder: Path) -> Path:
 
 
 def _first_rows(folder: Path) -> list[tuple[str, list[Image.Image]]]:
-    """Caption and pictures of each class, in the order of the run; a picture that is gone is left out."""
+    """Return the caption and pictures of each class, in the order of the run, without deleted pictures."""
 
     def problem(found: str = "no metadata.jsonl with pictures in it") -> RequestError:
         expected = "a folder that `engine generate` wrote"
@@ -71,9 +74,9 @@ def _first_rows(folder: Path) -> list[tuple[str, list[Image.Image]]]:
 
 
 def _read_pictures(folder: Path, names: list[str]) -> dict[str, Image.Image]:
-    """Pictures that metadata.jsonl names: files, or members of shards, which are read once and no further than needed.
+    """Return the pictures of these names, which are files or members of shards.
 
-    Raises ValueError for a name that leads outside the folder.
+    Each shard is read once, and no further than needed. Raises ValueError for a name that leads outside the folder.
     """
     pictures: dict[str, Image.Image] = {}
     shards: dict[str, set[str]] = {}
@@ -101,5 +104,5 @@ def _decode(file: Path | io.BytesIO) -> Image.Image:
     try:
         with Image.open(file, formats=["PNG"]) as picture:
             return picture.convert("RGB")
-    except Exception as error:  # a decoder may raise anything on anyone's bytes
+    except Exception as error:  # a decoder may raise any exception for arbitrary bytes
         raise ValueError(f"a picture that cannot be read ({error})") from error

@@ -1,4 +1,4 @@
-"""The loop that applies a sampler's table to one class's UNet: on the host, or on a device without leaving it."""
+"""The loops that apply the table of a sampler to the UNet of a class, on the host or on a device."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["Loop", "LoopSpec", "Stopped", "half_bytes", "open_loop"]
 Latents = NDArray[np.float32]
 
 
-class Stopped(Exception):  # noqa: N818 - no error: someone asked for it
+class Stopped(Exception):  # noqa: N818 - a request, not an error
     """The loop was asked to stop between two steps."""
 
 
 @dataclass(frozen=True)
 class LoopSpec:
-    """All that a loop needs to know. A step of guidance scale 1 evaluates the conditional half alone."""
+    """Everything that a loop needs. A step of guidance scale 1 evaluates only the conditional half."""
 
     unet: Path
     step: Path
@@ -37,20 +37,20 @@ class LoopSpec:
     scales: tuple[float, ...]
     frequencies: Floats
     context: NDArray[np.float32]
-    """(2, T, D): the prompt's embeddings, the negative prompt's."""
+    """Embeddings (2, T, D) of the prompt and of the negative prompt."""
     latent_shape: tuple[int, int, int]
     batch_size: int
 
     def rows(self, scale: float) -> int:
-        """UNet rows of a step."""
+        """Return the number of UNet rows of a step with this guidance scale."""
         return self.batch_size if scale == 1 else 2 * self.batch_size
 
     def unet_rows(self) -> list[int]:
-        """The sizes at which the UNet must be opened."""
+        """Return the numbers of rows for which the UNet must be opened."""
         return sorted({self.rows(scale) for scale in self.scales})
 
     def unet_inputs(self, rows: int) -> dict[str, tuple[int, ...]]:
-        """The UNet's input shapes for so many rows."""
+        """Return the input shapes of the UNet for this many rows."""
         return {
             "latents": (rows, *self.latent_shape),
             "time_features": (rows, 2 * len(self.frequencies)),
@@ -59,10 +59,10 @@ class LoopSpec:
 
 
 class Loop(Protocol):
-    """Opened once, run for every chunk."""
+    """A loop, which is opened once and run for every chunk."""
 
     def run(self, noise: NoiseSource, stop: threading.Event) -> Latents:
-        """Noise of batch_size pictures -> their latents (B, C, h, w) float32. Raises Stopped between steps."""
+        """Return the latents (B, C, h, w) float32 of batch_size pictures. Raises Stopped between steps."""
         ...
 
     def close(self) -> None:
@@ -71,12 +71,12 @@ class Loop(Protocol):
 
 
 def open_loop(spec: LoopSpec, backend: Backend) -> Loop:
-    """The loop that suits the backend."""
+    """Return the loop for this backend."""
     return HostLoop(spec, backend) if backend.device is None else DeviceLoop(spec, backend.device)
 
 
 class HostLoop:
-    """Every sampler in one NumPy line a step."""
+    """The loop on the host: NumPy computes the table, one line per step."""
 
     def __init__(self, spec: LoopSpec, backend: Backend) -> None:
         self._spec = spec
@@ -116,10 +116,11 @@ class HostLoop:
 
 
 def scaled_rows(plan: SamplerPlan) -> tuple[StepRow, ...]:
-    """The same table for u = c_in x, what the UNet is given, so that a device needs no scaling between steps.
+    """Return the table for u = c_in x, the input of the UNet, so that a device needs no scaling between steps.
 
     With D' = c_in D and sigma' = c_in sigma: D' = u - sigma' eps and u_next = a' u + b' D' + c' D'_prev + d' z, where
-    a' = a k / c_in, b' = b k / c_in, c' = c k / c_in of the row before, d' = d k, k the next row's c_in, 1 at the end.
+    a' = a k / c_in, b' = b k / c_in, c' = c k / (c_in of the previous row), d' = d k, and k is the next row's c_in, or
+    1 in the last row.
     """
     following = [*(row.c_in for row in plan.rows[1:]), 1.0]
     before = [1.0, *(row.c_in for row in plan.rows[:-1])]
@@ -137,27 +138,30 @@ def scaled_rows(plan: SamplerPlan) -> tuple[StepRow, ...]:
 
 
 def half_bytes(spec: LoopSpec, device: Device) -> int:
-    """Where the second half of a pair of latents begins. Raises RequestError where the device cannot begin there."""
+    """Return the offset in bytes of the second half of a pair of latents.
+
+    Raises RequestError if the device cannot address this offset.
+    """
     offset = 4 * spec.batch_size * int(np.prod(spec.latent_shape))
     if offset % device.alignment_bytes:
         raise RequestError(
-            "The latents' second half on this device",
+            "The second half of the latents on this device",
             found=f"an offset of {offset} bytes",
             expected=f"a multiple of {device.alignment_bytes}",
-            fix="use another --batch-size, or another size",
+            fix="use another --batch-size or another picture size",
         )
     return offset
 
 
 ALIGNMENT = 64
-"""Float32 values: TensorRT wants addresses of tensors to be multiples of 256 bytes."""
+"""Float32 values per aligned block. TensorRT requires tensor addresses that are multiples of 256 bytes."""
 
 
 class DeviceLoop:
-    """Latents stay on the device: UNet and step graph hand over by address, in the scaled table of scaled_rows.
+    """The loop on a device: UNet and step graph pass latents by address, with the table of scaled_rows.
 
-    Both latents buffers hold 2B pictures, the two halves alike, so that the UNet reads a guided step's input as it
-    lies; the step graph runs once for each half that the next step needs.
+    Both latents buffers hold 2B pictures with two equal halves, so that the UNet of a guided step reads its input in
+    place. The step graph runs once for each half that the next step needs.
     """
 
     def __init__(self, spec: LoopSpec, device: Device) -> None:
@@ -193,14 +197,14 @@ class DeviceLoop:
         return buffer
 
     def _table(self, values: list[NDArray[np.float32]]) -> tuple[Buffer, int]:
-        """One array a step, each at an aligned address; returns the buffer and the distance in bytes."""
+        """Store one array per step at aligned addresses. Return the buffer and the distance in bytes."""
         width = -(-values[0].size // ALIGNMENT) * ALIGNMENT
         padded = np.zeros((len(values), width), np.float32)
         padded[:, : values[0].size] = [value.ravel() for value in values]
         return self._constant(padded), 4 * width
 
     def run(self, noise: NoiseSource, stop: threading.Event) -> Latents:
-        """See Loop. A trajectory without noise is captured once and replayed, where the device can."""
+        """See Loop. A trajectory without noise is captured once and then replayed, if the device supports it."""
         spec = self._spec
         first = noise.draw() * np.float32(spec.plan.initial_scale * spec.plan.rows[0].c_in)
         self._x[0].write(np.concatenate([first, first]))
@@ -211,7 +215,7 @@ class DeviceLoop:
             self._replay()
         else:
             self._steps(noise, stop)
-            # Captured after a plain run: in its first a runtime sets itself up, which no graph may hold.
+            # Capture after the first run, in which a runtime does set-up work that must not be captured.
             if not self._stochastic:
                 self._replay = self._device.capture(lambda: self._steps(noise, threading.Event()))
         return np.asarray(self._x[len(spec.plan.rows) % 2].read()[: spec.batch_size])

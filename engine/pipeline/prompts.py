@@ -1,4 +1,4 @@
-"""Prompt embeddings: a class's own as the bundle stores them, or those of a free prompt."""
+"""Prompt embeddings from the bundle or from a user's prompt."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from engine.bundle.folder import Bundle
-from engine.bundle.request import GenerateRequest
+from engine.bundle.job import Job
 from engine.errors import CytosynthError, RequestError
 
 __all__ = ["read_embeddings"]
 
 
-def read_embeddings(bundle: Bundle, class_name: str, request: GenerateRequest) -> NDArray[np.float32]:
-    """The prompt's embeddings and the negative prompt's, (2, T, D) float32. A free prompt is encoded on the CPU in
-    float32, whatever the backend: once a class, and alike for all."""
+def read_embeddings(job: Job, class_name: str) -> NDArray[np.float32]:
+    """Return the embeddings of the prompt and of the negative prompt, (2, T, D) float32.
+
+    A prompt given by the user is encoded on the CPU in float32 for every backend. Raises CytosynthError.
+    """
+    bundle, request = job.bundle, job.request
     path = bundle.path(bundle.manifest.classes[class_name].context)
     try:
         tensors = load_file(path)
@@ -47,36 +50,36 @@ def _unreadable(path: Path, error: Exception) -> RequestError:
     return RequestError(
         f"The bundle's file {path}",
         found=f"unreadable ({error})",
-        expected="what an export writes",
-        fix="export again",
+        expected="a file that the exporter wrote",
+        fix="export the bundle again",
     )
 
 
 def _tokenizer_class() -> Any:
-    """The class tokenizers.Tokenizer. Raises RequestError where the library is not installed."""
+    """Return the class tokenizers.Tokenizer. Raises RequestError if the library is not installed."""
     try:
         from tokenizers import Tokenizer
     except ImportError:
         raise RequestError(
             "--prompt and --negative-prompt",
-            found="no library tokenizers",
-            expected="it turns words into tokens",
+            found="the package tokenizers is not installed",
+            expected="tokenizers, which turns words into tokens",
             fix="pip install 'cytosynth[prompts]'",
         ) from None
     return Tokenizer
 
 
 def _encode(bundle: Bundle, prompts: list[str]) -> NDArray[np.float32]:
-    """Prompts -> (len(prompts), T, D) float32."""
+    """Return the embeddings of prompts, (len(prompts), T, D) float32."""
     from engine.backends.openvino import OpenVINOBackend
 
     files = bundle.manifest.text_encoder
-    assert files is not None, "make_request refuses a prompt where there is no text encoder"
+    assert files is not None, "make_request refuses a prompt if the bundle has no text encoder"
     length, _ = bundle.manifest.context_shape
     path: Path = bundle.path(files.tokenizer)
     try:
         tokenizer = _tokenizer_class().from_file(str(path))
-    except Exception as error:  # the library's own has no narrower base
+    except Exception as error:  # the library raises plain exceptions
         if isinstance(error, RequestError):
             raise
         raise _unreadable(path, error) from error
@@ -85,7 +88,7 @@ def _encode(bundle: Bundle, prompts: list[str]) -> NDArray[np.float32]:
         raise CytosynthError(
             f"The tokenizer {path}",
             found=f"prompts of {sorted({len(row) for row in tokens})} tokens",
-            expected=f"{length}, by padding and truncation",
+            expected=f"{length} tokens, by padding and truncation",
             fix="export the bundle again",
         )
     model = OpenVINOBackend(precision="f32").open(

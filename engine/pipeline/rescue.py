@@ -1,30 +1,32 @@
-"""Pictures that came out non-finite or blank, made again in float32."""
+"""Rescue: pictures that are not finite or blank are made again in float32."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends.base import Backend
 from engine.backends.select import open_backend
-from engine.bundle.folder import Bundle
-from engine.bundle.request import GenerateRequest
+from engine.bundle.job import Job
 from engine.pipeline.pipeline import Pipeline
 
 __all__ = ["Checked", "Rescue", "troubles_of"]
 
 BLANK_RANGE = 3
-"""A picture whose every channel spans at most so many of 255 levels shows nothing."""
+"""A picture is blank if every channel spans at most this many of 255 levels."""
 CPU_BACKEND = "openvino"
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A chunk's pictures, (B, H, W, 3) uint8; what is wrong with each, or ""; what made it in the second try, or ""."""
+    """The pictures (B, H, W, 3) uint8 of a chunk, and per picture its problem and what made it in the second try.
+
+    Both texts are empty for a good picture.
+    """
 
     images: NDArray[np.uint8]
     troubles: list[str]
@@ -32,7 +34,7 @@ class Checked:
 
 
 def troubles_of(images: NDArray[np.uint8], finite: NDArray[np.bool_]) -> list[str]:
-    """What is wrong with each picture, or ""."""
+    """Return the problem of each picture, or ""."""
     spans = np.ptp(images, axis=(1, 2)).max(axis=-1)
     return [
         "not finite" if not whole else "blank" if span <= BLANK_RANGE else ""
@@ -41,19 +43,13 @@ def troubles_of(images: NDArray[np.uint8], finite: NDArray[np.bool_]) -> list[st
 
 
 class Rescue:
-    """Runs a chunk with a bad picture once more, in float32 on the CPU, and takes what is fixed.
+    """Makes a chunk with a bad picture again in float32 on the CPU, and takes the pictures that are good now.
 
-    The second model is opened at the first need. A request for OpenVINO in float32 has nothing better to offer.
+    The second model is opened when it is needed first. A request for OpenVINO in float32 is not tried again.
     """
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        class_name: str,
-        request: GenerateRequest,
-        open_cpu: Callable[[Bundle, GenerateRequest], Backend] = open_backend,
-    ) -> None:
-        self._bundle, self._class_name, self._request = bundle, class_name, request
+    def __init__(self, job: Job, class_name: str, open_cpu: Callable[[Job], Backend] = open_backend) -> None:
+        self._job, self._class_name = job, class_name
         self._open_cpu = open_cpu
         self._pipeline: Pipeline | None = None
 
@@ -64,18 +60,17 @@ class Rescue:
         finite: NDArray[np.bool_],
         stop: threading.Event | None = None,
     ) -> Checked:
-        """Check pictures of a chunk, and fix what can be. seeds: of the whole chunk, padding included.
+        """Return the pictures of a chunk, with bad ones replaced if possible.
 
-        Raises Stopped when `stop` is set.
+        seeds: the seeds of the whole chunk, padding included. Raises Stopped if `stop` is set.
         """
         troubles, rescued = troubles_of(images, finite), [""] * len(images)
-        exact = (self._request.backend, self._request.precision) == (CPU_BACKEND, "f32")
+        exact = (self._job.request.backend, self._job.request.precision) == (CPU_BACKEND, "f32")
         if exact or not any(troubles):
             return Checked(images, troubles, rescued)
         if self._pipeline is None:
-            request = replace(self._request, backend=CPU_BACKEND, precision="f32")
-            backend = self._open_cpu(self._bundle, request)
-            self._pipeline = Pipeline(self._bundle, self._class_name, request, backend)
+            exact_job = self._job.changed(backend=CPU_BACKEND, precision="f32")
+            self._pipeline = Pipeline(exact_job, self._class_name, self._open_cpu(exact_job))
         again, finite_again = self._pipeline.decode(self._pipeline.generate_latents(seeds, stop))
         remaining = troubles_of(again[: len(images)], finite_again[: len(images)])
         images = images.copy()

@@ -1,4 +1,4 @@
-"""`--balance`: how many pictures each class of a folder of real ones lacks."""
+"""`engine generate --balance`: how many pictures each class of a real data set lacks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ __all__ = ["missing_pictures"]
 
 
 def missing_pictures(folder: Path, known: Sequence[str], chosen: Sequence[str], total: int | None) -> dict[str, int]:
-    """Pictures to make, by class: what lacks to `total`, or to as many as the class with the most has.
+    """Return the number of pictures to make, by class. Complete classes are omitted.
 
-    folder: one folder of real pictures for each class; known: the bundle's classes; chosen: those to fill, or none for
-    all of the folder's. A class that lacks nothing is left out. Raises RequestError for no folder of a class, one that
-    the bundle cannot make, pictures that say that they are synthetic, and a total below 1.
+    Args:
+        folder: Folder with one folder of real pictures per class.
+        known: Classes of the bundle.
+        chosen: Classes to fill. An empty list, or "all", fills every class of the folder.
+        total: Wanted number of real and synthetic pictures per class (default: that of the largest class).
+
+    Raises RequestError if the folder holds no class or a class that the bundle cannot make, if a picture is synthetic,
+    and for a total below 1.
     """
     if total is not None and total < 1:
         raise RequestError("--n", found=str(total), expected="a number above 0", fix="change the value")
@@ -28,9 +33,9 @@ def missing_pictures(folder: Path, known: Sequence[str], chosen: Sequence[str], 
     if wrong or not names:
         raise RequestError(
             f"--balance {folder}",
-            found=f"{', '.join(names)}; wrong: {', '.join(wrong)}" if names else "no folder of a class",
-            expected=f"a folder of pictures for each class, named as the bundle's: {', '.join(known)}",
-            fix="rename the folders, or say with --class which ones to fill",
+            found=f"{', '.join(names)}; wrong: {', '.join(wrong)}" if names else "no folder for a class",
+            expected=f"a folder of pictures for each class, named like the classes of the bundle: {', '.join(known)}",
+            fix="rename the folders, or name the classes to fill with --class",
         )
     counts = {name: _count(folder / name) for name in names}
     target = max(counts[name] for name in wanted) if total is None else total
@@ -45,13 +50,13 @@ def _count(folder: Path) -> int:
                 synthetic = is_synthetic(picture)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise RequestError(
-                f"The picture {path}", found=f"unreadable ({error})", expected="a picture", fix="take it away"
+                f"The picture {path}", found=f"unreadable ({error})", expected="a picture", fix="remove the file"
             ) from error
         if synthetic:
             raise RequestError(
                 f"The picture {path}",
-                found="one that says that it is synthetic",
-                expected="real pictures alone, for they are what is counted",
-                fix="take the synthetic ones out of the folder",
+                found="a synthetic picture",
+                expected="only real pictures, because these are counted",
+                fix="remove the synthetic pictures from the folder",
             )
     return len(pictures)

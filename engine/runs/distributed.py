@@ -1,4 +1,4 @@
-"""Making a run's chunks on a Ray cluster: one worker a GPU, or per `--threads` processor cores."""
+"""The production of the chunks of a run on a Ray cluster, with one worker per GPU or per `--threads` cores."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Any
 
 from engine.backends.base import Backend
 from engine.backends.select import open_backend
-from engine.bundle.folder import EMBEDDED, Bundle, open_bundle
-from engine.bundle.request import GenerateRequest
+from engine.bundle.folder import EMBEDDED, open_bundle
+from engine.bundle.job import Job
 from engine.errors import CytosynthError, RequestError, first_line
 from engine.output.chunks import Chunks
 from engine.output.provenance import own_version
@@ -25,32 +25,35 @@ from engine.runs.production import ClassWorker, Finished
 __all__ = ["LOCAL", "RayCluster", "open_cluster"]
 
 LOCAL = "local"
-"""The address of a cluster that is started on this machine for one run."""
+"""Address that starts a cluster on this machine for one run."""
 AHEAD = 4
-"""Chunks a worker may be ahead of the one that is written next, which bounds what waits in memory."""
+"""Number of chunks per worker that may be made before the next chunk to write. It limits the memory."""
 LOSSES = 3
-"""Workers that one chunk may lose."""
+"""Number of lost workers after which a chunk fails."""
 ANSWER_S = 10
-"""How long a cluster may take to answer; Ray would try for ever."""
+"""Seconds that a cluster may take to answer. Ray itself would wait without limit."""
 LOOK_S = 0.5
-"""How often a stop is looked for."""
+"""Seconds between two checks for a stop."""
 
 
 @contextmanager
 def open_cluster(address: str, workers: int, threads: int) -> Iterator[RayCluster]:
-    """Connect to the Ray cluster at `address` ("auto", host:port, ray://host:port), or start one here for "local".
+    """Connect to the Ray cluster at `address` ("auto", host:port, ray://host:port), or start a cluster for "local".
 
-    Raises RequestError where Ray is not installed, where nothing answers, or for a number of workers below 1.
+    Raises RequestError if Ray is not installed, if nothing answers, or if workers is below 1.
     """
     if workers < 1:
         raise RequestError("--workers", found=str(workers), expected="a number above 0", fix="change the value")
-    # Ray reports its use to its makers unless it is told not to.
+    # By default Ray sends usage statistics to its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
     except ModuleNotFoundError as error:
         raise RequestError(
-            "--ray", found="no package ray", expected="it to be installed", fix="pip install 'cytosynth[distributed]'"
+            "--ray",
+            found="the package ray is not installed",
+            expected="ray",
+            fix="pip install 'cytosynth[distributed]'",
         ) from error
     cores = workers * threads if address == LOCAL else None
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -60,7 +63,7 @@ def open_cluster(address: str, workers: int, threads: int) -> Iterator[RayCluste
         ray.init(
             address,
             num_cpus=cores,
-            # Ray asks nobody for a password, so that one for a single run listens to this machine alone.
+            # Ray has no passwords. A cluster for a single run therefore listens to this machine only.
             _node_ip_address="127.0.0.1" if address == LOCAL else None,
             include_dashboard=False,
             log_to_driver=False,
@@ -80,32 +83,27 @@ def open_cluster(address: str, workers: int, threads: int) -> Iterator[RayCluste
 
 
 class RayCluster:
-    """A connection. `produce` makes chunks there, with the bytes that one machine would make."""
+    """A connection to a cluster. `produce` makes chunks with the same bytes as on one machine."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
 
     def produce(
-        self,
-        bundle: Bundle,
-        request: GenerateRequest,
-        chunks: Chunks,
-        first: int,
-        backend: Backend,
-        stop: threading.Event,
+        self, job: Job, chunks: Chunks, first: int, backend: Backend, stop: threading.Event
     ) -> Generator[Finished]:
-        """As engine.runs.production.produce. The bundle's folder must be the same on every machine, or an
-        embedded one's.
+        """Yield finished chunks as engine.runs.production.produce does.
 
-        A worker that is lost is replaced when there is room for another; its chunk goes to the next that is free.
-        Raises RequestError where no machine has room for a worker, CytosynthError where a chunk has lost several
-        workers, as many were lost before they had one, or a worker's bundle, engine or runtime is another.
+        The bundle must be embedded, or its folder must have the same path on every machine. A lost worker is replaced
+        as soon as the cluster has room, and its chunk goes to the next free worker.
+
+        Raises RequestError if no machine has room for a worker. Raises CytosynthError if a chunk loses LOSSES workers,
+        if as many workers are lost before their first chunk, or if a worker has another bundle, engine or runtime.
         """
-        options = _options(request, backend)
+        options = _options(job.request.threads, backend)
         _expect_room(options)
-        # A relative path means another folder where a worker runs.
-        bundle = replace(bundle, folder=bundle.folder.resolve())
-        crew = _Crew(self.workers, options, _Work(bundle, request, chunks, _versions(backend)))
+        # A worker has another working directory, so a relative path would name another folder.
+        job = replace(job, bundle=replace(job.bundle, folder=job.bundle.folder.resolve()))
+        crew = _Crew(self.workers, options, _Work(job, chunks, _versions(backend)))
         waiting = deque(range(first, chunks.stop))
         finished: dict[int, Finished] = {}
         losses: dict[int | None, int] = {}
@@ -125,8 +123,8 @@ class RayCluster:
                         found=f"{LOSSES} workers lost while they "
                         + ("opened the models" if chunk is None else f"made chunk {chunk}")
                         + f", the last by {first_line(found)}",
-                        expected="workers that live",
-                        fix="look for the reason in Ray's logs (memory?), then the same command goes on",
+                        expected="workers that stay alive",
+                        fix="find the reason in Ray's logs (for example memory), then run the same command again",
                     )
                 if chunk is not None:
                     waiting.appendleft(chunk)
@@ -137,21 +135,20 @@ class RayCluster:
 
 @dataclass(frozen=True)
 class _Work:
-    """What a worker is told."""
+    """The work that every worker receives."""
 
-    bundle: Bundle
-    request: GenerateRequest
+    job: Job
     chunks: Chunks
     runtime: str
 
 
 def _versions(backend: Backend) -> str:
-    """What must be the same on every machine for the same bytes."""
+    """Return the versions that must be equal on every machine, so that pictures have equal bytes."""
     return f"cytosynth {own_version()}, {backend.version}"
 
 
 def _expect_room(options: dict[str, int]) -> None:
-    """Ray would wait for ever for a machine that is large enough. Raises RequestError."""
+    """Raise RequestError if no machine is large enough for a worker. Ray itself would wait without limit."""
     import ray
 
     nodes: Any = ray.nodes  # it has no types
@@ -162,17 +159,17 @@ def _expect_room(options: dict[str, int]) -> None:
             "--ray",
             found="; ".join(f"{machine.get('CPU', 0):g} CPU, {machine.get('GPU', 0):g} GPU" for machine in machines),
             expected=f"a machine with {', '.join(f'{count} {name}' for name, count in needed.items())} for a worker",
-            fix="give fewer --threads, or another cluster",
+            fix="use fewer --threads, or another cluster",
         )
 
 
-def _options(request: GenerateRequest, backend: Backend) -> dict[str, int]:
-    """What a worker takes of the cluster."""
-    return {"num_cpus": 1, "num_gpus": 1} if backend.on_gpu else {"num_cpus": request.threads}
+def _options(threads: int, backend: Backend) -> dict[str, int]:
+    """Return the processor cores and GPUs that a worker takes."""
+    return {"num_cpus": 1, "num_gpus": 1} if backend.on_gpu else {"num_cpus": threads}
 
 
 class _Maker:
-    """What runs in a worker: the models of one class at a time."""
+    """The code that runs in a worker. It holds the models of one class at a time."""
 
     def __init__(self, work: _Work) -> None:
         self._work = work
@@ -180,13 +177,14 @@ class _Maker:
         self._worker: ClassWorker | None = None
 
     def open(self) -> None:
-        """Check that this machine has what the run needs. Raises CytosynthError."""
+        """Check that this machine has the same bundle and versions. Raises CytosynthError."""
         work = self._work
-        folder = work.bundle.folder
+        folder = work.job.bundle.folder
         bundle = open_bundle(folder.name if folder.parent == EMBEDDED else str(folder))
-        backend = open_backend(bundle, work.request)
+        job = replace(work.job, bundle=bundle)
+        backend = open_backend(job)
         for what, found, expected in (
-            ("bundle", bundle.sha256, work.bundle.sha256),
+            ("bundle", bundle.sha256, work.job.bundle.sha256),
             ("runtime", _versions(backend), work.runtime),
         ):
             if found != expected:
@@ -194,20 +192,20 @@ class _Maker:
                     f"The {what} of a worker on {platform.node()}",
                     found=found,
                     expected=expected,
-                    fix="install the same versions, and put the same bundle there, on every machine",
+                    fix="install the same versions and the same bundle on every machine",
                 )
-        bundle.verify_for(work.request.class_names)
-        self._bundle, self._backend = bundle, backend
+        bundle.verify_for(job.request.class_names)
+        self._job, self._backend = job, backend
 
     def make(self, chunk: int) -> Finished:
-        """One chunk."""
+        """Return a finished chunk."""
         work = self._work
         position = work.chunks.position(chunk)
         if position != self._position:
             if self._worker is not None:
                 self._worker.close()
             never = threading.Event()
-            self._worker = ClassWorker(self._bundle, work.request, position, work.chunks, self._backend, never)
+            self._worker = ClassWorker(self._job, position, work.chunks, self._backend, never)
             self._position = position
         assert self._worker is not None
         with closing(self._worker.produce([chunk])) as produced:
@@ -216,7 +214,7 @@ class _Maker:
 
 
 class _Crew:
-    """Workers that come, work and are lost; a chunk each at a time, so that a lost one costs no more."""
+    """The workers of a cluster. Each makes one chunk at a time, so that a lost worker costs one chunk."""
 
     def __init__(self, size: int, options: dict[str, int], work: _Work) -> None:
         import ray
@@ -234,17 +232,19 @@ class _Crew:
         self._busy[worker.open.remote()] = (worker, None)
 
     def has_free(self) -> bool:
-        """Whether a worker waits for a chunk."""
+        """Return whether a worker waits for a chunk."""
         return bool(self._free)
 
     def give(self, chunk: int) -> None:
-        """Let a free worker make it."""
+        """Let a free worker make a chunk."""
         worker = self._free.popleft()
         self._busy[worker.make.remote(chunk)] = (worker, chunk)
 
     def collect(self) -> Iterator[tuple[int | None, Finished | Exception]]:
-        """What came back after a short wait: chunks, or the error that a worker was lost by, with its chunk or None
-        where it had none yet. Raises CytosynthError."""
+        """Wait shortly and yield the results: finished chunks, or the error by which a worker was lost.
+
+        Each result comes with its chunk, which is None for a worker without a chunk. Raises CytosynthError.
+        """
         from ray.exceptions import RayError, RayTaskError
 
         ready, _ = self._ray.wait(list(self._busy), num_returns=1, timeout=LOOK_S)
@@ -257,13 +257,13 @@ class _Crew:
                 if isinstance(cause, CytosynthError):
                     raise cause from error
                 raise CytosynthError(
-                    "A worker on the Ray cluster",
+                    "A worker of the Ray cluster",
                     found=f"{type(cause).__name__}: {first_line(cause)}",
                     expected="a chunk of pictures",
-                    fix="look at Ray's logs, then the same command goes on",
+                    fix="find the reason in Ray's logs, then run the same command again",
                 ) from error
             except RayError as error:
-                # It may live, where only what it made was lost.
+                # The worker may still be alive if only its result was lost.
                 self._ray.kill(worker)
                 self._hire()
                 yield chunk, error

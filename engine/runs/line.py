@@ -1,4 +1,4 @@
-"""A production line: stages that are iterators, each running ahead of the next in a thread of its own."""
+"""A production line: stages are iterators, and each stage runs ahead of the next one in its own thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ahead"]
 
 Item = TypeVar("Item")
 PATIENCE_S = 0.1
-"""How soon a stage notices that its reader is gone."""
+"""Seconds after which a stage notices that its reader is gone."""
 
 
 class _End:
@@ -20,9 +20,10 @@ class _End:
 
 
 def ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item]:
-    """Yield the items of an iterable that runs in another thread, at most `depth` finished items before its reader.
+    """Yield the items of an iterable that runs in another thread, at most `depth` finished items ahead.
 
-    An exception there is raised here in its turn. When this generator is closed, the iterable is closed in its thread.
+    An exception of the iterable is raised here after the items before it. Closing this generator closes the iterable in
+    its thread.
     """
     finished: queue.Queue[Item | _End] = queue.Queue(depth)
     gone = threading.Event()
@@ -43,7 +44,7 @@ def ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item]:
             for item in source:
                 if not put(item):
                     break
-        except BaseException as caught:  # handed on, whatever it is
+        except BaseException as caught:  # every exception is passed on to the reader
             error = caught
         finally:
             if isinstance(source, Generator):

@@ -1,4 +1,4 @@
-"""Making a run's chunks, in order, in this process."""
+"""The production of the chunks of a run in this process."""
 
 from __future__ import annotations
 
@@ -12,29 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends.base import Backend
-from engine.bundle.folder import Bundle
-from engine.bundle.request import GenerateRequest
+from engine.bundle.job import Job
 from engine.output.chunks import Chunks
 from engine.output.formats import encode_png
 from engine.output.provenance import describe
 from engine.pipeline.loops import Stopped
-from engine.pipeline.pipeline import Pipeline, plan_of
+from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.rescue import Checked, Rescue
 from engine.runs.line import ahead
 
 __all__ = ["ClassWorker", "Finished", "produce"]
 
 
-def produce(
-    bundle: Bundle, request: GenerateRequest, chunks: Chunks, first: int, backend: Backend, stop: threading.Event
-) -> Generator[Finished]:
-    """Finished chunks from `first` to the last of `chunks`, in order, class by class; fewer when `stop` is set."""
+def produce(job: Job, chunks: Chunks, first: int, backend: Backend, stop: threading.Event) -> Generator[Finished]:
+    """Yield the finished chunks from `first` to the last, in order, class by class. End early if `stop` is set."""
     done = first
     while done < chunks.stop and not stop.is_set():
         position = chunks.position(done)
         last = min(chunks.stop, chunks.end(position))
         with (
-            closing(ClassWorker(bundle, request, position, chunks, backend, stop)) as worker,
+            closing(ClassWorker(job, position, chunks, backend, stop)) as worker,
             closing(worker.produce(range(done, last))) as produced,
         ):
             for finished in produced:
@@ -44,7 +41,10 @@ def produce(
 
 @dataclass(frozen=True)
 class Finished:
-    """A chunk that is ready to be written: PNG bytes and description by place, and the seeds that gave no picture."""
+    """A chunk that is ready to be written.
+
+    pictures: index in the chunk, PNG file and description of each picture. failures: one line per failed seed.
+    """
 
     chunk: int
     pictures: list[tuple[int, bytes, dict[str, Any]]]
@@ -52,23 +52,14 @@ class Finished:
 
 
 class ClassWorker:
-    """The production line of one class: denoising, decoding and encoding, each ahead of the next. Opens its models."""
+    """The production line of one class. It opens the models, and denoises, decodes and encodes in parallel."""
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        request: GenerateRequest,
-        position: int,
-        chunks: Chunks,
-        backend: Backend,
-        stop: threading.Event,
-    ) -> None:
-        self._request, self._chunks, self._stop = request, chunks, stop
-        self._class_name = request.class_names[position]
-        plan, scales = plan_of(bundle, request)
-        self._description = describe(bundle, request, self._class_name, plan.sha256(scales))
-        self._pipeline = Pipeline(bundle, self._class_name, request, backend)
-        self._rescue = Rescue(bundle, self._class_name, request)
+    def __init__(self, job: Job, position: int, chunks: Chunks, backend: Backend, stop: threading.Event) -> None:
+        self._request, self._chunks, self._stop = job.request, chunks, stop
+        self._class_name = job.request.class_names[position]
+        self._description = describe(job, self._class_name)
+        self._pipeline = Pipeline(job, self._class_name, backend)
+        self._rescue = Rescue(job, self._class_name)
 
     def close(self) -> None:
         """Close the models."""
@@ -76,8 +67,10 @@ class ClassWorker:
         self._rescue.close()
 
     def produce(self, chunks: Iterable[int]) -> Generator[Finished]:
-        """Finished chunks in their order. It ends early when it is asked to stop; when it is closed early, what runs
-        ahead is told to stop too."""
+        """Yield the finished chunks in order. End early if `stop` is set.
+
+        If this generator is closed early, the stages that run ahead are stopped too.
+        """
         with ExitStack() as opened:
             denoised = opened.enter_context(closing(ahead(self._denoise(chunks))))
             checked = opened.enter_context(closing(ahead(self._decode(denoised))))

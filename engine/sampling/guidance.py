@@ -1,4 +1,4 @@
-"""Classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598) as a table: one scale a step."""
+"""Classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598) as a table of one scale per step."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ __all__ = ["guidance_table", "guide"]
 def guidance_table(
     sigmas: Sequence[float], guidance_scale: float, interval: tuple[float, float] | None = None
 ) -> tuple[float, ...]:
-    """The scale of each step; a step of scale 1 needs no unconditional half and runs half the batch.
+    """Return the guidance scale of each step. A step of scale 1 needs no unconditional half and runs half the batch.
 
-    interval: the sigmas (low, high), both included, outside which there is no guidance (Kynkäänniemi et al. 2024,
-    arXiv:2404.07724); None is everywhere.
+    interval: sigmas (low, high), both included. Steps outside the interval have no guidance (Kynkäänniemi et al. 2024,
+    arXiv:2404.07724). None guides every step.
     """
     low, high = interval or (0.0, math.inf)
     return tuple(guidance_scale if low <= sigma <= high else 1.0 for sigma in sigmas)
 
 
 def guide(eps: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
-    """eps_uncond + scale * (eps_cond - eps_uncond).
+    """Return eps_uncond + scale * (eps_cond - eps_uncond), of shape (B, C, h, w).
 
-    eps: (2B, C, h, w), the conditional half first, or (B, C, h, w) where scale is 1. Returns (B, C, h, w).
+    eps: (2B, C, h, w) with the conditional half first, or (B, C, h, w) if scale is 1.
     """
     if scale == 1:
         return eps

@@ -1,7 +1,7 @@
-"""Noise: a picture is (class, seed), so every seed has a generator of its own, drawn from as a sampler needs it.
+"""Noise: each seed has its own random generator, so that a picture depends on its class and seed alone.
 
-`numpy` is NumPy's PCG64. `nv` is what CUDA's randn gives: Philox 4x32-10 (Salmon et al. 2011,
-doi:10.1145/2063384.2063405) keyed by the seed, one counter a number, and the sine branch of Box-Muller.
+`numpy` is NumPy's PCG64. `nv` reproduces CUDA's randn: Philox 4x32-10 (Salmon et al. 2011,
+doi:10.1145/2063384.2063405) keyed by the seed, with one counter per number, and the sine branch of Box-Muller.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ Words = NDArray[np.uint32]
 
 
 class Generator(Protocol):
-    """The stream of one picture's noise."""
+    """The noise stream of one picture."""
 
     def standard_normal(self, size: tuple[int, ...]) -> NDArray[np.float64]:
-        """The next numbers of the stream."""
+        """Return the next numbers of the stream."""
         ...
 
 
 def philox_4x32_10(counter: Words, key: Words) -> Words:
-    """Ten rounds of Philox: counter (4, n) and key (2, n) uint32 -> (4, n) uint32."""
+    """Return ten rounds of Philox: counter (4, n) and key (2, n) uint32 -> (4, n) uint32."""
     c, k = counter.astype(np.uint64), key.astype(np.uint64)
     low = np.uint64(0xFFFFFFFF)
     for round_number in range(10):
@@ -46,13 +46,13 @@ class _NvGenerator:
         self._calls = 0
 
     def standard_normal(self, size: tuple[int, ...]) -> NDArray[np.float64]:
-        """The next numbers of the stream."""
+        """Return the next numbers of the stream."""
         n = int(np.prod(size))
         counter = np.zeros((4, n), np.uint32)
         counter[0], counter[2] = self._calls, np.arange(n)
         self._calls += 1
         words = philox_4x32_10(counter, np.repeat(self._key, n, axis=1))
-        # CUDA's own constants, 2^-32 and 2 pi 2^-32 in float32; half of one keeps the logarithm's argument above 0.
+        # CUDA's constants: 2^-32 and 2 pi 2^-32 in float32. Adding half of one keeps the logarithm's argument above 0.
         unit = float(np.float32(2.3283064e-10))
         unit_angle = float(np.float32(2.3283064e-10 * 6.2831855))
         radius = np.sqrt(-2 * np.log(words[0] * unit + unit / 2))
@@ -65,11 +65,11 @@ def _numpy_generator(seed: int) -> Generator:
 
 
 RNGS: dict[str, Callable[[int], Generator]] = {"numpy": _numpy_generator, "nv": _NvGenerator}
-"""Makers of a seed's generator, by name."""
+"""Functions that make the generator of a seed, by name."""
 
 
 class NoiseSource:
-    """The generators of one chunk's pictures."""
+    """The generators of the pictures of one chunk."""
 
     def __init__(
         self,
@@ -78,12 +78,12 @@ class NoiseSource:
         rng: str = "numpy",
         first: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
     ) -> None:
-        """first: what becomes of the noise that a trajectory begins at, where that is no plain noise."""
+        """first: applied to the first noise, if a trajectory does not begin at plain noise."""
         self._generators = [RNGS[rng](seed) for seed in seeds]
         self._shape, self._first = shape, first
 
     def draw(self) -> NDArray[np.float32]:
-        """The next standard normal noise of every picture, (len(seeds), *shape) float32."""
+        """Return the next standard normal noise of every picture, (len(seeds), *shape) float32."""
         noise = np.stack([generator.standard_normal(self._shape) for generator in self._generators]).astype(np.float32)
         first, self._first = self._first, None
         return noise if first is None else first(noise)

@@ -1,8 +1,8 @@
 """Samplers as tables. With D = x - sigma * eps(x * c_in, t), every sampler here is
-`x_next = a * x + b * D + c * D_prev + d * z`, one row a step, in float64 and without any model.
+`x_next = a * x + b * D + c * D_prev + d * z`, with one row per step, in float64 and without any model.
 
-A sampler's function takes sigmas (N + 1,), descending, the last 0 or the model's smallest, and returns the
-coefficients (N, 4) of a, b, c, d; z is standard normal. x is variance-exploding: x = x0 + sigma * eps.
+The function of a sampler takes descending sigmas (N + 1,), whose last is 0 or the model's smallest. It returns the
+coefficients (N, 4) of a, b, c, d. z is standard normal, and x is variance-exploding: x = x0 + sigma * eps.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class StepRow:
-    """One step: the noise level, what the UNet is given (timestep, input scale), and the update's coefficients."""
+    """One step: the noise level, the inputs of the UNet (timestep, input scale), and the coefficients of the update."""
 
     sigma: float
     timestep: float
@@ -48,13 +48,13 @@ class StepRow:
 
 @dataclass(frozen=True)
 class SamplerPlan:
-    """The rows in order, and the standard deviation of the first latents."""
+    """The table of a sampler: its rows in order, and the standard deviation of the first latents."""
 
     initial_scale: float
     rows: tuple[StepRow, ...]
 
     def sha256(self, scales: tuple[float, ...]) -> str:
-        """The hash of these numbers and of each step's guidance scale, as little-endian float64."""
+        """Return the hash of these numbers and of the guidance scale of each row, as little-endian float64."""
         numbers = [self.initial_scale]
         for row, scale in zip(self.rows, scales, strict=True):
             numbers += [row.sigma, row.timestep, row.c_in, row.a, row.b, row.c, row.d, scale]
@@ -66,7 +66,7 @@ def dpmpp_2m(sigmas: Floats) -> Floats:
 
     With lambda = -log sigma and h_i = lambda_{i+1} - lambda_i, r = h_{i-1} / h_i:
     x_{i+1} = sigma_{i+1} / sigma_i x_i + (1 - e^{-h_i}) ((1 + 1 / 2r) D_i - 1 / 2r D_{i-1}).
-    The first step is first order, and so is a step to sigma 0, where x = D.
+    The first step is of first order. So is a step to sigma 0, which returns D.
     """
     table = np.zeros((len(sigmas) - 1, 4))
     for i, (sigma, following) in enumerate(pairwise(sigmas)):
@@ -118,7 +118,7 @@ def ddpm(sigmas: Floats) -> Floats:
 def langevin(sigmas: Floats, step_size: float) -> Floats:
     """Annealed Langevin dynamics, Song and Ermon 2019 (arXiv:1907.05600), algorithm 1, with the score
     s = -eps / sigma = (D - x) / sigma^2: x <- x + step_i / 2 s + sqrt(step_i) z, step_i = step_size sigma_i^2 /
-    sigma_L^2, sigma_L the smallest sigma above 0. Each sigma stands in `sigmas` as often as its level has steps."""
+    sigma_L^2, where sigma_L is the smallest sigma above 0. `sigmas` repeats each sigma once per step of its level."""
     levels = sigmas[:-1]
     smallest = levels[-1]
     pull = np.full(len(levels), step_size / (2 * smallest**2))
@@ -131,23 +131,24 @@ def _table(a: Floats, b: Floats, d: Floats | None = None) -> Floats:
 
 @dataclass(frozen=True)
 class Sampler:
-    """What a sampler is beside its coefficients."""
+    """A sampler: its coefficients, and the facts that its plan needs."""
 
     coefficients: Callable[[Floats], Floats]
     schedule: str
-    """Its native grid."""
+    """Name of its native schedule."""
     variance_preserving: bool = False
-    """DDPM's and DDIM's first latents have the deviation sqrt(1 + sigma^2), k-diffusion's sigma."""
+    """Whether the first latents have the deviation sqrt(1 + sigma^2), as in DDPM and DDIM, instead of sigma."""
     ends_at_zero: bool = True
-    """DDIM ends at the model's smallest sigma, as Stable Diffusion's configuration has it (set_alpha_to_one false)."""
+    """Whether the last step goes to sigma 0. DDIM ends at the model's smallest sigma, as Stable Diffusion configures it
+    (set_alpha_to_one false)."""
 
 
 @dataclass(frozen=True)
 class Langevin:
-    """The two numbers that annealed Langevin dynamics takes beside the noise levels."""
+    """The settings of annealed Langevin dynamics besides its noise levels."""
 
     step_size: float = 1e-4
-    """m, the step of the smallest level, in units of x squared."""
+    """Step of the smallest level, in units of x squared."""
     steps_per_level: int = 20
 
 
@@ -171,9 +172,10 @@ def plan_steps(
     num_inference_steps: int,
     langevin_settings: Langevin = Langevin(),
 ) -> SamplerPlan:
-    """The plan of a run. Raises KeyError for an unknown sampler or schedule.
+    """Return the plan of a run.
 
     A plan that ends above sigma 0 scales its last x by 1 / sqrt(1 + sigma^2), so that every plan ends with latents.
+    Raises KeyError for an unknown sampler or schedule.
     """
     chosen = SAMPLERS[sampler]
     levels = SCHEDULES[schedule](noise, num_inference_steps)

@@ -1,10 +1,11 @@
-"""Signal leak: what the noisiest latents of a class still show of its pictures.
+"""Signal leak: the trace of a class's pictures that remains in its noisiest latents.
 
-The last noise level of training leaves a trace of the picture: at Stable Diffusion's 14.6, a deviation of 1 in the
-mean of 256 latents stands beside noise of 0.9. A UNet has learnt to read that trace, so pure noise tells it that the
-picture is of the middle: of middling light, stain and size. Everaert et al. (2024), arXiv:2309.15842, therefore begin
-at noise with a trace in it, of the pictures' own mean and covariance at low spatial frequencies. Here it takes no
-random numbers of its own: along each direction the noise that is there is scaled to the deviation that it should have.
+The highest noise level of training does not hide the picture completely. At Stable Diffusion's sigma of 14.6, the mean
+of 256 latents has noise of 0.9, and pictures differ in that mean by about 1. A UNet learns to read this trace. Pure
+noise has the trace of an average picture, so the pictures get average brightness, stain and size. Everaert et al.
+(2024), arXiv:2309.15842, therefore begin at noise that carries the mean and covariance of the pictures at low spatial
+frequencies. This module needs no additional random numbers: along each direction it scales the existing noise to the
+deviation of the class.
 """
 
 from __future__ import annotations
@@ -27,18 +28,21 @@ Latents = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class SignalLeak:
-    """A Gaussian of a class's latents (C, h, w), of which `directions` are known."""
+    """A Gaussian model of the latents (C, h, w) of a class, with known variances along some directions."""
 
     mean: Latents
-    """(C, h, w)."""
+    """Mean (C, h, w) of the latents."""
     directions: Latents
-    """(K, C, h, w), orthonormal."""
+    """Orthonormal directions (K, C, h, w)."""
     variances: NDArray[np.float32]
-    """(K,), of the latents along the directions."""
+    """Variances (K,) of the latents along the directions."""
 
     def into(self, noise: Latents, plan: SamplerPlan) -> Latents:
-        """Standard normal noise (B, C, h, w) -> noise with the trace, in the same units: times the plan's initial scale
-        s it has the mean, and along direction u the variance variances_u + sigma^2 instead of s^2."""
+        """Return standard normal noise (B, C, h, w) with the trace of the class added.
+
+        Multiplied by the plan's initial scale s, the result has the mean of the class, and along direction u the
+        variance variances_u + sigma^2 instead of s^2.
+        """
         sigma, scale = plan.rows[0].sigma, plan.initial_scale
         gains = np.sqrt(self.variances + sigma**2) / scale - 1
         along = np.tensordot(noise, self.directions, axes=([1, 2, 3], [1, 2, 3]))
@@ -47,8 +51,11 @@ class SignalLeak:
 
 
 def read_signal_leak(path: Path, latent_shape: tuple[int, int, int]) -> SignalLeak:
-    """A file's tensors are mean (C, h, w); directions (K, C, f, f), the lowest f x f coefficients of an orthonormal
-    DCT-II; variances (K,). All are float16. Raises RequestError for anything else."""
+    """Return the signal leak in a file.
+
+    The tensors of the file are mean (C, h, w), variances (K,) and directions (K, C, f, f), which are the lowest f x f
+    coefficients of an orthonormal DCT-II. All are float16. Raises RequestError for anything else.
+    """
     channels, height, width = latent_shape
     try:
         tensors = load_file(path)
@@ -63,7 +70,7 @@ def read_signal_leak(path: Path, latent_shape: tuple[int, int, int]) -> SignalLe
             and (variances >= 0).all()
         ):
             shapes = ", ".join(f"{key} {values.dtype} {values.shape}" for key, values in sorted(tensors.items()))
-            raise ValueError(f"{shapes}, or values that are none")
+            raise ValueError(f"{shapes}, or values that are not finite")
     except (OSError, ValueError, KeyError, IndexError, TypeError, SafetensorError) as error:
         raise RequestError(
             f"The signal leak {path}",
@@ -76,7 +83,7 @@ def read_signal_leak(path: Path, latent_shape: tuple[int, int, int]) -> SignalLe
 
 
 def _dct(n: int) -> NDArray[np.float64]:
-    """(n, n), rows the orthonormal DCT-II's cosines."""
+    """Return the matrix (n, n) of an orthonormal DCT-II, one cosine per row."""
     rows = np.sqrt(2 / n) * np.cos(np.pi / n * np.arange(n)[:, None] * (np.arange(n) + 0.5))
     rows[0] /= np.sqrt(2)
     return np.asarray(rows)

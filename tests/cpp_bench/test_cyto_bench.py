@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from engine.backends.tensorrt import wanted_graphs
 from engine.bundle.folder import EMBEDDED, open_bundle
 from engine.bundle.plans import graph_digest
-from engine.measure.reference import reference_requests, write_reference
+from engine.measure.reference import reference_jobs, write_reference
 from tests.conftest import ROOT
 
 BUILD = ROOT / "cpp_bench/build/sanitized"
@@ -28,7 +28,7 @@ STEPS = 3
 
 @pytest.fixture(scope="session")
 def built():
-    """The folder of the build; what is not there to build it with is said where the tests are skipped."""
+    """Build the program and return the build folder. Skip if a tool is missing, with its name as the reason."""
     if not all(map(shutil.which, ("cmake", os.environ.get("CXX", "c++")))):
         pytest.skip("no cmake or no C++ compiler: apt install cmake g++")
     openvino = importlib.util.find_spec("openvino").submodule_search_locations[0]
@@ -53,9 +53,9 @@ def class_name():
 def reference_of(folder, class_name, bundle=CELLS, **settings):
     opened = open_bundle(str(bundle))
     settings = {"backend": "openvino", "num_inference_steps": STEPS, **settings}
-    (request,) = reference_requests(opened.manifest, [class_name], **settings)
+    (job,) = reference_jobs(opened, [class_name], **settings)
     path = folder / "reference.safetensors"
-    write_reference(opened, request, path)
+    write_reference(job, path)
     return path
 
 
@@ -161,8 +161,10 @@ def test_parts_of_a_picture(bench, reference, tmp_path, mode):
 
 @pytest.mark.parametrize("mode", ["trajectory", "decode"])
 def test_8_bits(bench, class_name, tmp_path, mode):
-    """The check computes in float32, what is timed is near it and not the same. Of 20 steps: far fewer carry an error
-    of the first too far."""
+    """The check runs in float32. The timed 8-bit run is close to it, but not equal.
+
+    The test takes 20 steps, because with far fewer an error of the first step stays too large.
+    """
     reference = reference_of(tmp_path, class_name, num_inference_steps=20)
     options = ["--batch", 2, "--steps", 20, "--iterations", 1, "--mode", mode, "--precision", "int8"]
     done = bench(*options, "--reference", reference, "--json", tmp_path / "record.json")
@@ -188,13 +190,13 @@ def test_8_bits_of_a_bundle_that_has_none(bench, reference, tmp_path):
 
 
 def test_the_engines_default_reference_is_found(bench, command, class_name, tmp_path, monkeypatch):
-    """Both programs name the file alike."""
+    """The engine and cyto_bench use the same default file name."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     options = ["--steps", 1, "--guidance-scale", 1.0625]
     bare = bench("--batch", 1, *options)
     assert bare.returncode == 2
     assert "no such file" in bare.stderr
-    # The fix is a command that fixes.
+    # The fix is a command that solves the problem.
     fix = re.search(r"fix: .*?: engine (.*)", bare.stderr)[1].split()
     done = command("engine", *fix)
     assert done.returncode == 0, done.stderr
@@ -332,7 +334,7 @@ def test_plans_that_do_not_fit_exit_2(bench, class_name, reference, tmp_path, mo
 
     refused("found:    none", "exporter tensorrt", "--gpu sm86 --flavour tensorrt --batch 1")
     folder = with_plans(bundle, class_name, largest=4)
-    refused("batch sizes 1 to 4, asked 5", batch=5)
+    refused("batch sizes 1 to 4, requested 5", batch=5)
     record = json.loads((folder / "plan.json").read_text())
     for name, value in {"version": "9.9", "compute_capability": "9.0", "flavour": "rtx"}.items():
         (folder / "plan.json").write_text(json.dumps({**record, name: value}))

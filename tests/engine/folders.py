@@ -1,4 +1,4 @@
-"""What a folder holds, as hashes."""
+"""Hashes and counts of the files in a folder."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["bytes_in", "contents", "pictures", "wait_for_pictures", "without_tim
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below, by its name there."""
+    """Return the SHA-256 of every file in a folder, by relative path."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def pictures(folder: Path) -> dict[str, str]:
-    """The same of the pictures alone."""
+    """Return the SHA-256 of every picture in a folder, by relative path."""
     return {name: digest for name, digest in contents(folder).items() if _is_picture(name)}
 
 
@@ -27,19 +27,19 @@ def _is_picture(name: str) -> bool:
 
 
 def pictures_in(folder: Path) -> int:
-    """How many there are. For a folder that is being written: opens none, since one may be renamed meanwhile."""
+    """Return the number of pictures. No file is opened, because a running process may rename it."""
     return sum(_is_picture(path.name) for path in folder.rglob("*"))
 
 
 def wait_for_pictures(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
-    """Until that many are there, the process has ended, or two minutes are over."""
+    """Wait until the folder holds `count` pictures, the process has ended, or two minutes have passed."""
     deadline = time.monotonic() + 120
     while pictures_in(folder) < count and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
 def bytes_in(folder: Path) -> int:
-    """Of all files below, of a folder that is being written: what is renamed meanwhile does not count."""
+    """Return the size of all files in a folder. Files that a running process renames meanwhile do not count."""
     found = 0
     for path in folder.rglob("*"):
         with contextlib.suppress(FileNotFoundError):
@@ -48,5 +48,5 @@ def bytes_in(folder: Path) -> int:
 
 
 def without_times(folder: Path) -> dict[str, str]:
-    """The same of all but run.json, which holds times."""
+    """Return the SHA-256 of every file except run.json, which holds times."""
     return {name: digest for name, digest in contents(folder).items() if name != "run.json"}

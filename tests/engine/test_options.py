@@ -10,20 +10,36 @@ import typer
 from typer.testing import CliRunner
 
 from engine.errors import RequestError
-from engine.options import Prefix, check_settings, setting, with_options
+from engine.options import Prefix, Range, Without, check_settings, setting, with_options
 
 
 @dataclass(frozen=True)
 class Loop:
     PANEL: ClassVar[str] = "Training"
 
-    steps: int = setting(10, help="Training steps.", low=1, high=100)
+    steps: int = setting(10, help="Training steps.", within=Range(low=1, high=100))
     rate: tuple[float, ...] = setting(
-        (1.0,), help="Rates.", parser=lambda text: tuple(map(float, text.split(":"))), metavar="RATE"
+        (1.0, 0.5), help="Rates.", parser=lambda text: tuple(map(float, text.split(":"))), metavar="RATE"
     )
     clipping: str = setting("off", help="Gradient clipping.", choices=("off", "norm"))
     fast: bool = setting(False, help="Skip what is slow.")
     wanted: int | None = setting(None, help="Pictures per class.", flag="--n")
+
+
+@dataclass(frozen=True)
+class Network:
+    PANEL: ClassVar[str] = "Network"
+
+    width: int = setting(8, help="Width.")
+    share: float = setting(0.5, help="Share of the width.", within=Range(low=0, below=1))
+    factor: float = setting(2.0, help="Factor.", within=Range(above=0))
+    momentum: float = 0.9
+
+
+@dataclass(frozen=True)
+class Whole:
+    loop: Loop = Loop()
+    network: Annotated[Network, Without("share")] = Network(share=0.25)
 
 
 def run(*words, defaults=None):
@@ -58,11 +74,19 @@ def test_the_parameters_default_gives_the_options_their_defaults():
     assert run("cell")[1] == [("cell", Loop())]
 
 
-def test_help_shows_the_panel_the_default_and_the_choices():
+def test_help_shows_the_panel_the_default_the_choices_and_the_range():
     text = run("--help")[0].output
     assert "Training" in text
     assert "[default: 10]" in text
-    assert "Gradient clipping: off, norm." in text
+    assert "[default: (1,0.5)]" in text
+    assert "Gradient clipping. One of off, norm." in text
+    assert "Training steps. Range: 1 to 100." in text
+
+
+def test_a_command_does_not_start_with_a_value_outside_its_range():
+    done, seen = run("cell", "--steps", "0")
+    assert isinstance(done.exception, RequestError)
+    assert (done.exception.subject, done.exception.found, seen) == ("--steps", "0", [])
 
 
 def test_a_prefix_lets_a_command_take_a_group_twice():
@@ -76,11 +100,38 @@ def test_a_prefix_lets_a_command_take_a_group_twice():
 
     done = CliRunner().invoke(app, ["--vae-steps", "2"])
     assert (done.exit_code, seen) == (0, [(2, 5)]), done.output
+    refused = CliRunner().invoke(app, ["--vae-steps", "0"])
+    assert "--vae-steps" in str(refused.exception)
+
+
+def receive_whole(*words):
+    seen = []
+    app = typer.Typer()
+
+    @app.command()
+    @with_options
+    def command(whole: Annotated[Whole, Without("clipping")] = Whole(Loop(steps=5, clipping="norm"))) -> None:
+        seen.append(whole)
+
+    return CliRunner().invoke(app, list(words), env={"COLUMNS": "200"}), seen
+
+
+def test_groups_may_hold_groups_and_a_command_may_lack_some_of_their_options():
+    done, seen = receive_whole("--width", "3", "--no-fast")
+    assert (done.exit_code, seen) == (0, [Whole(Loop(steps=5, clipping="norm"), Network(3, 0.25))]), done.output
+    help_text = receive_whole("--help")[0].output
+    assert "Network" in help_text
+    for absent in ("--clipping", "--share", "--momentum"):
+        assert absent not in help_text
+        assert receive_whole(absent, "1")[0].exit_code == 2
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        (Network(share=1), ["--share", "found:    1", "expected: at least 0 and below 1"]),
+        (Network(share=float("nan")), ["--share", "found:    nan"]),
+        (Network(factor=0), ["--factor", "expected: above 0"]),
         (Loop(steps=0), ["--steps", "found:    0", "expected: 1 to 100"]),
         (Loop(clipping="maybe"), ["--clipping", "found:    maybe", "expected: one of off, norm"]),
     ],

@@ -1,4 +1,5 @@
-// TensorRT's place: a plan is the path of its ONNX graph, and OpenVINO computes it. Only what cyto_bench calls.
+// A replacement of TensorRT with the functions that cyto_bench calls. A plan is the path of its ONNX graph, which
+// OpenVINO computes.
 #pragma once
 
 #include <cuda_runtime_api.h>

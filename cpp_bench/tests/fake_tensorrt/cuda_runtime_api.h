@@ -1,5 +1,5 @@
-// CUDA's place on a machine without a GPU: "device" memory is the host's, and work on a stream is done at once, or
-// recorded while the stream is captured. Only what cyto_bench calls.
+// A replacement of CUDA for machines without a GPU, with the functions that cyto_bench calls. "Device" memory is host
+// memory. Work on a stream is done at once, or recorded while the stream is captured.
 #pragma once
 
 #include <cstddef>
@@ -50,5 +50,5 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable);
 cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 
-/// Do `work` in the stream's order, or record it.
+/// Do `work` in the order of the stream, or record it.
 void fake_submit(cudaStream_t stream, std::function<void()> work);

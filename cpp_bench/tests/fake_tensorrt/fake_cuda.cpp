@@ -21,7 +21,7 @@ struct FakeGraph {
 
 namespace {
 
-/// What cannot be part of a graph is refused while one is captured, as CUDA does.
+/// Refuse calls that cannot be part of a graph during a capture, as CUDA does.
 cudaError_t outside_capture(cudaStream_t stream) {
   return stream->capturing ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
 }
@@ -89,7 +89,7 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t first, cudaEve
 
 cudaError_t cudaMalloc(void** memory, std::size_t size_bytes) {
   *memory = std::aligned_alloc(256, (size_bytes + 255) / 256 * 256);
-  // Fresh memory is no zeroes.
+  // New memory is not zero.
   std::memset(*memory, 0xff, size_bytes);
   return cudaSuccess;
 }

@@ -34,7 +34,7 @@ DataType type_of(const ov::element::Type& type) {
 struct ICudaEngine::Graph {
   std::string path;
   std::vector<Tensor> tensors;
-  /// By the input shapes in words.
+  /// Compiled models, by their input shapes in words.
   std::map<std::string, ov::CompiledModel> compiled;
   std::mutex compiling;
 };
@@ -118,14 +118,14 @@ bool IExecutionContext::setTensorAddress(const char* name, void* address) {
 
 bool IExecutionContext::enqueueV3(cudaStream_t stream) {
   state_->compile();
-  // A graph keeps the addresses that were set when it was captured.
+  // A graph keeps the addresses of the time of its capture.
   fake_submit(stream, [state = state_, addresses = state_->addresses] {
     const auto copy = [&](TensorIOMode mode, bool to_graph) {
       for (const Tensor& tensor : state->engine->graph->tensors) {
         if (tensor.mode != mode) continue;
         const ov::Tensor inside = state->request.get_tensor(tensor.name);
         void* address = addresses.at(tensor.name);
-        // Copied here and not bound there, so that a sanitizer sees every byte.
+        // Copy instead of binding the addresses, so that a sanitizer sees every byte.
         if (to_graph) {
           std::memcpy(const_cast<void*>(inside.data()), address, inside.get_byte_size());
         } else {

@@ -1,4 +1,4 @@
-"""The engine as a library: the same pictures as the command line's, lazily, at any index, in any process."""
+"""The library makes the same pictures as the command line: lazily, at any index, in any process."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_it_travels_to_a_worker_without_its_models(pictures, tiny_bundle):
 
 
 def test_a_forked_worker_says_what_to_do(tiny_bundle):
-    """It would wait forever for threads that it does not have."""
+    """A forked process would wait forever for threads that it does not have."""
     data = data_of(tiny_bundle)
     data[0]
     loader = DataLoader(data, num_workers=1, multiprocessing_context="fork")
@@ -161,7 +161,7 @@ def test_listed_pictures_are_left_out_and_the_rest_close_up(pictures, listed, ti
     only = data_of(tiny_bundle, class_names="cyt_mast", exclude=path)
     assert len(only) == 5
     path.write_text("\n".join(listed))
-    with pytest.raises(RequestError, match="all of them"):
+    with pytest.raises(RequestError, match="all pictures"):
         data_of(tiny_bundle, exclude=path)
 
 
@@ -171,7 +171,7 @@ def test_listed_pictures_are_left_out_and_the_rest_close_up(pictures, listed, ti
         ({"guidance_scale": 5.5}, "guidance_scale 5.5"),
         ({"bundle_sha256": "0" * 64}, "bundle_sha256 000"),
         ({"seed": None}, "class and seed"),
-        ({"seed": 7.9}, "no whole number"),
+        ({"seed": 7.9}, "not a whole number"),
     ],
 )
 def test_a_list_of_other_pictures_is_refused(change, words, listed, tiny_bundle, tmp_path):

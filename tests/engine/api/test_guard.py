@@ -1,4 +1,4 @@
-"""No synthetic picture passes for a real one, in whatever a test split may be."""
+"""expect_real: no synthetic picture passes as a real one, whatever the form of the test set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from engine.errors import CytosynthError
 
 
 class ImageFolder(Dataset):
-    """torchvision's, as far as it matters here: `samples` with paths, and tensors that say nothing."""
+    """The relevant part of torchvision's ImageFolder: `samples` with paths, and tensors without marks."""
 
     def __init__(self, root):
         self.samples = [(str(path), 0) for path in sorted(root.rglob("*.png"))]
@@ -103,7 +103,7 @@ SPLITS = {
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_synthetic_picture_is_named(split, real, made, tiny_bundle):
     source = SPLITS[split](real, made, cells(tiny_bundle))
-    with pytest.raises(CytosynthError, match="says that it is synthetic") as caught:
+    with pytest.raises(CytosynthError, match="a synthetic picture") as caught:
         expect_real(source)
     named = {"torchvision": "000000.png", "a part of a": "000001.png", "a folder of": "cyt_mast_000000", "rows": "0 of"}
     word = next((word for start, word in named.items() if split.startswith(start)), "")
@@ -153,11 +153,11 @@ def test_webdatasets_samples_are_known_however_they_are_decoded(made):
     reader = [sys.executable, "-c", WEBDATASET, *map(str, made.glob("shards/*.tar"))]
     done = subprocess.run(reader, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "The picture 0 of WebDataset one that says that it is synthetic\n" * 6
+    assert done.stdout == "The picture 0 of WebDataset a synthetic picture\n" * 6
 
 
 def test_the_json_of_a_shard_is_enough(tmp_path):
-    """Pictures that were stored anew have lost their own text."""
+    """Pictures that were saved again have lost their text."""
     jpeg = io.BytesIO()
     Image.new("RGB", (8, 8)).save(jpeg, format="JPEG")
     said = json.dumps({"synthetic": True}).encode()
@@ -167,7 +167,7 @@ def test_the_json_of_a_shard_is_enough(tmp_path):
 
 
 def unmarked(folder):
-    """A synthetic picture that was saved anew and has lost its own text."""
+    """A synthetic picture that was saved again and has lost its text."""
     folder.mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(folder / "x.jpg")
     return folder / "x.jpg"
@@ -188,7 +188,7 @@ def test_a_json_beside_a_picture_is_enough(given, tmp_path):
 
 @pytest.mark.parametrize(("place", "name"), [("test", "cyt_mast/x.jpg"), ("test/cyt_mast", "x.jpg")])
 def test_a_folders_metadata_is_enough(place, name, tmp_path):
-    """As Hugging Face's imagefolder reads it, and `engine generate` writes it."""
+    """The layout that `engine generate` writes and Hugging Face's imagefolder reads."""
     unmarked(tmp_path / "test/cyt_mast")
     lines = [{"file_name": "gone.jpg", "synthetic": True}, {"file_name": name, "synthetic": False}]
     metadata = tmp_path / place / "metadata.jsonl"
@@ -250,7 +250,7 @@ def test_a_folder_that_says_nothing_does_not_pass(content, word, tmp_path):
         ("no/such/folder", "unreadable"),
         ([], "no picture"),
         (iter([1]), "an iterator"),
-        ([(np.zeros((8, 8, 3)), 1)], "nothing that says"),
+        ([(np.zeros((8, 8, 3)), 1)], "nothing that tells"),
         ([{"json": b"{"}], "unreadable"),
         ([{"json": b"[" * 100_000}], "unreadable"),
     ],

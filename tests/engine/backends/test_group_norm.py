@@ -33,7 +33,7 @@ def graph(tmp_path):
 )
 def test_it_is_torchs(graph, shape, replaced):
     rng = np.random.default_rng(0)
-    # A mean far from 0 for its spread, as a decoder's channels have.
+    # The mean is far from 0 compared with the spread, as in a decoder's channels.
     x = (rng.standard_normal(shape) + 300 * rng.standard_normal((1, 12, *[1] * (len(shape) - 2)))).astype(np.float32)
     inputs = {"x": x, **{name: rng.standard_normal(12).astype(np.float32) for name in ("scale", "shift")}}
     model = ov.Core().read_model(graph)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,12 +16,13 @@ from engine.backends import tensorrt
 from engine.backends.onnxruntime import ORTBackend
 from engine.backends.tensorrt import TensorRTBackend
 from engine.bundle.folder import open_bundle
+from engine.bundle.job import make_job
 from engine.bundle.plans import graph_digest
-from engine.bundle.request import make_request
+from engine.bundle.settings import settings_of
 from engine.errors import CytosynthError, RequestError
 from engine.measure.batch_size import measure_batch_size
 from engine.output.formats import Output
-from engine.pipeline.pipeline import Pipeline, plan_of
+from engine.pipeline.pipeline import Pipeline
 from engine.runs import generate as run
 from tests.engine.backends.fake_tensorrt import make_api
 from tests.engine.folders import contents
@@ -68,15 +68,15 @@ def own_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def request_of(bundle, **options):
+def job_of(bundle, **options):
     options = {"batch_size": 2, "num_inference_steps": 5, **options}
-    return make_request(bundle.manifest, class_names=["cyt_mast"], n=2, backend="tensorrt", **options)
+    return make_job(bundle, ["cyt_mast"], 2, settings_of(backend="tensorrt", **options))
 
 
 def open_backend(folder, class_name="cyt_mast"):
     bundle = open_bundle(str(folder))
-    request = make_request(bundle.manifest, class_names=[class_name], n=2, batch_size=2, backend="tensorrt")
-    return TensorRTBackend(bundle, request, make_api())
+    job = make_job(bundle, [class_name], 2, settings_of(batch_size=2, backend="tensorrt"))
+    return TensorRTBackend(job, make_api())
 
 
 @pytest.mark.parametrize("flavour", ["rtx", "tensorrt"])
@@ -84,12 +84,12 @@ def open_backend(folder, class_name="cyt_mast"):
 def test_the_runner_makes_the_pictures_of_the_other_backends(flavour, options, bundle_copy):
     write_plans(bundle_copy, flavour=flavour)
     bundle = open_bundle(str(bundle_copy))
-    request = request_of(bundle, **options)
+    job = job_of(bundle, **options)
     api = make_api(flavour)
-    with Pipeline(bundle, "cyt_mast", request, ORTBackend()) as pipeline:
+    with Pipeline(job, "cyt_mast", ORTBackend()) as pipeline:
         wanted = pipeline.generate_latents(SEEDS)
         pictures, _ = pipeline.decode(wanted)
-    with Pipeline(bundle, "cyt_mast", request, TensorRTBackend(bundle, request, api)) as pipeline:
+    with Pipeline(job, "cyt_mast", TensorRTBackend(job, api)) as pipeline:
         # The first run is plain, the later ones replay a graph where no noise comes from the host.
         for _ in range(3):
             np.testing.assert_allclose(pipeline.generate_latents(SEEDS), wanted, rtol=0, atol=1e-5)
@@ -104,11 +104,11 @@ def test_the_runner_makes_the_pictures_of_the_other_backends(flavour, options, b
 def test_steps_outside_the_interval_run_half_the_batch_and_fill_one_half(bundle_copy):
     write_plans(bundle_copy)
     bundle = open_bundle(str(bundle_copy))
-    request = request_of(bundle, guidance_interval=(0.3, 8.0))
+    job = job_of(bundle, guidance_interval=(0.3, 8.0))
     api = make_api()
-    with Pipeline(bundle, "cyt_mast", request, TensorRTBackend(bundle, request, api)) as pipeline:
+    with Pipeline(job, "cyt_mast", TensorRTBackend(job, api)) as pipeline:
         pipeline.generate_latents(SEEDS)
-    _, scales = plan_of(bundle, request)
+    scales = job.scales
     assert {1.0, 2.0} == set(scales)
     expected = []
     for i, scale in enumerate(scales):
@@ -121,13 +121,13 @@ def test_steps_outside_the_interval_run_half_the_batch_and_fill_one_half(bundle_
 def test_nothing_stays_on_the_device_and_a_plan_is_read_once(bundle_copy):
     write_plans(bundle_copy)
     bundle = open_bundle(str(bundle_copy))
-    request = request_of(bundle, guidance_interval=(0.3, 8.0))
+    job = job_of(bundle, guidance_interval=(0.3, 8.0))
     api = make_api()
     read, deserialize = [], api.trt.Runtime(None).deserialize_cuda_engine
     api.trt.Runtime = lambda logger: SimpleNamespace(
         deserialize_cuda_engine=lambda plan: read.append(plan) or deserialize(plan)
     )
-    with Pipeline(bundle, "cyt_mast", request, TensorRTBackend(bundle, request, api)) as pipeline:
+    with Pipeline(job, "cyt_mast", TensorRTBackend(job, api)) as pipeline:
         for _ in range(2):
             pipeline.decode(pipeline.generate_latents(SEEDS))
         assert api.cudart.replays == 1
@@ -144,7 +144,7 @@ def test_nothing_stays_on_the_device_and_a_plan_is_read_once(bundle_copy):
         ({"version": "1.6.0"}, "version 1.6.0, here 1.7.1"),
         ({"compute_capability": "8.9"}, "compute_capability 8.9, here 8.6"),
         ({"flavour": "tensorrt"}, "flavour tensorrt, here rtx"),
-        ({"plans": {}}, "no plan of unet.cyt_mast.onnx"),
+        ({"plans": {}}, "no plan for unet.cyt_mast.onnx"),
     ],
 )
 def test_a_plan_with_another_key_is_refused_with_the_command_that_builds_it(changes, word, bundle_copy):
@@ -174,30 +174,30 @@ def test_a_damaged_plan_is_refused_before_tensorrt_reads_it(bundle_copy):
     (target / "unet.cyt_mast.onnx.plan").write_bytes(b"garbage")
     bundle = open_bundle(str(bundle_copy))
     with pytest.raises(RequestError, match="SHA-256"):
-        Pipeline(bundle, "cyt_mast", request_of(bundle), open_backend(bundle_copy))
+        Pipeline(job_of(bundle), "cyt_mast", open_backend(bundle_copy))
 
 
 def test_a_damaged_plan_costs_no_picture_of_the_run_that_is_replaced(bundle_copy, tmp_path, monkeypatch):
     target = write_plans(bundle_copy)
     bundle = open_bundle(str(bundle_copy))
-    request = request_of(bundle, batch_size=2)
-    run.generate(bundle, request, Output(tmp_path / "out"), backend=TensorRTBackend(bundle, request, make_api()))
+    job = job_of(bundle, batch_size=2)
+    run.generate(job, Output(tmp_path / "out"), backend=TensorRTBackend(job, make_api()))
     before = contents(tmp_path / "out")
     (target / "unet.cyt_mast.onnx.plan").write_bytes(b"garbage")
     monkeypatch.setattr("engine.backends.tensorrt.installed_api", lambda bundle: make_api())
     with pytest.raises(RequestError, match="SHA-256"):
-        run.generate(bundle, replace(request, seed=9), Output(tmp_path / "out", overwrite=True))
+        run.generate(job.changed(seed=9), Output(tmp_path / "out", overwrite=True))
     assert contents(tmp_path / "out") == before
 
 
 def test_latents_that_a_gpu_cannot_address_are_refused_before_the_folder_is_touched(bundle_copy, tmp_path):
     write_plans(bundle_copy)
     bundle = open_bundle(str(bundle_copy))
-    request = request_of(bundle)
-    backend = TensorRTBackend(bundle, request, make_api())
+    job = job_of(bundle)
+    backend = TensorRTBackend(job, make_api())
     backend.device.alignment_bytes = 4096
     with pytest.raises(RequestError, match="multiple of 4096"):
-        run.generate(bundle, request, Output(tmp_path / "out"), backend=backend)
+        run.generate(job, Output(tmp_path / "out"), backend=backend)
     assert not (tmp_path / "out").exists()
 
 
@@ -205,7 +205,7 @@ def test_a_measured_batch_size_is_one_that_the_plans_take(bundle_copy, monkeypat
     write_plans(bundle_copy, batch_sizes=[1, 2])
     bundle = open_bundle(str(bundle_copy))
     monkeypatch.setattr("engine.backends.tensorrt.installed_api", lambda bundle: make_api())
-    assert measure_batch_size(bundle, request_of(bundle, num_inference_steps=1))[0] in (1, 2)
+    assert measure_batch_size(job_of(bundle, num_inference_steps=1))[0] in (1, 2)
 
 
 def test_a_broken_flavour_gives_way_to_the_other(monkeypatch, tiny_bundle):
@@ -222,14 +222,14 @@ def test_a_broken_flavour_gives_way_to_the_other(monkeypatch, tiny_bundle):
 
 
 def test_a_plan_of_other_types_is_refused(bundle_copy, monkeypatch):
-    """Its buffers would be read as what they are not."""
+    """The runner would misread its buffers."""
     write_plans(bundle_copy)
     api = make_api()
     api.trt.nptype = lambda kind: np.float16
     bundle = open_bundle(str(bundle_copy))
-    request = request_of(bundle)
+    job = job_of(bundle)
     with pytest.raises(CytosynthError, match="float16"):
-        Pipeline(bundle, "cyt_mast", request, TensorRTBackend(bundle, request, api))
+        Pipeline(job, "cyt_mast", TensorRTBackend(job, api))
 
 
 @pytest.mark.parametrize("sizes", [[], [0], [1e999], [True], ["8"], 3])
@@ -249,30 +249,30 @@ def test_a_plan_json_that_is_none_is_refused(text, bundle_copy):
 
 
 @pytest.mark.parametrize(
-    ("options", "word"), [({"batch_size": 9}, "batch sizes 1, 8, asked 9"), ({"width": 64}, "asked (64, 32)")]
+    ("options", "word"), [({"batch_size": 9}, "batch sizes 1, 8, requested 9"), ({"width": 64}, "requested (64, 32)")]
 )
 def test_a_batch_or_size_that_the_plan_was_not_built_for_is_refused(options, word, bundle_copy):
     write_plans(bundle_copy)
     bundle = open_bundle(str(bundle_copy))
     with pytest.raises(RequestError, match="--batch") as caught:
-        TensorRTBackend(bundle, request_of(bundle, **options), make_api())
+        TensorRTBackend(job_of(bundle, **options), make_api())
     assert word in str(caught.value)
 
 
 def test_a_shape_that_the_plan_itself_refuses_is_an_error(bundle_copy):
-    """Where plan.json promises more than the plan holds."""
+    """plan.json states batch sizes that the plan does not support."""
     write_plans(bundle_copy, batch_sizes=[1, 64])
     bundle = open_bundle(str(bundle_copy))
-    request = request_of(bundle, batch_size=9)
+    job = job_of(bundle, batch_size=9)
     with pytest.raises(CytosynthError, match="--batch-size"):
-        Pipeline(bundle, "cyt_mast", request, TensorRTBackend(bundle, request, make_api()))
+        Pipeline(job, "cyt_mast", TensorRTBackend(job, make_api()))
 
 
 def test_a_free_prompt_needs_no_plan(bundle_copy):
     write_plans(bundle_copy)
     bundle = open_bundle(str(bundle_copy))
-    request = request_of(bundle, prompt="cyt nep mast")
-    with Pipeline(bundle, "cyt_mast", request, TensorRTBackend(bundle, request, make_api())) as pipeline:
+    job = job_of(bundle, prompt="cyt nep mast")
+    with Pipeline(job, "cyt_mast", TensorRTBackend(job, make_api())) as pipeline:
         assert np.isfinite(pipeline.generate_latents(SEEDS)).all()
 
 
@@ -281,6 +281,6 @@ def test_a_cuda_error_is_named(bundle_copy):
     api = make_api()
     api.cudart.cudaMalloc = lambda size: (2, None)
     bundle = open_bundle(str(bundle_copy))
-    request = request_of(bundle)
+    job = job_of(bundle)
     with pytest.raises(CytosynthError, match="cudaMalloc"):
-        Pipeline(bundle, "cyt_mast", request, TensorRTBackend(bundle, request, api))
+        Pipeline(job, "cyt_mast", TensorRTBackend(job, api))

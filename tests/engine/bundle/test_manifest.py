@@ -84,7 +84,7 @@ def test_a_link_in_place_of_a_file_is_refused(bundle_copy, command):
 
 
 def test_a_randomly_damaged_manifest_is_read_or_refused(tiny_bundle, tmp_path):
-    """Any JSON in any field: a manifest that keeps every rule, or a RequestError; never another exception."""
+    """Arbitrary JSON in a field gives a valid manifest or a RequestError, never another exception."""
     whole = json.loads((tiny_bundle / "manifest.json").read_text())
     rng = np.random.default_rng(0)
     strange = [

@@ -1,4 +1,4 @@
-"""A preset is a name in the bundle for settings: the same pictures as those settings, one by one."""
+"""Presets: a preset makes the same pictures as its settings given one by one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from engine.bundle.manifest import read_manifest
-from engine.measure.reference import reference_requests
+from engine.bundle.folder import open_bundle
+from engine.measure.reference import reference_jobs
 
 SETTINGS = ["--steps", 5, "--sampler", "euler", "--guidance-scale", 3, "--guidance-interval", 0.5, 6]
 
@@ -85,7 +85,7 @@ def test_a_bundles_default_may_guide_on_an_interval(in_process, whole_path, tmp_
     options = ["--steps", 4, "--guidance-scale", 3, "--guidance-interval"]
     refused = in_process("exporter", "onnx", merged, "--out", tmp_path / "no", *options, 6, 0.5)
     assert refused.returncode == 2
-    assert "an interval in ascending order" in refused.stderr
+    assert "0 <= LO <= HI" in refused.stderr
     bundle = tmp_path / "bundle"
     made = in_process("exporter", "onnx", merged, "--out", bundle, *options, 0.5, 6)
     assert made.returncode == 0, made.stderr
@@ -96,8 +96,8 @@ def test_a_bundles_default_may_guide_on_an_interval(in_process, whole_path, tmp_
     pictures = [(tmp_path / name / "cyt_mast/000000.png").read_bytes() for name in ("own", "everywhere")]
     assert pictures[0] != pictures[1]
     # cyto_bench guides every step, and so does what it is compared with.
-    (request,) = reference_requests(read_manifest(bundle / "manifest.json"), ["cyt_mast"], backend="openvino")
-    assert (request.guidance_scale, request.guidance_interval) == (3.0, None)
+    (job,) = reference_jobs(open_bundle(str(bundle)), ["cyt_mast"], backend="openvino")
+    assert (job.request.guidance_scale, job.request.guidance_interval) == (3.0, None)
     # A class that is added states the same default, or none.
     again = in_process("exporter", "onnx", merged, "--out", bundle, "--guidance-interval", 1, 6)
     assert again.returncode == 2

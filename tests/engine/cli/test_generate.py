@@ -94,7 +94,7 @@ def test_a_continued_run_keeps_its_precision(command, tiny_bundle, tmp_path):
     assert json.loads((tmp_path / "out/run.json").read_text())["identity"]["precision"] == "f32"
     done = command("engine", "generate", *arguments, "--precision", "auto")
     assert done.returncode == 2
-    assert "precision 'f32' there, 'auto' asked" in done.stderr
+    assert "precision 'f32' in the existing run, 'auto' requested" in done.stderr
 
 
 def test_a_folder_that_cannot_be_made_is_refused(command, tiny_bundle, tmp_path):
@@ -197,7 +197,7 @@ def test_another_request_into_the_same_folder_is_refused_with_what_differs(finis
     before = contents(out)
     done = command("engine", "generate", *arguments, "--seed", 6)
     assert done.returncode == 2
-    assert "seed 5 there, 6 asked" in done.stderr
+    assert "seed 5 in the existing run, 6 requested" in done.stderr
     assert contents(out) == before
 
 

@@ -61,7 +61,7 @@ def test_by_default_every_class_has_one_in_the_cache(command, tiny_bundle, tmp_p
         (["--class", "cyt_mist"], ["The class cyt_mist"]),
         (["--steps", "0"], ["--steps"]),
         (["--out", "reference.safetensors"], ["--out", "2 classes"]),
-        (["--class", "cyt_mast", "--out", "absent/x.safetensors"], ["absent", "make it"]),
+        (["--class", "cyt_mast", "--out", "absent/x.safetensors"], ["absent", "create the folder"]),
     ],
 )
 def test_a_wrong_request_exits_2(command, tiny_bundle, arguments, words):

@@ -1,4 +1,4 @@
-"""WebDataset shards, what a PNG says of itself, and reading that back from anyone's file."""
+"""WebDataset shards, and the description in a PNG file: writing it, and reading it from untrusted files."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def make_shards(folder, done, stop):
     ("stop", "known"), [(2, 2), (3, 2), (6, 3), (6, 4), (6, 6), (8, 8), (9, 4), (9, 8), (11, 10), (11, 11)]
 )
 def test_a_shard_that_was_cut_off_ends_as_a_whole_one(stop, known, tmp_path):
-    """`stop` pictures were written, metadata knows of `known` of them."""
+    """A killed run wrote `stop` pictures, and metadata.jsonl lists `known` of them."""
     for name in ("whole", "cut"):
         (tmp_path / name).mkdir()
     make_shards(tmp_path / "whole", 0, 11)
@@ -180,7 +180,7 @@ def test_png_info_prints_no_escape_and_quotes_what_a_shell_would_run(command, tm
 
 
 def test_png_info_survives_random_descriptions(tmp_path):
-    """Any JSON, as a PNG may hold it: a description or a RequestError, and a command that a shell reads as words."""
+    """Arbitrary JSON in a PNG gives a description with a safe shell command, or a RequestError."""
     rng = np.random.default_rng(0)
 
     def value(depth=0):
@@ -205,7 +205,7 @@ def test_png_info_survives_random_descriptions(tmp_path):
 
 
 def test_pictures_of_random_bytes_are_errors_and_nothing_is_written(tmp_path):
-    """Whole PNGs with some bytes changed, read by png-info and by the contact sheet."""
+    """png-info and the contact sheet survive PNG files with changed bytes."""
     rng = np.random.default_rng(1)
     (tmp_path / "c").mkdir()
     hostile_png(tmp_path / "c/000000.png", json.dumps({"class": "c", "seed": 1}))

@@ -1,4 +1,4 @@
-"""`generate --shard` and `merge-runs`: pieces made apart become the run that one process would have made."""
+"""`generate --shard` and `merge-runs`: separate pieces become the run that one process would write."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FORMATS = {"imagefolder": [], "webdataset": ["--format", "webdataset", "--shard-
 
 @pytest.fixture(scope="module", params=FORMATS)
 def made(request, command, tiny_bundle, tmp_path_factory):
-    """The same run whole and in three pieces, which end inside classes and inside tar shards; not to be changed."""
+    """The same run in one and in three pieces, which end inside classes and tar shards. Tests must not change it."""
     root = tmp_path_factory.mktemp("pieces")
     words = ["engine", "generate", "--bundle", tiny_bundle, "--class", "all", "--n", 7, "--seed", 3, "--steps", 2]
     words += ["--batch-size", 2, *FORMATS[request.param]]
@@ -129,14 +129,14 @@ def damaged(folder, kind):
         ("missing piece", "missing 2/3"),
         ("not finished", "not finished"),
         ("another run", "another run"),
-        ("doubled", "too many"),
+        ("doubled", "the additional picture"),
         ("a line missing", "each picture once"),
         ("another seed", "seed 99"),
-        ("a path", "names no run"),
+        ("a path", "describes no run"),
         ("no seconds", "without its seconds"),
-        ("a failure that is no object", "failed.jsonl that is no object"),
-        ("a failure without its seed", "without its class or seed"),
-        ("a line that is no object", "metadata.jsonl that is no object"),
+        ("a failure that is no object", "failed.jsonl that is no JSON object"),
+        ("a failure without its seed", "without class or seed"),
+        ("a line that is no object", "metadata.jsonl that is no JSON object"),
         ("no picture", "make"),
     ],
 )
@@ -150,7 +150,7 @@ def test_what_does_not_fit_is_refused_by_name(kind, words, apart, in_process):
 
 def test_a_killed_merge_goes_on(made, apart, in_process, monkeypatch):
     if (made[0] / "whole/_info.json").exists():
-        pytest.skip("shards are written anew from the start")
+        pytest.skip("needs nothing: shards have no such moment, since a merge writes them from the start")
     piece = apart / "pieces/000001-of-000003"
     (apart / "cyt_mast").mkdir()
     (piece / "cyt_mast/000000.png").rename(apart / "cyt_mast/000000.png")
@@ -182,20 +182,20 @@ def test_another_run_in_the_folder_is_kept(made, apart, in_process, tmp_path):
     before = contents(other)
     done = in_process(*words, "--out", other, "--shard", "1/3")
     assert done.returncode == 2
-    assert "guidance_scale 3.0 there" in done.stderr
+    assert "guidance_scale 3.0 in the existing run" in done.stderr
     assert contents(other) == before
     (apart / "pieces").rename(other / "pieces")
     before = contents(other)
     done = in_process("engine", "merge-runs", other)
     assert done.returncode == 2
-    assert "guidance_scale 3.0 there" in done.stderr
+    assert "guidance_scale 3.0 in the existing run" in done.stderr
     assert contents(other) == before
 
 
 def test_one_merge_at_a_time(apart, in_process):
     lock_file = lock_folder(apart)
     if lock_file is None:
-        pytest.skip("no such locks here")
+        pytest.skip("needs file locks of Unix, which no package provides")
     done = in_process("engine", "merge-runs", apart)
     os.close(lock_file)
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""`--out URL`: the same files as in a folder, whatever is killed or fails on the way."""
+"""`--out URL` gives the same files as a folder, even if processes are killed or uploads fail."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 from engine.output.formats import FORMATS
 from tests.engine.folders import contents, without_times
 
-fsspec = pytest.importorskip("fsspec")
+fsspec = pytest.importorskip("fsspec", reason="needs fsspec: pip install 'cytosynth[distributed]'")
 MemoryFileSystem = pytest.importorskip("fsspec.implementations.memory").MemoryFileSystem
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """A user's cache of the test's own."""
+    """A separate user cache for the test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache/cytosynth/uploads"
 
@@ -46,7 +46,7 @@ def shards(file_format):
 
 
 def waiting(cache):
-    """The files that wait here."""
+    """Return the files that wait for their upload."""
     return [path for path in cache.rglob("*") if path.is_file()]
 
 
@@ -68,7 +68,7 @@ def test_a_url_holds_what_a_folder_would(file_format, in_process, tiny_bundle, t
     assert "0 of them new" in again.stdout
     another = in_process(*words(tiny_bundle, url, "--seed", 5, *shards(file_format)))
     assert another.returncode == 2
-    assert f"The URL {url}\n  found:    another run: seed 0 there, 5 asked" in another.stderr
+    assert f"The URL {url}\n  found:    another run: seed 0 in the existing run, 5 requested" in another.stderr
     assert str(cache) not in another.stderr
     assert contents(there) == stood
 
@@ -107,7 +107,7 @@ def bulk(folder):
 
 
 def test_a_run_goes_on_where_nothing_of_it_waits(in_process, tiny_bundle, tmp_path, cache):
-    """As on another machine."""
+    """Pretend to run on another machine."""
     there, url = tmp_path / "there", f"file://{tmp_path}/there"
     assert in_process(*words(tiny_bundle, url)).returncode == 0
     stood = without_times(there)
@@ -138,7 +138,7 @@ def test_a_put_that_fails_ends_the_run_and_the_same_command_goes_on(
         done = in_process(*arguments)
     assert done.returncode == 1
     assert "the network is gone" in done.stderr
-    assert "the same command goes on" in done.stderr
+    assert "run the same command again" in done.stderr
     assert "Traceback" not in done.stderr
     assert store.find("/bucket/cells") == sorted(puts)
     done = in_process(*arguments)
@@ -172,7 +172,7 @@ def test_wrong_urls_exit_2_and_touch_nothing(out, more, message, in_process, tin
 
 @pytest.mark.parametrize("file_name", ["{0}/secret.txt", "../secret.txt", None])
 def test_no_path_of_a_store_is_trusted(in_process, tiny_bundle, tmp_path, file_name):
-    """Its metadata.jsonl names a file of this machine, which must stay here."""
+    """A foreign metadata.jsonl names a file of this machine, which must not be uploaded."""
     (tmp_path / "secret.txt").write_text("mine")
     place = tmp_path / "store"
     request = words(tiny_bundle, f"file://{place}")
@@ -189,11 +189,11 @@ def test_no_path_of_a_store_is_trusted(in_process, tiny_bundle, tmp_path, file_n
     assert not [path for path in tmp_path.rglob("*") if path.name == "secret.txt" and path.parent != tmp_path]
 
 
-def test_a_protocol_without_its_package_says_how_to_mend_it(in_process, tiny_bundle):
-    """Every name that fsspec knows and that is not installed here."""
+def test_a_protocol_without_its_package_says_how_to_install_it(in_process, tiny_bundle):
+    """Every protocol of fsspec whose package is not installed."""
     missing = next((name for name in ("s3", "gs", "abfs", "oss") if not usable(name)), None)
     if missing is None:
-        pytest.skip("every one is installed")
+        pytest.skip("needs a protocol of fsspec whose package is missing; all are installed here")
     done = in_process(*words(tiny_bundle, f"{missing}://bucket/cells"))
     assert done.returncode == 2
     assert "nstall" in done.stderr

@@ -1,9 +1,8 @@
-"""The sampling loop: host and device do the same, half-batch steps included, and stop when they are asked to."""
+"""The sampling loops: host and device give the same latents, also in half-batch steps, and both can be stopped."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,21 +10,20 @@ import pytest
 from engine.backends.onnxruntime import ORTBackend
 from engine.backends.openvino import OpenVINOBackend
 from engine.bundle.folder import open_bundle
-from engine.bundle.request import make_request
+from engine.bundle.job import make_job
+from engine.bundle.settings import settings_of
 from engine.pipeline.loops import Stopped
-from engine.pipeline.pipeline import Pipeline, plan_of
+from engine.pipeline.pipeline import Pipeline
 
 SEEDS = [3, 4, 5]
 
 
-def request_of(bundle, **options):
-    return make_request(
-        bundle.manifest, class_names=["cyt_mast"], n=3, batch_size=3, backend="openvino", precision="f32", **options
-    )
+def job_of(bundle, **options):
+    return make_job(bundle, ["cyt_mast"], 3, settings_of(batch_size=3, backend="openvino", precision="f32", **options))
 
 
-def latents_of(bundle, request, backend):
-    with Pipeline(bundle, "cyt_mast", request, backend) as pipeline:
+def latents_of(job, backend):
+    with Pipeline(job, "cyt_mast", backend) as pipeline:
         first = pipeline.generate_latents(SEEDS)
         np.testing.assert_array_equal(first, pipeline.generate_latents(SEEDS))
         return first
@@ -47,19 +45,19 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_device_that_keeps_the_latents_agrees_with_the_host(case, tiny_bundle):
     bundle = open_bundle(str(tiny_bundle))
-    request = request_of(bundle, **CASES[case])
-    on_host = latents_of(bundle, request, OpenVINOBackend(precision="f32"))
-    on_device = latents_of(bundle, request, ORTBackend())
-    assert on_host.shape == (3, 4, request.height // 4, request.width // 4)
+    job = job_of(bundle, **CASES[case])
+    on_host = latents_of(job, OpenVINOBackend(precision="f32"))
+    on_device = latents_of(job, ORTBackend())
+    assert on_host.shape == (3, 4, job.request.height // 4, job.request.width // 4)
     difference = np.linalg.norm(on_device - on_host) / np.linalg.norm(on_host)
     assert difference < 5e-3
 
 
 def test_an_interval_of_guidance_runs_half_the_batch_outside(tiny_bundle):
-    """The first steps equal those without guidance, and the picture is neither's."""
+    """The interval changes the picture, compared with guidance everywhere and with no guidance."""
     bundle = open_bundle(str(tiny_bundle))
-    part = request_of(bundle, guidance_interval=(0.5, 5.0), guidance_scale=6.0)
-    plan, scales = plan_of(bundle, part)
+    part = job_of(bundle, guidance_interval=(0.5, 5.0), guidance_scale=6.0)
+    plan, scales = part.plan, part.scales
     assert {scale for row, scale in zip(plan.rows, scales, strict=True) if 0.5 <= row.sigma <= 5} == {6.0}
     assert {scale for row, scale in zip(plan.rows, scales, strict=True) if not 0.5 <= row.sigma <= 5} == {1.0}
     sizes = []
@@ -73,8 +71,8 @@ def test_an_interval_of_guidance_runs_half_the_batch_outside(tiny_bundle):
             return model
 
     results = [
-        latents_of(bundle, replace(part, guidance_interval=interval, guidance_scale=scale), Counting(precision="f32"))
-        for interval, scale in ((part.guidance_interval, 6.0), (None, 6.0), (None, 1.0))
+        latents_of(part.changed(guidance_interval=interval, guidance_scale=scale), Counting(precision="f32"))
+        for interval, scale in ((part.request.guidance_interval, 6.0), (None, 6.0), (None, 1.0))
     ]
     assert sizes[:20] == [6 if scale != 1 else 3 for scale in scales]
     for other in results[1:]:
@@ -87,7 +85,7 @@ def test_a_loop_stops_between_steps(backend, sampler, tiny_bundle):
     bundle = open_bundle(str(tiny_bundle))
     stop = threading.Event()
     stop.set()
-    with Pipeline(bundle, "cyt_mast", request_of(bundle, sampler=sampler), backend()) as pipeline:
+    with Pipeline(job_of(bundle, sampler=sampler), "cyt_mast", backend()) as pipeline:
         with pytest.raises(Stopped):
             pipeline.generate_latents(SEEDS, stop)
         assert np.isfinite(pipeline.generate_latents(SEEDS)).all()
@@ -96,14 +94,14 @@ def test_a_loop_stops_between_steps(backend, sampler, tiny_bundle):
 @pytest.mark.parametrize(("precision", "tolerance"), [("f32", 1e-3), ("auto", 2e-2)])
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
 def test_any_batch_size_gives_the_same_picture(precision, tolerance, batch_size, tiny_bundle):
-    """Within 0.1 % of the latents' norm in float32, 2 % in bf16; equal bytes are promised at equal sizes only."""
+    """Latents agree within 0.1 % of their norm in float32, 2 % in bf16. Bytes are equal at equal batch sizes only."""
     bundle = open_bundle(str(tiny_bundle))
     backend = OpenVINOBackend(precision=precision)
-    request = request_of(bundle)
-    with Pipeline(bundle, "cyt_mast", request, backend) as pipeline:
+    job = job_of(bundle)
+    with Pipeline(job, "cyt_mast", backend) as pipeline:
         wanted = pipeline.generate_latents(SEEDS)
     seeds = [*SEEDS, *range(100, 108)][: -(-len(SEEDS) // batch_size) * batch_size]
-    with Pipeline(bundle, "cyt_mast", replace(request, batch_size=batch_size), backend) as pipeline:
+    with Pipeline(job.changed(batch_size=batch_size), "cyt_mast", backend) as pipeline:
         chunks = [seeds[start : start + batch_size] for start in range(0, len(seeds), batch_size)]
         found = np.concatenate([pipeline.generate_latents(chunk) for chunk in chunks])[: len(SEEDS)]
     assert np.linalg.norm(found - wanted) < tolerance * np.linalg.norm(wanted)
@@ -117,11 +115,11 @@ def test_no_runtime_rounds_a_fractional_timestep(precision, tiny_bundle, whole_p
     the limit the error is projected onto that change: about 0 where the timestep is whole, 1 where it was rounded. A
     second pass on rounded timesteps shows that the test would see it.
     """
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'cytosynth[trainer]'")
     from exporter.load import load_merged
 
     bundle = open_bundle(str(tiny_bundle))
-    plan, _ = plan_of(bundle, request_of(bundle))
+    plan = job_of(bundle).plan
     unet = load_merged(whole_path / "merged/cyt_mast").unet
     rng = np.random.default_rng(0)
     latents = rng.standard_normal((2, 4, 8, 8)).astype(np.float32)

@@ -52,7 +52,7 @@ def test_refusals(real, tmp_path):
     for total in (0, -5):
         with pytest.raises(RequestError, match=rf"--n\n  found:    {total}\n"):
             missing_pictures(real, KNOWN, [], total)
-    with pytest.raises(RequestError, match="no folder of a class"):
+    with pytest.raises(RequestError, match="no folder for a class"):
         missing_pictures(tmp_path / "none", KNOWN, [], None)
     (real / "cyt_mast/broken.png").write_bytes(b"no picture")
     with pytest.raises(RequestError, match=r"broken\.png"):
@@ -69,7 +69,7 @@ def test_a_run_makes_a_class_equal_to_the_largest_and_is_no_real_folder(real, in
     assert in_process(*words, real, "--out", tmp_path / "out", "--json").returncode == 0
     again = in_process(*words, tmp_path / "out", "--out", tmp_path / "more")
     assert again.returncode == 2
-    assert "says that it is synthetic" in again.stderr
+    assert "a synthetic picture" in again.stderr
     assert not (tmp_path / "more").exists()
 
 
@@ -117,5 +117,5 @@ def test_nothing_lacking_is_done(real, in_process, tiny_bundle, tmp_path):
         "engine", "generate", "--bundle", tiny_bundle, "--balance", real, "--n", 1, "--out", tmp_path / "x"
     )
     assert done.returncode == 0
-    assert "lacks" in done.stdout
+    assert "has enough pictures" in done.stdout
     assert not (tmp_path / "x").exists()

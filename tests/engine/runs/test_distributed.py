@@ -12,7 +12,8 @@ import pytest
 
 from engine.backends.select import open_backend
 from engine.bundle.folder import open_bundle
-from engine.bundle.request import make_request
+from engine.bundle.job import make_job
+from engine.bundle.settings import settings_of
 from engine.errors import CytosynthError, RequestError
 from engine.output.formats import make_output
 from engine.runs import distributed
@@ -20,7 +21,7 @@ from engine.runs.distributed import open_cluster
 from engine.runs.generate import generate
 from tests.engine.folders import pictures, wait_for_pictures, without_times
 
-pytest.importorskip("ray")
+pytest.importorskip("ray", reason="needs Ray: pip install 'cytosynth[distributed]'")
 
 
 def words(bundle, *more):
@@ -53,12 +54,10 @@ def children_of(process, pattern):
 def test_the_chunk_of_a_killed_worker_is_made_by_another(tiny_bundle, tmp_path, monkeypatch):
     """And only that chunk: every other is asked for once."""
     bundle = open_bundle(str(tiny_bundle))
-    request = make_request(
-        bundle.manifest, class_names=["all"], n=24, backend="openvino", batch_size=2, threads=1, num_inference_steps=2
-    )
+    job = make_job(bundle, ["all"], 24, settings_of(backend="openvino", batch_size=2, threads=1, num_inference_steps=2))
     killed = []
 
-    def kill_a_worker(done, total, class_name):
+    def kill_a_worker(task, done, total, *_):
         if done and not killed:
             (raylet,) = children_of(os.getpid(), "raylet/raylet")
             killed.append(children_of(raylet, "^ray::_Maker")[0])
@@ -71,9 +70,9 @@ def test_the_chunk_of_a_killed_worker_is_made_by_another(tiny_bundle, tmp_path, 
     outs = {}
     with open_cluster("local", 2, 1) as cluster:
         for name, producer in {"whole": None, "killed": cluster.produce}.items():
-            output = make_output(tmp_path / name, "imagefolder", request.width, request.height, overwrite=False)
+            output = make_output(tmp_path / name, "imagefolder", job.request.width, job.request.height, overwrite=False)
             more = {} if producer is None else {"produced_by": producer, "progress": kill_a_worker}
-            outs[name] = generate(bundle, request, output, **more)
+            outs[name] = generate(job, output, **more)
     assert killed
     assert outs["killed"].made == outs["whole"].made == 48
     assert without_times(tmp_path / "killed") == without_times(tmp_path / "whole")
@@ -104,47 +103,44 @@ def test_a_killed_command_leaves_no_worker_and_is_continued_by_the_same_command(
 
 def test_a_stop_leaves_a_run_that_one_process_continues(tiny_bundle, tmp_path):
     bundle = open_bundle(str(tiny_bundle))
-    request = make_request(
-        bundle.manifest, class_names=["all"], n=8, backend="openvino", batch_size=2, threads=1, num_inference_steps=2
-    )
-    output = make_output(tmp_path / "out", "webdataset", request.width, request.height, 4, overwrite=False)
+    job = make_job(bundle, ["all"], 8, settings_of(backend="openvino", batch_size=2, threads=1, num_inference_steps=2))
+    output = make_output(tmp_path / "out", "webdataset", job.request.width, job.request.height, 4, overwrite=False)
     stop = threading.Event()
     with open_cluster("local", 1, 1) as cluster:
         first = generate(
-            bundle,
-            request,
+            job,
             output,
             produced_by=cluster.produce,
             stop=stop,
-            progress=lambda done, total, class_name: stop.set() if done else None,
+            progress=lambda task, done, *_: stop.set() if done else None,
         )
     assert first.stopped
     assert 0 < first.made < 16
-    assert generate(bundle, request, output).total == 16
+    assert generate(job, output).total == 16
 
 
 def test_a_worker_with_another_runtime_is_refused_by_name(tiny_bundle, tmp_path):
     bundle = open_bundle(str(tiny_bundle))
-    request = make_request(bundle.manifest, class_names=["cyt_mast"], n=2, backend="openvino", threads=1)
-    backend = open_backend(bundle, request)
+    job = make_job(bundle, ["cyt_mast"], 2, settings_of(backend="openvino", threads=1))
+    backend = open_backend(job)
     backend.version = "openvino 1.0"
-    output = make_output(tmp_path / "out", "imagefolder", request.width, request.height, overwrite=False)
+    output = make_output(tmp_path / "out", "imagefolder", job.request.width, job.request.height, overwrite=False)
     with open_cluster("local", 1, 1) as cluster, pytest.raises(Exception, match="The runtime of a worker on"):
-        generate(bundle, request, output, backend=backend, produced_by=cluster.produce)
+        generate(job, output, backend=backend, produced_by=cluster.produce)
 
 
 def test_a_cluster_without_room_for_a_worker_is_refused_instead_of_waited_for(tiny_bundle, tmp_path):
     bundle = open_bundle(str(tiny_bundle))
-    request = make_request(bundle.manifest, class_names=["cyt_mast"], n=2, backend="openvino", threads=3)
-    output = make_output(tmp_path / "out", "imagefolder", request.width, request.height, overwrite=False)
+    job = make_job(bundle, ["cyt_mast"], 2, settings_of(backend="openvino", threads=3))
+    output = make_output(tmp_path / "out", "imagefolder", job.request.width, job.request.height, overwrite=False)
     with open_cluster("local", 2, 1) as cluster, pytest.raises(RequestError, match="2 CPU"):
-        generate(bundle, request, output, produced_by=cluster.produce)
+        generate(job, output, produced_by=cluster.produce)
 
 
 def test_workers_that_die_before_they_have_a_chunk_end_the_run(tiny_bundle, tmp_path, monkeypatch):
     bundle = open_bundle(str(tiny_bundle))
-    request = make_request(bundle.manifest, class_names=["cyt_mast"], n=2, backend="openvino", threads=1)
-    output = make_output(tmp_path / "out", "imagefolder", request.width, request.height, overwrite=False)
+    job = make_job(bundle, ["cyt_mast"], 2, settings_of(backend="openvino", threads=1))
+    output = make_output(tmp_path / "out", "imagefolder", job.request.width, job.request.height, overwrite=False)
 
     class Dies:
         def __init__(self, work):
@@ -155,7 +151,7 @@ def test_workers_that_die_before_they_have_a_chunk_end_the_run(tiny_bundle, tmp_
 
     monkeypatch.setattr(distributed, "_Maker", Dies)
     with open_cluster("local", 1, 1) as cluster, pytest.raises(CytosynthError, match="while they opened the models"):
-        generate(bundle, request, output, produced_by=cluster.produce)
+        generate(job, output, produced_by=cluster.produce)
 
 
 @pytest.mark.parametrize(

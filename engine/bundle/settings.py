@@ -1,0 +1,151 @@
+"""Settings of the pictures to make, declared once for the command line and the Python library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+from engine.bundle.manifest import PRECISIONS
+from engine.errors import RequestError
+from engine.options import Range, setting
+from engine.sampling.noise import RNGS
+from engine.sampling.samplers import SAMPLERS
+from engine.sampling.schedules import SCHEDULES
+
+__all__ = [
+    "AUTO",
+    "BACKENDS",
+    "BATCH_SIZES",
+    "EVERYWHERE",
+    "THREADS",
+    "GuidanceSettings",
+    "HardwareSettings",
+    "PictureSettings",
+    "RequestSettings",
+    "SamplingSettings",
+    "parse_batch_size",
+    "settings_of",
+]
+
+AUTO = "auto"
+BACKENDS = ("openvino", "onnxruntime", "tensorrt")
+EVERYWHERE = (0.0, 1e6)
+"""A guidance interval that contains every sigma."""
+BATCH_SIZES = Range(1, 4096)
+THREADS = Range(0, 4096)
+
+
+def parse_batch_size(text: str) -> int | str:
+    """Return the number that the text states, or "auto". Raises RequestError."""
+    if text == AUTO:
+        return AUTO
+    if not (text.isascii() and text.isdecimal()):
+        raise RequestError("--batch-size", found=text, expected="a number above 0, or auto", fix="change the value")
+    return int(text)
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How latents are sampled. None takes the value of the preset or of the bundle."""
+
+    PANEL: ClassVar[str] = "Sampling"
+
+    seed: int = setting(0, help="Seed of the first picture. Picture i has seed + i; -1 draws a random seed.")
+    rng: str = setting(
+        "numpy", help="Random number generator; nv reproduces the noise of CUDA's randn", choices=[*RNGS]
+    )
+    preset: str | None = setting(
+        None, help="Preset defined by the bundle, for example fast. Options given explicitly override it."
+    )
+    num_inference_steps: int | None = setting(
+        None, flag="--steps", help="Number of sampling steps (default: from the bundle)."
+    )
+    sampler: str | None = setting(None, help="Sampler (default: from the bundle)", choices=[*SAMPLERS])
+    schedule: str | None = setting(None, help="Noise schedule (default: that of the sampler)", choices=[*SCHEDULES])
+    langevin_step_size: float | None = setting(
+        None, help="Step size of the smallest noise level, for the sampler langevin."
+    )
+    langevin_steps_per_level: int | None = setting(
+        None, help="Number of steps per noise level, for the sampler langevin."
+    )
+
+
+@dataclass(frozen=True)
+class GuidanceSettings:
+    """Classifier-free guidance. None takes the value of the preset or of the bundle."""
+
+    PANEL: ClassVar[str] = "Guidance"
+
+    guidance_scale: float | None = setting(
+        None, help="Guidance scale; 1 is no guidance (default: from the bundle).", within=Range(0, 100)
+    )
+    guidance_interval: tuple[float, float] | None = setting(
+        None, help="LO HI: guide only between these sigmas (default: from the bundle)."
+    )
+
+
+@dataclass(frozen=True)
+class PictureSettings:
+    """Prompts and size of the pictures."""
+
+    PANEL: ClassVar[str] = "Prompt and size"
+
+    prompt: str | None = setting(None, help="Prompt (default: the prompt of the class).")
+    negative_prompt: str | None = setting(None, help="Negative prompt (default: empty).")
+    width: int | None = setting(None, help="Width in pixels (default: from the bundle).")
+    height: int | None = setting(None, help="Height in pixels (default: from the bundle).")
+
+
+@dataclass(frozen=True)
+class HardwareSettings:
+    """The runtime that computes the pictures, and how much of the machine it uses."""
+
+    PANEL: ClassVar[str] = "Hardware"
+
+    batch_size: int | str | None = setting(
+        None,
+        help="Pictures per batch, or auto to measure the fastest (default: from the bundle).",
+        parser=parse_batch_size,
+        metavar="N|auto",
+    )
+    backend: str = setting(AUTO, help=f"Inference runtime: {', '.join((AUTO, *BACKENDS))}.")
+    threads: int = setting(0, help="Processor threads; 0 uses every core available to the process.", within=THREADS)
+    precision: str | None = setting(
+        None,
+        help="Arithmetic (f32 is exact). A resumed run keeps its precision (default: from the preset, or auto)",
+        choices=PRECISIONS,
+    )
+
+
+@dataclass(frozen=True)
+class RequestSettings:
+    """Everything that a request sets besides its classes and their numbers of pictures."""
+
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
+    picture: PictureSettings = field(default_factory=PictureSettings)
+    hardware: HardwareSettings = field(default_factory=HardwareSettings)
+
+
+GROUPS: dict[str, type[Any]] = {
+    "sampling": SamplingSettings,
+    "guidance": GuidanceSettings,
+    "picture": PictureSettings,
+    "hardware": HardwareSettings,
+}
+
+
+def settings_of(**options: Any) -> RequestSettings:
+    """Return the settings with these fields, for example `settings_of(sampler="ddim", guidance_scale=2.0)`.
+
+    The option names are the field names of SamplingSettings, GuidanceSettings, PictureSettings and HardwareSettings.
+    Raises TypeError for an unknown name.
+    """
+    groups = {}
+    for name, kind in GROUPS.items():
+        own = [declared.name for declared in fields(kind) if declared.name in options]
+        groups[name] = kind(**{word: options.pop(word) for word in own})
+    if options:
+        known = ", ".join(declared.name for kind in GROUPS.values() for declared in fields(kind))
+        raise TypeError(f"unknown options {', '.join(sorted(options))}; known are {known}")
+    return RequestSettings(**groups)
