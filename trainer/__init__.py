@@ -1,1 +1,1 @@
-"""Pictures in, a hypernetwork and a merged UNet out (torch, diffusers)."""
+"""The trainer: from pictures to a hypernetwork and a merged UNet (torch, diffusers)."""

@@ -1,4 +1,4 @@
-"""Output folders: nothing of anyone's is written over."""
+"""Output folders, which must be new so that no file of a user is overwritten."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["expect_new_folder"]
 
 
 def expect_new_folder(path: Path) -> None:
-    """Raise RequestError unless the path is free or an empty folder."""
+    """Raise RequestError unless the path does not exist or is an empty folder."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RequestError(
             f"The output folder {path}",
-            found="something in it" if path.is_dir() else "a file",
+            found="a folder that is not empty" if path.is_dir() else "a file",
             expected="a new or empty folder",
-            fix="name another",
+            fix="choose another folder",
         )

@@ -1,4 +1,4 @@
-"""Latent-diffusion bases in the diffusers folder layout: a new small one, or one on disk."""
+"""Latent-diffusion bases in the diffusers folder layout: a new small base, or a base on disk."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from engine.errors import RequestError, first_line
 from trainer.base.stable_diffusion import SCHEDULER, read_single_file
 
-__all__ = ["PRESETS", "Base", "BasePreset", "digest_of", "encode_prompts", "new_tokenizer", "open_base", "prompt_of"]
+__all__ = ["PRESETS", "Base", "BasePreset", "digest_of", "encode_prompts", "new_tokenizer", "open_base"]
 
 
 @dataclass(frozen=True)
 class BasePreset:
-    """Widths of a base; every latent pixel stands for 2**(len(vae_channels) - 1) picture pixels."""
+    """Widths of a new base. The side of a latent pixel is 2**(len(vae_channels) - 1) picture pixels."""
 
     vae_channels: tuple[int, ...]
     latent_channels: int
     unet_channels: tuple[int, ...]
     attention_heads: tuple[int, ...]
-    """Of each level: all attend to the prompt, so that a hypernetwork reaches the finest one too."""
+    """Heads per level. All levels attend to the prompt, so that a hypernetwork reaches the finest level, too."""
     norm_groups: int
     text_width: int
     text_layers: int
@@ -39,8 +39,10 @@ class BasePreset:
 
     @property
     def size_multiple(self) -> int:
-        """Pictures must be multiples of this: the autoencoder and the UNet each halve them once less than they have
-        levels."""
+        """The side of a picture must be a multiple of this number of pixels.
+
+        A network with L levels halves the picture L - 1 times; this holds for the autoencoder and for the UNet.
+        """
         return int(2 ** (len(self.vae_channels) - 1 + len(self.unet_channels) - 1))
 
 
@@ -66,13 +68,15 @@ class Base:
 
     @property
     def picture_side(self) -> int:
-        """Pixels of a picture's side."""
+        """Side of a picture in pixels."""
         return int(self.unet.config.sample_size * 2 ** (len(self.vae.config.block_out_channels) - 1))
 
     @classmethod
     def new(cls, preset: BasePreset, words: Iterable[str] | CLIPTokenizer, size: int) -> Base:
-        """A base of random weights for pictures of `size` pixels; `words` are captions that make its vocabulary, or a
-        tokenizer that has one."""
+        """Return a base with random weights for pictures of `size` x `size` pixels.
+
+        words: captions whose words become the vocabulary, or a tokenizer.
+        """
         down = len(preset.vae_channels)
         levels = len(preset.unet_channels)
         vae = AutoencoderKL(
@@ -84,7 +88,7 @@ class Base:
             norm_num_groups=8,
             sample_size=size,
             scaling_factor=1.0,
-            # Without attention the autoencoder is convolutional and can be trained on crops.
+            # Without attention, the autoencoder is convolutional and can be trained on crops.
             mid_block_add_attention=False,
         )
         unet = UNet2DConditionModel(
@@ -114,7 +118,7 @@ class Base:
         return cls(vae, unet, CLIPTextModel(config), tokenizer, DDIMScheduler(**SCHEDULER))
 
     def save(self, folder: Path) -> None:
-        """Write a folder that StableDiffusionPipeline.from_pretrained opens."""
+        """Write a folder that StableDiffusionPipeline.from_pretrained can open."""
         StableDiffusionPipeline(
             vae=self.vae,
             unet=self.unet,
@@ -128,11 +132,12 @@ class Base:
 
 
 def open_base(name: str | Path, tokenizer: Path | None = None) -> Base:
-    """Open a base: a diffusers folder, Stable Diffusion 1.5's single file, or, where there is a network, the name of a
-    model on the Hugging Face hub ("owner/model"). Safetensors only.
+    """Return a base from safetensors files. Raises RequestError.
 
-    tokenizer: a folder with CLIP's vocabulary for the single file, which has none, or a diffusers folder.
-    Raises RequestError.
+    Args:
+        name: A diffusers folder, the single file of Stable Diffusion 1.5, or, with a network, the name of a model on
+            the Hugging Face hub ("owner/model").
+        tokenizer: A folder with CLIP's vocabulary, or a diffusers folder. Only a single file needs it.
     """
     path = Path(name)
     if path.suffix == ".safetensors" or path.is_file():
@@ -141,9 +146,12 @@ def open_base(name: str | Path, tokenizer: Path | None = None) -> Base:
         known, rows = len(words), text_encoder.config.vocab_size
         if known != rows:
             raise RequestError(
-                f"The tokenizer for {path}", found=f"{known} tokens", expected=f"{rows}, CLIP's", fix="name CLIP's own"
+                f"The tokenizer for {path}",
+                found=f"{known} tokens",
+                expected=f"{rows} tokens, as CLIP's tokenizer has",
+                fix="use CLIP's tokenizer",
             )
-        # A folder of vocab.json and merges.txt alone says no length.
+        # A folder with only vocab.json and merges.txt does not state the length.
         words.model_max_length = text_encoder.config.max_position_embeddings
         return Base(vae, unet, text_encoder, words, scheduler)
     if not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
@@ -152,37 +160,37 @@ def open_base(name: str | Path, tokenizer: Path | None = None) -> Base:
 
 
 def _open_tokenizer(checkpoint: Path, folder: Path | None) -> CLIPTokenizer:
-    """The tokenizer of a folder, or of the hub's CLIP where there is a network. Raises RequestError."""
+    """Return the tokenizer of a folder, or CLIP's from the hub. Raises RequestError."""
     if folder is not None and (folder / "tokenizer").is_dir():
         folder = folder / "tokenizer"
     try:
         if folder is None:
             return CLIPTokenizer.from_pretrained(HUB_TOKENIZER)
         if not (folder / "vocab.json").is_file() and not (folder / "tokenizer.json").is_file():
-            raise OSError("no vocab.json and no tokenizer.json in it")
+            raise OSError("neither vocab.json nor tokenizer.json in it")
         return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        where = f"of {folder}" if folder else "at hand, and the hub cannot be reached"
+        where = f"in {folder}" if folder else "on this machine, and the hub cannot be reached"
         raise RequestError(
             f"The tokenizer for {checkpoint}",
-            found=f"none {where} ({first_line(error)})",
-            expected="CLIP's vocabulary: a single file carries none",
-            fix=f"--tokenizer DIR, a folder with vocab.json and merges.txt of {HUB_TOKENIZER}, or a diffusers folder",
+            found=f"no tokenizer {where} ({first_line(error)})",
+            expected="CLIP's vocabulary, which a single file does not contain",
+            fix=f"give --tokenizer: a folder with vocab.json and merges.txt of {HUB_TOKENIZER}, or a diffusers folder",
         ) from error
 
 
 def _download(name: str) -> Path:
-    """The folder of a model of the hub, from its cache or the network. Raises RequestError."""
+    """Return the folder of a model of the hub, from the cache or the network. Raises RequestError."""
     try:
         from huggingface_hub import snapshot_download
 
         wanted = ["*.json", "*.txt", "*/*.json", "*/*.txt", *(f"{part}/*.safetensors" for part in PARTS)]
         return Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=["*.fp16.*", "*non_ema*"]))
-    except Exception as error:  # the library raises the errors of several others
+    except Exception as error:  # the library passes on errors of several other libraries
         raise RequestError(
             f"The base {name}",
-            found=f"no such folder, and not to be had from the hub ({first_line(error)})",
-            expected="a diffusers folder, a single safetensors file, or a model of the hub where there is a network",
+            found=f"no such folder, and not available from the hub ({first_line(error)})",
+            expected="a diffusers folder, a single safetensors file, or, with a network, a model of the hub",
             fix="check the path",
         ) from error
 
@@ -192,9 +200,9 @@ def _open_folder(folder: Path) -> Base:
         if not (folder / name).exists():
             raise RequestError(
                 f"The base {folder}",
-                found=f"no {name} in it",
+                found=f"no {name} in the folder",
                 expected="a Stable Diffusion folder in the diffusers layout",
-                fix="name the folder that `python -m trainer pretrain` or `save_pretrained` wrote",
+                fix="use a folder that `python -m trainer pretrain` or `save_pretrained` wrote",
             )
     try:
         loaded = {
@@ -212,13 +220,13 @@ def _open_folder(folder: Path) -> Base:
         raise RequestError(
             f"The base {folder}",
             found=f"a part that cannot be read ({error})",
-            expected="whole parts with weights as safetensors",
+            expected="complete parts with weights in safetensors files",
             fix="copy or make the base again",
         ) from error
 
 
 def digest_of(module: nn.Module) -> str:
-    """SHA-256 of a module's tensors, in the order of their names."""
+    """Return the SHA-256 of the tensors of a module, in the order of their names."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
@@ -226,20 +234,15 @@ def digest_of(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def prompt_of(class_name: str) -> str:
-    """The default prompt of a class: its name, underscores as spaces."""
-    return class_name.replace("_", " ")
-
-
 def encode_prompts(base: Base, prompts: list[str]) -> torch.Tensor:
-    """Token embeddings (len(prompts), T, D) float32 of the text encoder's last layer."""
+    """Return token embeddings (len(prompts), T, D) float32 of the last layer of the text encoder."""
     length = base.tokenizer.model_max_length
     tokens = base.tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
     return base.text_encoder(tokens.input_ids.to(base.text_encoder.device))[0]
 
 
 def new_tokenizer(captions: Iterable[str], length: int) -> CLIPTokenizer:
-    """CLIP's byte-level BPE with just the merges that make each word of the captions one token."""
+    """Return CLIP's byte-level BPE with only the merges that make each word of the captions one token."""
     words = (word for caption in captions for word, _ in pre_tokenizers.Whitespace().pre_tokenize_str(caption.lower()))
     merges = _merges_of(words)
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -250,8 +253,10 @@ def new_tokenizer(captions: Iterable[str], length: int) -> CLIPTokenizer:
 
 
 def _merges_of(words: Iterable[str]) -> list[tuple[str, str]]:
-    """Merges of the most frequent pair (Sennrich et al. 2016, arXiv:1508.07909) until every word is one token. Of pairs
-    as frequent it is the first in the alphabet; the library's own training takes one by chance."""
+    """Return merges of the most frequent pair (Sennrich et al. 2016, arXiv:1508.07909) until each word is one token.
+
+    Among equally frequent pairs, the first in the alphabet is merged. The library's own training chooses by chance.
+    """
     spelt = [[*word[:-1], f"{word[-1]}</w>"] for word in sorted(set(words))]
     merges = []
     while pairs := Counter(pair for word in spelt for pair in pairwise(word)):
@@ -259,7 +264,7 @@ def _merges_of(words: Iterable[str]) -> list[tuple[str, str]]:
         merges.append((left, right))
         for word in spelt:
             for place in range(len(word) - 1):
-                # A merge shortens the word.
+                # A merge shortens the word, so the index is checked each time.
                 if word[place : place + 2] == [left, right]:
                     word[place : place + 2] = [left + right]
     return merges

@@ -1,4 +1,4 @@
-"""A picture of a training as it stands, drawn by DPM++ 2M in torch."""
+"""Preview pictures of the current state of a training, drawn with DPM++ 2M in torch."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def draw_preview(
     guidance_scale: float = 7.0,
     pictures: int = 4,
 ) -> None:
-    """Write a row of pictures. context: (2, T, D), the prompt's embeddings and the empty one's.
+    """Write a row of pictures. context: (2, T, D), the embeddings of the prompt and of the empty prompt.
 
-    Nothing of the training's random state is touched: the noise has a generator of its own.
+    The noise has its own generator, so that the random state of the training does not change.
     """
     generator = torch.Generator().manual_seed(seed)
     x = draw_latents(

@@ -1,4 +1,4 @@
-"""Drawing latents from a base in torch, for previews, and rebuilding some, for the decoder to learn on."""
+"""Sampling in torch: drawing latents for previews, and rebuilding latents for the training of the decoder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainer.base.base import Base
 __all__ = ["draw_latents", "rebuild_latents"]
 
 REBUILT_FROM = (0.7, 0.4, 0.2, 0.1, 0.05)
-"""Noise levels, in deviations of the latents."""
+"""Noise levels, in standard deviations of the latents."""
 
 
 @torch.no_grad()
@@ -30,10 +30,15 @@ def draw_latents(
     num_inference_steps: int = 20,
     leak: SignalLeak | None = None,
 ) -> torch.Tensor:
-    """Latents (B, C, h, w) float32 by DPM++ 2M, as the UNet knows them, guided at sigmas within the interval.
+    """Return latents (B, C, h, w) float32 in the UNet's scale, drawn with DPM++ 2M.
 
-    prompts: (B, T, D) embeddings; empty: (1, T, D), those of no prompt; leak: of the class, where its pictures begin at
-    it. Nothing of a training's random state is touched.
+    The random state of a training does not change.
+
+    Args:
+        prompts: (B, T, D) embeddings.
+        empty: (1, T, D) embeddings of the empty prompt.
+        guidance_interval: Smallest and largest sigma at which guidance is used.
+        leak: Signal leak of the class, if sampling starts from it.
     """
     unet, config = base.unet, base.scheduler.config
     device, dtype = unet.device, unet.dtype
@@ -69,8 +74,11 @@ def draw_latents(
 def rebuild_latents(
     base: Base, latents: torch.Tensor, prompts: torch.Tensor, *, generator: torch.Generator
 ) -> torch.Tensor:
-    """What the UNet makes, in five Euler steps without guidance, of latents (B, C, h, w) under noise of deviation 0.7:
-    the same picture with what the UNet draws for detail. prompts: (B, T, D) embeddings."""
+    """Return latents (B, C, h, w) that the UNet rebuilds under noise of deviation 0.7.
+
+    The UNet takes five Euler steps without guidance. The result shows the same picture with details drawn by the UNet.
+    prompts: (B, T, D) embeddings.
+    """
     unet, config = base.unet, base.scheduler.config
     noise = NoiseSchedule(config.beta_start, config.beta_end, config.num_train_timesteps)
     x = latents + REBUILT_FROM[0] * torch.randn(latents.shape, generator=generator).to(latents.device)

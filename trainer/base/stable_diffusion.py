@@ -1,7 +1,7 @@
-"""Stable Diffusion 1.5 from its single file `v1-5-pruned-emaonly.safetensors`: nothing is asked of a hub.
+"""Stable Diffusion 1.5 from its single file `v1-5-pruned-emaonly.safetensors`, without a hub.
 
-The configuration of its parts is known (Rombach et al. 2022, as the diffusers folder of the same model has it), the
-tensors are renamed by diffusers' own conversion, and each is compared with what its part expects.
+The configuration of the parts is known (Rombach et al. 2022, as in the diffusers folder of the same model). The tensors
+are renamed by diffusers' own conversion, and each is compared with what its part expects.
 """
 
 from __future__ import annotations
@@ -69,15 +69,16 @@ PREFIXES = {
     "text encoder": "cond_stage_model.transformer.",
 }
 SHOWN = 5
-"""Tensors that an error names."""
+"""Largest number of tensors that an error names."""
 
 
 def read_single_file(
     path: Path, unet: Mapping[str, Any] = UNET, vae: Mapping[str, Any] = VAE, clip: Mapping[str, Any] = CLIP_TEXT
 ) -> tuple[AutoencoderKL, UNet2DConditionModel, CLIPTextModel, DDIMScheduler]:
-    """The parts of a checkpoint in the original layout, float32. unet, vae, clip: configurations of another size.
+    """Return the parts of a checkpoint in the original layout, float32.
 
-    Raises RequestError that names the tensors that are missing or misshapen, and what was expected.
+    unet, vae, clip: configurations of the parts.
+    Raises RequestError with the names and expected shapes of tensors that are missing or have the wrong shape.
     """
     tensors = _read(path)
     with torch.device("meta"):
@@ -113,7 +114,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         raise RequestError(
             f"The checkpoint {path}",
             found=f"unreadable ({error})",
-            expected="a whole safetensors file; v1-5-pruned-emaonly.safetensors has 4.27 GB",
+            expected="a complete safetensors file; v1-5-pruned-emaonly.safetensors has 4.27 GB",
             fix="download it again; a .ckpt must be converted to safetensors first",
         ) from error
 
@@ -122,13 +123,13 @@ def _wrong(path: Path, found: str) -> RequestError:
     return RequestError(
         f"The checkpoint {path}",
         found=found,
-        expected="Stable Diffusion 1.5 in the original layout, as v1-5-pruned-emaonly.safetensors has it",
-        fix="name that file, or a folder in the diffusers layout",
+        expected="Stable Diffusion 1.5 in the original layout, such as v1-5-pruned-emaonly.safetensors",
+        fix="use that file, or a folder in the diffusers layout",
     )
 
 
 def _fill(path: Path, name: str, part: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
-    """Put tensors into a part of no memory, those that it keeps, as float32."""
+    """Load float32 copies of the tensors into a part that has no memory yet. Raises RequestError."""
     wanted = part.state_dict()
     missing = [key for key in wanted if key not in state]
     shapes = [
@@ -136,13 +137,13 @@ def _fill(path: Path, name: str, part: nn.Module, state: Mapping[str, torch.Tens
         for key, tensor in wanted.items()
         if key in state and state[key].shape != tensor.shape
     ]
-    for what, found in (("missing", missing), ("misshapen", shapes)):
+    for what, found in (("missing", missing), ("wrong shape", shapes)):
         if found:
             more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
             raise _wrong(path, f"{name}: {what}: {'; '.join(found[:SHOWN])}{more}")
     part.load_state_dict({key: state[key].float() for key in wanted}, assign=True)
     for module in part.modules():
-        # Buffers that no file holds were made without memory too.
+        # Buffers that are not in the file have no memory yet either.
         for key, buffer in list(module.named_buffers(recurse=False)):
             if buffer.is_meta:
                 module.register_buffer(key, torch.arange(buffer.shape[-1]).expand(buffer.shape), persistent=False)

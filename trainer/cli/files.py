@@ -1,92 +1,89 @@
-"""The commands about files: merge, convert, inspect."""
+"""The commands that work on files of weights: merge, convert, inspect."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from engine.errors import RequestError
+from engine.options import with_options
+from trainer.cli.options import BaseSource
+from trainer.training.record import ClassSettings
+
+if TYPE_CHECKING:
+    from trainer.hypernetwork.merge import Merged
 
 __all__ = ["convert", "inspect", "merge"]
 
-ClassName = Annotated[str | None, typer.Option("--class", help="In place of the record's; a .pt has none.")]
-Prompt = Annotated[str | None, typer.Option(help="In place of the record's.")]
-Origin = Annotated[str | None, typer.Option(help="photographs or phantom.")]
-Pictures = Annotated[int | None, typer.Option(help="Source pictures of the class.")]
-Licence = Annotated[str | None, typer.Option(help="Licence of the pictures.")]
-Attribution = Annotated[str | None, typer.Option(help="Whom to name.")]
 
-
+@with_options
 def merge(
-    out: Annotated[Path, typer.Option("--out", help="A new folder.")],
-    base: Annotated[str, typer.Option(help="The base that they were trained on.")],
+    out: Annotated[Path, typer.Option("--out", help="New folder for the merged model.")],
+    source: BaseSource,
+    record: ClassSettings,
     hypernetwork: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE...]", help="Hypernetworks, in their order.")
+        list[Path] | None, typer.Argument(metavar="[FILE...]", help="Hypernetworks in the order in which they act.")
     ] = None,
-    tokenizer: Annotated[Path | None, typer.Option(help="CLIP's vocabulary, for a single file.")] = None,
     multiplier: Annotated[
-        list[float] | None, typer.Option(help="One for each file, in their order; by default 1.")
+        list[float] | None,
+        typer.Option(help="Strength of a hypernetwork; repeat the option for each file, in their order. Default: 1."),
     ] = None,
     latents_gain: Annotated[
         float,
-        typer.Option(help="What the decoder gets is this times what is drawn; one for a whole bundle."),
+        typer.Option(help="Factor on the drawn latents before they are decoded. Use one factor for a whole bundle."),
     ] = 1.0,
     signal_leak: Annotated[
         Path | None,
-        typer.Option(help="Prepared pictures of the class: its first latents show their mean and coarse spread."),
+        typer.Option(help="Prepared pictures of the class. Sampling then starts at their mean and coarse spread."),
     ] = None,
-    embedding: Annotated[list[Path] | None, typer.Option(help="Words that embed trained; may be repeated.")] = None,
-    class_name: ClassName = None,
-    prompt: Prompt = None,
-    origin: Origin = None,
-    pictures: Pictures = None,
-    licence: Licence = None,
-    attribution: Attribution = None,
+    embedding: Annotated[list[Path] | None, typer.Option(help="File of new words from embed; may be repeated.")] = None,
 ) -> None:
-    """Put hypernetworks into the base's UNet, exactly: a diffusers folder. Says which way each module went. Without a
-    hypernetwork it is the base itself, under the name and prompt of a class that it knows."""
-    from trainer.base.base import open_base
-    from trainer.hypernetwork import merge as room
+    """Merge hypernetworks into the UNet of the base and write a diffusers folder.
+
+    Without a hypernetwork, the folder holds the base itself under the name and prompt of a class that the base knows.
+    """
     from trainer.hypernetwork.embeddings import add_words, read_embedding
     from trainer.hypernetwork.files import read_hypernetwork
+    from trainer.hypernetwork.merge import merge as merge_files
 
-    paths = hypernetwork or []
-    if not paths and not embedding and None in (class_name, origin, pictures):
+    paths, multipliers = hypernetwork or [], multiplier or [1.0] * len(hypernetwork or [])
+    if not paths and not embedding and None in (record.class_name, record.origin, record.pictures):
         raise RequestError(
             "merge",
             found="no hypernetwork and no --embedding",
-            expected="one of them, or --class, --origin and --pictures of a class that the base knows by itself",
-            fix="name a file, or say these three",
+            expected="a file, or --class, --origin and --pictures of a class that the base knows by itself",
+            fix="add a file, or give these three options",
         )
-    multipliers = multiplier or [1.0] * len(paths)
     if len(multipliers) != len(paths):
         raise RequestError(
             "--multiplier",
             found=f"{len(multipliers)} for {len(paths)} files",
-            expected="one for each file, or none",
-            fix="repeat it for every file, in their order",
+            expected="one per file, or none",
+            fix="repeat --multiplier for each file, in their order",
         )
     files = [read_hypernetwork(path) for path in paths]
-    opened = open_base(base, tokenizer)
+    base = source.open()
     embeddings = [read_embedding(path) for path in embedding or ()]
     for found in embeddings:
-        add_words(opened, found)
-    words = [found.prompt for found in embeddings]
-    given = {
-        "class_name": class_name,
-        "prompt": prompt or (" ".join(words) if words else None),
-        "origin": origin,
-        "pictures": pictures,
-        "licence": licence,
-        "attribution": attribution,
-    }
-    record = _record((files or embeddings or [None])[-1], given)
+        add_words(base, found)
+    if embeddings and not record.prompt:
+        record = replace(record, prompt=" ".join(found.prompt for found in embeddings))
+    # Use the record of the last hypernetwork. Without one, use the record of the last embedding.
+    known = [(file.name, file.record) for file in files] or [(found.name, found.record) for found in embeddings]
+    name, own_record = known[-1] if known else ("", None)
+    class_record = record.changed(own_record, name)
     chain = list(zip(files, multipliers, strict=True))
-    merged = room.merge(opened, chain, out, record, latents_gain=latents_gain, signal_leak=signal_leak)
+    _report(merge_files(base, chain, out, class_record, latents_gain=latents_gain, signal_leak=signal_leak), out)
+
+
+def _report(merged: Merged, out: Path) -> None:
+    """Print what became of each module, and how exact the merge is."""
+    from trainer.hypernetwork.merge import LARGEST_DIFFERENCE, RESIDUALS_FILE
+
     ways = Counter((way.hypernetwork, way.folded) for way in merged.ways)
     for (name, folded), count in ways.items():
         sides = ", ".join(
@@ -95,75 +92,44 @@ def merge(
             if (way.hypernetwork, way.folded) == (name, folded)
         )
         print(f"{name}: {count} modules {'folded into the weights' if folded else 'stay in the graph'} ({sides})")
-    limit = room.LARGEST_DIFFERENCE
-    print(f"Largest difference of the UNet's output before and after: {merged.largest_difference:.2g} (<= {limit:g}")
-    print("of its largest value, or of 1 where that is less).")
+    print(f"Largest difference of the UNet's output before and after: {merged.largest_difference:.2g}")
+    print(f"(at most {LARGEST_DIFFERENCE:g}, relative to the largest value of the output, or to 1 if that is smaller)")
     if any(not way.folded for way in merged.ways):
-        print(f"Other programs open this folder without the modules in {room.RESIDUALS_FILE}; the exporter has them.")
-    print(f"The merged model is in {out}.")
+        print(f"Other programs open this folder without the modules in {RESIDUALS_FILE}. The exporter includes them.")
+    print(f"The merged model: {out}")
 
 
-def _record(file: Any, given: dict[str, Any]) -> Any:
-    """The class's record: the file's with what is given in its place, or one of what is given alone."""
-    from trainer.base.base import prompt_of
-    from trainer.training.record import ClassRecord
-
-    given = {name: value for name, value in given.items() if value is not None}
-    if file is not None and file.record is not None:
-        return replace(file.record, **given)
-    missing = [f"--{name}" for name in ("origin", "pictures") if name not in given]
-    if missing:
-        raise RequestError(
-            f"The hypernetwork {file.name}",
-            found="no record of its class in the file",
-            expected="where its pictures came from, and how many",
-            fix=f"say it with {', '.join(missing)} (and --licence, --attribution)",
-        )
-    name = given.get("class_name") or file.name
-    return ClassRecord(**{"class_name": name, "prompt": prompt_of(name), **given})
-
-
+@with_options
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="FILE", help=".pt of AUTOMATIC1111, or .safetensors.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The other: its ending says which.")],
-    class_name: ClassName = None,
-    prompt: Prompt = None,
-    origin: Origin = None,
-    pictures: Pictures = None,
-    licence: Licence = None,
-    attribution: Attribution = None,
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="Hypernetwork: .pt of the WebUI, or .safetensors.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="New file. The extension (.pt or .safetensors) selects the format.")
+    ],
+    record: ClassSettings,
 ) -> None:
-    """Turn a hypernetwork's file into the other format."""
+    """Convert the file of a hypernetwork to the other format."""
     from engine.files import expect_folder_of
     from trainer.hypernetwork.files import read_hypernetwork, write_hypernetwork, write_webui
 
     if out.suffix not in (".pt", ".safetensors") or out.exists():
         raise RequestError(
             f"The file {out}",
-            found="it is there already" if out.exists() else f"the ending {out.suffix or 'of no kind'}",
-            expected="a new file that ends in .pt or .safetensors",
-            fix="name another",
+            found="an existing file" if out.exists() else f"the extension {out.suffix or 'of no kind'}",
+            expected="a new file with the extension .pt or .safetensors",
+            fix="choose another file name",
         )
     expect_folder_of(out)
     file = read_hypernetwork(source)
     if out.suffix == ".pt":
         write_webui(out, file)
     else:
-        given = {
-            "class_name": class_name,
-            "prompt": prompt,
-            "origin": origin,
-            "pictures": pictures,
-            "licence": licence,
-            "attribution": attribution,
-        }
-        asked = any(value is not None for value in given.values())
-        write_hypernetwork(out, replace(file, record=_record(file, given)) if asked else file)
+        changed = file if not record.given() else replace(file, record=record.changed(file.record, file.name))
+        write_hypernetwork(out, changed)
     print(f"{out}: {file.name}, step {file.step}")
 
 
-def inspect(file: Annotated[Path, typer.Argument(metavar="FILE", help="A hypernetwork or an embedding.")]) -> None:
-    """Say what is in a file; nothing in it is run."""
+def inspect(file: Annotated[Path, typer.Argument(metavar="FILE", help="Hypernetwork or embedding.")]) -> None:
+    """Print what a file of weights contains. No code in the file is run."""
     from trainer.hypernetwork.describe import describe
 
     for line in describe(file):

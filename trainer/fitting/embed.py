@@ -1,10 +1,9 @@
-"""`embed`: textual inversion (Gal et al. 2022, arXiv:2208.01618): new words for a class, the base frozen."""
+"""`embed`: textual inversion (Gal et al. 2022, arXiv:2208.01618): new words for a class, on a frozen base."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,134 +11,89 @@ import torch
 from torch import nn
 
 from engine.errors import RequestError
-from trainer.base.base import Base, digest_of, encode_prompts
-from trainer.base.preview import draw_preview
-from trainer.fitting.material import FitOptions, Material, read_training_set
+from trainer.base.base import Base, encode_prompts
+from trainer.fitting.class_training import ClassRequest, ClassTraining, Trainee
+from trainer.fitting.settings import WordSettings
 from trainer.hypernetwork.embeddings import Embedding, add_words, write_embedding, write_webui_embedding
-from trainer.training.devices import Compute
-from trainer.training.loop import LoopSettings, Training, digest_parts
-from trainer.training.outputs import Outputs
-from trainer.training.progress import TrainingLog
-from trainer.training.record import ClassRecord, write_record
+from trainer.training.loop import Training
 
 __all__ = ["embed"]
 
 
-class Vectors(nn.Module):
-    """The (V, D) vectors, put in the place of their words' rows while the text encoder reads them."""
+def embed(base: Base, request: ClassRequest, words: WordSettings | None = None) -> dict[str, Any]:
+    """Train new words on prepared pictures of one class and return the record.
+
+    Writes `out/<class>.safetensors` and `out/<class>.json`, and with `webui` also `.pt`. In templates, [name] stands
+    for the new words. The tokenizer and the text encoder of the base learn the words.
+
+    Raises RequestError if anything does not fit; nothing is written then.
+    """
+    words = words or WordSettings()
+    most = base.tokenizer.model_max_length - 2
+    if not 1 <= words.vectors <= most:
+        raise RequestError("--vectors", found=str(words.vectors), expected=f"1 to {most}", fix="change the value")
+    training = ClassTraining(base, request)
+    return training.run(_WordsTrainee(training, words))
+
+
+class _Vectors(nn.Module):
+    """The (V, D) vectors of the new words."""
 
     def __init__(self, start: torch.Tensor) -> None:
         super().__init__()
         self.vectors = nn.Parameter(start.clone())
 
-    def attach(self, table: nn.Module, ids: list[int]) -> Any:
-        """Hook the text encoder's embedding table; returns the hook."""
+
+class _WordsTrainee(Trainee):
+    """The vectors of new words as a trainee; see Trainee."""
+
+    model: _Vectors
+
+    def __init__(self, training: ClassTraining, words: WordSettings) -> None:
+        self._base, self._request = training.base, training.request
+        tokenizer, text_encoder = self._base.tokenizer, self._base.text_encoder
+        table = text_encoder.get_input_embeddings()
+        begin = tokenizer(words.initial_text, add_special_tokens=False).input_ids or [tokenizer.eos_token_id]
+        # The tokens of the initial text, repeated.
+        start = table.weight.detach()[[begin[i % len(begin)] for i in range(words.vectors)]]
+        embedding = Embedding(self._request.record.class_name, start)
+        add_words(self._base, embedding)
+        self._ids = tokenizer.convert_tokens_to_ids(list(embedding.words))
+        self.model = _Vectors(start)
+        text_encoder.requires_grad_(False).to(self._request.compute.device)
+        self.name = embedding.prompt
+        self.templates = ("[name]",)
+        self.subject = ()
+        self.weights = (start,)
+        self.facts = {
+            "vectors": words.vectors,
+            "initial_text": words.initial_text,
+            "words": embedding.prompt,
+        }
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """See Trainee. A hook on the text encoder's embedding table returns the vectors for the new tokens."""
 
         def replace(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-            for row, token in zip(self.vectors, ids, strict=True):
+            for row, token in zip(self.model.vectors, self._ids, strict=True):
                 output = torch.where((inputs[0] == token)[..., None], row.to(output.dtype), output)
             return output
 
-        return table.register_forward_hook(replace)
+        hook = self._base.text_encoder.get_input_embeddings().register_forward_hook(replace)
+        try:
+            yield
+        finally:
+            hook.remove()
 
+    def context(self, prompts: list[str]) -> torch.Tensor:
+        """See Trainee."""
+        return encode_prompts(self._base, prompts)
 
-def embed(
-    base: Base,
-    data_folder: Path,
-    out: Path,
-    *,
-    record: ClassRecord,
-    settings: LoopSettings,
-    vectors: int = 1,
-    initial_text: str = "*",
-    options: FitOptions | None = None,
-    compute: Compute | None = None,
-    log: TrainingLog | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    webui: bool = False,
-    stop: threading.Event | None = None,
-    progress: Callable[..., None] = lambda *values: None,
-) -> dict[str, Any]:
-    """Train `vectors` new tokens for a class; write `out/<class>.safetensors` and `out/<class>.json`.
-
-    They begin as the tokens of `initial_text`, repeated. The rest is as in `fit`; templates say [name] where the new
-    words go. Returns the record. Raises RequestError.
-    """
-    options, compute, log = options or FitOptions(), compute or Compute(), log or TrainingLog()
-    if vectors < 1 or vectors > base.tokenizer.model_max_length - 2:
-        most = base.tokenizer.model_max_length - 2
-        raise RequestError("--vectors", found=str(vectors), expected=f"1 to {most}", fix="change it")
-    data = read_training_set(base, data_folder)
-    outputs = Outputs(out, record.class_name)
-    outputs.check(resume=resume, overwrite=overwrite)
-    base_sha256 = digest_of(base.unet)
-    parts_sha256 = [digest_of(base.vae), digest_of(base.text_encoder)]
-    table = base.text_encoder.get_input_embeddings()
-    begin = base.tokenizer(initial_text, add_special_tokens=False).input_ids or [base.tokenizer.eos_token_id]
-    start = table.weight.detach()[[begin[i % len(begin)] for i in range(vectors)]]
-    embedding = Embedding(record.class_name, start)
-    add_words(base, embedding)
-    ids = base.tokenizer.convert_tokens_to_ids(list(embedding.words))
-    model = Vectors(start)
-    material = Material(base, data, embedding.prompt, ("[name]",), options, settings, compute)
-    unet = compute.ready(base.unet)
-    base.text_encoder.requires_grad_(False).to(compute.device)
-    model.to(compute.device)
-    hook = model.attach(base.text_encoder.get_input_embeddings(), ids)
-
-    def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
-        rows, prompts = material.batch(number, generator)
-        context = encode_prompts(base, prompts)
-        with compute.autocast():
-            return material.loss(unet, rows, context, generator)
-
-    subject = digest_parts(
-        *material.subject,
-        asdict(record),
-        asdict(options),
-        base_sha256,
-        *parts_sha256,
-        compute.precision,
-        start,
-    )
-    if overwrite:
-        outputs.remove()
-    try:
-        with log.opened(out, record.class_name):
-            training = Training(record.class_name, model, loss_of, settings, outputs.checkpoints, subject=subject)
-
-            def write(path: Path, step: int) -> None:
-                found = Embedding(record.class_name, model.vectors.detach(), step, record)
-                write_embedding(path, found)
-                if webui:
-                    write_webui_embedding(path.with_suffix(".pt"), found)
-
-            def after_step(done: int) -> None:
-                log.add(done, training.losses[-1], settings.learning_rate.at(done - 1, settings.steps))
-                if log.saves(done):
-                    with training.averaged():
-                        write(out / "steps" / f"{record.class_name}-{done:06d}.safetensors", done)
-                if log.previews(done):
-                    with training.averaged(), compute.autocast(), torch.no_grad():
-                        words = material.captions.draw(0, torch.Generator().manual_seed(0))
-                        context = encode_prompts(base, [words, ""]).float()
-                        draw_preview(base, context, out / "previews" / f"{record.class_name}-{done:06d}.png")
-
-            run = training.run(progress=progress, after_step=after_step, stop=stop)
-            write(outputs.weights, run["steps_done"])
-    finally:
-        hook.remove()
-    facts = {
-        "record": asdict(record),
-        "vectors": vectors,
-        "initial_text": initial_text,
-        "words": embedding.prompt,
-        "prepared_pictures": len(data.pictures),
-        "options": asdict(options),
-        "compute": compute.as_json(),
-        "base_sha256": base_sha256,
-        "training": {**run, **log.costs(run, len(material), settings)},
-    }
-    write_record(out / f"{record.class_name}.json", **facts)
-    return facts
+    def write(self, path: Path, step: int, training: Training) -> None:
+        """See Trainee."""
+        record = self._request.record
+        found = Embedding(record.class_name, self.model.vectors.detach(), step, record)
+        write_embedding(path, found)
+        if self._request.settings.output.webui:
+            write_webui_embedding(path.with_suffix(".pt"), found)

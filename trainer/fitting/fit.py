@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from trainer.base.base import Base, digest_of
-from trainer.base.preview import draw_preview
+from trainer.base.base import Base
+from trainer.base.caption_files import prompt_of
 from trainer.base.prompts import EmbeddingCache
-from trainer.fitting.material import FitOptions, Material, read_training_set
+from trainer.fitting.class_training import ClassRequest, ClassTraining, Trainee
+from trainer.fitting.settings import NetworkSettings
 from trainer.hypernetwork.files import (
     HypernetworkFile,
     read_hypernetwork,
@@ -22,115 +22,61 @@ from trainer.hypernetwork.files import (
     write_webui,
 )
 from trainer.hypernetwork.network import Hypernetwork, attached, attention_dimensions
-from trainer.hypernetwork.structure import HypernetworkSettings
-from trainer.training.devices import Compute
-from trainer.training.loop import LoopSettings, Training, digest_parts
-from trainer.training.outputs import Outputs
-from trainer.training.progress import TrainingLog
-from trainer.training.record import ClassRecord, write_record
+from trainer.training.loop import Training
 
 __all__ = ["fit"]
 
 
-def fit(
-    base: Base,
-    data_folder: Path,
-    out: Path,
-    *,
-    record: ClassRecord,
-    settings: LoopSettings,
-    structure: HypernetworkSettings | None = None,
-    dimensions: list[int] | None = None,
-    options: FitOptions | None = None,
-    compute: Compute | None = None,
-    log: TrainingLog | None = None,
-    start_from: Path | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    webui: bool = False,
-    stop: threading.Event | None = None,
-    progress: Callable[..., None] = lambda *values: None,
-) -> dict[str, Any]:
-    """Train on prepared pictures of one class; write `out/<class>.safetensors` and `out/<class>.json`.
+def fit(base: Base, request: ClassRequest, network: NetworkSettings | None = None) -> dict[str, Any]:
+    """Train a hypernetwork on prepared pictures of one class and return the record.
 
-    dimensions: by default all of the base's. start_from: a hypernetwork to go on from, its optimizer too where the
-    WebUI's lies beside it. webui: also `.pt` and `.pt.optim`. A run that is in `out` is continued with `resume`,
-    replaced with `overwrite`, and otherwise refused. When `stop` is set, what is trained so far is saved.
+    Writes `out/<class>.safetensors` and `out/<class>.json`, and with `webui` also `.pt` and `.pt.optim`. A training
+    that starts from the WebUI's `.pt` also continues its optimizer, if `.pt.optim` is beside it.
 
-    Returns the record. Raises RequestError where anything does not fit; nothing is written then.
+    Raises RequestError if anything does not fit; nothing is written then.
     """
-    options, compute, log = options or FitOptions(), compute or Compute(), log or TrainingLog()
-    data = read_training_set(base, data_folder)
-    outputs = Outputs(out, record.class_name)
-    outputs.check(resume=resume, overwrite=overwrite)
-    torch.manual_seed(settings.seed)
-    optimizer_state: dict[int, Any] | None = None
-    if start_from is not None:
-        hypernetwork = read_hypernetwork(start_from).hypernetwork
-        optimizer_state = read_optimizer(start_from, hypernetwork)
-    else:
-        hypernetwork = Hypernetwork(dimensions or attention_dimensions(base.unet), structure)
-    name = record.class_name.replace("_", " ")
-    material = Material(base, data, name, (record.prompt,), options, settings, compute)
-    base_sha256 = digest_of(base.unet)
-    subject = digest_parts(
-        *material.subject,
-        asdict(record),
-        asdict(hypernetwork.settings),
-        hypernetwork.dimensions,
-        asdict(options),
-        base_sha256,
-        digest_of(base.vae),
-        digest_of(base.text_encoder),
-        compute.precision,
-        *hypernetwork.state_dict().values(),
-    )
-    embeddings = EmbeddingCache(base)
-    unet = compute.ready(base.unet)
-    hypernetwork.to(compute.device)
+    network = network or NetworkSettings()
+    training = ClassTraining(base, request)
+    torch.manual_seed(request.settings.loop.seed)
+    return training.run(_HypernetworkTrainee(training, network))
 
-    def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
-        rows, prompts = material.batch(number, generator)
-        with compute.autocast():
-            return material.loss(unet, rows, embeddings(prompts), generator)
 
-    with attached(base.unet, hypernetwork):
-        if overwrite:
-            outputs.remove()
-        training = Training(record.class_name, hypernetwork, loss_of, settings, outputs.checkpoints, subject=subject)
-        if optimizer_state is not None and not training.losses:
-            groups = training.optimizer.state_dict()["param_groups"]
-            training.optimizer.load_state_dict({"state": optimizer_state, "param_groups": groups})
+class _HypernetworkTrainee(Trainee):
+    """A hypernetwork as a trainee; see Trainee."""
 
-        def write(path: Path, step: int) -> None:
-            file = HypernetworkFile(hypernetwork, record.class_name, step, record, base_sha256)
-            write_hypernetwork(path, file)
-            if webui:
-                write_webui(path.with_suffix(".pt"), file, training.optimizer.state_dict())
+    model: Hypernetwork
 
-        def after_step(done: int) -> None:
-            log.add(done, training.losses[-1], settings.learning_rate.at(done - 1, settings.steps))
-            if log.saves(done):
-                with training.averaged():
-                    write(out / "steps" / f"{record.class_name}-{done:06d}.safetensors", done)
-            if log.previews(done):
-                with training.averaged(), compute.autocast():
-                    context = embeddings([material.captions.draw(0, torch.Generator().manual_seed(0)), ""])
-                    draw_preview(base, context, out / "previews" / f"{record.class_name}-{done:06d}.png")
+    def __init__(self, training: ClassTraining, network: NetworkSettings) -> None:
+        self._base, self._request, self._base_sha256 = training.base, training.request, training.base_sha256
+        if network.start_from is not None:
+            self.model = read_hypernetwork(network.start_from).hypernetwork
+            self.optimizer_state = read_optimizer(network.start_from, self.model)
+        else:
+            self.model = Hypernetwork(network.dimensions or attention_dimensions(self._base.unet), network.structure)
+        self._embeddings = EmbeddingCache(self._base)
+        self.name = prompt_of(self._request.record.class_name)
+        self.templates = (self._request.record.prompt,)
+        self.subject = (asdict(self.model.settings), self.model.dimensions)
+        self.weights = tuple(self.model.state_dict().values())
+        self.facts = {
+            "hypernetwork": asdict(self.model.settings),
+            "dimensions": self.model.dimensions,
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+        }
 
-        with log.opened(out, record.class_name):
-            run = training.run(progress=progress, after_step=after_step, stop=stop)
-        write(outputs.weights, run["steps_done"])
-    facts = {
-        "record": asdict(record),
-        "hypernetwork": asdict(hypernetwork.settings),
-        "dimensions": hypernetwork.dimensions,
-        "parameters": sum(parameter.numel() for parameter in hypernetwork.parameters()),
-        "prepared_pictures": len(data.pictures),
-        "options": asdict(options),
-        "compute": compute.as_json(),
-        "base_sha256": base_sha256,
-        "training": {**run, **log.costs(run, len(material), settings)},
-    }
-    write_record(out / f"{record.class_name}.json", **facts)
-    return facts
+    def attached(self) -> AbstractContextManager[None]:
+        """See Trainee."""
+        return attached(self._base.unet, self.model)
+
+    def context(self, prompts: list[str]) -> torch.Tensor:
+        """See Trainee."""
+        with self._request.compute.autocast():
+            return self._embeddings(prompts)
+
+    def write(self, path: Path, step: int, training: Training) -> None:
+        """See Trainee."""
+        record = self._request.record
+        file = HypernetworkFile(self.model, record.class_name, step, record, self._base_sha256)
+        write_hypernetwork(path, file)
+        if self._request.settings.output.webui:
+            write_webui(path.with_suffix(".pt"), file, training.optimizer.state_dict())

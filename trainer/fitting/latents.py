@@ -1,4 +1,4 @@
-"""The latents of a training set, encoded once: one sample of the posterior for all, its mean, or a sample a step."""
+"""The latents of a training set, encoded once as a posterior: use one sample, the mean, or a new sample per step."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from PIL import Image
 from engine.errors import RequestError
 from trainer.pictures.dataset import PictureSet, to_model_range, turn
 
-__all__ = ["LATENT_SAMPLING", "LatentSet", "encode_posteriors", "read_alpha"]
-
-LATENT_SAMPLING = ("once", "deterministic", "random")
+__all__ = ["LatentSet", "encode_posteriors", "read_alpha"]
 
 
 class LatentSet:
-    """(N, C, h, w) latents, scaled, and the loss's weight of each, (N, 1, h, w) with mean 1, or None."""
+    """Scaled latents (N, C, h, w), and weights of the loss (N, 1, h, w) with mean 1, or None.
+
+    `sampling` is one of trainer.fitting.settings.LATENT_SAMPLING.
+    """
 
     def __init__(
         self, mean: torch.Tensor, std: torch.Tensor, sampling: str, weights: torch.Tensor | None, seed: int
@@ -30,7 +31,7 @@ class LatentSet:
         return len(self._mean)
 
     def draw(self, rows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """The latents of these pictures in a step."""
+        """Return the latents of these pictures for one step."""
         mean = self._mean[rows]
         return mean if self._std is None else mean + self._std[rows] * torch.randn(mean.shape, generator=generator)
 
@@ -39,7 +40,10 @@ class LatentSet:
 def encode_posteriors(
     vae: AutoencoderKL, pictures: torch.Tensor, symmetries: range, device: torch.device, batch_size: int = 4
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and deviation of every picture (N, 3, S, S) uint8 in each of these symmetries: (len * N, C, h, w)."""
+    """Return mean and deviation of the posterior of pictures (N, 3, S, S) uint8 in each symmetry, scaled.
+
+    Both have the shape (len(symmetries) * N, C, h, w).
+    """
     vae.eval().to(device)
     means, deviations = [], []
     for which in symmetries:
@@ -53,8 +57,11 @@ def encode_posteriors(
 
 
 def read_alpha(data: PictureSet, symmetries: range, latent_side: int) -> torch.Tensor:
-    """Loss weights from the pictures' alpha channels, as the WebUI takes them: resized to the latents' grid, minus
-    their minimum, divided by their mean; all 1 where that is zero. Raises RequestError for a picture without alpha."""
+    """Return weights of the loss (len(symmetries) * N, 1, h, w) from the alpha channels, computed as in the WebUI.
+
+    The channel is resized to the grid of the latents, its minimum is subtracted, and the result is divided by its mean.
+    If the mean is zero, all weights are 1. Raises RequestError for a picture without an alpha channel.
+    """
     weights = []
     for path in data.paths:
         with Image.open(path) as picture:
@@ -62,8 +69,8 @@ def read_alpha(data: PictureSet, symmetries: range, latent_side: int) -> torch.T
                 raise RequestError(
                     f"The picture {path}",
                     found=f"no alpha channel (mode {picture.mode})",
-                    expected="one, for --alpha-weight",
-                    fix="leave the option out, or prepare pictures that have one",
+                    expected="an alpha channel, for --alpha-weight",
+                    fix="remove the option, or prepare pictures with an alpha channel",
                 )
             alpha = picture.getchannel("A").resize((latent_side, latent_side), Image.Resampling.BILINEAR)
         grid = torch.from_numpy(np.asarray(alpha, np.float32).copy())

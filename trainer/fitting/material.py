@@ -1,8 +1,7 @@
-"""What a training of one class draws from: its pictures as latents, its captions, the order of both."""
+"""What the training of one class draws from: its pictures as latents, its captions, and their order."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,61 +9,33 @@ import torch
 
 from engine.errors import RequestError
 from trainer.base.base import Base
-from trainer.base.prompts import Captions, filewords_of
-from trainer.fitting.latents import LATENT_SAMPLING, LatentSet, encode_posteriors, read_alpha
+from trainer.base.caption_files import filewords_of
+from trainer.base.prompts import Captions
+from trainer.fitting.latents import LatentSet, encode_posteriors, read_alpha
+from trainer.fitting.settings import FitOptions
 from trainer.pictures.dataset import PictureSet, read_set
 from trainer.training.devices import Compute
-from trainer.training.loop import LoopSettings
 from trainer.training.objective import denoising_loss
+from trainer.training.settings import LoopSettings
 
-__all__ = ["EpochOrder", "FitOptions", "Material", "read_training_set"]
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """What changes a training beside its loop's settings. The defaults are the thesis's: none of it."""
-
-    latent_sampling: str = "once"
-    """One of LATENT_SAMPLING."""
-    symmetries: bool = False
-    """Every picture in the eight symmetries of the square."""
-    snr_gamma: float | None = None
-    templates: tuple[str, ...] | None = None
-    """In place of the class's prompt."""
-    shuffle_tags: bool = False
-    tag_dropout: float = 0.0
-    alpha_weight: bool = False
-
-    def __post_init__(self) -> None:
-        rules = {
-            "--latent-sampling": (
-                self.latent_sampling in LATENT_SAMPLING,
-                self.latent_sampling,
-                f"one of {', '.join(LATENT_SAMPLING)}",
-            ),
-            "--snr-gamma": (self.snr_gamma is None or self.snr_gamma > 0, self.snr_gamma, "above 0"),
-            "--tag-dropout": (0 <= self.tag_dropout < 1, self.tag_dropout, "a probability below 1"),
-        }
-        for flag, (kept, found, expected) in rules.items():
-            if not kept:
-                raise RequestError(flag, found=str(found), expected=expected, fix="change it")
+__all__ = ["EpochOrder", "Material", "read_training_set"]
 
 
 class EpochOrder:
-    """Rows of a data set in epochs without repetition, each shuffled by (seed, epoch) alone."""
+    """Order of the rows of a data set: epochs without repetition, each shuffled by its seed and number only."""
 
     def __init__(self, rows: int, batch_size: int, seed: int) -> None:
         self._rows, self._batch_size, self._seed = rows, batch_size, seed
         self._known: dict[int, torch.Tensor] = {}
 
     def batch(self, number: int) -> torch.Tensor:
-        """The rows of the 0-based batch, which may reach over the end of an epoch."""
+        """Return the rows of a batch, counted from 0. A batch may contain the end of an epoch."""
         places = range(number * self._batch_size, (number + 1) * self._batch_size)
         return torch.stack([self._epoch(place // self._rows)[place % self._rows] for place in places])
 
     def _epoch(self, epoch: int) -> torch.Tensor:
         if epoch not in self._known:
-            # Batches move forward; one epoch back is all that a batch over an end needs.
+            # Batches move forward, so a batch needs the previous epoch at most.
             self._known = {known: order for known, order in self._known.items() if known >= epoch - 1}
             generator = torch.Generator().manual_seed((self._seed * 1_000_003 + epoch) % 2**63)
             self._known[epoch] = torch.randperm(self._rows, generator=generator)
@@ -72,7 +43,7 @@ class EpochOrder:
 
 
 class Material:
-    """Batches of one training. Everything that a checkpoint depends on here is in `subject`."""
+    """Batches of one training. `subject` holds what a checkpoint depends on: pictures, file words and loss weights."""
 
     def __init__(
         self,
@@ -84,7 +55,10 @@ class Material:
         settings: LoopSettings,
         compute: Compute,
     ) -> None:
-        """name: for [name]; templates: in the place of those that `options` lacks. Raises RequestError."""
+        """Encode the pictures. Raises RequestError.
+
+        name: text for [name]. templates: used if `options` has none.
+        """
         symmetries = range(8 if options.symmetries else 1)
         weights = read_alpha(data, symmetries, base.unet.config.sample_size) if options.alpha_weight else None
         self._scheduler, self._snr_gamma = base.scheduler, options.snr_gamma
@@ -112,12 +86,12 @@ class Material:
         return len(self._latents)
 
     def batch(self, number: int, generator: torch.Generator) -> tuple[torch.Tensor, list[str]]:
-        """The rows of the 0-based batch, and a caption of each."""
+        """Return the rows of a batch, counted from 0, and a caption for each row."""
         rows = self._order.batch(number)
         return rows, [self.captions.draw(int(row), generator) for row in rows]
 
     def loss(self, unet: Any, rows: torch.Tensor, context: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """The loss of a batch; see trainer.training.objective."""
+        """Return the loss of a batch; see trainer.training.objective."""
         weights = self._latents.weights
         return denoising_loss(
             unet,
@@ -131,20 +105,20 @@ class Material:
 
 
 def read_training_set(base: Base, folder: Path) -> PictureSet:
-    """Prepared pictures of one class, of the base's size. Raises RequestError."""
+    """Return prepared pictures of one class. Raises RequestError if their size is not the base's."""
     data = read_set([folder])
     if len(data.class_names) != 1:
         raise RequestError(
             f"The picture folder {folder}",
             found=f"{len(data.class_names)} classes: {', '.join(data.class_names)}",
             expected="pictures of one class",
-            fix=f"name one of its sub-folders, such as {folder / data.class_names[0]}",
+            fix=f"choose one of its subfolders, such as {folder / data.class_names[0]}",
         )
     if data.size != base.picture_side:
         raise RequestError(
             f"The pictures of {folder}",
             found=f"{data.size} x {data.size} pixels",
-            expected=f"{base.picture_side} x {base.picture_side}, the base's size",
-            fix=f"prepare them with --size {base.picture_side}",
+            expected=f"{base.picture_side} x {base.picture_side}, the size of the base",
+            fix=f"prepare the pictures with --size {base.picture_side}",
         )
     return data

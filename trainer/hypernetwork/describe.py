@@ -1,4 +1,4 @@
-"""What is in a file of weights, in words."""
+"""Descriptions of files of weights."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["describe"]
 
 
 def describe(path: Path) -> list[str]:
-    """Lines about a hypernetwork, an embedding, or the tensors of anything else. Raises RequestError."""
+    """Return lines that describe a hypernetwork, an embedding, or the tensors of another file. Raises RequestError."""
     kind, names = _kind(path)
     if kind == "hypernetwork":
         file = read_hypernetwork(path)
         lines = _hypernetwork(file)
         if path.suffix == ".pt" and read_optimizer(path, file.hypernetwork) is not None:
-            lines.append("optimizer: AdamW, of these weights")
+            lines.append("optimizer: AdamW, for these weights")
     elif kind == "embedding":
         lines = _embedding(read_embedding(path))
     else:
@@ -48,7 +48,10 @@ def _kind(path: Path) -> tuple[str, dict[str, Any]]:
             names = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
     except (OSError, ValueError, SafetensorError) as error:
         raise RequestError(
-            f"The file {path}", found=f"unreadable ({error})", expected="safetensors, or a torch file", fix="check it"
+            f"The file {path}",
+            found=f"unreadable ({error})",
+            expected="a safetensors or torch file",
+            fix="check the path",
         ) from error
     if "hypernetwork" in metadata:
         return "hypernetwork", {}
@@ -78,7 +81,7 @@ def _hypernetwork(file: HypernetworkFile) -> list[str]:
     if file.record is not None:
         lines += [f"{name}: {value}" for name, value in asdict(file.record).items()]
     if file.base_sha256 is not None:
-        lines.append(f"base's UNet: SHA-256 {file.base_sha256}")
+        lines.append(f"UNet of the base: SHA-256 {file.base_sha256}")
     return lines
 
 
@@ -86,6 +89,6 @@ def _embedding(embedding: Embedding) -> list[str]:
     count, width = embedding.vectors.shape
     return [
         f"name: {embedding.name}, step {embedding.step}",
-        f"vectors: {count} of {width}",
+        f"vectors: {count} with {width} values each",
         f"in prompts: {embedding.prompt}",
     ]

@@ -1,4 +1,4 @@
-"""Textual inversion's embeddings: files of this project and the WebUI's `.pt`, and words added to a base."""
+"""Embeddings of textual inversion: files of this project and of the WebUI (`.pt`), and words added to a base."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["Embedding", "add_words", "read_embedding", "write_embedding", "write
 
 FORMAT = "cytosynth embedding 1"
 TENSOR = "emb_params"
-"""The tensor's name, as the WebUI and diffusers look for it in a safetensors file."""
+"""Name of the tensor in a safetensors file, where the WebUI and diffusers look for it."""
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """vectors: (V, D) float32, one a token."""
+    """Trained words. vectors: (V, D) float32, one vector per token."""
 
     name: str
     vectors: torch.Tensor
@@ -34,17 +34,17 @@ class Embedding:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The tokens that stand for it in a prompt: diffusers' convention, in angle brackets."""
+        """The tokens of the words in a prompt, in angle brackets as in diffusers."""
         return tuple(f"<{self.name}>" if i == 0 else f"<{self.name}_{i}>" for i in range(len(self.vectors)))
 
     @property
     def prompt(self) -> str:
-        """All its words."""
+        """The words as one text."""
         return " ".join(self.words)
 
 
 def read_embedding(path: Path) -> Embedding:
-    """Read `.safetensors` or the WebUI's `.pt`. Raises RequestError."""
+    """Return the embedding of a `.safetensors` file or the WebUI's `.pt`. Raises RequestError."""
     try:
         if path.suffix == ".pt":
             state = load_plain(path)
@@ -69,7 +69,7 @@ def read_embedding(path: Path) -> Embedding:
 
 
 def write_embedding(path: Path, embedding: Embedding) -> None:
-    """Write safetensors."""
+    """Write an embedding as safetensors."""
     metadata = {"format": FORMAT, "name": embedding.name, "step": str(embedding.step)}
     if embedding.record is not None:
         metadata["record"] = json.dumps(asdict(embedding.record))
@@ -79,7 +79,7 @@ def write_embedding(path: Path, embedding: Embedding) -> None:
 
 
 def write_webui_embedding(path: Path, embedding: Embedding) -> None:
-    """Write the WebUI's `.pt`."""
+    """Write an embedding as the WebUI's `.pt`."""
     state = {
         "string_to_token": {"*": 265},
         "string_to_param": {"*": embedding.vectors.detach().cpu().clone()},
@@ -95,20 +95,20 @@ def write_webui_embedding(path: Path, embedding: Embedding) -> None:
 
 @torch.no_grad()
 def add_words(base: Base, embedding: Embedding) -> None:
-    """Teach the base's tokenizer and text encoder the embedding's words. Raises RequestError where they do not fit."""
+    """Add the words of an embedding to a base. Raises RequestError if they do not fit."""
     table = base.text_encoder.get_input_embeddings().weight
     if embedding.vectors.shape[1] != table.shape[1]:
         raise RequestError(
             f"The embedding {embedding.name}",
             found=f"vectors of {embedding.vectors.shape[1]} values",
-            expected=f"{table.shape[1]}, the width of the base's text encoder",
-            fix="use the base that it was trained on",
+            expected=f"{table.shape[1]} values, the width of the base's text encoder",
+            fix="use the base that the embedding was trained on",
         )
     known = [word for word in embedding.words if word in base.tokenizer.get_vocab()]
     if known:
         raise RequestError(
             f"The embedding {embedding.name}",
-            found=f"{known[0]} is a token of the base already",
+            found=f"the word {known[0]}, which is already a token of the base",
             expected="a new word",
             fix="rename the embedding",
         )

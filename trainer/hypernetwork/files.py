@@ -1,6 +1,6 @@
 """Hypernetwork files: safetensors with the class's record, and AUTOMATIC1111's `.pt` and `.pt.optim`.
 
-A `.pt` is a pickle. Only tensors and plain values are taken out of one; whatever else it asks for is refused by name.
+A `.pt` is a pickle. Only tensors and plain values are read from it. Anything else is refused by name.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ __all__ = [
 FORMAT = "cytosynth hypernetwork 1"
 WEBUI_SUFFIX, OPTIMIZER_SUFFIX = ".pt", ".optim"
 INITS = {name.lower(): name for name in ("Normal", "XavierUniform", "XavierNormal", "KaimingUniform", "KaimingNormal")}
-"""The WebUI's spelling."""
+"""The WebUI's spelling of the initialisations."""
 
 
 @dataclass(frozen=True)
 class HypernetworkFile:
-    """A hypernetwork and what its file says of it. The WebUI's files have no record and no hash of the base's UNet."""
+    """A hypernetwork and the facts in its file. The WebUI's files have no record and no hash of the base's UNet."""
 
     hypernetwork: Hypernetwork
     name: str
@@ -48,14 +48,14 @@ class HypernetworkFile:
     record: ClassRecord | None = None
     base_sha256: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
-    """sd_checkpoint, sd_checkpoint_name, optional_info of the WebUI."""
+    """The WebUI's sd_checkpoint, sd_checkpoint_name and optional_info."""
 
 
 def load_plain(path: Path) -> Any:
-    """Read a pickle of torch.save that holds tensors and plain values only. Raises RequestError."""
+    """Return the content of a torch.save file. Raises RequestError unless it holds only tensors and plain values."""
     try:
         with warnings.catch_warnings():
-            # Of a pickle's protocol: what cannot be read is an error anyway.
+            # torch warns about the protocol of the pickle. What cannot be read is an error anyway.
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -65,18 +65,21 @@ def load_plain(path: Path) -> Any:
             wanted = ""
         raise RequestError(
             f"The file {path}",
-            found=f"a pickle that asks for {wanted}" if wanted else f"unreadable ({first_line(error)})",
-            expected="tensors and plain values: more could run anything",
-            fix="do not open this file; get the weights as safetensors",
+            found=f"a pickle that contains {wanted}" if wanted else f"unreadable ({first_line(error)})",
+            expected="only tensors and plain values, because anything else could run code",
+            fix="do not use this file; get the weights as safetensors",
         ) from None
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise RequestError(
-            f"The file {path}", found=f"unreadable ({first_line(error)})", expected="a torch file", fix="check it"
+            f"The file {path}", found=f"unreadable ({first_line(error)})", expected="a torch file", fix="check the path"
         ) from error
 
 
 def read_hypernetwork(path: Path) -> HypernetworkFile:
-    """Read `.safetensors` of this project or the WebUI's `.pt`, old names of keys included. Raises RequestError."""
+    """Return the hypernetwork of a `.safetensors` file of this project or of the WebUI's `.pt`. Raises RequestError.
+
+    Old names of keys in a `.pt` are understood.
+    """
     try:
         return _from_webui(path) if path.suffix == WEBUI_SUFFIX else _from_safetensors(path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
@@ -84,12 +87,12 @@ def read_hypernetwork(path: Path) -> HypernetworkFile:
             f"The hypernetwork {path}",
             found=f"unreadable ({first_line(error)})",
             expected="a file that `python -m trainer fit` wrote, or the WebUI's .pt",
-            fix="check the path; `python -m trainer inspect` says what a file holds",
+            fix="check the path; `python -m trainer inspect` shows what a file contains",
         ) from error
 
 
 def write_hypernetwork(path: Path, file: HypernetworkFile) -> None:
-    """Write safetensors: the weights, the structure, the class's record and the hash of the base's UNet."""
+    """Write a hypernetwork as safetensors: weights, structure, class record and hash of the base's UNet."""
     header = {"dimensions": file.hypernetwork.dimensions, **asdict(file.hypernetwork.settings)}
     metadata = {
         "format": FORMAT,
@@ -112,7 +115,7 @@ def _from_safetensors(path: Path) -> HypernetworkFile:
     with safe_open(path, framework="pt") as opened:
         metadata = opened.metadata() or {}
         if metadata.get("format") != FORMAT:
-            raise ValueError(f"its format is {metadata.get('format')}")
+            raise ValueError(f"the format {metadata.get('format')}")
         header = json.loads(metadata["hypernetwork"])
         settings = _settings({key: value for key, value in header.items() if key != "dimensions"})
         hypernetwork = Hypernetwork(header["dimensions"], settings)
@@ -128,7 +131,7 @@ def _from_safetensors(path: Path) -> HypernetworkFile:
 
 
 def _settings(values: Mapping[str, Any]) -> HypernetworkSettings:
-    """From plain values, lists as tuples; unknown names raise TypeError."""
+    """Return settings from plain values, with lists as tuples. An unknown name raises TypeError."""
     plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     return HypernetworkSettings(**plain)
 
@@ -136,10 +139,10 @@ def _settings(values: Mapping[str, Any]) -> HypernetworkSettings:
 def _from_webui(path: Path) -> HypernetworkFile:
     state = load_plain(path)
     if not isinstance(state, dict):
-        raise TypeError("it holds no dictionary")
+        raise TypeError("no dictionary in the file")
     pairs = {key: value for key, value in state.items() if isinstance(key, int)}
     if not pairs:
-        raise ValueError("it holds no dimension with its pair of modules")
+        raise ValueError("no dimension with a pair of modules in the file")
     structure = tuple(float(share) for share in state.get("layer_structure") or (1, 2, 1))
     last = bool(state.get("last_layer_dropout", False))
     drops = state.get("dropout_structure")
@@ -171,7 +174,7 @@ def _from_webui(path: Path) -> HypernetworkFile:
 
 
 def _new_name(name: str) -> str:
-    """Old files say linear1 and linear2 for the Sequential's slots 0 and 1."""
+    """Return the current name of a weight. Old files call the slots 0 and 1 of the Sequential linear1 and linear2."""
     for old, new in (("linear1.", "linear.0."), ("linear2.", "linear.1.")):
         if name.startswith(old):
             return new + name.removeprefix(old)
@@ -179,7 +182,7 @@ def _new_name(name: str) -> str:
 
 
 def write_webui(path: Path, file: HypernetworkFile, optimizer: Mapping[str, Any] | None = None) -> None:
-    """Write the WebUI's `.pt` and, with the state of an AdamW over the hypernetwork's parameters, `.pt.optim`."""
+    """Write the WebUI's `.pt`. With `optimizer`, the state of AdamW for these parameters, also write `.pt.optim`."""
     settings = file.hypernetwork.settings
     state: dict[Any, Any] = {
         dimension: tuple(dict(file.hypernetwork.stack(dimension, side).state_dict()) for side in SIDES)  # type: ignore[union-attr]
@@ -210,12 +213,12 @@ def write_webui(path: Path, file: HypernetworkFile, optimizer: Mapping[str, Any]
 
 
 def optimizer_path(path: Path) -> Path:
-    """Where the WebUI keeps the optimizer of a `.pt`."""
+    """Return the file in which the WebUI keeps the optimizer of a `.pt`."""
     return path.with_name(path.name + OPTIMIZER_SUFFIX)
 
 
 def short_hash(path: Path) -> str:
-    """The first ten hexadecimal digits of a file's SHA-256, as the WebUI names files."""
+    """Return the first ten hexadecimal digits of the SHA-256 of a file. The WebUI names files so."""
     return sha256_of(path)[:10]
 
 
@@ -223,9 +226,10 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def read_optimizer(path: Path, hypernetwork: Hypernetwork) -> dict[int, dict[str, torch.Tensor]] | None:
-    """AdamW's state of each parameter beside a `.pt`; None where there is none, or one of other weights.
+    """Return AdamW's state of each parameter from the file beside a `.pt`.
 
-    Raises RequestError for one that does not fit the parameters: torch would read beyond its tensors.
+    Returns None if the file is missing or belongs to other weights. Raises RequestError if the state does not fit the
+    parameters, because torch would read beyond its tensors.
     """
     beside = optimizer_path(path)
     if not beside.is_file():
@@ -249,7 +253,7 @@ def read_optimizer(path: Path, hypernetwork: Hypernetwork) -> dict[int, dict[str
         raise RequestError(
             f"The optimizer {beside}",
             found=first_line(error),
-            expected=f"AdamW's state of the parameters of {path.name}",
-            fix="take the file away; the weights can be used without it",
+            expected=f"AdamW's state for the parameters of {path.name}",
+            fix="remove the file; the weights can be used without it",
         ) from error
     return found

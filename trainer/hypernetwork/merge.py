@@ -1,7 +1,8 @@
-"""`merge`: hypernetworks into the UNet, exactly: folded into its weights where they are linear, else kept as modules.
+"""`merge`: puts hypernetworks into the UNet exactly. Linear ones are folded into the weights, others stay as modules.
 
-A chain of hypernetworks changes a layer's context one after the other. Its linear end is folded into the projection
-behind it; what stands before that stays in the graph, in `residuals.safetensors` beside the UNet.
+The hypernetworks of a chain change the context of a layer one after the other. The linear ones at the end of the chain
+are folded into the projection that follows them. The modules before those stay in the graph, in
+`residuals.safetensors` beside the UNet.
 """
 
 from __future__ import annotations
@@ -35,18 +36,19 @@ from trainer.training.record import ClassRecord
 __all__ = ["CLASS_FILE", "LARGEST_DIFFERENCE", "RESIDUALS_FILE", "Merged", "Way", "merge", "merge_into"]
 
 CLASS_FILE = "class.json"
-"""The class's record in a merged folder."""
+"""File of the class record in a merged folder."""
 RESIDUALS_FILE = "residuals.safetensors"
 LARGEST_DIFFERENCE = 1e-5
-"""Of the UNet's output, in float32, relative to its largest value where that is above 1."""
+"""Largest allowed difference of the UNet's output in float32, relative to its largest value, or to 1 if that is
+smaller."""
 GAINS = (0.5, 2.0)
-"""Of latents before they are decoded: beyond these the decoder knows nothing of them."""
+"""Allowed gains of the latents before they are decoded. The decoder was not trained on latents beyond these."""
 Chain = Sequence[tuple[Hypernetwork, float]]
 
 
 @dataclass(frozen=True)
 class Way:
-    """Where a module went."""
+    """What happened to a module: it was folded, or it stayed in the graph."""
 
     hypernetwork: str
     dimension: int
@@ -57,11 +59,11 @@ class Way:
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did."""
+    """Result of a merge."""
 
     ways: list[Way]
     largest_difference: float
-    """Of the UNet's output before and after."""
+    """Largest difference of the UNet's output before and after the merge."""
 
 
 def merge(
@@ -73,29 +75,31 @@ def merge(
     latents_gain: float = 1.0,
     signal_leak: Path | None = None,
 ) -> Merged:
-    """Write the base with the merged UNet as a diffusers folder, the class's record beside it.
+    """Write the base with the merged UNet as a diffusers folder, with the class record in it.
 
-    files: hypernetworks in their order, each with its multiplier; none leaves the UNet as it is. latents_gain: what the
-    decoder gets is this times what is drawn; the folder's autoencoder has its scaling_factor divided by it.
-    signal_leak: prepared pictures whose trace the first latents are to have.
+    Args:
+        files: Hypernetworks in their order, each with its multiplier. Without any, the UNet stays as it is.
+        latents_gain: Factor on the drawn latents before they are decoded. The scaling_factor of the autoencoder in the
+            folder is divided by it.
+        signal_leak: Prepared pictures. Sampling then starts at their mean and coarse spread.
 
-    Raises RequestError for another base, a gain outside GAINS, an output folder with something in it or pictures of
-    another size, CytosynthError where the UNet's output changes by more than LARGEST_DIFFERENCE; nothing is written
+    Raises RequestError for another base, a gain outside GAINS, an output folder that is not empty, or pictures of
+    another size. Raises CytosynthError if the UNet's output changes by more than LARGEST_DIFFERENCE. Nothing is written
     then.
     """
     expect_new_folder(out)
     if not GAINS[0] <= latents_gain <= GAINS[1]:
         raise RequestError(
-            "--latents-gain", found=f"{latents_gain:g}", expected=f"{GAINS[0]} to {GAINS[1]}", fix="change it"
+            "--latents-gain", found=f"{latents_gain:g}", expected=f"{GAINS[0]} to {GAINS[1]}", fix="change the gain"
         )
     found = digest_of(base.unet)
     for file, _ in files:
         if file.base_sha256 not in (None, found):
             raise RequestError(
-                "The base's UNet",
+                "The UNet of the base",
                 found=f"SHA-256 {found}",
-                expected=f"{file.base_sha256}, that {file.name} was trained on",
-                fix="name that base, or fit the class on this one",
+                expected=f"SHA-256 {file.base_sha256}, on which {file.name} was trained",
+                fix="use that base, or fit the class on this one",
             )
     leak = None if signal_leak is None else measure_signal_leak(base, signal_leak)
     chain = [(file.hypernetwork.eval(), multiplier) for file, multiplier in files]
@@ -111,7 +115,7 @@ def merge(
             f"The merge of {', '.join(file.name for file, _ in files)}",
             found=f"the UNet's output changed by {difference:.2g}",
             expected=f"at most {LARGEST_DIFFERENCE:g} in float32",
-            fix="lower the multiplier, or train with smaller weights: float32 cannot hold this product",
+            fix="lower the multiplier, or train with smaller weights, because float32 cannot hold this product",
         )
     base.vae.register_to_config(scaling_factor=base.vae.config.scaling_factor / latents_gain)
     base.save(out)
@@ -131,12 +135,15 @@ def merge(
 
 @torch.no_grad()
 def merge_into(unet: UNet2DConditionModel, chain: Chain | Hypernetwork) -> tuple[Stacks, set[tuple[int, int, str]]]:
-    """Change the UNet's weights so that, with the returned modules in front of its projections, it computes what it
-    computed with the chain attached. Also returns what was folded: (place in the chain, dimension, side).
+    """Fold the linear end of a chain into the UNet's weights.
 
-    With the folded maps' product x -> A x + b, to_k.weight <- to_k.weight A and to_v.weight <- to_v.weight A. K's b
-    adds the same number to every key's score of a query and cancels in the softmax; V's b passes the softmax, whose
-    rows sum to one, so to_out.0.bias <- to_out.0.bias + to_out.0.weight (to_v.weight b). All products are in float64.
+    Returns the modules that stay in front of the projections, and what was folded: (place in the chain, dimension,
+    side). With these modules, the UNet computes the same as it did with the whole chain attached.
+
+    Let x -> A x + b be the product of the folded maps. Then to_k.weight <- to_k.weight A, and
+    to_v.weight <- to_v.weight A. K's b adds the same number to the scores of all keys of a query and cancels in the
+    softmax. V's b passes the softmax, whose rows sum to one, so to_out.0.bias <- to_out.0.bias + to_out.0.weight
+    (to_v.weight b). All products are in float64.
     """
     chain = [(chain, 1.0)] if isinstance(chain, Hypernetwork) else list(chain)
     residuals: Stacks = {}
@@ -173,7 +180,7 @@ def merge_into(unet: UNet2DConditionModel, chain: Chain | Hypernetwork) -> tuple
 
 @torch.no_grad()
 def _probe(unet: UNet2DConditionModel, context: torch.Tensor) -> torch.Tensor:
-    """The UNet's output on fixed noise, early and late in a trajectory."""
+    """Return the UNet's output on fixed noise, at an early and a late timestep."""
     generator = torch.Generator().manual_seed(0)
     side, channels = unet.config.sample_size, unet.config.in_channels
     latents = torch.randn(2, channels, side, side, generator=generator)
@@ -181,7 +188,7 @@ def _probe(unet: UNet2DConditionModel, context: torch.Tensor) -> torch.Tensor:
 
 
 def _save_residuals(path: Path, residuals: Stacks) -> None:
-    """The modules that stay: their layers by the names of torch's classes, and the weights of each."""
+    """Write the modules that stay: the torch classes of their layers, and their weights."""
     tensors: dict[str, torch.Tensor] = {}
     modules: list[dict[str, Any]] = []
     for (dimension, side), stacks in residuals.items():

@@ -1,7 +1,7 @@
-"""Hypernetworks as AUTOMATIC1111 has them: residual networks in front of the K and V projections of attention.
+"""Hypernetworks as in AUTOMATIC1111's WebUI: residual networks in front of the K and V projections of attention.
 
-One (K, V) pair of modules a dimension, shared by every attention layer whose context has that dimension:
-cross-attention has the prompt's, self-attention the block's own. A module is y = x + m Sequential(x).
+There is one (K, V) pair of modules per dimension. All attention layers whose context has that dimension share the pair:
+cross-attention has the dimension of the prompt, self-attention that of its block. A module is y = x + m Sequential(x).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 SIDES = ("k", "v")
-"""The projections, in the order of the WebUI's files."""
+"""The projections in the order of the WebUI's files."""
 
 
 class ResidualStack(nn.Module):
@@ -47,14 +47,14 @@ class ResidualStack(nn.Module):
                 f"The hypernetwork's layer structure at dimension {dimension}",
                 found=", ".join(map(str, widths)),
                 expected="widths of at least 1",
-                fix="use larger shares in --layer-structure",
+                fix="use larger multiples in --layer-structure",
             )
         slots: list[nn.Module] = []
         for i, (wide, narrow) in enumerate(pairwise(widths)):
             last = i == len(widths) - 2
             slots.append(nn.Linear(wide, narrow))
             if settings.activation != "linear" and (settings.activate_output or not last):
-                slots.append(ACTIVATIONS[settings.activation]())
+                slots.append(getattr(nn, ACTIVATIONS[settings.activation])())
             if settings.layer_norm:
                 slots.append(nn.LayerNorm(narrow))
             if (probability := settings.dropout_after(i)) > 0:
@@ -64,15 +64,15 @@ class ResidualStack(nn.Module):
             _initialise(slot, settings.weight_init, settings.activation)
 
     def forward(self, x: torch.Tensor, multiplier: float = 1.0) -> torch.Tensor:
-        """(..., dimension) -> (..., dimension), of the dtype of x."""
-        # Under autocast the layers choose their own precision; a copy to that of the weights before would be in vain.
+        """Return y (..., dimension) for x (..., dimension), in the dtype of x."""
+        # Under autocast the layers choose their own precision, so a cast to the dtype of the weights would be wasted.
         first = cast(nn.Linear, self.linear[0])
         inside = x if torch.is_autocast_enabled(x.device.type) else x.to(first.weight.dtype)
         y = self.linear(inside).to(x.dtype)
         return x + (y if multiplier == 1 else multiplier * y)
 
     def affine(self, multiplier: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
-        """The map of a linear module as x -> A x + b in float64: A (dimension, dimension), b (dimension,)."""
+        """Return A (dimension, dimension) and b (dimension,) in float64, with which a linear module is x -> A x + b."""
         identity = torch.eye(self.dimension, dtype=torch.float64)
         weight, bias = identity, torch.zeros(self.dimension, dtype=torch.float64)
         for layer in self.linear:
@@ -83,7 +83,7 @@ class ResidualStack(nn.Module):
 
 
 def _initialise(module: nn.Module, kind: str, activation: str) -> None:
-    """Weights of linear layers by `kind`, those of LayerNorm from N(0, 0.01^2) always; biases zero."""
+    """Initialise weights of linear layers by `kind`, and the LayerNorm weights from N(0, 0.01^2). Biases are zero."""
     if isinstance(module, nn.LayerNorm):
         nn.init.normal_(module.weight, mean=0.0, std=0.01)
         return
@@ -101,7 +101,7 @@ def _initialise(module: nn.Module, kind: str, activation: str) -> None:
 
 
 class Hypernetwork(nn.Module):
-    """The (K, V) pairs by dimension. Parameters are in the order of the WebUI's optimizer: dimension, K, V, layer."""
+    """The (K, V) pairs by dimension. The parameters have the order of the WebUI's optimizer: dimension, K, V, layer."""
 
     def __init__(self, dimensions: Sequence[int], settings: HypernetworkSettings | None = None) -> None:
         super().__init__()
@@ -115,22 +115,22 @@ class Hypernetwork(nn.Module):
         )
 
     def stack(self, dimension: int, side: str) -> ResidualStack | None:
-        """The module in front of to_k ("k") or to_v ("v") of layers with this context dimension, if there is one."""
+        """Return the module in front of to_k ("k") or to_v ("v") for this context dimension, or None."""
         name = f"{dimension}_{side}"
         return cast(ResidualStack, self.stacks[name]) if name in self.stacks else None
 
 
 Stacks = dict[tuple[int, str], list[tuple[ResidualStack, float]]]
-"""The modules in front of a projection, with their multipliers, by dimension and side."""
+"""Modules in front of a projection with their multipliers, by dimension and side."""
 
 
 def attention_layers(unet: UNet2DConditionModel) -> Iterator[tuple[str, Attention]]:
-    """Every attention layer of the UNet, with its name."""
+    """Return each attention layer of the UNet with its name."""
     return ((name, module) for name, module in unet.named_modules() if isinstance(module, Attention))
 
 
 def attention_dimensions(unet: UNet2DConditionModel) -> list[int]:
-    """The context dimensions of the UNet's attention layers, sorted."""
+    """Return the context dimensions of the UNet's attention layers, sorted."""
     return sorted({layer.to_k.in_features for _, layer in attention_layers(unet)})
 
 
@@ -138,8 +138,10 @@ def attention_dimensions(unet: UNet2DConditionModel) -> list[int]:
 def attached(
     unet: UNet2DConditionModel, hypernetworks: Hypernetwork | Sequence[tuple[Hypernetwork, float]]
 ) -> Iterator[None]:
-    """While this is open, every K and V projection sees its context through the hypernetworks, in their order, each
-    with its multiplier. Raises RequestError where one has a dimension that the UNet lacks."""
+    """While the context is open, put hypernetworks in front of all K and V projections, in their order.
+
+    Each hypernetwork has a multiplier. Raises RequestError if one has a dimension that the UNet lacks.
+    """
     chain = [(hypernetworks, 1.0)] if isinstance(hypernetworks, Hypernetwork) else list(hypernetworks)
     stacks: Stacks = {
         (dimension, side): [
@@ -153,22 +155,22 @@ def attached(
 
 
 def expect_dimensions(unet: UNet2DConditionModel, hypernetworks: Sequence[Hypernetwork]) -> list[int]:
-    """The UNet's context dimensions. Raises RequestError where a hypernetwork has one that it lacks."""
+    """Return the context dimensions of the UNet. Raises RequestError if a hypernetwork has another one."""
     found = attention_dimensions(unet)
     for hypernetwork in hypernetworks:
         if unknown := set(hypernetwork.dimensions) - set(found):
             raise RequestError(
                 "The hypernetwork's dimensions",
                 found=", ".join(map(str, sorted(unknown))),
-                expected=f"some of this base's: {', '.join(map(str, found))}",
-                fix="use the base that it was trained on",
+                expected=f"dimensions of this base: {', '.join(map(str, found))}",
+                fix="use the base that the hypernetwork was trained on",
             )
     return found
 
 
 @contextmanager
 def stacks_attached(unet: UNet2DConditionModel, stacks: Stacks) -> Iterator[None]:
-    """While this is open, every projection sees its context through the modules of its dimension and side."""
+    """While the context is open, put modules in front of the projections of their dimension and side."""
     hooks = []
     for _, layer in attention_layers(unet):
         for side, projection in (("k", layer.to_k), ("v", layer.to_v)):

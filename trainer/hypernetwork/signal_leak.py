@@ -1,4 +1,4 @@
-"""The signal leak of a class: mean and coarse covariance of its pictures' latents (see engine.sampling)."""
+"""The signal leak of a class: mean and coarse covariance of the latents of its pictures (see engine.sampling)."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ from scipy.fft import dctn
 from engine.errors import RequestError
 from trainer.base.base import Base
 from trainer.pictures.dataset import read_set
-from trainer.training.devices import choose_compute
+from trainer.training.devices import Compute
 from trainer.training.encoding import encode_symmetries
 
 __all__ = ["SIGNAL_LEAK_FILE", "measure_signal_leak", "save_signal_leak"]
 
 SIGNAL_LEAK_FILE = "signal_leak.safetensors"
-"""In a merged folder."""
+"""File name in a merged folder."""
 FREQUENCIES = 4
-"""A side of the square of DCT coefficients: the lowest carry what noise of a picture's last level leaves legible."""
+"""Side of the square of lowest DCT coefficients. Only these stay legible under the noise of the last level."""
 DIRECTIONS = 64
 LEAST_PICTURES = 2
 
 
 def measure_signal_leak(base: Base, folder: Path) -> dict[str, torch.Tensor]:
-    """From prepared pictures, each in the eight symmetries of the square: mean (C, h, w); directions (K, C, f, f), the
-    leading principal components of the lowest DCT-II coefficients; variances (K,). All float16. Raises RequestError."""
+    """Return the signal leak of prepared pictures, each in the eight symmetries of the square. Raises RequestError.
+
+    All tensors are float16: mean (C, h, w); directions (K, C, f, f), the leading principal components of the lowest
+    DCT-II coefficients; variances (K,).
+    """
     pictures = read_set([folder])
     size = base.picture_side
     if len(pictures.pictures) < LEAST_PICTURES or len(pictures.class_names) != 1 or pictures.size != size:
@@ -35,12 +38,11 @@ def measure_signal_leak(base: Base, folder: Path) -> dict[str, torch.Tensor]:
             f"The pictures {folder}",
             found=found,
             expected=f"at least {LEAST_PICTURES} of one class, {size} pixels a side",
-            fix="name one class's folder that `python -m trainer prepare` wrote for this base",
+            fix="use the folder of one class that `python -m trainer prepare` wrote for this base",
         )
-    compute = choose_compute("cpu", "f32", gradient_checkpointing=False, compiled=False)
-    # A third of the time less on a CPU; what is written of the base afterwards is laid out as it was.
+    # channels_last saves a third of the time on a CPU. The layout is restored because the base is written afterwards.
     base.vae.to(memory_format=torch.channels_last)
-    latents = encode_symmetries(base.vae, pictures.pictures, compute).flatten(0, 1)
+    latents = encode_symmetries(base.vae, pictures.pictures, Compute()).flatten(0, 1)
     base.vae.to(memory_format=torch.contiguous_format)
     mean = latents.mean(0)
     f = min(FREQUENCIES, *mean.shape[1:])
@@ -56,5 +58,5 @@ def measure_signal_leak(base: Base, folder: Path) -> dict[str, torch.Tensor]:
 
 
 def save_signal_leak(tensors: dict[str, torch.Tensor], folder: Path) -> None:
-    """Beside a merged folder's UNet."""
+    """Write the signal leak into a merged folder."""
     save_file(tensors, folder / SIGNAL_LEAK_FILE)

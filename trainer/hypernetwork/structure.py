@@ -1,13 +1,14 @@
-"""What a hypernetwork is made of: widths, activation, initialisation, LayerNorm, dropout; AUTOMATIC1111's names and
-rules."""
+"""Structure of a hypernetwork: widths, activation, initialisation, LayerNorm and dropout, with the names and rules of
+AUTOMATIC1111's WebUI. This module does not import torch."""
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-
-from torch import nn
+from typing import ClassVar
 
 from engine.errors import RequestError
+from engine.options import setting
 
 __all__ = ["ACTIVATIONS", "WEIGHT_INITS", "HypernetworkSettings", "parse_dimensions", "parse_numbers"]
 
@@ -15,40 +16,98 @@ __all__ = ["ACTIVATIONS", "WEIGHT_INITS", "HypernetworkSettings", "parse_dimensi
 REFUSED = {
     **dict.fromkeys(("logsoftmax", "softmax", "softmax2d", "softmin"), "it mixes the pictures of a batch"),
     "glu": "it halves its input",
-    "multiheadattention": "it is no function of one tensor",
-    "threshold": "it needs numbers that no file holds",
+    "multiheadattention": "it is not a function of one tensor",
+    "threshold": "it needs numbers that the file does not hold",
 }
-"""Activations that the WebUI offers by name and that cannot serve, with the reason."""
+"""Activations that the WebUI offers but this project refuses, with the reason."""
 
-
-def _activations() -> dict[str, type[nn.Module]]:
-    """The WebUI's own names, then those of torch's activations, in lower case."""
-    torch_names = nn.modules.activation.__all__
-    others = {name.lower(): getattr(nn, name) for name in torch_names if name.lower() not in REFUSED}
-    return {**others, "swish": nn.Hardswish}
-
-
-ACTIVATIONS = dict(sorted(_activations().items()))
-"""By the WebUI's name, beside "linear", which is none. There, swish is Hardswish."""
+ACTIVATIONS = {
+    "celu": "CELU",
+    "elu": "ELU",
+    "gelu": "GELU",
+    "hardshrink": "Hardshrink",
+    "hardsigmoid": "Hardsigmoid",
+    "hardswish": "Hardswish",
+    "hardtanh": "Hardtanh",
+    "leakyrelu": "LeakyReLU",
+    "logsigmoid": "LogSigmoid",
+    "mish": "Mish",
+    "prelu": "PReLU",
+    "relu": "ReLU",
+    "relu6": "ReLU6",
+    "rrelu": "RReLU",
+    "selu": "SELU",
+    "sigmoid": "Sigmoid",
+    "silu": "SiLU",
+    "softplus": "Softplus",
+    "softshrink": "Softshrink",
+    "softsign": "Softsign",
+    "swish": "Hardswish",
+    "tanh": "Tanh",
+    "tanhshrink": "Tanhshrink",
+}
+"""Classes of torch.nn by the WebUI's name, in which swish means Hardswish. "linear" means no activation and is not
+listed."""
 WEIGHT_INITS = ("normal", "xavieruniform", "xaviernormal", "kaiminguniform", "kaimingnormal")
 LEGACY_DROPOUT = 0.3
 
 
+def parse_numbers(flag: str, text: str) -> tuple[float, ...]:
+    """Read "1,2,1". Raises RequestError unless the text is a list of finite numbers."""
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or not all(abs(number) < float("inf") for number in numbers):
+        raise RequestError(flag, found=text, expected="numbers separated by commas", fix="write, for example, 1,2,1")
+    return numbers
+
+
+def parse_dimensions(text: str) -> tuple[int, ...]:
+    """Read "320,768". Raises RequestError unless the text is a list of different whole numbers above 0."""
+    numbers = parse_numbers("--dimensions", text)
+    if any(number < 1 or number != int(number) for number in numbers) or len(set(numbers)) < len(numbers):
+        raise RequestError(
+            "--dimensions", found=text, expected="different whole numbers above 0", fix="write, for example, 320,768"
+        )
+    return tuple(int(number) for number in numbers)
+
+
 @dataclass(frozen=True)
 class HypernetworkSettings:
-    """layer_structure: widths as multiples of the dimension. dropout_structure: a probability a node of it, or None.
+    """Structure of the modules of a hypernetwork.
 
-    Raises RequestError for what breaks a rule: the structure begins and ends with 1; dropout has one entry a node in
-    [0, 1), begins with 0, and ends with 0 unless `last_layer_dropout`.
+    Raises RequestError if a rule is broken. The layer structure must begin and end with 1. The dropout structure must
+    have one probability below 1 for each width. Its first probability must be 0, and its last too unless
+    `last_layer_dropout` is set.
     """
 
-    layer_structure: tuple[float, ...] = (1, 2, 1)
-    activation: str = "linear"
-    weight_init: str = "normal"
-    layer_norm: bool = False
-    activate_output: bool = False
-    dropout_structure: tuple[float, ...] | None = None
-    last_layer_dropout: bool = False
+    PANEL: ClassVar[str] = "Network structure"
+
+    layer_structure: tuple[float, ...] = setting(
+        (1.0, 2.0, 1.0),
+        help="Widths of the layers as multiples of the dimension.",
+        parser=functools.partial(parse_numbers, "--layer-structure"),
+        metavar="NUMBERS",
+    )
+    activation: str = setting(
+        "linear",
+        help="Activation between the layers: linear (none), or a name of the WebUI such as relu or swish.",
+        parser=str.lower,
+        metavar="NAME",
+    )
+    weight_init: str = setting(
+        "normal", help="Initialisation of the weights", choices=WEIGHT_INITS, parser=str.lower, metavar="NAME"
+    )
+    layer_norm: bool = setting(False, help="Add LayerNorm after each layer.")
+    activate_output: bool = setting(False, help="Add the activation after the last layer, too.")
+    dropout_structure: tuple[float, ...] | None = setting(
+        None,
+        help="Dropout probability for each width, such as 0,0.05,0. Default: no dropout.",
+        parser=functools.partial(parse_numbers, "--dropout-structure"),
+        metavar="NUMBERS",
+    )
+    last_layer_dropout: bool = setting(False, help="Allow a last dropout probability above 0.")
 
     def __post_init__(self) -> None:
         shape, drops = self.layer_structure, self.dropout_structure
@@ -63,7 +122,7 @@ class HypernetworkSettings:
                 self.activation == "linear" or self.activation in ACTIVATIONS,
                 self.activation,
                 f"one of {', '.join(['linear', *ACTIVATIONS])}",
-                f"{self.activation} cannot serve: {REFUSED[self.activation]}"
+                f"choose another activation: {self.activation} cannot be used because {REFUSED[self.activation]}"
                 if self.activation in REFUSED
                 else "choose one of these",
             ),
@@ -82,9 +141,9 @@ class HypernetworkSettings:
                     and (drops[-1] == 0 or self.last_layer_dropout)
                 ),
                 drops,
-                f"{len(shape)} probabilities in [0, 1), one a width, the first 0"
+                f"{len(shape)} probabilities from 0 to below 1, one per width, the first 0"
                 + ("" if self.last_layer_dropout else ", the last 0"),
-                "change it; the last may be above 0 with --last-layer-dropout",
+                "change the probabilities; --last-layer-dropout allows a last one above 0",
             ),
         }
         for what, (kept, found, expected, fix) in rules.items():
@@ -94,37 +153,18 @@ class HypernetworkSettings:
 
     @property
     def is_linear(self) -> bool:
-        """Whether the modules are affine maps once trained, so that they can be folded exactly."""
+        """Whether the trained modules are affine maps, which a merge folds into the weights exactly."""
         return self.activation == "linear" and not self.layer_norm
 
     def dropout_after(self, layer: int) -> float:
-        """The probability behind a linear layer, counted from 0."""
+        """Return the dropout probability after a linear layer, counted from 0."""
         return 0.0 if self.dropout_structure is None else self.dropout_structure[layer + 1]
 
     @classmethod
     def legacy_dropout(cls, layer_structure: tuple[float, ...], last_layer_dropout: bool) -> tuple[float, ...]:
-        """The dropout structure of old files that say only `use_dropout`: 0.3 on inner layers but for the last of
-        them, which has it with `last_layer_dropout`."""
+        """Return the dropout structure of old files that only say `use_dropout`.
+
+        The inner layers have 0.3, except the last of them, which has 0.3 only with `last_layer_dropout`.
+        """
         inner = (LEGACY_DROPOUT,) * (len(layer_structure) - 3)
         return (0.0, *inner, LEGACY_DROPOUT if last_layer_dropout else 0.0, 0.0)[: len(layer_structure)]
-
-
-def parse_dimensions(text: str) -> list[int]:
-    """Read "320,768". Raises RequestError for what is no list of different whole numbers above 0."""
-    numbers = parse_numbers("--dimensions", text)
-    if any(number < 1 or number != int(number) for number in numbers) or len(set(numbers)) < len(numbers):
-        raise RequestError(
-            "--dimensions", found=text, expected="different whole numbers above 0", fix="write them as in 320,768"
-        )
-    return [int(number) for number in numbers]
-
-
-def parse_numbers(flag: str, text: str) -> tuple[float, ...]:
-    """Read "1,2,1". Raises RequestError for what is no list of finite numbers."""
-    try:
-        numbers = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if not numbers or not all(abs(number) < float("inf") for number in numbers):
-        raise RequestError(flag, found=text, expected="numbers separated by commas", fix="write them as in 1,2,1")
-    return numbers

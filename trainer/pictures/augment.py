@@ -1,4 +1,4 @@
-"""Augmentation that keeps what a diagnosis rests on: nuclear area, stain within what slides vary by."""
+"""Augmentation that keeps what a diagnosis depends on: the area of nuclei, and a stain within the range of slides."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ __all__ = ["augment"]
 
 
 def augment(picture: NDArray[np.uint8], rng: np.random.Generator, *, flip: bool = True) -> NDArray[np.uint8]:
-    """Rotate by any angle, flip where that is allowed, distort elastically, and jitter stain and brightness. No zoom.
+    """Return the picture rotated by any angle, mirrored if allowed, distorted elastically, with jittered colours.
 
-    picture and result: (S, S, 3) uint8 RGB; a fourth channel keeps its values. One resampling (cubic, mirrored
-    borders) does all the geometry: the map is a rotation or reflection, of determinant +-1, plus a smooth displacement
-    of 0.6 % of the side without divergence, so areas are kept to first order.
+    picture and result: (S, S, 3) uint8 RGB. A fourth channel gets the same geometry but no jitter. There is no zoom.
+
+    One resampling (cubic, mirrored borders) does the whole geometry. The map is a rotation or reflection, with
+    determinant +-1, plus a smooth displacement of 0.6 % of the side. The displacement has no divergence, so the map
+    keeps areas to first order.
     """
     size = picture.shape[0]
     angle, mirror = rng.uniform(0, 2 * np.pi), rng.choice([-1.0, 1.0])
     mirror = mirror if flip else 1.0
     centre = (size - 1) / 2
-    # Displaced before they are turned: only then is the whole map's determinant that of (I + grad d).
+    # The displacement comes before the rotation. Only then the determinant of the whole map equals det(I + grad d).
     y, x = np.mgrid[0:size, 0:size] - centre + _displacement(size, rng)
     rotated_y = np.cos(angle) * y + np.sin(angle) * x * mirror
     rotated_x = -np.sin(angle) * y + np.cos(angle) * x * mirror
@@ -35,7 +37,7 @@ def augment(picture: NDArray[np.uint8], rng: np.random.Generator, *, flip: bool 
 
 
 def _displacement(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """The curl (d psi / dx, -d psi / dy) of a smooth random stream function: (2, S, S) pixels, free of divergence."""
+    """Return the curl (d psi / dx, -d psi / dy) of a smooth random stream function: (2, S, S) pixels, no divergence."""
     stream = gaussian_filter(rng.standard_normal((size, size)), 0.12 * size, mode="wrap")
     along_y, along_x = np.gradient(stream)
     field = np.stack([along_x, -along_y])

@@ -1,4 +1,4 @@
-"""Prepared pictures in memory, and the geometry that doubles as augmentation."""
+"""Prepared pictures in memory, and the symmetries of the square, which also serve as augmentation."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["SYMMETRIES", "PictureSet", "read_set", "to_model_range", "turn"]
 
 
 SYMMETRIES = range(8)
-"""Of the square; see turn."""
+"""Indices of the symmetries of the square; see turn."""
 
 
 @dataclass(frozen=True)
 class PictureSet:
-    """pictures: (N, 3, S, S) uint8; labels: (N,) int64, indices into class_names."""
+    """Pictures (N, 3, S, S) uint8, and labels (N,) int64, which are indices into class_names."""
 
     pictures: torch.Tensor
     labels: torch.Tensor
@@ -35,7 +35,7 @@ class PictureSet:
         return self.pictures.shape[-1]
 
     def draw_balanced(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """Rows (count,) int64 of pictures, drawn with replacement, every class as likely as another."""
+        """Return rows (count,) int64 of pictures, drawn with replacement. All classes are equally likely."""
         sizes, by_class = self._by_class
         chosen = torch.randint(len(sizes), (count,), generator=generator)
         places = torch.rand(count, generator=generator)
@@ -43,17 +43,17 @@ class PictureSet:
         return by_class[starts[chosen] + (places * sizes[chosen]).long()]
 
     def sample(self, count: int) -> torch.Tensor:
-        """Some of the pictures (count or all, 3, S, S), the same ones at every call."""
+        """Return `count` pictures, or all if there are fewer: (count, 3, S, S), the same ones at each call."""
         return self.pictures[torch.randperm(len(self.pictures), generator=torch.Generator().manual_seed(0))[:count]]
 
     @cached_property
     def _by_class(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """How many pictures each class has, and all rows in the classes' order."""
+        """The number of pictures of each class, and all rows in the order of the classes."""
         return self.labels.bincount(minlength=len(self.class_names)), self.labels.argsort(stable=True)
 
 
 def read_set(folders: list[Path]) -> PictureSet:
-    """Read every class of every folder. Raises RequestError unless all are squares of one size."""
+    """Return the pictures of all classes in all folders. Raises RequestError unless all are squares of one size."""
     pictures: list[np.ndarray] = []
     labels: list[int] = []
     class_names: list[str] = []
@@ -69,8 +69,8 @@ def read_set(folders: list[Path]) -> PictureSet:
                     raise RequestError(
                         f"The picture {path}",
                         found=f"{picture.shape[1]} x {picture.shape[0]} pixels",
-                        expected=f"{first[1]} x {first[1]}, as the first picture",
-                        fix="run `python -m trainer prepare` first; it makes squares of one size",
+                        expected=f"{first[1]} x {first[1]} pixels, like the first picture",
+                        fix="run `python -m trainer prepare` first, which makes squares of one size",
                     )
                 pictures.append(picture)
                 labels.append(class_names.index(name))
@@ -80,11 +80,11 @@ def read_set(folders: list[Path]) -> PictureSet:
 
 
 def to_model_range(pictures: torch.Tensor) -> torch.Tensor:
-    """uint8 [0, 255] -> float32 [-1, 1]."""
+    """Return the pictures in the range of the models: uint8 [0, 255] -> float32 [-1, 1]."""
     return pictures.float() / 127.5 - 1
 
 
 def turn(pictures: torch.Tensor, which: int) -> torch.Tensor:
-    """One of the eight symmetries of the square, which in 0..7, of pictures (..., S, S)."""
+    """Return pictures (..., S, S) in one of the eight symmetries of the square, `which` in 0..7."""
     pictures = torch.rot90(pictures, which % 4, (-2, -1))
     return pictures.flip(-1) if which >= 4 else pictures

@@ -1,4 +1,4 @@
-"""Pictures that are the same, or nearly: by the correlation of small grey copies, in all eight symmetries."""
+"""Search for pictures that are the same or nearly so, by the correlation of small grey copies in all symmetries."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from PIL import Image
 __all__ = ["NEAR", "Pair", "similar_pairs"]
 
 NEAR = 0.96
-"""Correlation of the small copies from which two pictures count as near-duplicates. Measured: a cell that was
-compressed, resized or brightened again is above 0.998, two cells of one class (blood cells, phantoms) are below 0.9."""
+"""Two pictures count as near-duplicates from this correlation of their small copies. A copy of a cell that was
+compressed, resized or brightened has a correlation above 0.998. Two cells of one class (blood cells, phantoms) have a
+correlation below 0.9."""
 SIDE = 24
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two pictures and how alike they are: 1 is pixel by pixel."""
+    """Two pictures and their likeness. 1 means that all pixels are equal."""
 
     one: Path
     other: Path
@@ -30,7 +31,7 @@ class Pair:
 def similar_pairs(
     pictures: Sequence[tuple[Path, NDArray[np.uint8]]], others: Sequence[tuple[Path, NDArray[np.uint8]]] | None = None
 ) -> list[Pair]:
-    """Pairs of (S, S, 3 or 4) uint8 pictures that are alike, most alike first: among themselves, or with `others`."""
+    """Return pairs of similar (S, S, 3 or 4) uint8 pictures, most similar first: in one set, or with `others`."""
     left = [_small(picture) for _, picture in pictures]
     right = left if others is None else [_small(picture) for _, picture in others]
     names = pictures if others is None else others
@@ -54,7 +55,7 @@ def _small(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _standard(small: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Zero mean, unit norm; a flat picture is like nothing."""
+    """Return the picture with zero mean and unit norm. A picture of one colour is similar to nothing."""
     centred = small - small.mean()
     norm = np.linalg.norm(centred)
     return centred / norm if norm > 1e-9 else centred

@@ -1,4 +1,4 @@
-"""Folders of pictures: `ROOT/<class>/*` or one folder of one class."""
+"""Folders of pictures: `ROOT/<class>/*`, or one folder for one class."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["centre_square", "find_pictures", "open_picture"]
 
 
 def find_pictures(root: Path) -> dict[str, list[Path]]:
-    """Map each class to its sorted picture files. Raises RequestError where there is none."""
+    """Return the sorted picture files of each class. Raises RequestError if there are none."""
     if not root.is_dir():
         raise RequestError(
             f"The picture folder {root}",
             found="no such folder" if not root.exists() else "a file",
-            expected="a folder of pictures, or one with a sub-folder for each class",
+            expected="a folder of pictures, or a folder with one subfolder per class",
             fix="check the path",
         )
     folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
@@ -33,36 +33,36 @@ def find_pictures(root: Path) -> dict[str, list[Path]]:
         raise RequestError(
             f"The picture folder {root}",
             found=f"{loose[0].name} beside folders of pictures",
-            expected="either pictures, or a sub-folder for each class",
-            fix="move the pictures into a class's folder, or out",
+            expected="either pictures, or one subfolder per class",
+            fix="move the pictures into the folder of a class, or out of this folder",
         )
     for name, files in classes.items():
         if files and not is_class_name(name):
             raise RequestError(
                 f"The picture folder {root}, class {name}",
-                found="a name that cannot stand in file names everywhere",
+                found="a name that is not allowed in file names on all systems",
                 expected=CLASS_NAME_RULE,
                 fix="rename the folder",
             )
         if not files and len(classes) > 1:
             raise RequestError(
                 f"The picture folder {root / name}",
-                found="no picture in it",
+                found="no picture in this folder",
                 expected=f"files that end in {', '.join(SUFFIXES)}",
-                fix="put the class's pictures there, or remove the folder",
+                fix="put the pictures of the class there, or remove the folder",
             )
     if not any(classes.values()):
         raise RequestError(
             f"The picture folder {root}",
-            found="no picture in it or in its sub-folders",
+            found="no picture in this folder or its subfolders",
             expected=f"files that end in {', '.join(SUFFIXES)}",
-            fix="put the pictures there, or name the folder that holds them",
+            fix="put the pictures there, or use the folder that contains them",
         )
     return classes
 
 
 def open_picture(path: Path) -> Image.Image:
-    """A whole picture as RGB, or RGBA where it has transparency. Raises RequestError, as read_picture does."""
+    """Return a picture as RGB, or as RGBA if it has an alpha channel. Raises RequestError as read_picture does."""
     picture = read_picture(path)
     with Image.open(path) as opened:
         if "A" in opened.getbands():
@@ -71,10 +71,10 @@ def open_picture(path: Path) -> Image.Image:
 
 
 def centre_square(picture: Image.Image, size: int | None, crop: float = 1.0) -> NDArray[np.uint8]:
-    """Cut the centre square (`crop` of the shorter side, in (0, 1]) and resize it; `size` None keeps its pixels.
+    """Return the centre square, resized to (size, size, 3) uint8 RGB, or 4 channels with an alpha channel.
 
-    Returns (size, size, 3) uint8 RGB, or 4 with transparency. Resampling is Lanczos with its support widened when
-    shrinking.
+    The side of the square is `crop` times the shorter side, with crop in (0, 1]. If `size` is None, the square keeps
+    its pixels. Lanczos resampling widens its support when it shrinks a picture.
     """
     if size is None:
         whole = max(1, int(crop * min(picture.size)))

@@ -1,9 +1,9 @@
 """Procedural cytology pictures with masks, for tests, the quick start and the embedded stand-ins.
 
-A phantom is drawn in optical density and shown through the Beer-Lambert law,
-`I = 255 * exp(-(H * h + E * e + A * a))`, with h, e, a the amounts of haematoxylin, eosin and amber
-at each pixel and H, E the stain vectors of Ruifrok and Johnston (2001), Anal Quant Cytol Histol 23:291.
-It imitates fine-needle aspirates of the breast and is no picture of any patient.
+A phantom is drawn in optical density and developed with the Beer-Lambert law,
+`I = 255 * exp(-(H * h + E * e + A * a))`. Here h, e and a are the amounts of haematoxylin, eosin and amber at each
+pixel, and H and E are the stain vectors of Ruifrok and Johnston (2001), Anal Quant Cytol Histol 23:291.
+A phantom imitates fine-needle aspirates of the breast. It does not show any patient.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ AMBER = np.array([0.05, 0.18, 0.60])
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a class's pictures are made of; pairs are ranges (low, high), lengths are shares of the picture's side."""
+    """What pictures of a class consist of. Pairs are ranges (low, high); lengths are shares of the picture's side."""
 
     clusters: tuple[int, int] = (0, 0)
     nuclei_per_cluster: tuple[int, int] = (8, 20)
@@ -50,9 +50,9 @@ class Recipe:
 
 
 RECIPES = {
-    # Cyst content and foam cells, epithelium scanty.
+    # Cyst content and foam cells, with little epithelium.
     "cyt_kist_mast": Recipe(clusters=(0, 1), nuclei_per_cluster=(5, 9), foam_cells=(3, 6), cyst_content=(0.35, 0.60)),
-    # Plain clusters of overlapping ductal cells among bare bipolar nuclei.
+    # Clusters of overlapping ductal cells among bare bipolar nuclei.
     "cyt_mast": Recipe(
         clusters=(2, 3),
         nuclei_per_cluster=(12, 24),
@@ -62,7 +62,7 @@ RECIPES = {
         disorder=0.5,
         bare_nuclei=(4, 9),
     ),
-    # Fibrous stroma with spindle nuclei; a small cohesive group beside it.
+    # Fibrous stroma with spindle nuclei, and a small cohesive group beside the stroma.
     "cyt_nep_fib_mast": Recipe(
         clusters=(0, 1), nuclei_per_cluster=(7, 14), nucleus_radius=(0.024, 0.028), fibres=(16, 28), bare_nuclei=(1, 4)
     ),
@@ -78,14 +78,14 @@ RECIPES = {
         nucleus_stain=(0.60, 0.80),
     ),
 }
-"""The four classes' own settings."""
+"""Recipes of the four classes."""
 
 GENERAL = "cytology"
-"""The class name of the general kind, which a base may be trained on."""
+"""Class name of the general kind, on which a base may be trained."""
 
 
 def general_recipe(rng: np.random.Generator) -> Recipe:
-    """A recipe drawn at random over all kinds, which teaches a base what phantoms are without any class's setting."""
+    """Return a random recipe over all kinds. It teaches a base what phantoms are, without the recipe of any class."""
     radius = rng.uniform(0.02, 0.042)
     spacing = rng.uniform(1.9, 3.2)
     recipe = Recipe(
@@ -107,10 +107,9 @@ def general_recipe(rng: np.random.Generator) -> Recipe:
 
 
 def draw(class_name: str, seed: int, size: int = 256) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw one picture and its mask.
+    """Return a picture (size, size, 3) uint8 RGB and its mask (size, size) uint8 with the values of MASK_LABELS.
 
-    class_name: a key of RECIPES, or "cytology" for the general kind. seed: >= 0.
-    Returns (size, size, 3) uint8 RGB and (size, size) uint8 with the values of MASK_LABELS.
+    class_name: a key of RECIPES, or "cytology" for the general kind. seed: at least 0.
     Raises KeyError for an unknown class.
     """
     rng = np.random.default_rng([seed, *class_name.encode()])
@@ -119,7 +118,7 @@ def draw(class_name: str, seed: int, size: int = 256) -> tuple[NDArray[np.uint8]
 
 
 class _Canvas:
-    """Stain amounts (size, size) float64 and the mask of one picture while it is drawn."""
+    """Amounts of stain (size, size) float64 and the mask of a picture while it is drawn."""
 
     def __init__(self, size: int, rng: np.random.Generator) -> None:
         self.size, self.rng = size, rng
@@ -149,7 +148,7 @@ class _Canvas:
         return int(self.rng.integers(limits[0], limits[1] + 1))
 
     def _texture(self, grain: float) -> Floats:
-        """Smooth noise of zero mean and unit deviation; grain is its length, a share of the side."""
+        """Return smooth noise with zero mean and unit deviation. grain: its length as a share of the side."""
         noise = gaussian_filter(self.rng.standard_normal((self.size, self.size)), grain * self.size, mode="wrap")
         return np.asarray((noise - noise.mean()) / noise.std())
 
@@ -163,7 +162,7 @@ class _Canvas:
             self.haematoxylin += 0.22 * content * np.clip(1 + grains, 0, None)
 
     def _window(self, centre: Floats, reach: float) -> Window:
-        """The part of the picture within `reach` of `centre`, so that a small thing costs a small patch."""
+        """Return the part of the picture within `reach` of `centre`, so that drawing a small object costs little."""
         low = np.clip((centre - reach) * self.size, 0, self.size - 1).astype(int)
         high = np.clip((centre + reach) * self.size, 1, self.size).astype(int) + 1
         return slice(low[1], high[1]), slice(low[0], high[0])
@@ -177,7 +176,7 @@ class _Canvas:
         lobes: float,
         angle: float | None = None,
     ) -> Floats:
-        """Signed distance-like field: > 0 inside an ellipse whose outline wobbles by `lobes` of the radius."""
+        """Return a field like a signed distance, above 0 in an ellipse. Its outline varies by `lobes` of the radius."""
         angle = self.rng.uniform(0, np.pi) if angle is None else angle
         dx, dy = self.x[window] - centre[0], self.y[window] - centre[1]
         u = (dx * np.cos(angle) + dy * np.sin(angle)) / np.sqrt(elongation)
@@ -224,7 +223,7 @@ class _Canvas:
         self.mask[(field > 0) & (self.mask != MASK_LABELS["nucleus"])] = MASK_LABELS["cytoplasm"]
 
     def _cluster(self, centre: Floats, recipe: Recipe) -> None:
-        """A sheet of cells: nuclei near the points of a hexagonal lattice, the nearest to the centre first."""
+        """Draw a sheet of cells with nuclei near the points of a hexagonal lattice, starting at the centre."""
         rng = self.rng
         radius = rng.uniform(*recipe.nucleus_radius)
         pitch = radius * rng.uniform(*recipe.spacing)
@@ -249,7 +248,7 @@ class _Canvas:
             self._nucleus(point, size, rng.uniform(*recipe.elongation), rng.uniform(*recipe.nucleus_stain))
 
     def _foam_cell(self, centre: Floats, radius: float) -> None:
-        """A macrophage: a large round cell full of vacuoles, its small nucleus off centre."""
+        """Draw a macrophage: a large round cell full of vacuoles, with a small nucleus away from the centre."""
         rng = self.rng
         window = self._window(centre, 1.5 * radius + 0.02)
         field = self._blob(window, centre, radius, rng.uniform(1, 1.2), 0.05)
@@ -270,7 +269,7 @@ class _Canvas:
         self._nucleus(place, radius * rng.uniform(0.24, 0.32), rng.uniform(1.1, 1.5), rng.uniform(0.75, 0.95))
 
     def _stroma(self, count: int, recipe: Recipe) -> None:
-        """A bundle of wavy collagen fibres along one direction, with spindle nuclei between them."""
+        """Draw a bundle of wavy collagen fibres along one direction, with spindle nuclei between them."""
         rng = self.rng
         direction, wave = rng.uniform(0, np.pi), rng.uniform(0.02, 0.05)
         along = (self.x - 0.5) * np.cos(direction) + (self.y - 0.5) * np.sin(direction)
@@ -295,7 +294,7 @@ class _Canvas:
             )
 
     def _develop(self) -> NDArray[np.uint8]:
-        """Beer-Lambert, the slide's own stain strengths, a little blur and sensor noise."""
+        """Return the picture by the Beer-Lambert law, with random stain strengths, slight blur and sensor noise."""
         rng = self.rng
         strength = rng.normal(1, 0.06, 3)
         density = (

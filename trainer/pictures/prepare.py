@@ -1,17 +1,20 @@
-"""`prepare`: pictures of any size -> square PNGs of one size, augmented to a number a class, with their sources."""
+"""`prepare`: pictures of any size -> square PNGs of one size, augmented to a number per class, with their sources."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from engine.errors import RequestError
+from engine.options import Range, check_settings, setting
+from engine.progress import Progress, silent
 from trainer.folders import expect_new_folder
 from trainer.pictures.augment import augment
 from trainer.pictures.duplicates import Pair, similar_pairs
@@ -22,47 +25,51 @@ __all__ = ["MODES", "PrepareSettings", "Prepared", "count_sources", "prepare"]
 
 SOURCES = "sources.jsonl"
 MODES = ("preserve", "rudi")
-LOOKED_AT = 5000
-"""Pictures up to which all pairs are compared."""
+COMPARED = 5000
+"""Largest number of pictures of which all pairs are compared."""
 
 
 @dataclass(frozen=True)
 class PrepareSettings:
-    """size: pixels of a side, or None to keep the centre square as large as it is. crop: share of it that is kept.
-    n: pictures of each class, by augmentation; None is the pictures alone. flip: whether cells may be mirrored."""
+    """Settings of the preparation of pictures."""
 
-    size: int | None = 128
-    crop: float = 1.0
-    n: int | None = None
-    mode: str = "preserve"
-    flip: bool = True
-    seed: int = 0
+    PANEL: ClassVar[str] = "Pictures"
+
+    size: int = setting(128, help="Side of a picture in pixels: a multiple of 8 (of 32 for the preset small).")
+    resize: bool = setting(True, help="Resize the centre square to SIZE, or keep it as large as it is.")
+    crop: float = setting(1.0, help="Share of the centre square to keep.", within=Range(above=0, high=1))
+    n: int | None = setting(
+        None, help="Pictures per class, reached by augmentation. Default: no augmentation.", within=Range(low=1)
+    )
+    mode: str = setting(
+        "preserve",
+        help="Augmentation (preserve keeps the area of the nucleus, the thesis's rudi does not)",
+        choices=MODES,
+    )
+    flip: bool = setting(True, help="Mirror pictures (mode preserve). Use --no-flip if classes may not be mirrored.")
+    seed: int = setting(0, help="Seed of all random numbers.", within=Range(low=0))
 
     def __post_init__(self) -> None:
-        rules = {
-            "--size": (
-                self.size is None or (self.size >= 8 and self.size % 8 == 0),
-                self.size,
-                "a multiple of 8 pixels",
-                "round it to one",
-            ),
-            "--crop": (0 < self.crop <= 1, self.crop, "a share in (0, 1]", "use 1 for the whole square"),
-            "--n": (self.n is None or self.n >= 1, self.n, "at least 1 picture a class", "raise it or leave it out"),
-            "--mode": (self.mode in MODES, self.mode, f"one of {', '.join(MODES)}", "choose one of these"),
-            "--seed": (self.seed >= 0, self.seed, "at least 0", "change it"),
-        }
-        for flag, (kept, found, expected, fix) in rules.items():
-            if not kept:
-                raise RequestError(flag, found=str(found), expected=expected, fix=fix)
+        check_settings(self)
+        if self.resize and (self.size < 8 or self.size % 8):
+            raise RequestError(
+                "--size", found=str(self.size), expected="a multiple of 8 pixels", fix="use the nearest multiple of 8"
+            )
+
+    @property
+    def side(self) -> int | None:
+        """Side of the prepared pictures in pixels, or None if they keep the size of their centre square."""
+        return self.size if self.resize else None
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """counts: pictures of each class. alike: source pictures that are the same or nearly; None where there were too
-    many to compare all."""
+    """Result of a preparation."""
 
     counts: dict[str, int]
+    """Number of pictures of each class."""
     alike: list[Pair] | None
+    """Pairs of source pictures that are the same or nearly so. None if there were too many pictures to compare."""
 
 
 def prepare(
@@ -71,16 +78,16 @@ def prepare(
     settings: PrepareSettings | None = None,
     *,
     held_out: Sequence[Path] = (),
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> Prepared:
-    """Write `out/<class>/<file>_<k>.png` and `out/sources.jsonl`, which says of every picture what it was made from.
+    """Write `out/<class>/<file>_<k>.png` and `out/sources.jsonl`, which names the source of each picture.
 
-    The first len(pictures) of a class are the pictures themselves; from there to `n` they are augmented, each
-    source in turn, variant k of a source having its own generator seeded by (seed, name, k). A transparency channel
-    and a caption file (`x.txt`) go along. Every source is decoded before anything is written.
+    The first pictures of a class are the sources themselves. The others, up to `n`, are augmented from each source in
+    turn. Variant k of a source has its own generator with the seed (seed, k, name). An alpha channel and a caption file
+    (`x.txt`) are kept. All sources are decoded before anything is written.
 
-    Raises RequestError for an empty folder, an unreadable picture, wrong numbers, an `out` that holds something, or a
-    source that is a picture of `held_out`, or nearly.
+    Raises RequestError for an empty folder, an unreadable picture, an `out` that is not empty, or a source that is the
+    same, or nearly the same, as a picture of `held_out`.
     """
     settings = settings or PrepareSettings()
     expect_new_folder(out)
@@ -91,18 +98,18 @@ def prepare(
         if mixed := similar_pairs(everything, kept):
             raise RequestError(
                 f"The pictures of {source}",
-                found=f"{len(mixed)} that are held out in {folder}, such as {mixed[0].one} ({mixed[0].other})",
-                expected="none: what is trained on cannot be tested on",
-                fix="take them out of one of the two folders",
+                found=f"{len(mixed)} held-out pictures of {folder}, such as {mixed[0].one} ({mixed[0].other})",
+                expected="no held-out picture: a picture cannot be in training and test",
+                fix="remove these pictures from one of the two folders",
             )
     if settings.mode == "rudi":
         for path, picture in everything:
             if picture.shape[2] == 4:
                 raise RequestError(
                     f"The picture {path}",
-                    found="a transparency channel",
-                    expected="none, for --mode rudi",
-                    fix="use --mode preserve, which turns it with the picture",
+                    found="an alpha channel",
+                    expected="no alpha channel, for --mode rudi",
+                    fix="use --mode preserve, which keeps the alpha channel",
                 )
     counts = {name: settings.n or len(pictures) for name, pictures in originals.items()}
     out.mkdir(parents=True, exist_ok=True)
@@ -122,14 +129,14 @@ def prepare(
                 row |= {"mode": settings.mode if variant else "original", "seed": settings.seed}
                 records.write(json.dumps(row) + "\n")
                 done += 1
-                progress(done, sum(counts.values()))
-    return Prepared(counts, similar_pairs(everything) if len(everything) <= LOOKED_AT else None)
+                progress("prepare", done, sum(counts.values()))
+    return Prepared(counts, similar_pairs(everything) if len(everything) <= COMPARED else None)
 
 
 def _read(source: Path, settings: PrepareSettings) -> dict[str, dict[Path, NDArray[np.uint8]]]:
-    """Every class's squares, by file."""
+    """Return the centre squares of each class, by file."""
     return {
-        name: {path: centre_square(open_picture(path), settings.size, settings.crop) for path in paths}
+        name: {path: centre_square(open_picture(path), settings.side, settings.crop) for path in paths}
         for name, paths in find_pictures(source).items()
     }
 
@@ -144,9 +151,9 @@ def _variant(picture: NDArray[np.uint8], path: Path, variant: int, settings: Pre
 
 
 def count_sources(folder: Path) -> int:
-    """How many pictures those of a folder were made of: what `prepare` recorded beside them, else the pictures there.
+    """Return the number of source pictures of a folder: as `prepare` recorded it, or else the number of pictures.
 
-    Raises RequestError where there is none.
+    Raises RequestError if there are no pictures or the record of `prepare` is unreadable.
     """
     total = 0
     for paths in find_pictures(folder).values():
@@ -160,7 +167,7 @@ def count_sources(folder: Path) -> int:
             raise RequestError(
                 f"The record {record}",
                 found=f"unreadable ({error!r})",
-                expected="what `python -m trainer prepare` wrote",
-                fix="prepare the pictures again, or say their number with --pictures",
+                expected="a record that `python -m trainer prepare` wrote",
+                fix="prepare the pictures again, or give their number with --pictures",
             ) from error
     return total

@@ -1,9 +1,14 @@
-"""The thesis's augmentation, as Rudi 1.0.1 over Augmentor 0.2.12 does it: rotate, distort, zoom, with its quirks.
+"""The augmentation of the thesis, with the quirks of Rudi 1.0.1 on Augmentor 0.2.12: rotate, distort, zoom.
 
-It does not keep the nucleus's size (the median area grows 1.4 times), which is diagnostic; it is here to repeat the
-thesis. Kept of the quirks: a probability p acts when round(u, 1) <= p, so that 0.7 is 0.75; angles are whole degrees,
-and what a rotation leaves whole is cut out and stretched back; the distortion moves inner grid nodes by whole pixels;
-pictures from JPEG files pass through JPEG again at quality 75. Not kept: that it cannot be seeded.
+This augmentation does not keep the size of the nucleus, which is diagnostic: the median area grows by a factor of 1.4.
+It is here to repeat the thesis. These quirks are kept:
+
+- An operation with probability p acts when round(u, 1) <= p, so 0.7 means 0.75.
+- Angles are whole degrees. The largest part without empty corners is cut out of the rotated picture and stretched back.
+- The distortion moves inner nodes of a grid by whole pixels.
+- Pictures from JPEG files are compressed as JPEG again, at quality 75.
+
+Unlike the original, this augmentation has a seed.
 """
 
 from __future__ import annotations
@@ -26,7 +31,7 @@ JPEG_QUALITY = 75
 
 
 def rudi(picture: NDArray[np.uint8], rng: np.random.Generator, *, from_jpeg: bool = False) -> NDArray[np.uint8]:
-    """Augment (S, S, 3) uint8 RGB. from_jpeg: the source was a JPEG file, so the result is compressed once more."""
+    """Return an augmented (S, S, 3) uint8 RGB picture, compressed as JPEG if the source was a JPEG file."""
     image = Image.fromarray(picture)
     if _acts(rng):
         image = _rotate(image, int(rng.integers(1, MAX_ANGLE + 1)) * int(rng.choice([-1, 1])))
@@ -46,11 +51,11 @@ def _acts(rng: np.random.Generator) -> bool:
 
 
 def _rotate(image: Image.Image, degrees: int) -> Image.Image:
-    """Rotate with the frame expanded, cut out the largest part without empty corners, and stretch it back."""
+    """Return the rotated picture: its largest part without empty corners, stretched to the original size."""
     width, height = image.size
     turned = image.rotate(degrees, expand=True, resample=Image.Resampling.BICUBIC)
     angle = math.radians(abs(degrees))
-    # The centred rectangle whose corners touch the turned picture's sides.
+    # The centred rectangle whose corners touch the sides of the rotated picture.
     across = math.sin(math.pi / 2 - angle)
     e = math.sin(angle) / across * (height - math.sin(angle) / across * width)
     e /= 1 - math.sin(angle) ** 2 / across**2
@@ -62,7 +67,7 @@ def _rotate(image: Image.Image, degrees: int) -> Image.Image:
 
 
 def _distort(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Move the inner nodes of a grid by whole pixels in [-MAGNITUDE, MAGNITUDE] and warp the cells between them."""
+    """Return the picture with the inner nodes of a grid moved by whole pixels in [-MAGNITUDE, MAGNITUDE]."""
     width, height = image.size
     xs = [round(width * i / GRID) for i in range(GRID + 1)]
     ys = [round(height * i / GRID) for i in range(GRID + 1)]
@@ -83,7 +88,7 @@ def _distort(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _zoom(image: Image.Image, factor: float) -> Image.Image:
-    """Enlarge, and cut the centre out."""
+    """Return the centre of the enlarged picture."""
     width, height = image.size
     large = image.resize((round(width * factor), round(height * factor)), Image.Resampling.BICUBIC)
     left, top = (large.width - width) // 2, (large.height - height) // 2

@@ -1,17 +1,18 @@
-"""Training the autoencoder of a small base, and normalising its latents exactly."""
+"""Training the autoencoder of a small base, and exact normalisation of its latents."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
 
+from engine.progress import Progress
 from trainer.pictures.dataset import PictureSet, to_model_range, turn
 from trainer.training.devices import Compute, draw_normal
-from trainer.training.loop import LoopSettings, digest_parts, run_loop
+from trainer.training.loop import Training, digest_parts
+from trainer.training.settings import LoopSettings
 
 __all__ = [
     "normalise_latents",
@@ -30,14 +31,13 @@ def train_autoencoder(
     settings: LoopSettings,
     folder: Path,
     compute: Compute,
-    progress: Callable[..., None],
+    progress: Progress,
 ) -> dict[str, Any]:
-    """Minimise the loss of pixels + 1e-4 KL.
+    """Minimise the pixel loss + 1e-4 KL and return the record.
 
-    The first 88 % of the steps see crops of half the side, four times cheaper, the rest whole pictures:
-    group normalisation takes its statistics over the picture, so the last part must be whole.
+    The first 88 % of the steps see crops of half the side, which cost a quarter. The other steps see whole pictures,
+    because group normalisation takes its statistics over the whole picture.
     """
-
     pictures = data.pictures.to(compute.device)
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
@@ -55,14 +55,14 @@ def train_autoencoder(
         kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
         return pixel_loss(found.float(), batch) + KL_WEIGHT * kl
 
-    # Keys with an underscore are diffusers' own notes, one of them a set in no order.
+    # Keys with an underscore are diffusers' own notes. One of them is a set, which has no fixed order.
     config = sorted(item for item in vae.config.items() if not item[0].startswith("_"))
     subject = digest_parts(data.pictures, config, compute.precision)
-    return run_loop("vae", vae, loss_of, settings, folder, subject=subject, progress=progress)
+    return Training("vae", vae, loss_of, settings, folder, subject=subject).run(progress=progress)
 
 
 def pixel_loss(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """L1 + 4 MSE + 0.5 L1 of gradients, of pictures (B, 3, S, S) in [-1, 1]."""
+    """Return L1 + 4 MSE + 0.5 L1 of the gradients, for pictures (B, 3, S, S) in [-1, 1]."""
     error = found - wanted
     edges = (error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()) / 2
     return error.abs().mean() + 4 * (error**2).mean() + 0.5 * edges
@@ -70,9 +70,9 @@ def pixel_loss(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def normalise_latents(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
-    """Make every latent channel zero-mean and of unit deviation by folding the affine map into the 1 x 1
-    convolutions beside the latents, which changes no reconstruction; returns the normalised latents.
+    """Give each latent channel zero mean and unit deviation, and return the normalised latents.
 
+    The affine map is folded into the 1 x 1 convolutions before and after the latents, which changes no reconstruction:
     quant_conv: mean' = (mean - m) / s, logvar' = logvar - 2 log s; post_quant_conv(z' s + m) = post_quant_conv(z).
     """
     mean, std = (values.to(vae.device) for values in (latents.mean((0, 2, 3)), latents.std((0, 2, 3))))
@@ -88,7 +88,10 @@ def normalise_latents(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor
 
 @torch.no_grad()
 def reconstruction_psnr_db(vae: AutoencoderKL, pictures: torch.Tensor, compute: Compute) -> float:
-    """Mean over pictures (N, 3, S, S) uint8 of 10 log10(255^2 / MSE) after encoding and decoding, in float32."""
+    """Return the mean PSNR in dB of pictures (N, 3, S, S) uint8 after encoding and decoding in float32.
+
+    The PSNR of a picture is 10 log10(255^2 / MSE).
+    """
     vae.eval()
     values = []
     for chunk in pictures.split(16):

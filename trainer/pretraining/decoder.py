@@ -1,15 +1,17 @@
-"""The last stage of a base's training: its decoder learns texture against critics, the latents stay.
+"""The last stage of a base's training: the decoder learns texture from critics, and the latents stay as they are.
 
-A loss of pixels alone averages over what the latents do not say, and so blurs chromatin. The decoder is therefore
-trained on, as Esser et al. (2021), arXiv:2012.09841, train an autoencoder whole: with LPIPS, with a distance of
-textures, and against critics that tell its pictures from real ones. Latents that a denoiser draws are never exact, and
-a decoder that knows none of them turns their errors into texture of its own. So the encoder's are disturbed a little,
-and others are rebuilt by the UNet from half noise: those belong to a picture still, and critics can compare the two.
+A pixel loss averages over what the latents do not determine, and so it blurs chromatin. The decoder is therefore
+trained with LPIPS, with a distance of textures, and against critics that tell its pictures from real ones, as Esser et
+al. (2021), arXiv:2012.09841, train a whole autoencoder.
+
+The latents that a denoiser draws are never exact. A decoder that has seen only exact latents turns their errors into
+texture. Therefore the latents of the encoder are disturbed a little, and others are rebuilt by the UNet from half
+noise. Rebuilt latents still belong to a picture, so that critics can compare the two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from engine.progress import Progress
 from trainer.base.base import digest_of
 from trainer.pictures.dataset import PictureSet, to_model_range, turn
 from trainer.pretraining.autoencoder import pixel_loss
@@ -26,44 +29,57 @@ from trainer.pretraining.critics import Critics
 from trainer.pretraining.likeness import MAPS, compare, texture_maps
 from trainer.pretraining.perceptual import CHANNELS, PerceptualDistance
 from trainer.training.devices import Compute, draw_normal
-from trainer.training.loop import LoopSettings, digest_parts, run_loop
+from trainer.training.loop import Training, digest_parts
+from trainer.training.settings import LoopSettings
 
-__all__ = ["JITTER", "train_decoder"]
+__all__ = ["JITTER", "DecoderData", "train_decoder"]
 
 JITTER = 0.1
-"""Deviation of the noise on the latents, which have unit deviation: uniform between zero and this."""
+"""Largest deviation of the noise on the latents, which have unit deviation. The deviation is uniform from 0 to this."""
 ADVERSARIAL_WEIGHTS = (0.01, 0.01, 0.01, 0.02, 0.02, 0.02, 0.01, 0.01)
-"""Of the critics of features, of features of the enlarged window, and of pixels. Fixed: weights that follow the
-gradients' sizes, as Esser et al. have them, make the decoder follow critics most where they know least."""
+"""Weights of the critics of features, of features of the enlarged window, and of pixels.
+
+They are fixed. Weights that follow the size of the gradients, as those of Esser et al. do, make the decoder follow the
+critics most where they know least."""
 STEEPNESS_WEIGHT, STEEPNESS_EVERY = 0.01, 4
 CRITICS_RATE = 8.0
-"""How much faster than the decoder they learn."""
+"""Factor of the critics' learning rate to the decoder's."""
 ALONE_SHARE = 0.1
-"""For this share of the steps the critics learn alone."""
+"""Share of the steps in which only the critics learn."""
+
+
+@dataclass(frozen=True)
+class DecoderData:
+    """Pictures and the latents that the decoder learns from."""
+
+    pictures: PictureSet
+    latents: torch.Tensor
+    """(K, N, C, h, w): latents of the N pictures in the first K symmetries of the square."""
+    rebuilt: torch.Tensor
+    """(N, C, h, w): latents of the pictures, rebuilt by a UNet."""
+    rebuilt_by: str
+    """Digest of that UNet."""
 
 
 def train_decoder(
     vae: AutoencoderKL,
-    data: PictureSet,
-    latents: torch.Tensor,
-    rebuilt: torch.Tensor,
-    rebuilt_by: str,
+    material: DecoderData,
     distance: PerceptualDistance,
     settings: LoopSettings,
     folder: Path,
     compute: Compute,
-    progress: Callable[..., None],
+    progress: Progress,
 ) -> dict[str, Any]:
-    """Minimise the autoencoder's loss of pixels + LPIPS + distances of textures, of features at two sizes and of
-    patches, + what the critics see by ADVERSARIAL_WEIGHTS, by the decoder's weights alone.
+    """Train only the weights of the decoder and return the record.
 
-    latents: (K, N, C, h, w), those of the N pictures in the first K symmetries of the square. rebuilt: (N, C, h, w),
-    of the pictures as they are, rebuilt by a UNet whose digest is `rebuilt_by`; two for three of the encoder's join
-    each step. They count for texture and critics alone. Classes come in equal shares.
+    The loss is the autoencoder's pixel loss + LPIPS + texture distances of features at two sizes and of patches + the
+    critics' loss, weighted by ADVERSARIAL_WEIGHTS. A step uses two rebuilt latents for three of the encoder. Rebuilt
+    latents count only for texture and critics. The classes come in equal shares.
     """
+    data, latents = material.pictures, material.latents
     torch.manual_seed(settings.seed)
     distance, pictures = distance.to(compute.device), data.pictures.to(compute.device)
-    rebuilt = rebuilt.to(compute.device)
+    rebuilt = material.rebuilt.to(compute.device)
     critics = Critics(CHANNELS[:MAPS] * 2).to(compute.device)
     model = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv, "critics": critics})
     few = max(1, settings.batch_size * 2 // 3)
@@ -101,14 +117,8 @@ def train_decoder(
     sample = to_model_range(pictures[data.draw_balanced(96, torch.Generator().manual_seed(settings.seed))])
     with torch.no_grad():
         critics.standardise(texture_maps(distance, sample))
-    subject = digest_parts(data.pictures, rebuilt_by, digest_of(vae.encoder), digest_of(vae.decoder), compute.precision)
-    return run_loop(
-        "decoder",
-        model,
-        loss_of,
-        settings,
-        folder,
-        subject=subject,
-        rates={"critics": CRITICS_RATE},
-        progress=progress,
-    )
+    parts = (digest_of(vae.encoder), digest_of(vae.decoder))
+    subject = digest_parts(data.pictures, material.rebuilt_by, *parts, compute.precision)
+    rates = {"critics": CRITICS_RATE}
+    training = Training("decoder", model, loss_of, settings, folder, subject=subject, rates=rates)
+    return training.run(progress=progress)

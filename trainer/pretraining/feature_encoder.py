@@ -1,4 +1,4 @@
-"""The small encoder of `evaluate`: a classifier of real cells whose last features serve FD-cyto and KD-cyto."""
+"""The small encoder of `evaluate`: a classifier of real cells. Its last features serve FD-cyto and KD-cyto."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Callable
 from contextlib import redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
@@ -18,14 +17,15 @@ import torch
 from torch import nn
 from torch.export import Dim
 
+from engine.progress import Progress, silent
 from trainer.pictures.dataset import PictureSet, read_set, turn
-from trainer.training.loop import LoopSettings, digest_parts, run_loop
-from trainer.training.schedule import Cosine
+from trainer.pretraining.settings import decaying_loop
+from trainer.training.loop import Training, digest_parts
 
 __all__ = ["Encoder", "train_encoder"]
 
 VALIDATION_EVERY = 6
-"""Every sixth picture of a class is kept from training."""
+"""Every sixth picture is held out for validation."""
 
 
 class Block(nn.Module):
@@ -57,7 +57,7 @@ class Encoder(nn.Module):
         self.head = nn.Linear(128, classes)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features are means over the picture of the last block's outputs."""
+        """Return features and logits. The features are the means of the last block's outputs over the picture."""
         x = images.permute(0, 3, 1, 2).float() / 127.5 - 1
         features = self.blocks(self.stem(x)).mean((2, 3))
         return features, self.head(features)
@@ -72,12 +72,12 @@ def train_encoder(
     seed: int,
     attribution: str,
     work: Path,
-    progress: Callable[..., None] = lambda *values: None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Train on prepared pictures and write the ONNX file `out` and its record beside it; returns the record.
+    """Train on prepared pictures, write the ONNX file `out` and its record beside it, and return the record.
 
-    Augmentation: the square's symmetries, stain (each channel's optical density by 10 %), light (5 %); no blur, so
-    that the features stay sensitive to it. Checkpoints go to `work`.
+    Augmentation changes the symmetry, the stain (optical density of each channel by 10 %) and the light (by 5 %). It
+    does not blur, so that the features stay sensitive to blur. Checkpoints go to `work`.
     """
     data = read_set(folders)
     torch.manual_seed(seed)
@@ -91,9 +91,9 @@ def train_encoder(
         _, logits = encoder(_jitter(batch, generator).permute(0, 2, 3, 1))
         return nn.functional.cross_entropy(logits, labels[chosen], label_smoothing=0.05)
 
-    settings = LoopSettings(steps, batch_size, Cosine(2e-3), weight_decay=0.02, seed=seed)
+    settings = decaying_loop(steps, batch_size, 2e-3, weight_decay=0.02, seed=seed)
     subject = digest_parts(pictures, labels, data.class_names)
-    run = run_loop("encoder", encoder, loss_of, settings, work, subject=subject, progress=progress)
+    run = Training("encoder", encoder, loss_of, settings, work, subject=subject).run(progress=progress)
     accuracy = _accuracy(encoder, data, kept)
     _export(encoder, out, data.size)
     record = {
@@ -115,7 +115,10 @@ def train_encoder(
 
 
 def _jitter(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Beer-Lambert jitter of stain and light; (B, 3, S, S) uint8 -> the same as float32 in [0, 255]."""
+    """Return the pictures with jittered stain and light: (B, 3, S, S) uint8 -> float32 in [0, 255].
+
+    The jitter scales the optical density of the Beer-Lambert law.
+    """
     density = -torch.log(pictures.float().clamp(min=1) / 255)
     count = len(pictures)
     stain = 1 + 0.10 * torch.randn(count, 3, 1, 1, generator=generator)
@@ -150,7 +153,7 @@ def _export(encoder: Encoder, out: Path, size: int) -> None:
             verbose=False,
         )
     model = onnx.load(out)
-    # The exporter's notes: stack traces with paths of this machine.
+    # The exporter's notes contain stack traces with paths of this machine.
     for part in (model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info):
         del part.metadata_props[:]
     for value in (*model.graph.input, *model.graph.output):

@@ -1,7 +1,8 @@
-"""How like a picture is to the one that it should be, by features of photographs and by texture.
+"""How similar a picture is to its target, by features of photographs and by texture.
 
-Features are compared within a window of half the side, which costs a quarter; those of fine texture once of the window
-and once of half of it at twice its size: they know photographs, whose finest texture spans more pixels.
+Features are compared in a window of half the side, which costs a quarter. The maps of fine texture are compared twice:
+in the window, and in half of the window at twice its size. The network of features knows photographs, whose finest
+texture spans more pixels.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from trainer.training.devices import Compute
 __all__ = ["MAPS", "Comparison", "compare", "texture_maps"]
 
 MAPS = 3
-"""Of the five maps of features, those of fine texture."""
+"""Number of maps of fine texture among the five maps of features."""
 LEAST_WINDOW = 32
-"""Pixels that the network of features needs."""
+"""Smallest side in pixels that the network of features accepts."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was compared: windows (B, 3, W, W), and MAPS maps of features at each of the two sizes, float32."""
+    """Result of a comparison: windows (B, 3, W, W), and MAPS maps of features at each of two sizes, float32."""
 
     loss: torch.Tensor
-    """LPIPS + distances of textures, of features at two sizes and of patches: a scalar."""
+    """LPIPS + texture distances of features at two sizes and of patches: a scalar."""
     found: torch.Tensor
     wanted: torch.Tensor
     found_maps: list[torch.Tensor]
@@ -36,7 +37,7 @@ class Comparison:
 
 
 def window_of(side: int) -> int:
-    """The window's side."""
+    """Return the side of the window for pictures of this side."""
     return max(LEAST_WINDOW, side // 2)
 
 
@@ -49,9 +50,9 @@ def compare(
     generator: torch.Generator,
     compute: Compute,
 ) -> Comparison:
-    """Pictures (B, 3, S, S) in [-1, 1] and those that they should be, in one window that is drawn for all.
+    """Compare pictures (B, 3, S, S) in [-1, 1] with their targets, in one random window for all.
 
-    The first `paired` are compared place by place (LPIPS), all of them by texture.
+    The first `paired` pictures are also compared position by position (LPIPS). All pictures are compared by texture.
     """
     side, window = found.shape[-1], window_of(found.shape[-1])
     top, left = torch.randint(side - window + 1, (2,), generator=generator).tolist()
@@ -67,14 +68,17 @@ def compare(
             theirs = theirs[:MAPS] + distance.features(enlarged(wanted, corner))[:MAPS]
     ours, theirs = ([x.float() for x in maps] for maps in (ours, theirs))
     scaled = [[x * x.shape[1] ** 0.5 for x in maps] for maps in (ours, theirs)]
-    # It is a mean over maps: twice of it for six is what once is for the three of one size.
+    # The distance averages over maps. Doubling keeps each map's weight now that there are six maps instead of three.
     loss = loss + 2 * texture_distance(scaled[0], scaled[1], generator)
     loss = loss + texture_distance([patches(found)], [patches(wanted)], generator)
     return Comparison(loss, found, wanted, ours, theirs)
 
 
 def texture_maps(distance: PerceptualDistance, pictures: torch.Tensor) -> list[torch.Tensor]:
-    """The maps of features of the window in the middle of pictures (B, 3, S, S), and of its own middle enlarged."""
+    """Return feature maps of the central window, followed by feature maps of its enlarged centre.
+
+    pictures: (B, 3, S, S).
+    """
     side, window = pictures.shape[-1], window_of(pictures.shape[-1])
     margin = (side - window) // 2
     middle = pictures[..., margin : margin + window, margin : margin + window]
@@ -83,6 +87,6 @@ def texture_maps(distance: PerceptualDistance, pictures: torch.Tensor) -> list[t
 
 
 def enlarged(pictures: torch.Tensor, corner: list[int]) -> torch.Tensor:
-    """(B, 3, S, S) -> the S/2 x S/2 pixels from (top, left), at twice their size."""
+    """Return the S/2 x S/2 pixels from `corner` (top, left) at twice their size: (B, 3, S, S) -> (B, 3, S, S)."""
     half, (top, left) = pictures.shape[-1] // 2, corner
     return functional.interpolate(pictures[..., top : top + half, left : left + half], scale_factor=2, mode="bicubic")

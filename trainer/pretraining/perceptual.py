@@ -1,7 +1,7 @@
-"""LPIPS, a distance of pictures in the features of an AlexNet, for training the decoder of a small base.
+"""LPIPS, a distance of pictures in the features of an AlexNet, used to train the decoder of a small base.
 
 Zhang et al. (2018), arXiv:1801.03924, with the shift-tolerant AlexNet of Ghildyal and Liu (2022), arXiv:2207.13686.
-Only the weights of their package are used (BSD 2-Clause): its code wants torchvision.
+Only the weights of their package are used (BSD 2-Clause), because its code needs torchvision.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from engine.errors import RequestError
 __all__ = ["CHANNELS", "PerceptualDistance", "open_perceptual_distance"]
 
 CHANNELS = (64, 192, 384, 256, 256)
-"""Of the five maps of features."""
+"""Channels of the five maps of features."""
 PACKAGE, FILE = "stlpips_pytorch", "weights/vST0.0/alex_shift_tolerant.pth"
 SHA256 = "b356b382f96010f77d085ee8343ecd9fd322d0a56e8de2b2d0549fafcad8b9ee"
 
 
 class BlurPool(nn.Module):
-    """Halve the grid behind a 3 x 3 binomial filter, two pixels reflected at every edge (Zhang 2019,
+    """Halves the grid after a 3 x 3 binomial filter, with two reflected pixels at each edge (Zhang 2019,
     arXiv:1904.11486)."""
 
     def __init__(self, channels: int) -> None:
@@ -41,8 +41,10 @@ class BlurPool(nn.Module):
 
 
 class PerceptualDistance(nn.Module):
-    """The sum over five layers of the weighted squared differences of features of unit length, averaged over the
-    picture. Module names are those of the weights' file."""
+    """The weighted squared difference of unit-length features, averaged over the picture and summed over five layers.
+
+    The names of the modules are those in the file of weights.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,12 +65,12 @@ class PerceptualDistance(nn.Module):
         self.scaling_layer.register_buffer("shift", torch.zeros(1, 3, 1, 1))
         self.scaling_layer.register_buffer("scale", torch.ones(1, 3, 1, 1))
         for i, channels in enumerate(CHANNELS):
-            # In the file a dropout stands before the weights.
+            # In the file, a dropout layer comes before the weights.
             head = nn.Sequential(nn.Identity(), nn.Conv2d(channels, 1, 1, bias=False))
             self.add_module(f"lin{i}", nn.ModuleDict({"model": head}))
 
     def features(self, pictures: torch.Tensor) -> list[torch.Tensor]:
-        """(B, 3, S, S) in [-1, 1] -> five maps (B, C, h, w), of unit length at every place."""
+        """Return five maps (B, C, h, w) of unit length at each position, from pictures (B, 3, S, S) in [-1, 1]."""
         scaling = self.scaling_layer
         x = (pictures - scaling.get_buffer("shift")) / scaling.get_buffer("scale")
         found = []
@@ -78,7 +80,7 @@ class PerceptualDistance(nn.Module):
         return found
 
     def between(self, found: list[torch.Tensor], wanted: list[torch.Tensor]) -> torch.Tensor:
-        """Distances (B,) float32 of pictures by their `features`."""
+        """Return the distances (B,) float32 between pictures, from their `features`."""
         distance = torch.zeros(len(found[0]), device=found[0].device)
         for i, (ours, theirs) in enumerate(zip(found, wanted, strict=True)):
             weights = self.get_parameter(f"lin{i}.model.1.weight").float()
@@ -87,12 +89,15 @@ class PerceptualDistance(nn.Module):
         return distance
 
     def forward(self, found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) in [-1, 1] and the pictures that they should be -> distances (B,) float32."""
+        """Return the distances (B,) float32 between pictures (B, 3, S, S) in [-1, 1] and their targets."""
         return self.between(self.features(found), self.features(wanted))
 
 
 def open_perceptual_distance() -> PerceptualDistance:
-    """With the weights of the package stlpips-pytorch, frozen. Raises RequestError where they are missing or other."""
+    """Return the frozen distance with the weights of the package stlpips-pytorch.
+
+    Raises RequestError if the weights are missing or have another SHA-256.
+    """
     spec = importlib.util.find_spec(PACKAGE)
     places = spec.submodule_search_locations if spec is not None else None
     path = Path(places[0]) / FILE if places else None
@@ -100,7 +105,7 @@ def open_perceptual_distance() -> PerceptualDistance:
         raise RequestError(
             "The weights of the perceptual distance",
             found="none",
-            expected="those of the package stlpips-pytorch",
+            expected="the weights of the package stlpips-pytorch",
             fix="pip install stlpips-pytorch (it is in the extra trainer)",
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,8 +1,7 @@
-"""`pretrain`: a small latent-diffusion base of Stable Diffusion's parts, from scratch."""
+"""`pretrain`: trains a small latent-diffusion base with the parts of Stable Diffusion, from scratch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,65 +9,67 @@ import torch
 from torch import nn
 
 from engine.errors import RequestError
-from trainer.base.base import PRESETS, Base, digest_of, encode_prompts, open_base, prompt_of
+from engine.progress import Progress, silent
+from trainer.base.base import PRESETS, Base, digest_of, encode_prompts, open_base
+from trainer.base.caption_files import prompt_of
 from trainer.base.sampling import rebuild_latents
 from trainer.folders import expect_new_folder
 from trainer.pictures.dataset import SYMMETRIES, PictureSet, read_set
 from trainer.pretraining.autoencoder import normalise_latents, reconstruction_psnr_db, train_autoencoder
-from trainer.pretraining.decoder import train_decoder
+from trainer.pretraining.decoder import DecoderData, train_decoder
 from trainer.pretraining.perceptual import open_perceptual_distance
+from trainer.pretraining.settings import Stages
 from trainer.training.devices import Compute, choose_attention
 from trainer.training.encoding import encode_symmetries
-from trainer.training.loop import LoopSettings, digest_parts, run_loop
+from trainer.training.loop import Training, digest_parts
 from trainer.training.objective import denoising_loss
 from trainer.training.record import read_record, write_record
+from trainer.training.settings import LoopSettings
 
 __all__ = ["pretrain"]
 
 RECORD = "record.json"
 UNCONDITIONAL_SHARE = 0.1
 MEASURED = 128
-"""Pictures whose reconstruction the record speaks of."""
+"""Number of pictures whose reconstruction the record measures."""
 
 
 def pretrain(
     folders: list[Path],
     out: Path,
+    stages: Stages,
     *,
     preset: str,
-    vae_settings: LoopSettings,
-    decoder_settings: LoopSettings,
-    unet_settings: LoopSettings | None,
     start: Path | None = None,
     compute: Compute | None = None,
-    progress: Callable[..., None] = lambda *values: None,
+    progress: Progress = silent,
 ) -> None:
-    """Train the autoencoder, then UNet and text encoder together, then the decoder alone; write a diffusers folder and
-    `record.json`.
+    """Train the autoencoder, then UNet and text encoder together, then only the decoder.
 
-    folders: prepared pictures, each class's name its caption. One tenth of the captions is dropped, so that
-    guidance has an unconditional model. The weights written are moving averages (all but the encoder's).
-    A cut-off run goes on from `out/checkpoints` when the same command is given.
+    Writes a diffusers folder and `record.json`. All weights except the encoder's are moving averages. An interrupted
+    run continues from `out/checkpoints` when it is called again with the same arguments.
 
-    start: the folder of a base that is trained on, instead of a new one of `preset`. Its latents stay what they are, so
-    its autoencoder is not trained as a whole again; its record goes into the new one. With no `unet_settings` its UNet
-    stays, too, and the decoder alone is trained.
+    Args:
+        folders: Prepared pictures. The name of each class is its caption. One tenth of the captions is dropped, so that
+            guidance has an unconditional model.
+        preset: Size of a new base, a key of PRESETS.
+        start: Folder of a base to continue from, in place of a new base. Its autoencoder is not trained as a whole, so
+            its latents stay as they are. Its record becomes part of the new one.
     """
     if not out.is_dir() or {path.name for path in out.iterdir()} != {"checkpoints"}:
         expect_new_folder(out)
     compute = compute or Compute()
     data = read_set(folders)
     distance = open_perceptual_distance()
-    captions = [prompt_of(name) for name in data.class_names]
-    torch.manual_seed(vae_settings.seed)
-    base = _new_base(preset, captions, data.size) if start is None else _open_start(start, data.size)
+    torch.manual_seed(stages.vae.seed)
+    base = _new_base(preset, _captions(data), data.size) if start is None else _open_start(start, data.size)
     for part in (base.vae, base.unet, base.text_encoder):
         part.to(compute.device)
     choose_attention(base.unet, compute.device)
     checkpoints = out / "checkpoints"
     vae_record = {}
     if start is None:
-        vae_record = train_autoencoder(base.vae, data, vae_settings, checkpoints, compute, progress)
+        vae_record = train_autoencoder(base.vae, data, stages.vae, checkpoints, compute, progress)
     sample = data.sample(MEASURED)
     vae_record["training_psnr_db"] = reconstruction_psnr_db(base.vae, sample, compute)
     latents = encode_symmetries(base.vae, data.pictures, compute)
@@ -76,25 +77,13 @@ def pretrain(
         latents = normalise_latents(base.vae, latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
     latents = latents.to(compute.device)
     unet_record = {}
-    if unet_settings is not None:
-        begun_with, encoder = preset if start is None else digest_of(base.unet), digest_of(base.vae.encoder)
-        # Not the latents: their last bits follow the number of threads.
-        subject = digest_parts(data.pictures, data.labels, data.class_names, begun_with, encoder, compute.precision)
-        unet_record = _train_unet(base, data, latents, captions, unet_settings, checkpoints, compute, subject, progress)
-    # Hypernetworks know nothing of the decoder: they can be fitted on this one while it is trained.
+    if stages.unet is not None:
+        begun_with = preset if start is None else digest_of(base.unet)
+        unet_record = _train_unet(base, data, latents, stages.unet, checkpoints, compute, begun_with, progress)
+    # Hypernetworks do not depend on the decoder, so they can be fitted on this base while the decoder is trained.
     base.save(checkpoints / "base")
-    decoder_record = train_decoder(
-        base.vae,
-        data,
-        latents,
-        _rebuild(base, latents[0], captions, data.labels, compute),
-        digest_of(base.unet),
-        distance,
-        decoder_settings,
-        checkpoints,
-        compute,
-        progress,
-    )
+    material = DecoderData(data, latents, _rebuild(base, latents[0], data, compute), digest_of(base.unet))
+    decoder_record = train_decoder(base.vae, material, distance, stages.decoder, checkpoints, compute, progress)
     decoder_record["training_psnr_db"] = reconstruction_psnr_db(base.vae, sample, compute)
     base.save(out)
     write_record(
@@ -109,8 +98,12 @@ def pretrain(
     )
 
 
+def _captions(data: PictureSet) -> list[str]:
+    return [prompt_of(name) for name in data.class_names]
+
+
 def _new_base(preset: str, captions: list[str], size: int) -> Base:
-    """Raises RequestError for an unknown preset, or pictures that it cannot halve often enough."""
+    """Return a new base. Raises RequestError for an unknown preset, or if the preset cannot halve the pictures."""
     if preset not in PRESETS:
         raise RequestError("--preset", found=preset, expected=f"one of {', '.join(PRESETS)}", fix="choose one of these")
     multiple = PRESETS[preset].size_multiple
@@ -119,20 +112,20 @@ def _new_base(preset: str, captions: list[str], size: int) -> Base:
             "The prepared pictures",
             found=f"{size} x {size} pixels",
             expected=f"a multiple of {multiple} for the preset {preset}",
-            fix=f"prepare them with --size {max(1, round(size / multiple)) * multiple}",
+            fix=f"prepare the pictures with --size {max(1, round(size / multiple)) * multiple}",
         )
     return Base.new(PRESETS[preset], captions, size)
 
 
 def _open_start(folder: Path, size: int) -> Base:
-    """Raises RequestError for pictures of another size than the base's."""
+    """Return the base in a folder. Raises RequestError if the pictures do not have its size."""
     base = open_base(folder)
     if size != base.picture_side:
         raise RequestError(
             "The prepared pictures",
             found=f"{size} x {size} pixels",
-            expected=f"{base.picture_side} x {base.picture_side}, those of the base {folder}",
-            fix=f"prepare them with --size {base.picture_side}",
+            expected=f"{base.picture_side} x {base.picture_side}, the size of the base {folder}",
+            fix=f"prepare the pictures with --size {base.picture_side}",
         )
     return base
 
@@ -141,15 +134,18 @@ def _train_unet(
     base: Base,
     data: PictureSet,
     latents: torch.Tensor,
-    captions: list[str],
     settings: LoopSettings,
     folder: Path,
     compute: Compute,
-    subject: str,
-    progress: Callable[..., None],
+    begun_with: str,
+    progress: Progress,
 ) -> dict[str, Any]:
-    """UNet and text encoder on latents (8, N, C, h, w) of the pictures in the square's symmetries, classes in equal
-    shares."""
+    """Train UNet and text encoder and return the record. The classes come in equal shares.
+
+    latents: (8, N, C, h, w), of the pictures in the symmetries of the square.
+    begun_with: the preset, or the digest of the UNet.
+    """
+    captions = _captions(data)
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         chosen = data.draw_balanced(settings.batch_size, generator)
@@ -161,22 +157,23 @@ def _train_unet(
             return denoising_loss(unet, base.scheduler, batch, context, generator, snr_gamma=5.0)
 
     model = nn.ModuleDict({"unet": base.unet, "text_encoder": base.text_encoder})
-    # A GPU finishes the kernels of so small a UNet sooner than Python starts them; a CUDA graph starts them all.
+    # A GPU runs the kernels of such a small UNet faster than Python can start them. A CUDA graph starts them at once.
     mode = "reduce-overhead" if compute.device.type == "cuda" else None
     unet = torch.compile(base.unet, mode=mode) if compute.compiled else base.unet
-    return run_loop("unet", model, loss_of, settings, folder, subject=subject, progress=progress)
+    # The latents are not part of the subject: their last bits depend on the number of threads.
+    encoder = digest_of(base.vae.encoder)
+    subject = digest_parts(data.pictures, data.labels, data.class_names, begun_with, encoder, compute.precision)
+    return Training("unet", model, loss_of, settings, folder, subject=subject).run(progress=progress)
 
 
-def _rebuild(
-    base: Base, latents: torch.Tensor, captions: list[str], labels: torch.Tensor, compute: Compute
-) -> torch.Tensor:
-    """(N, C, h, w): the latents, rebuilt by the UNet from half noise."""
+def _rebuild(base: Base, latents: torch.Tensor, data: PictureSet, compute: Compute) -> torch.Tensor:
+    """Return the latents (N, C, h, w), rebuilt by the UNet from half noise."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad(), compute.autocast():
-        context = encode_prompts(base, captions)
+        context = encode_prompts(base, _captions(data))
         return torch.cat(
             [
-                rebuild_latents(base, latents[rows], context[labels[rows]], generator=generator)
+                rebuild_latents(base, latents[rows], context[data.labels[rows]], generator=generator)
                 for rows in torch.arange(len(latents)).split(compute.pictures_at_once)
             ]
         )

@@ -1,7 +1,8 @@
-"""A distance of textures: what a picture is made of, wherever it lies.
+"""A distance of textures: it compares what a picture consists of, independent of the position.
 
-A decoder can not know where each grain of chromatin lies, so a distance of places makes it blur them all. The sliced
-Wasserstein distance of feature maps (Heitz et al. 2021, arXiv:2006.07229) compares how often each value occurs.
+A decoder cannot know the position of each grain of chromatin, so a distance that compares positions makes it blur all
+grains. The sliced Wasserstein distance of feature maps (Heitz et al. 2021, arXiv:2006.07229) compares how often each
+value occurs.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ PATCH = 7
 def texture_distance(
     found: Iterable[torch.Tensor], wanted: Iterable[torch.Tensor], generator: torch.Generator
 ) -> torch.Tensor:
-    """Maps (B, C, ...) of found and of wanted pictures -> scalar: the mean over maps, pictures and random directions
-    in channel space of the Wasserstein-1 distance between the two sets of projections."""
+    """Return the sliced Wasserstein-1 distance between maps (B, C, ...) of found and of wanted pictures, a scalar.
+
+    The features are projected on random directions in channel space. The distance between the two sets of projections
+    is averaged over maps, pictures and directions.
+    """
     distances = []
     for ours, theirs in zip(found, wanted, strict=True):
         directions = torch.randn(DIRECTIONS, ours.shape[1], generator=generator).to(ours.device)
@@ -32,6 +36,6 @@ def texture_distance(
 
 
 def patches(pictures: torch.Tensor) -> torch.Tensor:
-    """(B, 3, S, S) -> (B, 3 * 49, L): every second 7 x 7 patch, less its mean."""
+    """Return every second 7 x 7 patch minus its mean: (B, 3, S, S) -> (B, 3 * 49, L)."""
     found = functional.unfold(pictures, PATCH, stride=2)
     return found - found.mean(1, keepdim=True)

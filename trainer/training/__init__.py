@@ -1,1 +1,1 @@
-"""What every training shares: loop, schedule, objective, devices, progress, records."""
+"""What every training shares: settings, loop, schedule, objective, devices, progress, records."""

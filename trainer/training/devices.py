@@ -1,4 +1,4 @@
-"""Where a frozen base computes, in which precision, and what it spends memory on."""
+"""The device of a training, its precision, and what it spends memory on."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 
 from engine.errors import RequestError, first_line
+from engine.options import check_settings
+from trainer.training.settings import Hardware
 
-__all__ = ["PRECISIONS", "Compute", "choose_attention", "choose_compute", "draw_normal"]
-
-PRECISIONS = ("auto", "f32", "bf16")
+__all__ = ["Compute", "choose_attention", "choose_compute", "draw_normal"]
 
 
 @dataclass(frozen=True)
 class Compute:
-    """The frozen UNet's own weights are in this precision; what is trained stays in float32."""
+    """A device and a precision. The weights of the frozen UNet have this precision; trained weights stay float32."""
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: str = "f32"
@@ -27,7 +27,7 @@ class Compute:
     compiled: bool = False
 
     def ready(self, unet: UNet2DConditionModel) -> Any:
-        """Freeze the UNet and put it to work; returns what is to be called, which may be compiled."""
+        """Freeze the UNet and move it to the device. Return the callable to use, which may be compiled."""
         unet.requires_grad_(False)
         choose_attention(unet, self.device)
         unet.to(device=self.device, dtype=torch.bfloat16 if self.precision == "bf16" else torch.float32)
@@ -37,16 +37,16 @@ class Compute:
         return torch.compile(unet) if self.compiled else unet
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """bfloat16 for the trained modules too, as far as torch thinks it safe."""
+        """Return a context in which trained modules also compute in bfloat16, as far as torch considers it safe."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     @property
     def pictures_at_once(self) -> int:
-        """Of a pass without gradients: as many as a CPU's cache holds, or a GPU is busy with."""
+        """Batch size of a pass without gradients. It fits the cache of a CPU and keeps a GPU busy."""
         return 16 if self.device.type == "cpu" else 256
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return {
             "device": str(self.device),
             "precision": self.precision,
@@ -56,20 +56,25 @@ class Compute:
 
 
 def choose_attention(unet: UNet2DConditionModel, device: torch.device) -> None:
-    """Attention in plain products for small pictures on a CPU, where the gradient of torch's fused attention takes
-    longer than all convolutions (256 tokens: a step takes 0.8 times as long without it)."""
+    """Use unfused attention for small pictures on a CPU.
+
+    There, the gradient of torch's fused attention takes longer than all convolutions. With 256 tokens, a step without
+    fused attention takes 0.8 times as long.
+    """
     if device.type == "cpu" and unet.config.sample_size <= 32:
         unet.set_attn_processor(AttnProcessor())
 
 
-def choose_compute(device: str, precision: str, *, gradient_checkpointing: bool, compiled: bool) -> Compute:
-    """`auto` is the first GPU in bfloat16, or the CPU in float32. Raises RequestError."""
-    if precision not in PRECISIONS:
-        raise RequestError(
-            "--precision", found=precision, expected=f"one of {', '.join(PRECISIONS)}", fix="choose one of these"
-        )
+def choose_compute(hardware: Hardware) -> Compute:
+    """Return the device and the precision for these settings. Raises RequestError if torch cannot use the device.
+
+    `auto` is the first GPU in bfloat16, or the CPU in float32.
+    """
+    check_settings(hardware)
+    precision = hardware.precision
     try:
-        chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        found = "cuda" if torch.cuda.is_available() else "cpu"
+        chosen = torch.device(found if hardware.device == "auto" else hardware.device)
         if chosen.type not in ("cpu", "cuda"):
             raise RuntimeError(f"{chosen.type} is not supported")
         if chosen.type == "cuda":
@@ -77,18 +82,20 @@ def choose_compute(device: str, precision: str, *, gradient_checkpointing: bool,
     except (RuntimeError, AssertionError) as error:
         raise RequestError(
             "--device",
-            found=f"{device} ({first_line(error)})",
+            found=f"{hardware.device} ({first_line(error)})",
             expected="auto, cpu, or a GPU that torch can use, such as cuda:0",
-            fix="change it",
+            fix="choose another device",
         ) from error
     if precision == "auto":
         precision = "bf16" if chosen.type == "cuda" and torch.cuda.is_bf16_supported() else "f32"
-    return Compute(chosen, precision, gradient_checkpointing, compiled)
+    return Compute(chosen, precision, hardware.gradient_checkpointing, hardware.compiled)
 
 
 def draw_normal(shape: torch.Size, generator: torch.Generator, device: torch.device) -> torch.Tensor:
-    """Standard normal noise (float32), drawn where it is used: a GPU waits for noise from a CPU. `generator` is on the
-    CPU, and the noise follows from its state alone."""
+    """Return standard normal noise (float32) that depends only on the state of `generator`, which is on the CPU.
+
+    The noise is drawn on the device that uses it, because a GPU would have to wait for noise from the CPU.
+    """
     if device.type == "cpu":
         return torch.randn(shape, generator=generator)
     seed = int(torch.randint(2**62, (), generator=generator))

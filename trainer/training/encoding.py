@@ -13,7 +13,7 @@ __all__ = ["encode_set", "encode_symmetries"]
 
 @torch.no_grad()
 def encode_set(vae: AutoencoderKL, pictures: torch.Tensor, compute: Compute) -> torch.Tensor:
-    """Posterior means, scaled: (N, 3, S, S) uint8 -> (N, C, h, w) float32 on the CPU."""
+    """Return scaled posterior means: (N, 3, S, S) uint8 -> (N, C, h, w) float32 on the CPU."""
     vae.eval()
     with compute.autocast():
         chunks = [
@@ -24,5 +24,5 @@ def encode_set(vae: AutoencoderKL, pictures: torch.Tensor, compute: Compute) -> 
 
 
 def encode_symmetries(vae: AutoencoderKL, pictures: torch.Tensor, compute: Compute) -> torch.Tensor:
-    """The same of pictures in each symmetry of the square: (8, N, C, h, w)."""
+    """Return scaled posterior means of the pictures in each symmetry of the square: (8, N, C, h, w) float32."""
     return torch.stack([encode_set(vae, turn(pictures, which), compute) for which in SYMMETRIES])

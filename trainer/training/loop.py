@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,61 +18,16 @@ from torch import nn
 
 from engine.errors import CytosynthError, RequestError
 from engine.files import replace_file
-from trainer.training.schedule import Cosine, Schedule, StepList
+from engine.progress import Progress, silent
+from trainer.training.settings import LoopSettings
 
-__all__ = ["CLIPPINGS", "LoopSettings", "Training", "digest_parts", "run_loop"]
+__all__ = ["Training", "digest_parts"]
 
 LossFunction = Callable[[int, torch.Generator], torch.Tensor]
-CLIPPINGS = ("off", "value", "norm")
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """`batch_size` pictures are one backward pass, `accumulation` passes are one step. Gradients are clipped as they
-    are: nothing scales them before."""
-
-    steps: int
-    batch_size: int
-    learning_rate: Schedule
-    weight_decay: float = 0.01
-    accumulation: int = 1
-    clipping: str = "norm"
-    """One of CLIPPINGS."""
-    clip_at: Schedule = field(default_factory=lambda: StepList(((1.0, float("inf")),)))
-    ema_decay: float = 0.0
-    """0 is no moving average; otherwise the model ends with the averaged weights."""
-    seed: int = 0
-    betas: tuple[float, float] = (0.9, 0.999)
-    """Of AdamW."""
-
-    def __post_init__(self) -> None:
-        if self.clipping not in CLIPPINGS:
-            raise RequestError(
-                "--clipping", found=self.clipping, expected=f"one of {', '.join(CLIPPINGS)}", fix="choose one of these"
-            )
-        counts = (self.steps, self.batch_size, self.accumulation)
-        if min(counts) < 1 or not 0 <= self.seed < 2**63 or not 0 <= self.ema_decay < 1 or not self.weight_decay >= 0:
-            values = f"{self.steps} steps, batch {self.batch_size}, accumulation {self.accumulation}"
-            rest = f"seed {self.seed}, EMA {self.ema_decay:g}, weight decay {self.weight_decay:g}"
-            expected = "steps, batch and accumulation above 0, seed and decays at least 0, EMA below 1"
-            raise RequestError("The training", found=f"{values}, {rest}", expected=expected, fix="change these")
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
-    def continues(self, other: dict[str, Any]) -> bool:
-        """Whether a run of these settings may go on from a checkpoint of others: equal, but that one may have been
-        meant to end sooner where no value depends on the end."""
-        mine = self.as_json()
-        other = {"betas": (0.9, 0.999), **other}
-        if not isinstance(self.learning_rate, Cosine):
-            mine, other = {**mine, "steps": 0}, {**other, "steps": 0}
-        return mine == other
 
 
 def digest_parts(*parts: object) -> str:
-    """SHA-256 of tensors by their bytes and of anything else by its words, for a training's subject."""
+    """Return the SHA-256 of the bytes of tensors and of the text of everything else: the subject of a training."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, torch.Tensor):
@@ -83,12 +37,18 @@ def digest_parts(*parts: object) -> str:
 
 
 class Training:
-    """A training that can be cut off at any step and goes on bit by bit from `folder/<name>.pt`, on the CPU.
+    """A training that can be interrupted at any step. On the CPU, it continues bit for bit from `folder/<name>.pt`.
 
-    `loss_of(batch, generator)` returns a scalar of the 0-based batch, `accumulation` of which make a step; what it
-    draws comes from `generator`, or from torch's own state as dropout does; both are in the checkpoint. `rates` names
-    parts of the model that learn so many times faster, whose gradients are clipped on their own. `subject` is a hash
-    of all that the run depends on beside its settings; a checkpoint of another one is refused. Raises RequestError.
+    Args:
+        loss_of: Returns the scalar loss of a batch, counted from 0; a step consists of `accumulation` batches. Its
+            random numbers must come from the generator or from torch's global state, as dropout's do. Checkpoints hold
+            both.
+        subject: Hash of everything that the training depends on, except its settings. A checkpoint with another subject
+            is refused.
+        rates: Factors on the learning rate of parts of the model, by name. The gradients of these parts are clipped
+            separately.
+
+    Raises RequestError if the checkpoint does not fit.
     """
 
     def __init__(
@@ -105,7 +65,7 @@ class Training:
         self.name, self.model, self.settings = name, model, settings
         self._loss_of, self._folder, self._subject = loss_of, folder, subject
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        # A group for each rate; all are in one, which is the module as a whole, where none is given.
+        # One group per factor. Without factors, the only group is the whole model.
         groups: dict[str, list[nn.Parameter]] = {}
         for path, parameter in model.named_parameters():
             if parameter.requires_grad:
@@ -114,7 +74,7 @@ class Training:
         self._groups = [(group, (rates or {}).get(part, 1.0)) for part, group in groups.items()]
         self.optimizer = torch.optim.AdamW(
             [{"params": group} for group, _ in self._groups],
-            lr=settings.learning_rate.at(0, settings.steps),
+            lr=settings.rate_at(0),
             betas=settings.betas,
             weight_decay=settings.weight_decay,
             fused=True,
@@ -131,7 +91,7 @@ class Training:
 
     @property
     def seconds(self) -> float:
-        """Spent on all steps so far, those before a cut included."""
+        """Seconds spent on all steps so far, including those before an interruption."""
         return self._seconds_before + time.monotonic() - self._began
 
     def _continue(self) -> None:
@@ -141,9 +101,9 @@ class Training:
             settings, subject = state["settings"], state["subject"]
         except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise RequestError(
-                f"The checkpoint {path}", found=f"unreadable ({error})", expected="a checkpoint", fix="remove it"
+                f"The checkpoint {path}", found=f"unreadable ({error})", expected="a checkpoint", fix="remove the file"
             ) from error
-        fix = "ask for the same training, or train into another folder"
+        fix = "use the options of the first run, or train into another folder"
         if not self.settings.continues(settings):
             mine = self.settings.as_json()
             found = {key: value for key, value in settings.items() if value != mine.get(key)}
@@ -156,8 +116,8 @@ class Training:
             raise RequestError(
                 f"The checkpoint {path}",
                 found=f"{len(state['losses'])} steps done",
-                expected=f"at most {self.settings.steps}, as asked",
-                fix="ask for more --steps, or begin anew with --overwrite",
+                expected=f"at most {self.settings.steps}, the number of --steps",
+                fix="raise --steps, or start again with --overwrite",
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -188,16 +148,13 @@ class Training:
             writer = csv.writer(file)
             writer.writerow(["step", "loss", "learning_rate"])
             writer.writerows(
-                (index + 1, f"{loss:.6f}", f"{self._rate(index):.6g}") for index, loss in enumerate(self.losses)
+                (index + 1, f"{loss:.6f}", f"{self.settings.rate_at(index):.6g}")
+                for index, loss in enumerate(self.losses)
             )
-
-    def _rate(self, step: int) -> float:
-        return self.settings.learning_rate.at(step, self.settings.steps)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """While this is open, the model is as it will be used: without dropout, and with the averaged weights where
-        there is an average."""
+        """While the context is open, put the model into its final form: no dropout, and averaged weights if any."""
         kept = [parameter.detach().clone() for parameter in self._trained] if self._average else []
         self._put(self._average)
         self.model.eval()
@@ -215,16 +172,16 @@ class Training:
     def run(
         self,
         *,
-        progress: Callable[[str, int, int, float, float], None] = lambda name, step, steps, loss, rate: None,
+        progress: Progress = silent,
         after_step: Callable[[int], None] = lambda done: None,
         stop: threading.Event | None = None,
         checkpoint_every_s: float = 180.0,
     ) -> dict[str, Any]:
-        """Take the steps that are left, or those until `stop` is set; the model ends with the averaged weights. Raises
-        CytosynthError after a step whose loss is no finite number: the model is spoilt then, its checkpoint is not.
+        """Train the remaining steps, or until `stop` is set. The model ends with the averaged weights.
 
-        `after_step(steps done)` is called between steps. Returns the record: settings, steps, seconds, the mean loss
-        of the first and the last 5 % of the steps.
+        after_step: called after each step with the number of steps done.
+        Returns the record: settings, steps, seconds, and the mean loss of the first and the last 5 % of the steps.
+        Raises CytosynthError if the loss is not finite. The model is then unusable, but its checkpoint is intact.
         """
         settings = self.settings
         self._began = saved = time.monotonic()
@@ -233,7 +190,7 @@ class Training:
             if stop is not None and stop.is_set():
                 break
             self.losses.append(self._step(step))
-            progress(self.name, step + 1, settings.steps, self.losses[-1], self._rate(step))
+            progress(self.name, step + 1, settings.steps, self.losses[-1], self.settings.rate_at(step))
             if time.monotonic() - saved > checkpoint_every_s:
                 self.save()
                 saved = time.monotonic()
@@ -254,7 +211,7 @@ class Training:
     def _step(self, step: int) -> float:
         settings = self.settings
         for group, (_, factor) in zip(self.optimizer.param_groups, self._groups, strict=True):
-            group["lr"] = self._rate(step) * factor
+            group["lr"] = self.settings.rate_at(step) * factor
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
         for i in range(settings.accumulation):
@@ -270,10 +227,10 @@ class Training:
                 nn.utils.clip_grad_value_(parameters, limit)
         self.optimizer.step()
         if self._average:
-            # A short average at first, so that the random start is forgotten.
+            # The average is short at first, so that it forgets the random start.
             decay = min(settings.ema_decay, (1 + step) / (10 + step))
             torch._foreach_lerp_(self._average, [parameter.detach() for parameter in self._trained], 1 - decay)
-        # Looked at last: until here a GPU computes while Python prepares what comes next.
+        # Reading the loss waits for the GPU, so it comes last: until here the GPU works while Python prepares.
         total = sum(loss.item() for loss in losses)
         if not math.isfinite(total):
             raise CytosynthError(
@@ -283,20 +240,3 @@ class Training:
                 fix="lower --learning-rate",
             )
         return total
-
-
-def run_loop(
-    name: str,
-    model: nn.Module,
-    loss_of: LossFunction,
-    settings: LoopSettings,
-    folder: Path,
-    *,
-    subject: str,
-    rates: Mapping[str, float] | None = None,
-    progress: Callable[..., None] = lambda *values: None,
-    checkpoint_every_s: float = 180.0,
-) -> dict[str, Any]:
-    """Train to the end, from the checkpoint if there is one; returns the record. See Training."""
-    training = Training(name, model, loss_of, settings, folder, subject=subject, rates=rates)
-    return training.run(progress=progress, checkpoint_every_s=checkpoint_every_s)

@@ -1,4 +1,4 @@
-"""The denoising objective that pretraining, fitting and embedding share."""
+"""The denoising objective of pretraining, fitting and textual inversion."""
 
 from __future__ import annotations
 
@@ -20,12 +20,17 @@ def denoising_loss(
     snr_gamma: float | None = None,
     weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """E || eps - eps_theta(x_t, t) ||^2 (equation 2.14 of the thesis), x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps.
+    """Return E || eps - eps_theta(x_t, t) ||^2 (equation 2.14 of the thesis) with
+    x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps.
 
-    latents: (B, C, h, w) scaled, on any device, where the noise is drawn too; context: (B, T, D). With `snr_gamma`
-    each sample weighs min(snr, gamma) / snr, min-SNR weighting for eps prediction (Hang et al. 2023,
-    arXiv:2303.09556). weights: (B, 1, h, w), a factor of each latent pixel's error. The network computes in its own
-    dtype, the loss in float32.
+    The network computes in its own dtype, and the loss is computed in float32.
+
+    Args:
+        latents: (B, C, h, w), scaled. The noise is drawn on the same device.
+        context: (B, T, D) prompt embeddings.
+        snr_gamma: Weigh each sample by min(snr, gamma) / snr: min-SNR weighting for eps prediction (Hang et al. 2023,
+            arXiv:2303.09556).
+        weights: (B, 1, h, w), a factor for the error of each latent pixel.
     """
     t = torch.randint(scheduler.config.num_train_timesteps, (len(latents),), generator=generator)
     eps = draw_normal(latents.shape, generator, latents.device)

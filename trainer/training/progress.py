@@ -1,35 +1,42 @@
-"""What a training leaves on its way: snapshots and previews every so many steps, TensorBoard, its cost."""
+"""Files that a training writes while it runs: snapshots and previews at intervals, TensorBoard, its cost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from engine.errors import RequestError
-from trainer.training.loop import LoopSettings
+from engine.options import Range, check_settings, setting
+from trainer.training.settings import LoopSettings
 
 __all__ = ["TrainingLog"]
 
 
-@dataclass
+@dataclass(frozen=True)
 class TrainingLog:
-    """save_every, preview_every: steps, None is never. usd_per_hour: the machine's price."""
+    """Settings of what a training writes while it runs. None means never."""
 
-    save_every: int | None = None
-    preview_every: int | None = None
-    tensorboard: bool = False
-    usd_per_hour: float | None = None
-    _writer: Any = None
+    PANEL: ClassVar[str] = "Output"
+
+    save_every: int | None = setting(
+        None, help="Steps between two snapshots of the weights in OUT/steps.", within=Range(low=1)
+    )
+    preview_every: int | None = setting(
+        None, help="Steps between two preview pictures in OUT/previews.", within=Range(low=1)
+    )
+    tensorboard: bool = setting(False, help="Write the loss and the learning rate to OUT/tensorboard.")
+    usd_per_hour: float | None = setting(
+        None,
+        help="Price of the machine in US dollars per hour. The record then states the cost.",
+        within=Range(low=0, below=math.inf),
+    )
 
     def __post_init__(self) -> None:
-        for flag, value in (("--save-every", self.save_every), ("--preview-every", self.preview_every)):
-            if value is not None and value < 1:
-                raise RequestError(flag, found=str(value), expected="at least 1 step", fix="change it")
-        if self.usd_per_hour is not None and not 0 <= self.usd_per_hour < float("inf"):
-            raise RequestError("--usd-per-hour", found=str(self.usd_per_hour), expected="a price", fix="change it")
+        check_settings(self)
         if self.tensorboard:
             self._summary_writer()
 
@@ -44,32 +51,32 @@ class TrainingLog:
         return SummaryWriter
 
     def saves(self, done: int) -> bool:
-        """Whether a snapshot is due."""
+        """Return whether a snapshot is due after `done` steps."""
         return self.save_every is not None and done % self.save_every == 0
 
     def previews(self, done: int) -> bool:
-        """Whether a preview is due."""
+        """Return whether a preview is due after `done` steps."""
         return self.preview_every is not None and done % self.preview_every == 0
 
     @contextmanager
-    def opened(self, out: Path, name: str) -> Iterator[None]:
-        """While this is open, `add` goes to `out/tensorboard/<name>`."""
-        if self.tensorboard:
-            self._writer = self._summary_writer()(str(out / "tensorboard" / name))
-        try:
-            yield
-        finally:
-            if self._writer is not None:
-                self._writer.close()
+    def opened(self, out: Path, name: str) -> Iterator[Callable[[int, float, float], None]]:
+        """Yield a function that logs (steps done, loss, learning rate) to `out/tensorboard/<name>`, or does nothing."""
+        if not self.tensorboard:
+            yield lambda done, loss, rate: None
+            return
+        writer = self._summary_writer()(str(out / "tensorboard" / name))
 
-    def add(self, done: int, loss: float, rate: float) -> None:
-        """A step's loss and learning rate."""
-        if self._writer is not None:
-            self._writer.add_scalar("loss", loss, done)
-            self._writer.add_scalar("learning_rate", rate, done)
+        def add(done: int, loss: float, rate: float) -> None:
+            writer.add_scalar("loss", loss, done)
+            writer.add_scalar("learning_rate", rate, done)
+
+        try:
+            yield add
+        finally:
+            writer.close()
 
     def costs(self, run: dict[str, Any], pictures: int, settings: LoopSettings) -> dict[str, Any]:
-        """Time of an epoch, epochs, and the price of it all, from a training's record."""
+        """Return the number of epochs, the seconds per epoch and the cost, from the record of a training."""
         seen = settings.batch_size * settings.accumulation
         facts = {
             "epochs": round(run["steps_done"] * seen / pictures, 2),

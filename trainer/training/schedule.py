@@ -1,4 +1,4 @@
-"""Values that change with the training step: the WebUI's `rate:step` lists, and warm-up with cosine decay."""
+"""Values that change with the training step: lists of `rate:step` as in the WebUI, and warm-up with cosine decay."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Protocol
 
 from engine.errors import RequestError
 
-__all__ = ["Cosine", "Schedule", "StepList", "parse_steps"]
+__all__ = ["Cosine", "Schedule", "StepList", "constant", "parse_steps"]
 
 
 class Schedule(Protocol):
     """A value for each step of a training."""
 
     def at(self, step: int, steps: int) -> float:
-        """The value at a 0-based step of so many."""
+        """Return the value at `step`, counted from 0, of a training of `steps` steps."""
         ...
 
 
 @dataclass(frozen=True)
 class Cosine:
-    """Rises linearly to `peak` over `warmup` steps, then falls as a cosine to `final_share` of it."""
+    """Rises linearly to `peak` over `warmup` steps, then falls along a cosine to `final_share * peak`."""
 
     peak: float
     warmup: int = 50
@@ -37,7 +37,7 @@ class Cosine:
 
 @dataclass(frozen=True)
 class StepList:
-    """Pairs (value, step): the value holds for steps before that one. After the last pair's step nothing changes."""
+    """Pairs (value, step): each value holds for the steps before its step. The last value also holds afterwards."""
 
     pairs: tuple[tuple[float, float], ...]
 
@@ -45,23 +45,34 @@ class StepList:
         """See Schedule."""
         return next((value for value, until in self.pairs if step < until), self.pairs[-1][0])
 
+    def __str__(self) -> str:
+        """Return the text that `parse_steps` reads."""
+        return ",".join(f"{value:g}" if until == math.inf else f"{value:g}:{until:g}" for value, until in self.pairs)
+
+
+def constant(value: float) -> StepList:
+    """Return the schedule that always has this value."""
+    return StepList(((value, math.inf),))
+
 
 def parse_steps(flag: str, text: str) -> StepList:
-    """Read `0.005:100, 1e-3:1000, 1e-5`: each value until its step; the last may lack one, and -1 is the end.
+    """Read `0.005:100, 1e-3:1000, 1e-5`: each value holds until its step. The last step may be missing or -1.
 
-    Raises RequestError for what is no such list: a value that is not above 0, steps that do not rise, or anything
-    behind an end.
+    flag: the option that the text comes from, for the error.
+    Raises RequestError if a value is not above 0, if the steps do not rise, or if anything follows the last value.
     """
     pairs: list[tuple[float, float]] = []
 
     def wrong(found: str) -> RequestError:
         expected = "value:step, value:step, ... with rising steps; the last step may be left out or -1"
-        return RequestError(flag, found=f"{found} in {text!r}", expected=expected, fix="write it as in 1e-4:500, 1e-5")
+        return RequestError(
+            flag, found=f"{found} in {text!r}", expected=expected, fix="write, for example, 1e-4:500,1e-5"
+        )
 
     for part in text.split(","):
         value_text, colon, step_text = (piece.strip() for piece in part.partition(":"))
         if pairs and pairs[-1][1] == math.inf:
-            raise wrong(f"{part.strip()!r} behind the end")
+            raise wrong(f"{part.strip()!r} after the last value")
         try:
             value, until = float(value_text), float(int(step_text)) if colon else math.inf
         except ValueError:

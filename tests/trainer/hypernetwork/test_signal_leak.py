@@ -1,4 +1,4 @@
-"""Signal leak, from the pictures that it is measured on to the pictures that begin at it."""
+"""The signal leak, from the pictures on which it is measured to the pictures whose sampling starts at it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from engine.files import sha256_of
 from engine.sampling.noise import NoiseSource
 from engine.sampling.samplers import plan_steps
 from engine.sampling.signal_leak import read_signal_leak
+from exporter.onnx_bundle import write_bundle
 
 CLASS = "cyt_mast"
 
@@ -29,20 +30,19 @@ def merge(run, whole_path, out, *words):
 
 
 @pytest.fixture(scope="module")
-def exported(command, whole_path, tiny_bundle, tmp_path_factory):
-    """The tiny bundle, its first class exported again with a signal leak; not to be changed."""
+def exported(command, shared_exports, whole_path, tiny_bundle, tmp_path_factory):
+    """The tiny bundle with its first class exported again with a signal leak. Tests must not change it."""
     folder = tmp_path_factory.mktemp("leak")
     bundle = shutil.copytree(tiny_bundle, folder / "bundle")
     done = merge(command, whole_path, folder / "merged", "--signal-leak", whole_path / "prepared" / CLASS)
     assert done.returncode == 0, done.stderr
-    done = command("exporter", "onnx", folder / "merged", "--out", bundle)
-    assert done.returncode == 0, done.stderr
+    write_bundle([folder / "merged"], bundle)
     return bundle
 
 
 @pytest.fixture
 def leaking(exported, tmp_path):
-    """A copy of it that a test may damage."""
+    """A copy of the bundle that a test may damage."""
     return shutil.copytree(exported, tmp_path / "leaking")
 
 
@@ -50,7 +50,7 @@ def leak_of(bundle):
     return load_file(bundle / f"signal_leak.{CLASS}.safetensors")
 
 
-def test_it_is_the_mean_and_the_main_directions_of_the_latents(leaking, whole_path):
+def test_the_leak_is_the_mean_and_the_main_directions_of_the_latents(leaking, whole_path):
     vae = AutoencoderKL.from_pretrained(whole_path / "base/vae", local_files_only=True)
     pictures = [np.asarray(Image.open(path)) for path in sorted((whole_path / "prepared" / CLASS).glob("*.png"))]
     stacked = np.stack(pictures)
@@ -96,7 +96,7 @@ def generate(run, bundle, out, *words):
     return done, [np.asarray(Image.open(path)) for path in sorted((out / CLASS).glob("*.png"))]
 
 
-def test_pictures_begin_at_it_with_every_noise_and_only_at_the_size_of_the_pictures(
+def test_sampling_starts_at_the_leak_with_every_noise_but_only_at_the_trained_size(
     in_process, leaking, tiny_bundle, tmp_path
 ):
     for name, words, changed in (
@@ -117,7 +117,7 @@ def test_pictures_begin_at_it_with_every_noise_and_only_at_the_size_of_the_pictu
 
 
 @pytest.mark.parametrize("damage", ["shape", "type", "value", "missing"])
-def test_a_leak_that_is_none_is_refused(in_process, leaking, tmp_path, damage):
+def test_a_damaged_leak_is_refused(in_process, leaking, tmp_path, damage):
     path = leaking / f"signal_leak.{CLASS}.safetensors"
     tensors = load_file(path)
     if damage == "shape":
@@ -141,7 +141,7 @@ def test_a_leak_that_is_none_is_refused(in_process, leaking, tmp_path, damage):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_class_that_is_exported_without_it_loses_it(in_process, whole_path, leaking, tiny_bundle):
+def test_a_class_that_is_exported_without_the_leak_loses_it(in_process, whole_path, leaking, tiny_bundle):
     assert in_process("engine", "verify", leaking).returncode == 0
     done = in_process("exporter", "onnx", whole_path / "merged" / CLASS, "--out", leaking)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,94 @@
+"""Wrong requests to fit and embed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+WRONG = {
+    "several classes": (["trainer", "fit", "{path}/prepared", "--base", "{path}/base"], "2 classes"),
+    "no base": (["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/prepared"], "no model_index.json"),
+    "no pictures": (["trainer", "fit", "{path}/hypernetworks/checkpoints", "--base", "{path}/base"], "no picture"),
+    "no steps": (["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--steps", "0"], "--steps"),
+    "class": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--class", "../x"],
+        "letters, digits",
+    ),
+    "licence": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--licence", " "],
+        "class record's licence",
+    ),
+    "size": (["trainer", "fit", "{path}/other_size", "--base", "{path}/base"], "48 x 48 pixels"),
+    "rate": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--learning-rate", "0"],
+        "--learning-rate",
+    ),
+    "activation": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--activation", "softmax"],
+        "mixes the pictures",
+    ),
+    "dimension": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--dimensions", "768"],
+        "dimensions",
+    ),
+    "clipping": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--clipping", "x"],
+        "--clipping",
+    ),
+    "device": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--device", "cuda:9"],
+        "--device",
+    ),
+    "template": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--template", "{path}/no.txt"],
+        "no.txt",
+    ),
+    "alpha": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--alpha-weight"],
+        "no alpha channel",
+    ),
+    "start": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--start-from", "{path}/log.txt"],
+        "unreadable",
+    ),
+    "vectors": (
+        ["trainer", "embed", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--vectors", "99"],
+        "--vectors",
+    ),
+    "no vectors": (
+        ["trainer", "embed", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--vectors", "0"],
+        "--vectors",
+    ),
+    "origin": (
+        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--origin", "x"],
+        "--origin",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_requests_to_fit_exit_2(case, in_process, whole_path, tmp_path):
+    arguments, word = WRONG[case]
+    if case == "size":
+        source = whole_path / "phantom/pictures/cyt_mast"
+        assert in_process("trainer", "prepare", source, tmp_path / "other", "--size", 48).returncode == 0
+        arguments = ["trainer", "fit", f"{tmp_path}/other/cyt_mast", "--base", "{path}/base"]
+    done = in_process(*(argument.format(path=whole_path) for argument in arguments), "--out", tmp_path / "out")
+    assert done.returncode == 2, done.stderr
+    assert word in done.stderr
+    assert "fix:" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_fit_on_other_data_does_not_take_the_old_checkpoint(in_process, whole_path, tmp_path):
+    fit = ["trainer", "fit", "--base", whole_path / "base", "--out", tmp_path, "--class", "x", "--steps", 1]
+    fit += ["--batch-size", 2, "--resume"]
+    assert in_process(*fit, whole_path / "prepared/cyt_mast").returncode == 0
+    before = (tmp_path / "x.safetensors").read_bytes()
+    assert json.loads((tmp_path / "x.json").read_text())["record"]["pictures"] == 24
+    for other in ([whole_path / "prepared/cyt_nep_mast"], [whole_path / "prepared/cyt_mast", "--attribution", "A. B."]):
+        done = in_process(*fit, *other)
+        assert done.returncode == 2
+        assert "checkpoint" in done.stderr
+    assert (tmp_path / "x.safetensors").read_bytes() == before

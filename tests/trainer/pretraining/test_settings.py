@@ -1,0 +1,40 @@
+"""Settings of pretraining: loops of the stages, and errors that name the stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.errors import RequestError
+from trainer.pretraining.settings import DecoderStage, PretrainSettings, UNetStage, VaeStage
+from trainer.training.schedule import Cosine
+
+
+def test_each_stage_has_its_own_loop():
+    stages = PretrainSettings(seed=3, vae=VaeStage(50, 16, 6e-4)).stages()
+    assert stages.vae.schedule == Cosine(6e-4, 5)
+    assert (stages.vae.seed, stages.vae.clipping, stages.vae.clip_at.at(0, 1)) == (3, "norm", 1.0)
+    assert (stages.decoder.steps, stages.decoder.ema_decay, stages.decoder.betas) == (1800, 0.99, (0.5, 0.99))
+    assert (stages.unet.schedule, stages.unet.ema_decay) == (Cosine(4e-4, 200), 0.999)
+
+
+def test_no_unet_steps_keep_the_unet_of_the_start_base():
+    none = UNetStage(0, 32, 4e-4)
+    assert PretrainSettings(start_from=Path("base"), unet=none).stages().unet is None
+    with pytest.raises(RequestError, match="--start-from"):
+        PretrainSettings(unet=none)
+
+
+@pytest.mark.parametrize(
+    ("values", "flag"),
+    [
+        ({"vae": VaeStage(0, 16, 6e-4)}, "--vae-steps"),
+        ({"decoder": DecoderStage(5, 0, 6e-4)}, "--decoder-batch-size"),
+        ({"unet": UNetStage(5, 5, 0)}, "--unet-learning-rate"),
+        ({"seed": -1}, "--seed"),
+    ],
+)
+def test_errors_name_the_option_of_the_stage(values, flag):
+    with pytest.raises(RequestError, match=flag):
+        PretrainSettings(**values)

@@ -1,0 +1,108 @@
+"""Settings of `pretrain`: the new base and its three stages. This module does not import torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from engine.errors import RequestError
+from engine.options import Prefix, Range, check_settings, setting
+from trainer.training.schedule import constant
+from trainer.training.settings import LoopSettings
+
+__all__ = ["PretrainSettings", "Stages", "decaying_loop"]
+
+
+def decaying_loop(steps: int, batch_size: int, peak: float, *, warmup: int = 50, **rest: Any) -> LoopSettings:
+    """Return the loop of a pretraining stage: the rate falls as a cosine, and gradients are clipped to norm 1."""
+    return LoopSettings(
+        steps,
+        batch_size,
+        learning_rate=constant(peak),
+        lr_scheduler="cosine",
+        lr_warmup_steps=warmup,
+        clipping="norm",
+        clip_at=constant(1.0),
+        **rest,
+    )
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Loops of the three stages of pretraining. `unet` None keeps the UNet and the text encoder of the start base."""
+
+    vae: LoopSettings
+    decoder: LoopSettings
+    unet: LoopSettings | None
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """Settings of one stage of pretraining."""
+
+    steps: int = setting(help="Number of training steps.", within=Range(low=1))
+    batch_size: int = setting(help="Pictures per step.", within=Range(low=1))
+    learning_rate: float = setting(
+        help="Highest learning rate; the rate then falls along a cosine.", within=Range(above=0)
+    )
+
+    def loop(self, seed: int, **rest: Any) -> LoopSettings:
+        """Return the settings of the stage's loop."""
+        warmup = min(200, max(1, self.steps // 10))
+        return decaying_loop(self.steps, self.batch_size, self.learning_rate, warmup=warmup, seed=seed, **rest)
+
+
+class VaeStage(StageSettings):
+    """Settings of the autoencoder's training."""
+
+    PANEL: ClassVar[str] = "Autoencoder of a new base"
+
+
+class DecoderStage(StageSettings):
+    """Settings of the decoder's training against critics."""
+
+    PANEL: ClassVar[str] = "Decoder, trained against critics"
+
+
+@dataclass(frozen=True)
+class UNetStage(StageSettings):
+    """Settings of the training of UNet and text encoder."""
+
+    PANEL: ClassVar[str] = "UNet and text encoder"
+
+    steps: int = setting(
+        help="Number of training steps. 0 keeps the UNet and the text encoder of --start-from.", within=Range(low=0)
+    )
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """Settings of the training of a base."""
+
+    start_from: Path | None = setting(None, help="Base to continue from, a diffusers folder. Default: a new base.")
+    preset: str = setting("small", help="Size of a new base: small, or tiny for trials.")
+    seed: int = setting(0, help="Seed of all random numbers.", within=Range(low=0, high=2**63 - 1))
+    vae: Annotated[VaeStage, Prefix("vae")] = field(default=VaeStage(6000, 16, 6e-4))
+    decoder: Annotated[DecoderStage, Prefix("decoder")] = field(default=DecoderStage(1800, 8, 1.2e-4))
+    unet: Annotated[UNetStage, Prefix("unet")] = field(default=UNetStage(6500, 32, 4e-4))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        for prefix in ("vae", "decoder", "unet"):
+            check_settings(getattr(self, prefix), prefix)
+        if self.unet.steps == 0 and self.start_from is None:
+            raise RequestError(
+                "--unet-steps",
+                found="0",
+                expected="at least 1 for a new base",
+                fix="raise --unet-steps, or continue from a base with --start-from",
+            )
+
+    def stages(self) -> Stages:
+        """Return the loops of the three stages."""
+        return Stages(
+            vae=self.vae.loop(self.seed),
+            decoder=self.decoder.loop(self.seed, ema_decay=0.99, betas=(0.5, 0.99)),
+            unet=None if self.unet.steps == 0 else self.unet.loop(self.seed, ema_decay=0.999),
+        )
