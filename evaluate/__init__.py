@@ -1,1 +1,1 @@
-"""Folders of pictures in, honest figures out."""
+"""Honest figures about folders of pictures."""

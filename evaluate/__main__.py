@@ -1,4 +1,4 @@
-"""`python -m evaluate` is the command line of the figures."""
+"""Run the command line of the evaluation: `python -m evaluate`."""
 
 from evaluate.cli.app import main
 

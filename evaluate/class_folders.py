@@ -1,4 +1,4 @@
-"""A folder of pictures for each class, side by side in one folder."""
+"""Folders that hold one folder of pictures per class."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ ClassFolders = dict[str, PictureFolder]
 
 
 def expect_two_classes(name: str, path: Path, class_names: list[str]) -> None:
-    """Raise RequestError where there are fewer."""
+    """Raise RequestError if `path` holds the folders of fewer than two classes."""
     if len(class_names) < 2:
         raise RequestError(
             f"The {name} folder {path}",
-            found=", ".join(class_names) or ("no folder of a class" if path.is_dir() else "no such folder"),
+            found=", ".join(class_names) or ("no class folder" if path.is_dir() else "no such folder"),
             expected="at least two folders of pictures, named after their classes",
-            fix="name the folder that holds the folders of the classes",
+            fix="name the folder that contains the class folders",
         )

@@ -1,4 +1,4 @@
-"""Folders of pictures: every file decoded once before anything counts, then read in batches."""
+"""Folders of pictures. Every file is checked before any figure is computed, and is then read in batches."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ __all__ = [
 
 Pictures = NDArray[np.uint8]
 NAMED = 5
-"""How many wrong files an error names; it counts all."""
+"""Number of wrong files that an error names. It counts all of them."""
 RECORDS = (".csv", ".json", ".jsonl", ".md", ".txt")
-"""What may lie among pictures without being one."""
+"""Endings of other files that a picture folder may contain."""
 
 
 @dataclass(frozen=True)
 class PictureFolder:
-    """The pictures directly in a folder, in the order of their names; all whole, RGB, and of one square size."""
+    """The pictures directly in a folder, sorted by name. All are intact, RGB, and squares of one size."""
 
     path: Path
     files: tuple[Path, ...]
     side: int
     marked: int = 0
-    """How many say themselves that they are synthetic, as those of `engine generate` do."""
+    """Number of pictures whose metadata say that they are synthetic, as `engine generate` writes."""
 
     def __len__(self) -> int:
         return len(self.files)
@@ -56,14 +56,17 @@ class PictureFolder:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 over the names and the SHA-256 of the files."""
+        """SHA-256 over the names and the hashes of the files."""
         listing = "".join(f"{digest}  {path.name}\n" for digest, path in zip(self.hashes, self.files, strict=True))
         return hashlib.sha256(listing.encode()).hexdigest()
 
     @cached_property
     def sources(self) -> tuple[str, ...]:
-        """The source picture of each file, where `python -m trainer prepare` wrote sources.jsonl beside the folder;
-        else files of one content are one source. Raises RequestError for a sources.jsonl that cannot be read."""
+        """The source picture of each file, from the sources.jsonl that `python -m trainer prepare` wrote beside the
+        folder. Without that file, files with the same content have the same source.
+
+        Raises RequestError if sources.jsonl cannot be read.
+        """
         record = self.path.resolve().parent / "sources.jsonl"
         first: dict[str, str] = {}
         for digest, path in zip(self.hashes, self.files, strict=True):
@@ -78,29 +81,29 @@ class PictureFolder:
             raise RequestError(
                 f"The record {record}",
                 found=f"{type(error).__name__}: {error}",
-                expected="one JSON object a line with file_name and source, as `python -m trainer prepare` writes",
-                fix="restore it, or take it away: then every picture counts as a source of its own",
+                expected="one JSON object per line with file_name and source, as `python -m trainer prepare` writes",
+                fix="restore the file, or remove it: then every picture counts as its own source",
             ) from error
         name = self.path.resolve().name
         return tuple(known.get(f"{name}/{path.name}", mine) for path, mine in zip(self.files, own, strict=True))
 
     @property
     def has_variants(self) -> bool:
-        """Whether several pictures are of one source, as augmented copies are."""
+        """Whether several pictures have the same source, as augmented copies do."""
         return len(set(self.sources)) < len(self)
 
     def batches(self, size: int | None = None, batch_size: int = 16) -> Iterator[Pictures]:
-        """(B, size, size, 3) uint8 RGB, resized by Lanczos where `size` is not the files' own."""
+        """Yield batches, (B, size, size, 3) uint8 RGB. Pictures of another size are resized by Lanczos."""
         side = self.side if size is None else size
         for start in range(0, len(self.files), batch_size):
             yield np.stack([_resized(path, side) for path in self.files[start : start + batch_size]])
 
     def pick(self, indices: Iterable[int]) -> Pictures:
-        """Some of the pictures: (N, side, side, 3) uint8 RGB."""
+        """Return the pictures at these indices: (N, side, side, 3) uint8 RGB."""
         return np.stack([_resized(self.files[index], self.side) for index in indices])
 
     def read(self, size: int | None = None) -> Pictures:
-        """All pictures at once: (N, size, size, 3) uint8 RGB."""
+        """Return all pictures: (N, size, size, 3) uint8 RGB."""
         return np.concatenate(list(self.batches(size)))
 
 
@@ -112,21 +115,21 @@ def _resized(path: Path, side: int) -> Pictures:
 
 
 def open_folder(path: Path) -> PictureFolder:
-    """Decode every picture directly in a folder. Raises RequestError that counts and names what is wrong.
+    """Decode every picture directly in a folder, and return the folder.
 
-    Wrong are a folder without pictures, files that cannot be decoded or are of another format, pictures that are grey,
-    transparent or made for print (a stain has colours, what lies behind transparency is unknown, and so is an ink), and
-    sizes that are not one square.
+    Raises RequestError that counts and names the wrong files: files that cannot be decoded or have another format, and
+    grey, transparent or CMYK pictures. A stain has colours, and the colours of transparent pixels and of inks are
+    unknown. Also raises it for a folder without pictures, and unless all pictures are squares of one size.
     """
     files = pictures_in(path) if path.is_dir() else []
     inner = [one.name for one in sorted(path.iterdir()) if one.is_dir() and pictures_in(one)] if path.is_dir() else []
     if not files or (inner and (path / "metadata.jsonl").is_file()):
-        found = "no such folder" if not path.exists() else "a file" if path.is_file() else "no picture directly in it"
+        found = "no such folder" if not path.exists() else "a file" if path.is_file() else "no picture directly inside"
         raise RequestError(
             f"The picture folder {path}",
             found=f"folders of pictures: {first_of(inner)}" if inner else found,
-            expected=f"the pictures of one class, files that end in {', '.join(SUFFIXES)}",
-            fix=f"name {path / inner[0]}" if inner else "name the folder that holds the pictures themselves",
+            expected=f"the pictures of one class, in files that end in {', '.join(SUFFIXES)}",
+            fix=f"name {path / inner[0]}" if inner else "name the folder that contains the pictures themselves",
         )
     wrong: list[str] = []
     sizes: dict[tuple[int, int], list[str]] = {}
@@ -138,34 +141,35 @@ def open_folder(path: Path) -> PictureFolder:
             marked += mark
         except RequestError as error:
             wrong.append(f"{file.name}: {error.found}")
-    # A picture of another format would be left out in silence.
-    wrong += [f"{file.name}: no {', '.join(SUFFIXES)}" for file in _strangers(path)]
+    # Without this check, pictures of another format would be left out silently.
+    wrong += [f"{file.name}: not {', '.join(SUFFIXES)}" for file in _strangers(path)]
     if wrong:
         raise RequestError(
-            f"{len(wrong)} of the files in {path}, {len(files)} of them pictures",
+            f"{len(wrong)} of the files in {path}, which contains {len(files)} pictures",
             found=first_of(wrong),
-            expected="whole RGB pictures of 8 bits a channel, and no others",
-            fix="replace or convert them, or take them out of the folder",
+            expected="intact RGB pictures with 8 bits per channel, and no other pictures",
+            fix="replace or convert these files, or move them out of the folder",
         )
     (width, height), *others = sizes
     if others or width != height:
-        several = [f"{len(names)} of {w} x {h} such as {names[0]}" for (w, h), names in sizes.items()]
+        several = [f"{len(names)} of {w} x {h}, for example {names[0]}" for (w, h), names in sizes.items()]
         raise RequestError(
             f"The picture folder {path}",
             found=f"{len(sizes)} sizes: {first_of(several)}" if others else f"{width} x {height} pixels",
-            expected="squares of one size, framed as the other folder's pictures are",
-            fix="run `python -m trainer prepare` on real pictures, as was done for training; generate others anew",
+            expected="squares of one size, cropped as the pictures of the other folder are",
+            fix="run `python -m trainer prepare` on real pictures, as for training; generate synthetic pictures again",
         )
     return PictureFolder(path, tuple(files), width, marked)
 
 
 def first_of(wrong: Sequence[str]) -> str:
-    """The first few of many, and how many more there are."""
+    """Return the first few words of a list in one line, and the number of the remaining ones."""
     rest = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
     return "; ".join(wrong[:NAMED]) + rest
 
 
 def _strangers(path: Path) -> list[Path]:
+    """Return the files that may be pictures of another format."""
     kinds = (*SUFFIXES, *RECORDS)
     return sorted(
         file
@@ -175,7 +179,10 @@ def _strangers(path: Path) -> list[Path]:
 
 
 def _check(path: Path) -> tuple[tuple[int, int], bool]:
-    """Width and height, and whether the picture says that it is synthetic."""
+    """Return (width, height), and whether the picture is marked as synthetic.
+
+    Raises RequestError unless the picture is opaque and in colour.
+    """
     picture = read_picture(path)
     with Image.open(path) as file:
         marked = is_synthetic(file)
@@ -186,12 +193,17 @@ def _check(path: Path) -> tuple[tuple[int, int], bool]:
         red, green, blue = (channel.tobytes() for channel in picture.split())
         found = "grey, its three channels equal," if red == green == blue else None
     if found is not None:
-        raise RequestError(f"The picture {path}", found=f"{found} pixels", expected="opaque RGB", fix="convert it")
+        raise RequestError(
+            f"The picture {path}", found=f"{found} pixels", expected="opaque RGB", fix="convert the picture"
+        )
     return picture.size, marked
 
 
 def refuse_shared(named: Mapping[str, Sequence[PictureFolder]], allowed: Sequence[set[str]] = ()) -> None:
-    """Raise RequestError, naming them, where folders of different names share a picture file (by its content)."""
+    """Raise RequestError if folders of different names share a picture, compared by content.
+
+    allowed: sets of names that may share pictures.
+    """
     holders: dict[str, dict[str, Path]] = {}
     for name, folders in named.items():
         for folder in folders:
@@ -203,31 +215,36 @@ def refuse_shared(named: Mapping[str, Sequence[PictureFolder]], allowed: Sequenc
         raise RequestError(
             f"{len(shared)} pictures in more than one of {', '.join(names)}",
             found=first_of([" is ".join(str(file) for file in found.values()) for found in shared]),
-            expected="folders that share no picture, for one that does falsifies every figure",
-            fix="name other folders, or split the pictures again, all pictures of one source on one side",
+            expected="folders that share no picture, because a shared picture falsifies every figure",
+            fix="name other folders, or split the pictures again with all pictures of one source on one side",
         )
 
 
 def expect_real(named: Mapping[str, PictureFolder]) -> None:
-    """Raise RequestError where pictures that should be real say that they are synthetic."""
+    """Raise RequestError if pictures that should be real say that they are synthetic."""
     for name, folder in named.items():
         if folder.marked:
             raise RequestError(
                 f"{name}, the folder {folder.path}",
                 found=f"{folder.marked} of {len(folder)} pictures say that they are synthetic",
                 expected="real pictures",
-                fix="name another folder; are the synthetic and the real one mixed up?",
+                fix="name another folder; check that the real and the synthetic folder are not swapped",
             )
 
 
 def open_different(named: Mapping[str, Path]) -> dict[str, PictureFolder]:
-    """Open several folders, such as {"REAL": path, "FAKE": path}. Raises RequestError as open_folder does, and where
-    two of them share a picture."""
+    """Open several folders, for example {"REAL": path, "FAKE": path}.
+
+    Raises RequestError as open_folder does, and if two folders share a picture.
+    """
     places: dict[Path, str] = {}
     for name, path in named.items():
         if (other := places.setdefault(path.resolve(), name)) != name:
             raise RequestError(
-                f"{other} and {name}", found=f"one folder, {path}", expected="two folders", fix="name another for one"
+                f"{other} and {name}",
+                found=f"one folder, {path}",
+                expected="two folders",
+                fix="name another folder for one of them",
             )
     opened = {name: open_folder(path) for name, path in named.items()}
     refuse_shared({name: [folder] for name, folder in opened.items()})
@@ -235,6 +252,6 @@ def open_different(named: Mapping[str, Path]) -> dict[str, PictureFolder]:
 
 
 def blur(pictures: Pictures, share: float = 1 / 64) -> Pictures:
-    """Gaussian blur with a standard deviation of `share` of the side. (N, S, S, 3) uint8 -> the same."""
+    """Blur with a Gaussian whose standard deviation is `share` of the side: (N, S, S, 3) uint8 -> the same."""
     sigma = share * pictures.shape[1]
     return gaussian_filter(pictures.astype(np.float32), (0, sigma, sigma, 0)).round().astype(np.uint8)

@@ -1,1 +1,1 @@
-"""The command line `python -m evaluate`, one file per command."""
+"""The command line `python -m evaluate`: one file per command."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
-from engine.errors import CytosynthError
-from evaluate.cli import copies as cli_copies
-from evaluate.cli import curve as cli_curve
-from evaluate.cli import judge as cli_judge
-from evaluate.cli import morphology as cli_morphology
-from evaluate.cli import report as cli_report
-from evaluate.cli import score as cli_score
-from evaluate.cli import utility as cli_utility
-from evaluate.cli import weights as cli_weights
+from engine.terminal import run_command_line
+from evaluate.cli.copies import copies_command
+from evaluate.cli.curve import curve_command
+from evaluate.cli.judge import judge_command
+from evaluate.cli.morphology import morphology_command
+from evaluate.cli.report import report_command
+from evaluate.cli.score import score_command
+from evaluate.cli.utility import utility_command
+from evaluate.cli.weights import weights_command
 
 __all__ = ["app", "main"]
 
@@ -26,20 +24,16 @@ def evaluate() -> None:
     """Honest figures for folders of pictures."""
 
 
-app.command("score")(cli_score.score_command)
-app.command("copies")(cli_copies.copies_command)
-app.command("morphology")(cli_morphology.morphology_command)
-app.command("utility")(cli_utility.utility_command)
-app.command("judge")(cli_judge.judge_command)
-app.command("curve")(cli_curve.curve_command)
-app.command("report")(cli_report.report_command)
-app.command("weights")(cli_weights.weights_command)
+app.command("score")(score_command)
+app.command("copies")(copies_command)
+app.command("morphology")(morphology_command)
+app.command("utility")(utility_command)
+app.command("judge")(judge_command)
+app.command("curve")(curve_command)
+app.command("report")(report_command)
+app.command("weights")(weights_command)
 
 
 def main() -> None:
-    """Run the command line; wrong requests exit 2, failures exit 1."""
-    try:
-        app()
-    except CytosynthError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    """Run the command line. A wrong request exits 2; a failure exits 1."""
+    run_command_line(app)

@@ -9,108 +9,94 @@ from typing import Annotated
 import typer
 
 from engine.errors import RequestError
-from evaluate.cli.options import AsJson, RecordOut, finish, progress_bar
-from evaluate.images import expect_real, first_of, open_different, open_folder, refuse_shared
+from engine.options import with_options
+from engine.terminal import progress_bar
+from evaluate.cli.options import Fake, Output, finish
+from evaluate.images import PictureFolder, expect_real, first_of, open_different, open_folder, refuse_shared
+from evaluate.report.inputs import describe_folder, metadata_of
 from evaluate.report.plots import plot_histogram, to_image
-from evaluate.report.records import Picture, check_out, describe_folder, make_record, metadata_of
+from evaluate.report.records import Picture, check_out, make_record
 from evaluate.report.sheets import draw_pairs
-from evaluate.studies.copies import DEFINITIONS, FEW, Nearest, find_copies
+from evaluate.studies.copies import DEFINITIONS, FEW, Copies, find_copies, results_of
 
 __all__ = ["copies_command"]
 
 PAIRS = 12
 EXCLUDE = "exclude.jsonl"
 SAME = 0.02
-"""Two pictures nearer than this are one, compressed or saved anew."""
+"""Two pictures closer than this are the same picture, compressed or saved again."""
 
 
+@with_options
 def copies_command(
-    fake: Annotated[Path, typer.Argument(metavar="FAKE", help="Synthetic pictures of one class.")],
-    train: Annotated[Path, typer.Option(help="The pictures that the class, or its base, was trained on.")],
-    held_out: Annotated[Path, typer.Option(help="Real pictures of that class that were not trained on.")],
-    out: RecordOut = None,
-    as_json: AsJson = False,
+    fake: Fake,
+    train: Annotated[Path, typer.Option(help="Pictures that the class, or its base, was trained on.")],
+    held_out: Annotated[Path, typer.Option(help="Real pictures of the same class that were not trained on.")],
+    output: Output,
 ) -> None:
-    """The nearest training picture of every picture in FAKE, under rotation, mirroring, shift and zoom; the copies
-    among them by what held-out real pictures have; with --out also the closest pairs and exclude.jsonl."""
-    check_out(out, "copies")
+    """Find the nearest training picture of each picture in FAKE, under rotation, mirroring, shift and zoom.
+
+    A picture is a copy if it is closer than almost all held-out real pictures are. With --out, the record also holds
+    the closest pairs and exclude.jsonl, the list of the copies.
+    """
+    check_out(output.out, "copies")
     folders = {"FAKE": open_folder(fake), **open_different({"--train": train, "--held-out": held_out})}
     fakes, trained, reals = folders.values()
     expect_real({"--train": trained, "--held-out": reals})
-    # A file in both FAKE and --train is a copy, and what is looked for.
+    # FAKE and --train may share files: these are copies, which the command looks for.
     refuse_shared({"FAKE": [fakes], "--held-out": [reals]})
     if len(reals) < 2:
         raise RequestError(
             f"The held-out pictures in {held_out}",
             found="1",
-            expected=f"at least 2, better {FEW}: their distances are the measure",
+            expected=f"at least 2 and better {FEW}, because their distances set the threshold",
             fix="add pictures that were not trained on",
         )
     inputs = {name: describe_folder(folder) for name, folder in folders.items()}
     lines = metadata_of(fakes)
     with progress_bar() as progress:
         found = find_copies(fakes, trained, reals, progress)
+    results = results_of(found, fakes, trained, PAIRS)
+    record = make_record(
+        f"Copies of training pictures in {fake}",
+        results,
+        inputs=inputs,
+        definitions=DEFINITIONS,
+        warnings=_warnings(found, reals),
+    )
+    # Same rows as in metadata.jsonl; `engine.SyntheticCells(exclude=...)` reads the file.
+    listed = "".join(json.dumps(lines.get(name, {"file_name": name})) + "\n" for name in results.copies)
+    finish(record, _pictures(found, fakes, trained), output, {EXCLUDE: listed})
+
+
+def _warnings(found: Copies, reals: PictureFolder) -> list[str]:
     warnings = []
     if len(reals) < FEW:
         warnings.append(
-            f"{len(reals)} held-out pictures; below {FEW} the threshold is their smallest distance or nearly."
+            f"Only {len(reals)} held-out pictures: below {FEW} the threshold is close to their smallest distance."
         )
     if leaks := [reals.files[place].name for place in (found.held_out.distances < SAME).nonzero()[0]]:
         warnings.append(
             f"Held-out pictures that were trained on, which makes the threshold too small: {first_of(leaks)}."
         )
     if reals.has_variants:
-        warnings.append(
-            "The held-out pictures hold augmented copies: the threshold rests on fewer cells than it seems."
-        )
-    closest = found.synthetic.distances.argsort(kind="stable")[:PAIRS]
-    copies = [fakes.files[place].name for place in found.copies]
-    pairs = [
-        {
-            "synthetic": fakes.files[place].name,
-            "training": trained.files[found.synthetic.indices[place]].name,
-            "distance": float(found.synthetic.distances[place]),
-        }
-        for place in closest
-    ]
-    record = make_record(
-        "copies",
-        f"Copies of training pictures in {fake}",
-        inputs=inputs,
-        results={
-            "threshold": found.threshold,
-            "rate": found.rate,
-            "rate_low": found.rate_low,
-            "rate_high": found.rate_high,
-            "held_out_rate": found.held_out_rate,
-            "copies": copies,
-            "closest": pairs,
-            "distances": {"synthetic": _rounded(found.synthetic), "held out": _rounded(found.held_out)},
-        },
-        definitions=DEFINITIONS,
-        warnings=warnings,
+        warnings.append("The held-out folder contains augmented copies: the threshold rests on fewer cells than files.")
+    return warnings
+
+
+def _pictures(found: Copies, fakes: PictureFolder, trained: PictureFolder) -> dict[str, Picture]:
+    closest = found.closest(PAIRS)
+    pairs = list(zip(fakes.pick(closest), trained.pick(found.synthetic.indices[closest]), strict=True))
+    histogram = plot_histogram(
+        {"held-out real": found.held_out.distances, "synthetic": found.synthetic.distances},
+        "distance to the nearest training picture",
+        mark=("threshold", found.threshold),
     )
-    pictures = {
+    return {
         "pairs": Picture(
-            draw_pairs(list(zip(fakes.pick(closest), trained.pick(found.synthetic.indices[closest]), strict=True))),
+            draw_pairs(pairs),
             f"The {len(pairs)} closest pairs: synthetic left, its nearest training picture right",
             real=True,
         ),
-        "distances": Picture(
-            to_image(
-                plot_histogram(
-                    {"held-out real": found.held_out.distances, "synthetic": found.synthetic.distances},
-                    "distance to the nearest training picture",
-                    mark=("threshold", found.threshold),
-                )
-            ),
-            "Distances to the nearest training picture",
-        ),
+        "distances": Picture(to_image(histogram), "Distances to the nearest training picture"),
     }
-    # As metadata.jsonl has them; `engine.SyntheticCells(exclude=...)` takes the file.
-    listed = "".join(json.dumps(lines.get(name, {"file_name": name})) + "\n" for name in copies)
-    finish(record, pictures, out, as_json, {EXCLUDE: listed})
-
-
-def _rounded(nearest: Nearest) -> list[float]:
-    return [round(float(value), 5) for value in nearest.distances]

@@ -2,70 +2,65 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from typing import Annotated, Any
+from typing import ClassVar
 
-import typer
+from PIL import Image
 
-from engine.errors import RequestError
-from evaluate.cli.options import AsJson, RecordOut, Seed, finish
+from engine.options import Range, setting, with_options
+from evaluate.cli.options import Fake, Output, Real, finish
 from evaluate.images import PictureFolder, expect_real, open_different
+from evaluate.report.inputs import describe_folder
 from evaluate.report.plots import plot_morphology, to_image
-from evaluate.report.records import Picture, check_out, describe_folder, make_record
+from evaluate.report.records import Picture, check_out, make_record
 from evaluate.report.sheets import draw_sheet
-from evaluate.studies.morphology import LARGEST, SMALLEST, Morphology, compare
+from evaluate.studies.morphology import DEFINITIONS, LARGEST, SMALLEST, Morphology, compare
 from evaluate.studies.segmentation import overlay, segment
 
 __all__ = ["morphology_command"]
 
 SHOWN = 18
-DEFINITIONS = {
-    "nucleus": "what the stain marks darkest, by Otsu's threshold of optical density; a cell's lobes are one nucleus",
-    "OD": "optical density -log10(I / I0) of a channel, I0 the picture's own background",
-    "nucleus / cell area": "the N:C ratio as nucleus / (nucleus + cytoplasm)",
-    "nuclear lobes": "parts that remain of the nuclei where they are thicker than half the thickest",
-    "distance": "Wasserstein's first distance of N real and N synthetic values, mean over random draws, in the"
-    " measure's unit and in standard deviations (sd) of the real values",
-    "floor": "the same between N real and N other real values",
-    "interval": "90 % bootstrap over pictures, moved by the difference of the means",
-    "without a nucleus": "pictures where none was found; they count in nothing else",
-}
 
 
-def morphology_command(
-    real: Annotated[Path, typer.Argument(metavar="REAL", help="Real pictures of one class, framed as for training.")],
-    fake: Annotated[Path, typer.Argument(metavar="FAKE", help="Synthetic pictures of that class.")],
-    cells: Annotated[str, typer.Option(help="one: a cell in the middle, as of blood. many: a field of them.")] = "one",
-    seed: Seed = 0,
-    out: RecordOut = None,
-    as_json: AsJson = False,
-) -> None:
-    """Segment nucleus and cytoplasm by their stain; compare area, eccentricity, N:C ratio, lobes and colours."""
-    if cells not in ("one", "many"):
-        raise RequestError("--cells", found=cells, expected="one or many", fix="choose one of them")
-    check_out(out, "morphology")
+@dataclass(frozen=True)
+class Segmenting:
+    """What the pictures show, and the seed of the comparison."""
+
+    PANEL: ClassVar[str] = "Figures"
+
+    cells: str = setting(
+        "one", choices=("one", "many"), help="Cells per picture (one in the middle, as for blood, or many)"
+    )
+    seed: int = setting(0, within=Range(low=0), help="Seed of all random numbers.")
+
+
+@with_options
+def morphology_command(real: Real, fake: Fake, settings: Segmenting, output: Output) -> None:
+    """Compare nuclei and cytoplasm of real and synthetic cells: area, eccentricity, N:C ratio, lobes and colours.
+
+    Nuclei and cytoplasm are segmented by their stain.
+    """
+    check_out(output.out, "morphology")
     folders = open_different({"REAL": real, "FAKE": fake})
     reals, fakes = folders.values()
     expect_real({"REAL": reals})
     inputs = {name: describe_folder(folder) for name, folder in folders.items()}
-    found = compare(reals, fakes, one_cell=cells == "one", seed=seed)
+    found = compare(reals, fakes, one_cell=settings.cells == "one", seed=settings.seed)
     record = make_record(
-        "morphology",
         f"Morphology: {fake} against {real}",
+        found,
         inputs=inputs,
-        results=asdict(found),
         definitions=DEFINITIONS,
         warnings=_warnings(found, reals),
     )
-    captions = "cells outlined green, nuclei yellow; what is outlined wrongly is measured wrongly"
+    caption = "cells outlined green, nuclei yellow; a wrong outline gives a wrong measure"
     pictures = {
-        "real": Picture(_outlined(reals, found), f"Real, {captions}", real=True),
-        "synthetic": Picture(_outlined(fakes, found), f"Synthetic, {captions}"),
+        "real": Picture(_outlined(reals, found), f"Real, {caption}", real=True),
+        "synthetic": Picture(_outlined(fakes, found), f"Synthetic, {caption}"),
         "histograms": Picture(to_image(plot_morphology(found)), "Every measure, real and synthetic"),
     }
-    finish(record, pictures, out, as_json)
+    finish(record, pictures, output)
 
 
 def _warnings(found: Morphology, reals: PictureFolder) -> list[str]:
@@ -79,14 +74,15 @@ def _warnings(found: Morphology, reals: PictureFolder) -> list[str]:
         if missing
     ]
     if reals.has_variants:
-        warnings.append("REAL holds augmented copies: floor and intervals are of fewer cells than they seem.")
+        warnings.append("REAL contains augmented copies: floor and intervals rest on fewer cells than files.")
     if found.side < SMALLEST:
         warnings.append(
-            f"Pictures of {found.side} pixels are small for segmentation; {SMALLEST} to {LARGEST} are meant."
+            f"Pictures of {found.side} pixels are too small for a good segmentation, which is made for {SMALLEST} to "
+            f"{LARGEST} pixels."
         )
     return warnings
 
 
-def _outlined(folder: PictureFolder, found: Morphology) -> Any:
+def _outlined(folder: PictureFolder, found: Morphology) -> Image.Image:
     some = islice((picture for batch in folder.batches(found.side, SHOWN) for picture in batch), SHOWN)
     return draw_sheet([overlay(picture, segment(picture, one_cell=found.one_cell)) for picture in some])

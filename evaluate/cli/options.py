@@ -1,72 +1,74 @@
-"""What the commands share: options, the bar of a long run, and the end of a command."""
+"""Options that several commands share, and the last step of every command: write and print its record."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, ClassVar
 
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from evaluate.report.records import Picture, write_record
+from engine.options import setting
+from evaluate.encoders.features import CHOICES
+from evaluate.report.records import Picture, Record, write_record
 from evaluate.report.tables import summarise
 
-__all__ = ["AsJson", "RecordOut", "Seed", "finish", "progress_bar"]
+__all__ = ["EncoderChoice", "Fake", "Output", "Real", "finish"]
 
-Seed = Annotated[int, typer.Option(min=0, help="Seed of all randomness.")]
-RecordOut = Annotated[
-    Path | None, typer.Option("--out", help="A folder for the record and its pictures, which `report` takes.")
+Real = Annotated[
+    Path, typer.Argument(metavar="REAL", help="Real pictures of one class, cropped as the training pictures are.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the record as one JSON object to stdout.")]
+Fake = Annotated[Path, typer.Argument(metavar="FAKE", help="Synthetic pictures of one class.")]
 
 
-@contextmanager
-def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """(task, done, total) on stderr, and only to a terminal."""
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        tasks: dict[str, TaskID] = {}
+@dataclass(frozen=True)
+class EncoderChoice:
+    """Which encoders give the features."""
 
-        def update(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name)
-            bar.update(tasks[name], completed=done, total=total)
+    PANEL: ClassVar[str] = "Figures"
 
-        yield update
+    features: str = setting(
+        "auto", choices=CHOICES, help="Encoders (auto uses cyto, and inception if its weights are on this computer)"
+    )
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a command's record goes."""
+
+    PANEL: ClassVar[str] = "Output"
+
+    out: Path | None = setting(None, help="Folder for the record and its pictures. The command `report` reads it.")
+    as_json: bool = setting(False, flag="--json", help="Print the record as one JSON object to stdout.")
 
 
 def finish(
-    record: dict[str, Any],
-    pictures: dict[str, Picture],
-    out: Path | None,
-    as_json: bool,
-    lists: dict[str, str] | None = None,
+    record: Record, pictures: Mapping[str, Picture], output: Output, lists: Mapping[str, str] | None = None
 ) -> None:
-    """Write the record where --out says, print it as JSON or for people, and its warnings to stderr."""
-    if out is not None:
-        write_record(out, record, pictures, lists or {})
-    if as_json:
-        print(json.dumps(record))
+    """Write the record to --out, print it as JSON or as tables, and print its warnings to stderr."""
+    if output.out is not None:
+        write_record(output.out, record, pictures, lists or {})
+    if output.as_json:
+        print(json.dumps(record.as_json()))
     else:
-        _show(Console(highlight=False, markup=False), json.loads(json.dumps(record)), out)
-    for words in record["warnings"]:
+        _show(Console(highlight=False, markup=False), record, output.out)
+    for words in record.warnings:
         print(f"warning: {words}", file=sys.stderr)
 
 
-def _show(console: Console, record: dict[str, Any], out: Path | None) -> None:
-    """Definitions first: the verdict stands last, where it is read."""
+def _show(console: Console, record: Record, out: Path | None) -> None:
+    """Print definitions first and the verdict last, so that the verdict is next to the prompt."""
     summary = summarise(record)
-    for name, words in record["definitions"].items():
+    for name, words in record.definitions.items():
         console.print(f"{name}: {words}.")
-    for name, folder in record["inputs"].items():
-        console.print(f"{name}: {folder['pictures']} pictures in {folder['folder']}")
+    for name, folder in record.inputs.items():
+        console.print(f"{name}: {folder.pictures} pictures in {folder.folder}")
     for found in summary.tables:
         table = Table(*found.header, title=found.title, box=SIMPLE, show_lines=True, padding=(0, 1, 0, 0))
         for row in found.rows:

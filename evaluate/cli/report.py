@@ -1,38 +1,54 @@
-"""The command `report`: records into one HTML file."""
+"""The command `report`: one HTML file of several records."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
 from engine.errors import RequestError
 from engine.files import expect_folder_of, write_text
+from engine.options import setting, with_options
 
 __all__ = ["report_command"]
 
 GENERATOR = b'<meta name="generator" content="cytosynth">'
 
 
+@dataclass(frozen=True)
+class Page:
+    """What the HTML file is called and contains."""
+
+    PANEL: ClassVar[str] = "Output"
+
+    out: Path = setting(help="HTML file to write.")
+    title: str = setting("Synthetic cells: how good they are", help="Headline of the report.")
+    note: str = setting("", help="Sentence under the headline, such as the source of the pictures.")
+    real_pictures: bool = setting(
+        True, help="Show real pictures. --no-real-pictures leaves them out, so that the report can be passed on."
+    )
+
+
+@with_options
 def report_command(
-    records: Annotated[list[Path], typer.Argument(metavar="RECORD...", help="Folders that --out of a command named.")],
-    out: Annotated[Path, typer.Option(help="The HTML file.")],
-    title: Annotated[str, typer.Option(help="Its headline.")] = "Synthetic cells: how good they are",
-    note: Annotated[str, typer.Option(help="A sentence under it, such as where the pictures come from.")] = "",
-    real_pictures: Annotated[
-        bool, typer.Option(help="--no-real-pictures leaves out what shows real ones, for a report that is passed on.")
-    ] = True,
+    records: Annotated[list[Path], typer.Argument(metavar="RECORD...", help="Record folders written with --out.")],
+    page: Page,
 ) -> None:
-    """One self-contained HTML file: tables, sheets, plots, definitions, commands and hashes of the records."""
+    """Write one self-contained HTML file: tables, sheets, plots, definitions, commands and hashes of the records."""
     from evaluate.report.html import render_report
 
+    out = page.out
     if out.suffix.lower() not in (".html", ".htm"):
-        raise RequestError("--out", found=str(out), expected="a file name that ends in .html", fix="change it")
+        raise RequestError("--out", found=str(out), expected="a file name that ends in .html", fix="change the name")
     expect_folder_of(out)
     if out.exists() and GENERATOR not in out.read_bytes()[:1000]:
         raise RequestError(
-            f"The file {out}", found="a page that is no report", expected="a new file", fix="name another"
+            f"The file {out}",
+            found="a file that is not a report",
+            expected="a new file or an older report",
+            fix="name another file",
         )
-    write_text(out, render_report(records, title, note, real_pictures=real_pictures))
+    write_text(out, render_report(records, page.title, page.note, real_pictures=page.real_pictures))
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB.")

@@ -1,4 +1,4 @@
-"""The command `weights`: Inception's, which FID, KID and IS are defined on."""
+"""The command `weights`: the weights of the Inception network, which FID, KID and IS need."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["weights_command"]
 
 def weights_command(
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="Only check a file that was fetched by hand.")
+        Path | None, typer.Argument(metavar="[FILE]", help="File that you downloaded yourself. It is only checked.")
     ] = None,
 ) -> None:
-    """Fetch Inception's published weights (96 MB) once into the user's cache, their size and SHA-256 checked."""
+    """Download Inception's published weights (96 MB) once into the user's cache, and check their size and SHA-256."""
     if file is None:
         print(f"{fetch_weights(cached_weights())}: {PUBLISHED}.")
     else:
-        print(f"{check_weights(file)}: {PUBLISHED}. `score` takes it where {VARIABLE} names it.")
+        print(f"{check_weights(file)}: {PUBLISHED}. Set {VARIABLE} to this file, so that `score` uses it.")

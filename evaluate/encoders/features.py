@@ -1,13 +1,13 @@
-"""What every encoder of pictures is to the figures, and the embedded one: `cyto`.
+"""Encoders of pictures, the embedded encoder `cyto`, and the features of a folder.
 
-`cyto` is a small convolutional classifier of real blood cells, run by OpenVINO in float32. Its figures are FD-cyto and
-so on. They are no FID, KID and IS, which are defined on Inception's features.
+`cyto` is a small convolutional classifier of real blood cells, run by OpenVINO in float32. Its figures are named
+FD-cyto, KD-cyto and IS-cyto. They are not FID, KID and IS, which are defined on Inception's features.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from engine.errors import RequestError
 from engine.files import sha256_of
+from engine.progress import Progress, silent
 from evaluate.images import PictureFolder, Pictures, blur
 from evaluate.metrics.registry import METRICS
 
@@ -25,33 +26,23 @@ __all__ = [
     "Cyto",
     "Encoder",
     "Layers",
-    "Progress",
     "blurred_features",
     "features_of",
     "open_encoders",
-    "silent",
 ]
 
 CYTO = Path(__file__).parent / "cyto.json"
-"""The record of the encoder that ships here."""
-
-Progress = Callable[[str, int, int], None]
-"""(task, done, total)"""
-
-
-def silent(task: str, done: int, total: int) -> None:
-    """No progress."""
-
+"""The record of the embedded encoder."""
 
 CHOICES = ("auto", "inception", "cyto")
-"""What --features takes."""
+"""The allowed values of --features."""
 
 Layers = dict[str, NDArray[np.float32]]
-"""Features by the name of their layer, each (N, D)."""
+"""Features by the name of their layer, (N, D) each."""
 
 
 class Encoder(Protocol):
-    """Turns (B, size, size, 3) uint8 RGB into Layers; a size of None takes any."""
+    """Turns pictures, (B, size, size, 3) uint8 RGB, into Layers. If size is None, pictures can have any size."""
 
     name: str
     sha256: str
@@ -61,9 +52,9 @@ class Encoder(Protocol):
 
 
 class Cyto:
-    """The embedded encoder: layers `features` (B, 128) and `logits` (B, classes).
+    """The embedded encoder, with the layers `features` (B, 128) and `logits` (B, classes).
 
-    Raises RequestError where the file's SHA-256 is not the record's.
+    Raises RequestError if the SHA-256 of the file differs from the record.
     """
 
     name = "cyto"
@@ -78,7 +69,7 @@ class Cyto:
                 f"The encoder {self.path}",
                 found=self.sha256,
                 expected=f"SHA-256 {self.record['sha256']}",
-                fix="restore both files from the checkout, or train the encoder again",
+                fix="restore both files from the repository, or train the encoder again",
             )
         self._compiled: Any = None
 
@@ -94,12 +85,12 @@ class Cyto:
 
 
 def features_of(encoder: Encoder, folder: PictureFolder, progress: Progress = silent) -> Layers:
-    """The layers that figures are made of, in the order of the files. Pictures are read in batches and not kept."""
+    """Return the layers that figures need, in the order of the files. Only one batch of pictures is in memory."""
     return _collect(encoder, folder, folder.batches(encoder.size), progress)
 
 
 def blurred_features(encoder: Encoder, folder: PictureFolder, progress: Progress = silent) -> Layers:
-    """The same of the pictures under a Gaussian blur of 1/64 of the side."""
+    """Return the same layers of the pictures under a Gaussian blur of 1/64 of the side."""
     return _collect(encoder, folder, map(blur, folder.batches(encoder.size)), progress)
 
 
@@ -114,10 +105,13 @@ def _collect(encoder: Encoder, folder: PictureFolder, batches: Iterable[Pictures
 
 
 def open_encoders(wanted: str) -> tuple[list[Encoder], list[str]]:
-    """The encoders of --features, and what a reader has to know of the choice. `auto` is cyto, and Inception where its
-    weights are. Raises RequestError for weights that are asked for and are not there, or have another hash."""
+    """Return the encoders that --features names, and warnings about the choice.
+
+    `auto` is cyto, and Inception if its weights are found. Raises RequestError if Inception's weights are wanted but
+    missing, or if they have another hash.
+    """
     if wanted not in CHOICES:
-        raise RequestError("--features", found=wanted, expected=", ".join(CHOICES), fix="choose one of them")
+        raise RequestError("--features", found=wanted, expected=", ".join(CHOICES), fix="choose one of these")
     if wanted == "cyto":
         return [Cyto()], []
     from evaluate.encoders.inception_weights import find_weights
@@ -125,8 +119,8 @@ def open_encoders(wanted: str) -> tuple[list[Encoder], list[str]]:
     weights = find_weights()
     if weights is None and wanted == "auto":
         return [Cyto()], [
-            "Inception's weights are not here, so FID, IS and KID were not measured, and cyto's figures are none of "
-            "them. `python -m evaluate weights` fetches the weights."
+            "FID, IS and KID were not measured, because Inception's weights are not on this computer. The figures of "
+            "cyto do not replace them. `python -m evaluate weights` downloads the weights."
         ]
     from evaluate.encoders.inception import Inception
 

@@ -1,8 +1,9 @@
 """The Inception network of FID, the graph `inception-2015-12-05`, run by OpenVINO in float32.
 
-Szegedy et al. 2015 (arXiv:1512.00567) as TensorFlow published it that December and Heusel et al. 2017
-(arXiv:1706.08500) took it for FID: 1008 classes, mean pools that leave the padding out, and a maximum pool in the last
-block. Features equal torch-fidelity's on the same weights. Importing this loads OpenVINO.
+The network is that of Szegedy et al. 2015 (arXiv:1512.00567), in the version that TensorFlow published in December 2015
+and that Heusel et al. 2017 (arXiv:1706.08500) use for FID. It has 1008 classes, mean pools that ignore the padding, and
+a maximum pool in the last block. On the same weights its features equal those of torch-fidelity. Importing this module
+loads OpenVINO.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Literal
 from engine.errors import RequestError
 from evaluate.encoders.inception_weights import PUBLISHED, ExpectedFile, read_weights
 
-# The engine's package keeps OpenVINO's from reporting its import, so it comes first.
+# The package `engine` stops OpenVINO from reporting its import, so it must be imported first.
 # isort: split
 import numpy as np
 import openvino as ov
@@ -29,8 +30,8 @@ Features = NDArray[np.float32]
 Weights = Mapping[str, NDArray[np.float32]]
 
 LAYERS = ("64", "192", "768", "2048", "logits_unbiased", "logits")
-"""By torch-fidelity's names: the means over the plane of four depths, called by their width, and the 1008 logits
-without and with their bias."""
+"""Names of the layers, as in torch-fidelity: mean features at four depths, named by their number, and the 1008 logits
+without and with bias."""
 SIDE = 299
 """Height and width of the network's input, in pixels."""
 EPSILON = 0.001
@@ -38,7 +39,7 @@ EPSILON = 0.001
 
 @dataclass(frozen=True)
 class Unit:
-    """Convolution without bias, batch norm and ReLU, by its name in the published file."""
+    """A convolution without bias, a batch norm and a ReLU. The name is that of the published file."""
 
     name: str
     inputs: int
@@ -50,6 +51,7 @@ class Unit:
     """Whether the plane keeps its size at stride 1."""
 
     def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Yield the name and shape of each tensor."""
         yield f"{self.name}.conv.weight", (self.outputs, self.inputs, *self.kernel)
         for name in ("weight", "bias", "running_mean", "running_var"):
             yield f"{self.name}.bn.{name}", (self.outputs,)
@@ -58,21 +60,21 @@ class Unit:
 Kernel = tuple[int, int, int]
 """Outputs, height, width."""
 Branches = dict[str, list[list[Kernel]]]
-"""By name the steps of a branch; the convolutions of one step stand side by side on one input."""
+"""The steps of each branch, by its name. The convolutions of one step have the same input."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Branches side by side on one input, their outputs joined along the channels."""
+    """Branches with the same input, whose outputs are joined along the channels."""
 
     name: str
     inputs: int
     branches: Branches
     pool: Literal["mean", "max", "halve"] = "mean"
-    """What is before `branch_pool`; "halve" makes the pool a branch by itself, of stride 2 as every branch's end."""
+    """The pool before `branch_pool`. "halve" makes the pool a branch of its own and gives every branch stride 2."""
 
     def chains(self) -> Iterator[tuple[str, list[list[Unit]]]]:
-        """The units of each branch, named `branch`, `branch_1`, `branch_2` or `branch_2a` and `branch_2b`."""
+        """Yield the units of each branch, named `branch`, `branch_1`, `branch_2`, or `branch_2a` and `branch_2b`."""
         for branch, steps in self.branches.items():
             chain, width = [], self.inputs
             for number, step in enumerate(steps, 1):
@@ -123,7 +125,7 @@ E: Branches = {
     "branch_pool": [[(192, 1, 1)]],
 }
 
-# Each part ends where a layer is taken, on a plane of 73, 35 (both after a maximum pool), 17 and 8 pixels a side.
+# Each part ends with a layer of features, on planes of 73, 35 (both after a maximum pool), 17 and 8 pixels.
 STEM = {
     "64": [
         Unit("Conv2d_1a_3x3", 3, 32, (3, 3), stride=2, padded=False),
@@ -156,7 +158,7 @@ CLASSES = 1008
 
 
 def weight_shapes() -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor that the network needs, by its name in the published file."""
+    """Return the shape of every tensor that the network needs, by its name in the published file."""
     units = [unit for part in STEM.values() for unit in part]
     units += [
         unit
@@ -171,31 +173,32 @@ def weight_shapes() -> dict[str, tuple[int, ...]]:
 
 
 class Inception:
-    """Pictures to features. Deterministic; a picture's features depend on its batch to float32 rounding only."""
+    """Turns pictures into features. Deterministic; the batch changes a picture's features by float32 rounding only."""
 
     name = "inception"
 
     def __init__(self, path: Path | None, expect: ExpectedFile = PUBLISHED) -> None:
-        """Raises RequestError for weights that evaluate.encoders.inception_weights refuses, or of another network."""
+        """Raises RequestError for weights that `read_weights` refuses, and for weights of another network."""
         weights = read_weights(path, expect)
         _expect_shapes(path, weights)
         self.sha256 = expect.sha256
         self.size: int | None = None
-        """Pictures of any size are taken."""
+        """Pictures can have any size."""
         core = ov.Core()
         self._compiled = core.compile_model(_graph(weights), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def __call__(self, pictures: Pictures) -> dict[str, Features]:
-        """(B, H, W, 3) uint8 RGB of any size -> by layer (B, 64), (B, 192), (B, 768), (B, 2048), (B, 1008) float32."""
+        """(B, H, W, 3) uint8 RGB of any size -> (B, 64), (B, 192), (B, 768), (B, 2048), (B, 1008) float32, by layer."""
         images = resize(pictures) / np.float32(128) - np.float32(1)
         features = self._compiled({"images": np.ascontiguousarray(images.transpose(0, 3, 1, 2))})
         return {layer: features[layer].copy() for layer in LAYERS}
 
 
 def resize(pictures: Pictures) -> Features:
-    """(B, H, W, 3) uint8 -> (B, 299, 299, 3) float32 in [0, 255], as TensorFlow 1's `resize_bilinear` does it.
+    """Resize as `resize_bilinear` of TensorFlow 1: (B, H, W, 3) uint8 -> (B, 299, 299, 3) float32 in [0, 255].
 
-    Its pixel i lies at i * H / 299 of the source, without the half pixel that others add, and nothing is smoothed.
+    Pixel i is at i * H / 299 of the source, without the half pixel that other implementations add, and without
+    smoothing.
     """
     top, bottom, down = _taps(pictures.shape[1])
     left, right, across = _taps(pictures.shape[2])
@@ -210,7 +213,7 @@ def resize(pictures: Pictures) -> Features:
 
 
 def _taps(length: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Features]:
-    """For each of the 299 pixels the two of the source around it, and its way from the first to the second."""
+    """Return, for each of the 299 pixels, its two neighbours in the source and its position between them."""
     places = np.arange(SIDE, dtype=np.float32) * np.float32(length / SIDE)
     first = places.astype(np.intp)
     return first, np.minimum(first + 1, length - 1), places - first.astype(np.float32)
@@ -224,13 +227,14 @@ def _expect_shapes(path: Path | None, weights: Weights) -> None:
         raise RequestError(
             f"Inception's weights {path}",
             found=f"{len(wrong)} tensors that differ; {first} is {found.get(first, 'missing')}",
-            expected=f"the {len(expected)} of inception-2015-12-05; {first} {expected.get(first, 'is none of them')}",
+            expected=f"the {len(expected)} tensors of inception-2015-12-05; {first} "
+            f"{expected.get(first, 'is not one of them')}",
             fix="name the file that torch-fidelity and pytorch-fid publish",
         )
 
 
 def _graph(weights: Weights) -> ov.Model:
-    """`images` (B, 3, 299, 299) float32 in [-1, 1) -> the layers by their names."""
+    """Return the network: `images` (B, 3, 299, 299) float32 in [-1, 1) -> the layers by their names."""
     images = ops.parameter([-1, 3, SIDE, SIDE], np.float32, name="images")
     images.output(0).set_names({"images"})
     layers: dict[str, Any] = {}
@@ -254,7 +258,7 @@ def _graph(weights: Weights) -> ov.Model:
 def _unit(x: Any, unit: Unit, weights: Weights) -> Any:
     norm = {name: weights[f"{unit.name}.bn.{name}"] for name in ("weight", "bias", "running_mean", "running_var")}
     scale = norm["weight"] / np.sqrt(norm["running_var"] + np.float32(EPSILON))
-    # Batch norm with fixed statistics is linear, so it goes into the convolution.
+    # Batch norm with fixed statistics is linear, so the convolution can include it.
     kernel = weights[f"{unit.name}.conv.weight"] * scale[:, None, None, None]
     shift = (norm["bias"] - norm["running_mean"] * scale)[None, :, None, None]
     padding = [side // 2 if unit.padded else 0 for side in unit.kernel]

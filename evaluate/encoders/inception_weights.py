@@ -1,7 +1,7 @@
-"""The published weights of Inception: where they lie, how they are fetched once, and the check before they are read.
+"""The published weights of Inception: finding, downloading, checking and reading their file.
 
-They are TensorFlow's of 2015-12-05 as torch-fidelity converted them (Apache-2.0); pytorch-fid publishes the same bytes.
-No package ships them.
+These are TensorFlow's weights of 2015-12-05, converted by torch-fidelity (Apache-2.0). pytorch-fid publishes the same
+file. No package contains it.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ __all__ = [
 
 URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 VARIABLE = "CYTOSYNTH_INCEPTION"
-"""The environment variable that names a file of these weights."""
+"""Environment variable that names the file of these weights."""
 PIECE_BYTES = 1 << 20
 TIMEOUT_S = 30
 
 
 @dataclass(frozen=True)
 class ExpectedFile:
-    """What a file must be, to the byte."""
+    """Size and hash of a file."""
 
     size_bytes: int
     sha256: str
@@ -54,17 +54,17 @@ class ExpectedFile:
 
 
 PUBLISHED = ExpectedFile(95_628_359, "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2")
-BY_HAND = f"download {URL} by hand and name the file: {VARIABLE}=FILE"
+BY_HAND = f"download {URL} by hand and set {VARIABLE}=FILE"
 
 
 def cached_weights() -> Path:
-    """Where fetched weights are kept: in the folder `cytosynth` of the user's cache. Nothing is made."""
+    """Return the path of downloaded weights, in the folder `cytosynth` of the user's cache. Creates nothing."""
     root = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or os.path.expanduser("~/.cache")
     return Path(root) / "cytosynth" / URL.rpartition("/")[2]
 
 
 def find_weights() -> Path | None:
-    """The file that CYTOSYNTH_INCEPTION names, there or not; else the cached one where it is there; else None."""
+    """Return the file that CYTOSYNTH_INCEPTION names, even if it is missing; else the cached file, or None."""
     if named := os.environ.get(VARIABLE):
         return Path(named)
     cached = cached_weights()
@@ -72,21 +72,23 @@ def find_weights() -> Path | None:
 
 
 def check_weights(path: Path | None, expect: ExpectedFile = PUBLISHED) -> Path:
-    """Compare a file's size and SHA-256, reading it as bytes only. Raises RequestError where they differ, where the
-    file is missing, and for None, which find_weights gives."""
-    found = "none on this computer" if path is None else _difference(path, expect)
+    """Return the path if the file has the expected size and SHA-256. The file is read as bytes only.
+
+    Raises RequestError if size or hash differ, if the file is missing, and for None, which find_weights may return.
+    """
+    found = "no file on this computer" if path is None else _difference(path, expect)
     if path is None or found:
         raise RequestError(
             "Inception's weights" if path is None else f"Inception's weights {path}",
             found=found,
             expected=str(expect),
-            fix=f"run `python -m evaluate weights`, which fetches them once; or {BY_HAND}",
+            fix=f"run `python -m evaluate weights` to download them once, or {BY_HAND}",
         )
     return path
 
 
 def _difference(path: Path, expect: ExpectedFile) -> str:
-    """What is wrong with a file; an empty string where it is as expected."""
+    """Return what is wrong with a file, or an empty string if it is as expected."""
     if not path.is_file():
         return "no such file"
     if (size := path.stat().st_size) != expect.size_bytes:
@@ -98,10 +100,10 @@ def _difference(path: Path, expect: ExpectedFile) -> str:
 def fetch_weights(
     destination: Path, url: str = URL, expect: ExpectedFile = PUBLISHED, *, schemes: tuple[str, ...] = ("https",)
 ) -> Path:
-    """Download to `destination` unless what is there is as expected. Size and SHA-256 are checked as the bytes come.
+    """Download to `destination`, unless the expected file is there. Size and SHA-256 are checked during the download.
 
-    `schemes` are those that the address and what it redirects to may have. Raises RequestError for another, and
-    CytosynthError where the download fails or brings another file; then `destination` is as it was before.
+    schemes: allowed schemes of the address and of redirections. Raises RequestError for another scheme, and
+    CytosynthError if the download fails or gives another file. `destination` is then unchanged.
     """
     if not _difference(destination, expect):
         return destination
@@ -120,7 +122,7 @@ def fetch_weights(
                     if found.size_bytes > expect.size_bytes
                     else str(found),
                     expected=str(expect),
-                    fix=f"try again; or {BY_HAND}",
+                    fix=f"try again, or {BY_HAND}",
                 )
     except (OSError, HTTPException) as error:
         if isinstance(error, HTTPError):
@@ -129,13 +131,13 @@ def fetch_weights(
             f"The download of {url} to {destination}",
             found=first_line(error),
             expected=str(expect),
-            fix=f"try again; or {BY_HAND}",
+            fix=f"try again, or {BY_HAND}",
         ) from error
     return destination
 
 
 def _save(response: HTTPResponse, part: Path, limit_bytes: int) -> ExpectedFile:
-    """Write what comes, at most the first piece beyond the limit; returns what it was."""
+    """Write the response to a file and return its size and hash. Stop after the first piece beyond the limit."""
     digest, size = hashlib.sha256(), 0
     with part.open("wb") as file:
         while size <= limit_bytes and (piece := response.read(PIECE_BYTES)):
@@ -158,10 +160,10 @@ def _opener(schemes: tuple[str, ...]) -> OpenerDirector:
 
 
 def read_weights(path: Path | None, expect: ExpectedFile = PUBLISHED) -> dict[str, NDArray[np.float32]]:
-    """The tensors of a checked file by their names, without BatchNorm's counters, which training alone uses.
+    """Return the tensors of a checked file by name, without the counters of BatchNorm, which only training needs.
 
-    torch reads them, restricted to tensors: no code in a file runs. Raises RequestError as check_weights does, for a
-    file that holds anything else, and where torch is missing.
+    torch reads the file with `weights_only`, so that no code in it runs. Raises RequestError as check_weights does, for
+    a file with other content, and if torch is not installed.
     """
     path = check_weights(path, expect)
     try:
@@ -170,7 +172,7 @@ def read_weights(path: Path | None, expect: ExpectedFile = PUBLISHED) -> dict[st
         raise RequestError(
             f"Inception's weights {path}",
             found="no torch",
-            expected="torch, which reads them",
+            expected="torch, which reads the file",
             fix="pip install torch",
         ) from error
     try:

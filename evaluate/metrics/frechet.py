@@ -1,4 +1,4 @@
-"""The Fréchet distance of two samples' Gaussians, as a problem of the size of the smaller of N and D."""
+"""The Fréchet distance between the Gaussians of two samples. The cost depends on the smaller of N and D."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Features = NDArray[np.floating]
 
 
 def frechet_distance(first: Features, second: Features) -> float:
-    """|m1 - m2|^2 + tr(S1 + S2 - 2 sqrt(S1 S2)) (Dowson and Landau 1982; equation 2.25 of the thesis).
+    """Return |m1 - m2|^2 + tr(S1 + S2 - 2 sqrt(S1 S2)) (Dowson and Landau 1982; equation 2.25 of the thesis).
 
-    first: (N1, D), second: (N2, D), N1, N2 >= 2; covariances are unbiased. tr sqrt(S1 S2) is the sum of the singular
-    values of X1c X2c^T / sqrt((N1 - 1)(N2 - 1)) with centred X, exact at any rank, so nothing is added to S.
+    first: (N1, D), second: (N2, D), N1, N2 >= 2. The covariances S are unbiased. tr sqrt(S1 S2) is the sum of the
+    singular values of X1c X2c^T / sqrt((N1 - 1)(N2 - 1)) with centred X. This is exact at any rank: no ridge is needed.
     """
     samples = [sample.astype(np.float64) for sample in (first, second)]
     means = [sample.mean(0) for sample in samples]
@@ -26,7 +26,7 @@ def frechet_distance(first: Features, second: Features) -> float:
 
 
 def _root(centred: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N, D) -> (min(N, D), D) with the same X^T X: the triangle R of X = Q R changes no singular value above."""
+    """(N, D) -> (min(N, D), D) with the same X^T X. The R of X = Q R gives the same singular values as X."""
     if len(centred) <= centred.shape[1]:
         return centred
     triangle = scipy.linalg.qr(centred, mode="r", check_finite=False)[0]

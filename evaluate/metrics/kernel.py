@@ -1,4 +1,4 @@
-"""The kernel distance of two samples: squared maximum mean discrepancy with a cubic kernel."""
+"""The kernel distance between two samples: squared maximum mean discrepancy with a cubic kernel."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ __all__ = ["kernel_distance"]
 
 Features = NDArray[np.floating]
 ROWS = 1024
-"""Rows of a kernel matrix that are held at once."""
+"""Number of rows of a kernel matrix that are in memory at once."""
 
 
 def kernel_distance(first: Features, second: Features) -> float:
-    """The unbiased estimate (U-statistic) of MMD^2 with k(x, y) = (x . y / D + 1)^3; it may be negative.
+    """Return the unbiased estimate (U-statistic) of MMD^2 with k(x, y) = (x . y / D + 1)^3. It can be negative.
 
-    Binkowski et al. 2018 (arXiv:1801.01401), equation 4, whose KID takes Inception's features.
+    Binkowski et al. 2018 (arXiv:1801.01401), equation 4. Their KID is this distance on Inception's features.
     first: (N1, D), second: (N2, D), N1, N2 >= 2, all pictures in one block.
     """
     x, y = first.astype(np.float64), second.astype(np.float64)

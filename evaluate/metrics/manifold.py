@@ -1,4 +1,5 @@
-"""Precision, recall, density and coverage: do synthetic pictures lie among the real ones, and real ones among them?"""
+"""Precision, recall, density and coverage: do synthetic pictures lie among the real ones, and real ones among the
+synthetic ones?"""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ __all__ = ["Manifold", "compare_manifolds"]
 
 Features = NDArray[np.floating]
 ROWS = 1024
-"""Rows of a distance matrix that are held at once."""
+"""Number of rows of a distance matrix that are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +28,20 @@ class Manifold:
 
 
 def compare_manifolds(real: Features, fake: Features, k: int = 3, k_density: int = 5) -> Manifold:
-    """Balls around each picture that reach to its k-th neighbour of the same sample.
+    """Compare two samples by balls around each picture, which reach to its k-th neighbour in the same sample.
 
-    Precision is the share of fake pictures in a ball of a real one, recall the share of real ones in a ball of a fake
-    one (Kynkäänniemi et al. 2019, arXiv:1904.06991); with k_density, density is the mean number of real balls that hold
-    a fake picture, over k, and coverage the share of real balls that hold one (Naeem et al. 2020, arXiv:2002.09797).
-    real: (N1, D), fake: (N2, D), N1 > k and k_density, N2 > k. Raises RequestError for fewer pictures.
+    Precision is the share of fake pictures inside a ball of a real one, and recall the share of real pictures inside a
+    ball of a fake one (Kynkäänniemi et al. 2019, arXiv:1904.06991). The other two use k_density neighbours: density is
+    the mean number of real balls around a fake picture, divided by k_density, and coverage is the share of real balls
+    that contain a fake picture (Naeem et al. 2020, arXiv:2002.09797).
+
+    real: (N1, D), fake: (N2, D), with N1 > k, N1 > k_density and N2 > k. Raises RequestError for fewer pictures.
     """
     if min(len(real) - max(k, k_density), len(fake) - k) < 1:
         raise RequestError(
             f"Precision and recall with k = {k}, density and coverage with k = {k_density}",
             found=f"{len(real)} real and {len(fake)} synthetic pictures",
-            expected=f"at least {max(k, k_density) + 1} and {k + 1}",
+            expected=f"at least {max(k, k_density) + 1} real and {k + 1} synthetic pictures",
             fix="add pictures",
         )
     reals, fakes = real.astype(np.float64), fake.astype(np.float64)
@@ -65,7 +68,7 @@ def _distances(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def _radii(sample: NDArray[np.float64], neighbours: list[int]) -> dict[int, NDArray[np.float64]]:
-    """The distance of each picture to its k-th neighbour (itself is the 0th), for each k."""
+    """Return the distance of each picture to its k-th neighbour, for each k. Neighbour 0 is the picture itself."""
     parts = []
     for start in range(0, len(sample), ROWS):
         distances = _distances(sample[start : start + ROWS], sample)

@@ -1,4 +1,4 @@
-"""Which figures an encoder's layers give, and what each of them is."""
+"""The figures that each encoder gives, with their definitions."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ __all__ = ["METRICS", "Metric"]
 
 Features = NDArray[np.floating]
 SPLITS = 10
-"""Parts of the published inception score."""
+"""Number of parts of the published inception score."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """Figures that one computation gives of a layer: compute(reference, sample) -> a value for each name."""
+    """Figures that one computation gives for a layer: compute(reference, sample) -> one value per name."""
 
     definitions: dict[str, str]
-    """Each figure's name, and what exactly it is."""
+    """The exact definition of each figure, by its name."""
     layer: str
     least: int
-    """Pictures that it needs in either sample."""
+    """Number of pictures that each sample needs."""
     compute: Callable[[Features, Features], tuple[float, ...]]
     bounds: tuple[tuple[float, float], ...] = ((-inf, inf),)
     """Least and greatest possible value of each figure."""
     kind: str = "other"
-    """`frechet` is biased upwards at small N, so its floor is a scale; `kernel` is not, so its floor's spread is. What
-    is neither has no control."""
+    """`frechet`: biased upwards at small N, so a control is compared with a multiple of the floor. `kernel`: unbiased,
+    so a control is compared with the floor's interval. `other`: no distance, so there is no comparison."""
 
 
 def _frechet(name: str, layer: str, words: str) -> Metric:
-    definition = f"|m1 - m2|^2 + tr(S1 + S2 - 2 sqrt(S1 S2)) of {words}, unbiased covariances; lower is better"
+    definition = f"|m1 - m2|^2 + tr(S1 + S2 - 2 sqrt(S1 S2)) of {words}, with unbiased covariances; lower is better"
     return Metric({name: definition}, layer, 2, lambda a, b: (frechet_distance(a, b),), ((0, inf),), "frechet")
 
 
 def _kernel(name: str, layer: str, words: str) -> Metric:
-    definition = f"unbiased MMD^2 with the kernel (x . y / D + 1)^3 of {words}, one block; lower is better"
+    definition = f"unbiased MMD^2 with the kernel (x . y / D + 1)^3 of {words}, in one block; lower is better"
     return Metric({name: definition}, layer, 2, lambda a, b: (kernel_distance(a, b),), kind="kernel")
 
 
 def _score(name: str, splits: int, layer: str, words: str) -> Metric:
     definition = (
-        f"exp of the mean KL(p(y|x) || p(y)), p the softmax of {words}, mean over {splits} equal parts; the floor's"
+        f"exp of the mean KL(p(y|x) || p(y)), with p the softmax of {words}, mean over {splits} equal parts; the column"
+        " of the floor shows real pictures; higher means more certain and more varied"
     )
-    definition += " column is that of real pictures; higher is surer and more varied"
     compute = partial(inception_score, splits=splits)
     return Metric({name: definition}, layer, splits, lambda _, sample: (compute(sample),), ((1, inf),))
 
@@ -65,12 +65,14 @@ def _manifold(encoder: str, layer: str, words: str) -> Metric:
 
     return Metric(
         {
-            f"precision-{encoder}": f"share of the sample within some real picture's ball ({words}, radius to the 3rd"
+            f"precision-{encoder}": f"share of the sample inside a ball of a real picture ({words}, radius to the 3rd"
             " neighbour); higher is better",
-            f"recall-{encoder}": "share of the reals within some sample picture's such ball; higher is better",
+            f"recall-{encoder}": "share of the real pictures inside such a ball of a picture of the sample; higher is"
+            " better",
             f"density-{encoder}": "mean number of real balls (radius to the 5th neighbour) around a picture of the"
-            " sample, over 5; about 1 for two samples of one distribution, and it may be more",
-            f"coverage-{encoder}": "share of real balls (5th neighbour) that hold some of the sample; higher is better",
+            " sample, divided by 5; about 1 for two samples of one distribution, and it can be higher",
+            f"coverage-{encoder}": "share of real balls (5th neighbour) that contain a picture of the sample; higher is"
+            " better",
         },
         layer,
         6,
@@ -82,8 +84,8 @@ def _manifold(encoder: str, layer: str, words: str) -> Metric:
 _CYTO = "the cyto encoder's 128 features"
 METRICS: dict[str, tuple[Metric, ...]] = {
     "inception": (
-        _frechet("FID-64", "64", "Inception's first 64 features (behind its first pooling)"),
-        _frechet("FID-192", "192", "Inception's 192 features (behind its second pooling)"),
+        _frechet("FID-64", "64", "Inception's first 64 features (after its first pooling)"),
+        _frechet("FID-192", "192", "Inception's 192 features (after its second pooling)"),
         _frechet("FID-768", "768", "Inception's 768 features (before its auxiliary classifier)"),
         _frechet("FID-2048", "2048", "Inception's 2048 features (the last pooling)"),
         _kernel("KID", "2048", "Inception's 2048 features"),

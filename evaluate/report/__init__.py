@@ -1,1 +1,1 @@
-"""Records, tables, plots and the HTML report."""
+"""Records on disk, and their tables, plots and HTML report."""

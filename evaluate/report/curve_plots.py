@@ -1,4 +1,4 @@
-"""Plots of figures against training steps, with the thesis's values in panels of their own."""
+"""Plots of figures against training steps. The values of the thesis have their own panels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Published = Mapping[int, tuple[float, float]]
 
 
 def plot_curve(by_step: Mapping[int, Mapping[str, Score]], shown: Sequence[str], published: Published | None) -> Figure:
-    """One class: every figure with its interval and floor, and what the thesis published of that class."""
+    """Draw the figures of one class with intervals and floors, and the values that the thesis published for it."""
     figures = [name for name in shown if all(name in figures for figures in by_step.values())]
     figure, panels = _panels(len(figures) + (2 if published else 0))
     for ax, name in zip(panels, figures, strict=False):
@@ -44,7 +44,7 @@ def plot_means(
     shown: Sequence[str],
     published: Mapping[str, tuple[float, float]],
 ) -> Figure:
-    """Each figure's mean over the steps, by class; then the thesis's means of the classes that it has."""
+    """Draw the mean of each figure over the steps, by class, and the means that the thesis published."""
     figures = [name for name in shown if all(name in by for steps in scores.values() for by in steps.values())]
     theirs = [name for name in scores if name in published]
     figure, panels = _panels(len(figures) + (2 if theirs else 0))

@@ -1,4 +1,4 @@
-"""`report`: records into one HTML file that needs no other file and no network."""
+"""The HTML report: several records in one file that needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
 from engine.errors import RequestError
-from evaluate.report.records import NAME, read_record
+from evaluate.report.records import NAME, Record, read_record
 from evaluate.report.tables import Summary, summarise
 
 __all__ = ["render_report"]
 
 
 def render_report(folders: Sequence[Path], title: str, note: str = "", *, real_pictures: bool = True) -> str:
-    """The report of several records, in their order, as HTML; `note` is a sentence under the title.
+    """Return the HTML report of several records, in the given order.
 
-    Without `real_pictures` the images that show real pictures are left out, and it says so. Raises RequestError for a
-    folder that holds no record.
+    note: a sentence under the title. real_pictures: False leaves out the images that show real pictures, and says so.
+    Raises RequestError for a folder without a record.
     """
     folders = list({folder.resolve(): folder for folder in folders}.values())
     records = [read_record(folder) for folder in folders]
     definitions: dict[str, dict[str, str]] = {}
     for record in records:
-        definitions.setdefault(record["kind"], {}).update(record["definitions"])
+        definitions.setdefault(record.kind, {}).update(record.definitions)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -39,13 +39,13 @@ def render_report(folders: Sequence[Path], title: str, note: str = "", *, real_p
         try:
             summary = summarise(record)
             parts.append(_part(environment, folder, record, summary, real_pictures))
-            contents.append((record["title"], summary.sentences))
-        except (AttributeError, KeyError, OSError, TypeError, ValueError, UndefinedError) as error:
+            contents.append((record.title, summary.sentences))
+        except (KeyError, OSError, ValueError) as error:
             raise RequestError(
                 f"The record {folder / NAME}",
                 found=f"{type(error).__name__}: {error}",
-                expected="what this version of `python -m evaluate` writes with --out",
-                fix=f"make it again: {record['command']}",
+                expected="a record that this version of `python -m evaluate` wrote with --out",
+                fix=f"make it again: {record.command}",
             ) from error
     return environment.get_template("report.html").render(
         title=title,
@@ -56,22 +56,20 @@ def render_report(folders: Sequence[Path], title: str, note: str = "", *, real_p
     )
 
 
-def _part(
-    environment: Environment, folder: Path, record: dict[str, Any], summary: Summary, real_pictures: bool
-) -> Markup:
+def _part(environment: Environment, folder: Path, record: Record, summary: Summary, real_pictures: bool) -> Markup:
     images = [
         {
-            "caption": image["caption"],
-            "source": _embedded(folder / image["file"]) if real_pictures or not image["real"] else None,
+            "caption": image.caption,
+            "source": _embedded(folder / image.file) if real_pictures or not image.real else None,
         }
-        for image in record["images"]
+        for image in record.images
     ]
     template = environment.get_template("section.html")
-    return Markup(template.render(record=record, summary=summary, images=images))  # noqa: S704 - escaped by it
+    return Markup(template.render(record=record, summary=summary, images=images))  # noqa: S704 - escaped by jinja2
 
 
 def _embedded(path: Path) -> str:
-    """A data URL: lossless, or JPEG where that is much smaller, as it is for pictures and is not for plots."""
+    """Return an image as a data URL: as JPEG if that halves the size, which it does for pictures, else as PNG."""
     image = Image.open(path).convert("RGB")
     options: list[tuple[str, dict[str, Any]]] = [("png", {"optimize": True}), ("jpeg", {"quality": 88})]
     coded = {}

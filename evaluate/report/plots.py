@@ -1,4 +1,4 @@
-"""Plots for reports: readable on a phone, in print, and without colours (filled against outlined)."""
+"""Plots for reports. They can be read on a phone, in print, and without colours (filled against outlined)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STYLES: tuple[dict[str, Any], ...] = (
 
 
 def to_image(figure: Figure) -> Image.Image:
-    """Render a figure at 144 dots an inch, RGB."""
+    """Render a figure as an RGB image at 144 dots per inch."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return Image.open(buffer).convert("RGB")
@@ -35,7 +35,7 @@ def to_image(figure: Figure) -> Image.Image:
 def plot_histogram(
     samples: Mapping[str, NDArray[np.floating]], label: str, mark: tuple[str, float] | None = None
 ) -> Figure:
-    """Two samples on one axis; `mark` is a named vertical line."""
+    """Draw the histograms of two samples on one axis. `mark` is a named vertical line."""
     figure = Figure(figsize=(6.5, 3.2), layout="constrained")
     axes = figure.subplots()
     _histogram(axes, samples, mark)
@@ -46,7 +46,7 @@ def plot_histogram(
 
 
 def plot_morphology(morphology: Morphology) -> Figure:
-    """Histograms of every measure, two to a row."""
+    """Draw the histograms of every measure, two per row."""
     rows = -(-len(morphology.measures) // 2)
     figure = Figure(figsize=(6.5, 1.0 + 1.7 * rows), layout="constrained")
     axes = figure.subplots(rows, 2, squeeze=False).ravel()
@@ -61,7 +61,7 @@ def plot_morphology(morphology: Morphology) -> Figure:
 
 
 def plot_utility(rows: Mapping[str, Row]) -> Figure:
-    """Balanced accuracy of every arm with its interval, a panel for each row."""
+    """Draw the balanced accuracy of every arm with its interval, one panel per row of the results."""
     figure = Figure(figsize=(6.5, 0.6 + 1.9 * len(rows)), layout="constrained")
     for ax, (title, row) in zip(
         figure.subplots(len(rows), 1, squeeze=False, sharex=True)[:, 0], rows.items(), strict=True
@@ -91,7 +91,7 @@ def _histogram(
     ax: Axes, samples: Mapping[str, Sequence[float] | NDArray[np.floating]], mark: tuple[str, float] | None = None
 ) -> None:
     both = np.concatenate([np.asarray(values) for values in samples.values()])
-    # The farthest hundredth would leave the rest a few bins; it counts in the outermost ones.
+    # The outermost bins also count the most extreme hundredth, which would otherwise stretch the axis.
     low, high = np.percentile(both, [0.5, 99.5])
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
     if np.array_equal(both, both.round()):

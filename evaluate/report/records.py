@@ -1,7 +1,6 @@
-"""What a command leaves behind for the report: a folder with record.json and the pictures that it names.
+"""Records on disk: a folder with record.json and the pictures that it names. The command `report` reads them.
 
-A record holds `kind`, `title`, `command`, `inputs` (folder, pictures, side, sha256, and what metadata.jsonl says of
-synthetic ones), `results`, `definitions`, `warnings`, `images` (file, caption, whether real pictures show), `versions`.
+record.json has the keys of `Record`. Its `results` are those of the record's kind, see RESULTS.
 """
 
 from __future__ import annotations
@@ -12,167 +11,141 @@ import platform
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, get_type_hints
 
 from PIL import Image
 
 from engine.errors import CytosynthError, RequestError, first_line
 from engine.files import write_json, write_text
-from evaluate.images import PictureFolder
+from evaluate.report.inputs import Input
+from evaluate.report.typed_json import parse
+from evaluate.studies.copies import CopiesResults
+from evaluate.studies.curve import CurveResults
+from evaluate.studies.judge import Verdict
+from evaluate.studies.morphology import Morphology
+from evaluate.studies.score import ScoreResults
+from evaluate.studies.utility import Utility
 
-__all__ = [
-    "NAME",
-    "Picture",
-    "check_out",
-    "describe_folder",
-    "make_record",
-    "metadata_of",
-    "read_record",
-    "write_record",
-]
+__all__ = ["NAME", "Picture", "Record", "RecordImage", "check_out", "make_record", "read_record", "write_record"]
 
 NAME = "record.json"
-KEYS = {
-    "kind": str,
-    "title": str,
-    "command": str,
-    "inputs": dict,
-    "results": dict,
-    "definitions": dict,
-    "warnings": list,
-    "images": list,
-    "versions": dict,
-}
 LIBRARIES = ("cytosynth", "numpy", "scipy", "scikit-image", "openvino", "pillow")
-MADE_BY = (
-    "class",
-    "bundle",
-    "bundle_sha256",
-    "sampler",
-    "schedule",
-    "steps",
-    "guidance_scale",
-    "plan_sha256",
-    "backend",
-    "precision",
-    "batch_size",
-    "trained_on",
-    "licence",
-    "attribution",
-)
+
+Results = ScoreResults | CopiesResults | Morphology | Utility | Verdict | CurveResults
+RESULTS: dict[str, type[Results]] = {
+    "score": ScoreResults,
+    "copies": CopiesResults,
+    "morphology": Morphology,
+    "utility": Utility,
+    "judge": Verdict,
+    "curve": CurveResults,
+}
+"""The dataclass of the results, by the kind of the record."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image of a record. `real`: whether it shows real pictures, which a report may have to leave out."""
+    """A picture that a record will hold."""
 
     image: Image.Image
     caption: str
     real: bool = False
+    """Whether it shows real pictures. A report can leave these out."""
 
 
-def describe_folder(folder: PictureFolder) -> dict[str, Any]:
-    """Where pictures came from: path, number, side, hash; of synthetic ones also what made them."""
-    found: dict[str, Any] = {
-        "folder": str(folder.path),
-        "pictures": len(folder),
-        "side": folder.side,
-        "sha256": folder.sha256,
-    }
-    rows = list(metadata_of(folder).values())
-    if rows:
-        made_by = {key: sorted({json.dumps(row.get(key)) for row in rows}) for key in MADE_BY}
-        found["made_by"] = {
-            key: json.loads(values[0]) if len(values) == 1 else f"{len(values)} different"
-            for key, values in made_by.items()
-            if values != ["null"]
-        }
-        seeds = [row["seed"] for row in rows if isinstance(row.get("seed"), int)]
-        if seeds:
-            found["made_by"]["seeds"] = f"{min(seeds)} to {max(seeds)}"
-    return found
+@dataclass(frozen=True)
+class RecordImage:
+    """A picture file in a record's folder."""
+
+    file: str
+    caption: str
+    real: bool
 
 
-def metadata_of(folder: PictureFolder) -> dict[str, dict[str, Any]]:
-    """What the metadata.jsonl of `engine generate` says of each file, by the file's name; empty without one."""
-    metadata = folder.path.resolve().parent / "metadata.jsonl"
-    if not metadata.is_file():
-        return {}
-    names = {f"{folder.path.resolve().name}/{path.name}": path.name for path in folder.files}
-    try:
-        rows = [json.loads(line) for line in metadata.read_text(encoding="utf-8").split("\n") if line]
-    except (OSError, ValueError) as error:
-        raise RequestError(
-            f"The record {metadata}",
-            found=first_line(error),
-            expected="one JSON object a line, as `engine generate` writes",
-            fix="run the same `engine generate` command again, or take the file away",
-        ) from error
-    # Other programs write such files too, with other keys.
-    ours = (row for row in rows if isinstance(row, dict) and row.get("synthetic") is True)
-    return {names[name]: row for row in ours if (name := row.get("file_name")) in names}
+@dataclass(frozen=True)
+class Record:
+    """What one command found, and everything needed to repeat it."""
+
+    kind: str
+    title: str
+    command: str
+    inputs: dict[str, Input]
+    results: Results
+    definitions: dict[str, str]
+    """What each figure means, by its name."""
+    warnings: list[str]
+    images: list[RecordImage]
+    versions: dict[str, str]
+    """Version of Python and of each library."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the content of record.json."""
+        found = asdict(self)
+        for folder in found["inputs"].values():
+            if folder["made_by"] is None:
+                del folder["made_by"]
+        return found
 
 
 def make_record(
-    kind: str,
     title: str,
+    results: Results,
     *,
-    inputs: dict[str, Any],
-    results: dict[str, Any],
-    definitions: dict[str, str],
-    warnings: list[str],
+    inputs: Mapping[str, Input],
+    definitions: Mapping[str, str],
+    warnings: Sequence[str],
     libraries: Iterable[str] = (),
-) -> dict[str, Any]:
-    """A record without images; the command is this process's own."""
-    return {
-        "kind": kind,
-        "title": title,
-        "command": shlex.join(["python", "-m", "evaluate", *sys.argv[1:]]),
-        "inputs": inputs,
-        "results": results,
-        "definitions": definitions,
-        "warnings": warnings,
-        "images": [],
-        "versions": {
+) -> Record:
+    """Return a record without images. Its command is the command line of this process."""
+    return Record(
+        kind=next(kind for kind, results_type in RESULTS.items() if isinstance(results, results_type)),
+        title=title,
+        command=shlex.join(["python", "-m", "evaluate", *sys.argv[1:]]),
+        inputs=dict(inputs),
+        results=results,
+        definitions=dict(definitions),
+        warnings=list(warnings),
+        images=[],
+        versions={
             "python": platform.python_version(),
             **{name: version(name) for name in (*LIBRARIES, *libraries)},
         },
-    }
+    )
 
 
 def check_out(out: Path | None, kind: str) -> None:
-    """Raise RequestError unless `out` can be made, is empty, or holds a record of the same kind."""
+    """Raise RequestError unless `out` can be created, is empty, or holds a record of the same kind."""
     if out is None:
         return
     parent = next(one for one in (out, *out.absolute().parents) if one.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise RequestError(
             f"The folder {out}",
-            found=f"{parent} is no folder that can be written to",
+            found=f"{parent} is not a writable folder",
             expected="a place for a new folder",
-            fix="name another",
+            fix="name another folder",
         )
     if not out.exists() or not any(out.iterdir()):
         return
-    if not (out / NAME).is_file() or read_record(out)["kind"] != kind:
+    if not (out / NAME).is_file() or _read_json(out).get("kind") != kind:
         raise RequestError(
             f"The folder {out}",
             found="other files",
-            expected=f"a new folder, or one with an older record of `{kind}`",
+            expected=f"a new folder, or a folder with an older record of `{kind}`",
             fix="name another folder",
         )
 
 
-def write_record(out: Path, record: dict[str, Any], pictures: dict[str, Picture], lists: dict[str, str]) -> None:
-    """Write the images as <name>.png, lists under their names, and record.json; a kill leaves no half of a new record.
-    Raises CytosynthError where the disk refuses."""
-    images = [
-        {"file": f"{name}.png", "caption": picture.caption, "real": picture.real} for name, picture in pictures.items()
-    ]
+def write_record(out: Path, record: Record, pictures: Mapping[str, Picture], lists: Mapping[str, str]) -> None:
+    """Write each picture as <name>.png, each list under its name, and record.json.
+
+    The files are complete before they replace those of an older record. Raises CytosynthError if writing fails.
+    """
+    images = [RecordImage(f"{name}.png", picture.caption, picture.real) for name, picture in pictures.items()]
     part = out.with_name(out.name + ".part")
     try:
         shutil.rmtree(part, ignore_errors=True)
@@ -181,7 +154,7 @@ def write_record(out: Path, record: dict[str, Any], pictures: dict[str, Picture]
             picture.image.save(part / f"{name}.png", optimize=True)
         for name, text in lists.items():
             write_text(part / name, text)
-        write_json(part / NAME, {**record, "images": images})
+        write_json(part / NAME, replace(record, images=images).as_json())
         if out.exists():
             for file in part.iterdir():
                 file.replace(out / file.name)
@@ -190,35 +163,60 @@ def write_record(out: Path, record: dict[str, Any], pictures: dict[str, Picture]
             part.rename(out)
     except OSError as error:
         raise CytosynthError(
-            f"The record {out}", found=first_line(error), expected="a folder that can be written to", fix="make room"
+            f"The record {out}",
+            found=first_line(error),
+            expected="a writable folder with free space",
+            fix="free some space and run the command again",
         ) from error
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """Read a record. Raises RequestError for another file, or an image that is not a file of that folder."""
-    path = folder / NAME
+def read_record(folder: Path) -> Record:
+    """Return the record in a folder.
 
-    def problem(found: str) -> RequestError:
-        return RequestError(
-            f"The record {path}",
-            found=found,
-            expected="what `python -m evaluate` writes with --out",
-            fix="name that folder",
-        )
-
-    if not path.is_file():
-        inner = [str(folder / one.parent.name) for one in sorted(folder.glob(f"*/{NAME}"))]
-        if inner:
-            raise problem(f"no such file, but records in {', '.join(inner)}")
-        raise problem("no such file" if folder.is_dir() else "no such folder")
+    Raises RequestError if record.json is missing or has another content, or if an image is not a file of the folder.
+    """
+    value = _read_json(folder)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise problem(str(error)) from error
-    if not isinstance(record, dict) or (missing := [key for key in KEYS if not isinstance(record.get(key), KEYS[key])]):
-        raise problem("no record" if not isinstance(record, dict) else f"no {', '.join(missing)}, or of another type")
-    for image in record["images"]:
-        name = str(image.get("file")) if isinstance(image, dict) else str(image)
-        if name != PurePosixPath(name).name or not (folder / name).is_file():
-            raise problem(f"the image {name}, which is no file in that folder")
+        record = _parse_record(value)
+    except ValueError as error:
+        raise _not_a_record(folder, str(error)) from error
+    for image in record.images:
+        if image.file != PurePosixPath(image.file).name or not (folder / image.file).is_file():
+            raise _not_a_record(folder, f"the image {image.file}, which is not a file in that folder")
     return record
+
+
+def _read_json(folder: Path) -> dict[str, Any]:
+    """Return the content of record.json. Raises RequestError unless it is a JSON object."""
+    path = folder / NAME
+    if not path.is_file():
+        if inner := [str(folder / one.parent.name) for one in sorted(folder.glob(f"*/{NAME}"))]:
+            raise _not_a_record(folder, f"no such file, but records in {', '.join(inner)}")
+        raise _not_a_record(folder, "no such file" if folder.is_dir() else "no such folder")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _not_a_record(folder, str(error)) from error
+    if not isinstance(value, dict):
+        raise _not_a_record(folder, "not a JSON object")
+    return value
+
+
+def _parse_record(value: dict[str, Any]) -> Record:
+    """Raises ValueError that names what is missing or wrong."""
+    kinds = get_type_hints(Record)
+    if missing := [name for name in kinds if name not in value]:
+        raise ValueError(f"no {', '.join(missing)}")
+    if value["kind"] not in RESULTS:
+        raise ValueError(f"a record of the kind {value['kind']!r}, which is not one of {', '.join(RESULTS)}")
+    kinds["results"] = RESULTS[value["kind"]]
+    return Record(**{name: parse(kind, value[name], name) for name, kind in kinds.items()})
+
+
+def _not_a_record(folder: Path, found: str) -> RequestError:
+    return RequestError(
+        f"The record {folder / NAME}",
+        found=found,
+        expected="a file that `python -m evaluate` wrote with --out",
+        fix="pass a folder that was written with --out",
+    )

@@ -1,4 +1,4 @@
-"""Pictures beside each other, for a reader's own eyes."""
+"""Sheets of pictures side by side, so that a reader can look at them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GAP = 3
 
 
 def draw_sheet(pictures: Sequence[NDArray[np.uint8]], columns: int = 6, side: int = 128) -> Image.Image:
-    """Pictures (S, S, 3) uint8 in rows of `columns`, each `side` pixels wide."""
+    """Draw pictures, (S, S, 3) uint8 each, in rows of `columns`. Each picture is `side` pixels wide."""
     rows = -(-len(pictures) // columns)
     sheet = Image.new("RGB", (columns * (side + GAP) - GAP, rows * (side + GAP) - GAP), "white")
     for place, picture in enumerate(pictures):
@@ -27,7 +27,7 @@ def draw_sheet(pictures: Sequence[NDArray[np.uint8]], columns: int = 6, side: in
 
 
 def draw_pairs(pairs: Sequence[Sequence[NDArray[np.uint8]]], across: int = 3, side: int = 128) -> Image.Image:
-    """Pairs of pictures (S, S, 3) uint8, `across` pairs in a row; the two of a pair touch."""
+    """Draw pairs of pictures, (S, S, 3) uint8 each, with `across` pairs per row. The pictures of a pair touch."""
     halves = [
         np.concatenate(
             [np.asarray(Image.fromarray(one).resize((side, side), Image.Resampling.LANCZOS)) for one in pair], 1

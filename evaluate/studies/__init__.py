@@ -1,1 +1,1 @@
-"""What a command measures: score, copies, morphology, utility, judge, curve."""
+"""The measurements behind the commands score, copies, morphology, utility, judge and curve."""

@@ -1,4 +1,4 @@
-"""A small classifier of cells that trains in seconds on two cores, and the classical augmentation beside it."""
+"""A small classifier of cells that trains in seconds on two cores, and the classical augmentation of its pictures."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ LIGHT = 0.05
 
 
 class Block(nn.Module):
-    """A residual block that halves the grid. Its norm is a picture's own (GroupNorm), for statistics of a batch would
-    mix real and synthetic pictures in training and meet real ones alone in the test."""
+    """A residual block that halves the grid.
+
+    It normalises each picture by itself (GroupNorm). Batch statistics would mix real and synthetic pictures in the
+    training, while the test has real pictures only.
+    """
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
@@ -43,7 +46,7 @@ class Block(nn.Module):
 
 
 class Classifier(nn.Module):
-    """images (B, 3, S, S) float32 in [0, 255] -> logits (B, classes) float32; S of at least 16."""
+    """images (B, 3, S, S) float32 in [0, 255] -> logits (B, classes) float32. S is at least 16."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -53,12 +56,12 @@ class Classifier(nn.Module):
         self.head = nn.Linear(WIDTHS[-1], classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits."""
+        """images (B, 3, S, S) -> logits (B, classes)"""
         return self.head(self.body(images / 127.5 - 1))
 
 
 def make_classifier(classes: int, seed: int, start: Classifier | None = None) -> Classifier:
-    """Initialised from `seed`; with `start`, all but the head is a copy of its weights."""
+    """Return a classifier with weights drawn from `seed`. With `start`, copy all its weights except the head."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         classifier = Classifier(classes)
@@ -68,7 +71,7 @@ def make_classifier(classes: int, seed: int, start: Classifier | None = None) ->
 
 
 def digest_of(classifier: Classifier) -> str:
-    """SHA-256 of its weights, in the order of their names."""
+    """Return the SHA-256 of the weights, in the order of their names."""
     digest = hashlib.sha256()
     for name, tensor in sorted(classifier.state_dict().items()):
         digest.update(name.encode() + tensor.numpy().tobytes())
@@ -86,11 +89,12 @@ def train_classifier(
     seed: int,
     on_step: Callable[[], None] = lambda: None,
 ) -> None:
-    """Train in place: AdamW, a tenth of the steps warm-up, then a cosine to 0; cross-entropy.
+    """Train in place with AdamW and cross-entropy: a warm-up of a tenth of the steps, then a cosine to 0.
 
-    sources: for each source the pictures of each class, (N, S, S, 3) uint8. A batch takes the same share of every
-    source (so their number divides batch_size), and the classes in turn within a share; a picture of the class is
-    drawn at random. The draws and the augmentation have their own generators: it does not change what is drawn.
+    sources: for each source, the pictures of each class, (N, S, S, 3) uint8. A batch takes equal shares from the
+    sources, so the number of sources divides batch_size. Within a share the classes come in turn, and the picture of a
+    class is drawn at random. The augmentation has its own random generator, so that it does not change which pictures
+    are drawn.
     """
     order, changes = (torch.Generator().manual_seed(2 * seed + which) for which in range(2))
     tensors = [[torch.from_numpy(pictures).permute(0, 3, 1, 2) for pictures in source] for source in sources]
@@ -121,7 +125,7 @@ def train_classifier(
 
 @torch.no_grad()
 def predict(classifier: Classifier, pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """pictures (N, S, S, 3) uint8 -> probabilities (N, classes) float64."""
+    """Return the probabilities of the classes: (N, S, S, 3) uint8 -> (N, classes) float64."""
     classifier.eval()
     batches = torch.from_numpy(pictures).permute(0, 3, 1, 2).split(128)
     logits = torch.cat([classifier(batch.float()) for batch in batches])
@@ -129,11 +133,11 @@ def predict(classifier: Classifier, pictures: NDArray[np.uint8]) -> NDArray[np.f
 
 
 def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Classical augmentation of cells, (B, 3, S, S) float32 in [0, 255] -> the same; every picture its own.
+    """Augment each picture differently: (B, 3, S, S) float32 in [0, 255] -> the same.
 
-    A symmetry of the square, a turn of at most 15 degrees and a zoom of at most 10 %, in one bilinear sampling that
-    mirrors at the edge; then stain (each channel's optical density, sd 10 %) and light (sd 5 %) by the law of Beer and
-    Lambert, I = I0 exp(-density).
+    The first step is a symmetry of the square, a rotation of at most 15 degrees and a zoom of at most 10 %, in one
+    bilinear sampling that mirrors at the edge. The second step changes stain (optical density of each channel, sd 10 %)
+    and light (sd 5 %) by the law of Beer and Lambert, I = I0 exp(-density).
     """
     count = len(images)
 

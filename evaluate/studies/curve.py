@@ -1,129 +1,89 @@
-"""`curve`: a checkpoint of a training -> merged UNet -> bundle -> pictures, through the parts' command lines."""
+"""`curve`: figures of checkpoints against training steps, beside the figures that the thesis published."""
 
 from __future__ import annotations
 
-import json
-import re
-import shlex
-import shutil
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any
 
-from engine.errors import CytosynthError, RequestError
-from engine.files import sha256_of, write_json
+from evaluate.encoders.features import Encoder, blurred_features, features_of
+from evaluate.images import PictureFolder
+from evaluate.studies.score import Compared, Score, ScoreSettings, score
+from evaluate.studies.thesis import MEANS, PUBLISHED, TABLES
 
-__all__ = ["Checkpoint", "find_checkpoints", "make_pictures", "refuse_others"]
+__all__ = ["DEFINITIONS", "SHOWN", "CurveResults", "Sampling", "Scores", "ThesisClass", "published_of", "score_all"]
 
-MADE = "made.json"
-"""What the folder is of, and whether its pictures are all there."""
-NAME = re.compile(r"(?P<class_name>.+)-(?P<step>\d+)\.safetensors")
+SHOWN = {"inception": ("FID-64", "FID-2048", "IS-10"), "cyto": ("FD-cyto", "IS-cyto-10")}
+"""The figures in tables and plots, by encoder. A record holds every figure."""
+DEFINITIONS = {
+    "thesis": "FID and IS as the thesis printed them, for Stable Diffusion 1.5 at 512 x 512 on pictures that are not"
+    " public. The thesis names no layer, and values below 1 cannot be FID-2048 on about 100 pictures. Only the shape of"
+    " the curves can be compared with ours",
+    "floor": "real pictures against other real pictures, N of each",
+    "interval": "bootstrap over source pictures, 5th to 95th percentile",
+}
+Scores = dict[str, dict[int, dict[str, Score]]]
+"""Scores by class, training steps and figure."""
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A hypernetwork of one class after `step` training steps."""
+class Sampling:
+    """How the pictures were sampled."""
 
-    class_name: str
-    step: int
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The class's name in the curve's bundle."""
-        return f"{self.class_name}-{self.step}"
-
-    @cached_property
-    def sha256(self) -> str:
-        """SHA-256 of the file."""
-        return sha256_of(self.path)
+    steps: int
+    guidance_scale: float
 
 
-def find_checkpoints(folder: Path, class_names: Sequence[str], steps: Sequence[int]) -> list[Checkpoint]:
-    """The files <class>-<step>.safetensors that `python -m trainer fit --save-every` left in OUT/steps, in the order of
-    classes and steps. class_names and steps choose among them; empty is all. Raises RequestError for what is missing.
-    """
-    where = folder / "steps" if (folder / "steps").is_dir() else folder
-    matches = [(NAME.fullmatch(path.name), path) for path in sorted(where.glob("*.safetensors"))]
-    found = [Checkpoint(match["class_name"], int(match["step"]), path) for match, path in matches if match]
-    chosen = [
-        one for one in found if (not class_names or one.class_name in class_names) and (not steps or one.step in steps)
-    ]
-    there = {(one.class_name, one.step) for one in chosen}
-    names = list(class_names) or sorted({one.class_name for one in chosen})
-    if steps:
-        missing = [f"{name}-{step}" for name in names for step in steps if (name, step) not in there]
-    else:
-        missing = [name for name in names if name not in {class_name for class_name, _ in there}]
-    if missing or not chosen:
-        raise RequestError(
-            f"The checkpoints in {where}",
-            found=", ".join(one.path.name for one in found) or "none",
-            expected=", ".join(missing) or "<class>-<step>.safetensors",
-            fix="train with `python -m trainer fit ... --save-every 5000` and name its --out",
-        )
-    return sorted(chosen, key=lambda one: (names.index(one.class_name), one.step))
+@dataclass(frozen=True)
+class ThesisClass:
+    """FID and IS of one class, as the thesis published them."""
+
+    table: str
+    values: dict[int, tuple[float, float]]
+    """By training steps."""
+    mean: tuple[float, float]
 
 
-def make_pictures(checkpoint: Checkpoint, out: Path, *, base: str, n: int, guidance_scale: float, steps: int) -> Path:
-    """n pictures of a checkpoint; returns their folder. Raises CytosynthError with what a command said when it fails.
+@dataclass(frozen=True)
+class CurveResults:
+    """The results in a record of `curve`."""
 
-    Pictures that stand in `out` are not made again: `refuse_others` first. The merged folder and the bundle go when the
-    pictures are there.
-    """
-    merged, bundle, pictures = out / "merged", out / "bundle", out / "pictures"
-    made = {"checkpoint": checkpoint.sha256, "base": base, "n": n, "guidance_scale": guidance_scale, "steps": steps}
-    if not _made(out).get("done"):
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(out / MADE, {**made, "done": False})
-        if not (merged / "class.json").is_file():
-            _run("trainer", "merge", checkpoint.path, "--out", merged, "--base", base, "--class", checkpoint.name)
-        if not (bundle / "manifest.json").is_file():
-            name = Path(base).resolve().name
-            sampling = ("--steps", steps, "--guidance-scale", guidance_scale, "--batch-size", 8)
-            _run("exporter", "onnx", merged, "--out", bundle, "--name", "curve", "--base", name, *sampling)
-        _run("engine", "generate", "--bundle", bundle, "--class", checkpoint.name, "--n", n, "--out", pictures)
-        write_json(out / MADE, {**made, "done": True})
-        shutil.rmtree(merged)
-        shutil.rmtree(bundle)
-    return pictures / checkpoint.name
+    n: int
+    bootstrap: int
+    seed: int
+    sampling: Sampling
+    encoders: dict[str, str]
+    """SHA-256 of each encoder."""
+    checkpoints: dict[str, str]
+    """SHA-256 of each checkpoint."""
+    shown: list[str]
+    """Figures in tables and plots."""
+    classes: Scores
+    thesis: dict[str, ThesisClass]
+    """The classes that the thesis has, too."""
+    thesis_overall: tuple[float, float]
+    """Mean FID and IS over all classes and steps of the thesis."""
 
 
-def refuse_others(checkpoint: Checkpoint, out: Path, **settings: Any) -> None:
-    """Raise RequestError where `out` is of another checkpoint or other settings, those of make_pictures."""
-    wanted = {"checkpoint": checkpoint.sha256, **settings}
-    made = _made(out)
-    differs = [key for key in wanted if made and made.get(key) != wanted[key]]
-    if differs:
-        raise RequestError(
-            f"The pictures in {out}",
-            found=", ".join(f"{key} {made.get(key)}" for key in differs),
-            expected=", ".join(f"{key} {wanted[key]}" for key in differs),
-            fix="name another --out, or remove that folder",
-        )
+def score_all(
+    encoders: Sequence[Encoder],
+    reals: Mapping[str, PictureFolder],
+    fakes: Mapping[str, Mapping[int, PictureFolder]],
+    settings: ScoreSettings,
+) -> Scores:
+    """Score every checkpoint. The control `another class` is the next class of `reals`."""
+    names = list(reals)
+    scores: Scores = {name: {steps: {} for steps in fakes[name]} for name in names}
+    for encoder in encoders:
+        real = {name: features_of(encoder, folder) for name, folder in reals.items()}
+        for place, name in enumerate(names):
+            blurred = blurred_features(encoder, reals[name])
+            other = real[names[(place + 1) % len(names)]] if len(names) > 1 else None
+            for steps, folder in fakes[name].items():
+                compared = Compared(real[name], blurred, features_of(encoder, folder), other, reals[name].sources)
+                scores[name][steps] |= score(encoder.name, compared, settings)
+    return scores
 
 
-def _made(out: Path) -> dict[str, Any]:
-    path = out / MADE
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-    except (TypeError, ValueError) as error:
-        raise RequestError(
-            f"The record {path}", found=str(error), expected="JSON", fix=f"remove the folder {out}"
-        ) from error
-
-
-def _run(*words: object) -> None:
-    command = [sys.executable, "-m", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own parts
-    if done.returncode != 0:
-        raise (RequestError if done.returncode == RequestError.exit_code else CytosynthError)(
-            shlex.join(["python", *command[1:]]),
-            found=f"exit code {done.returncode}\n{done.stderr.strip()[-2000:]}",
-            expected="exit code 0",
-            fix="run it alone; the curve goes on from there",
-        )
+def published_of(class_names: Sequence[str]) -> dict[str, ThesisClass]:
+    """Return what the thesis published, for the classes that the thesis covers."""
+    return {name: ThesisClass(TABLES[name], PUBLISHED[name], MEANS[name]) for name in class_names if name in PUBLISHED}

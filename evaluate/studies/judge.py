@@ -1,21 +1,25 @@
-"""`judge`: a classifier of real cells, independent of generator and encoder, says which class a synthetic cell shows.
+"""`judge`: a classifier of real cells says which class a synthetic cell shows.
 
-It has another architecture and seed than the embedded encoder, and may know classes that the generator's base never
-saw. Its word is worth what it is worth on held-out real pictures, so that stands beside every figure. It filters none.
+The judge is independent of the generator and of the embedded encoder: it has another architecture and another seed, and
+may know classes that the generator's base never saw. Its accuracy on held-out real pictures is shown beside every
+figure, because a judge that is often wrong proves nothing. It does not filter pictures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from engine.errors import RequestError
+from engine.options import Range, check_settings, setting
 from engine.pictures import class_names_of
+from engine.progress import Progress, silent
 from evaluate.class_folders import ClassFolders, expect_two_classes
 from evaluate.images import PictureFolder, expect_real, open_folder, refuse_shared
 
@@ -23,36 +27,32 @@ __all__ = ["DEFINITIONS", "JudgeFolders", "JudgeSettings", "Share", "Verdict", "
 
 DEFINITIONS = {
     "judge": "a convolutional classifier with group normalisation, trained on --train alone under the classical "
-    "augmentation of `utility`; the last step counts; it filters no picture",
-    "intended": "share of a class's pictures whose likeliest class is their own, with Wilson's 90 % interval",
-    "held-out": "the same of real pictures that the judge never saw: what its word is worth",
+    "augmentation of `utility`; the weights after the last step are used; it filters no picture",
+    "intended": "share of a class's pictures for which the judge's most likely class is their own, with Wilson's 90 % "
+    "interval",
+    "held-out": "the same share for real pictures that the judge never saw; it shows how reliable the judge is",
 }
 
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """How the judge is trained. Raises RequestError for what cannot be run."""
+    """How the judge is trained. Raises RequestError for a value out of range."""
 
-    size: int = 96
-    """Side to which pictures are resized, in pixels."""
-    steps: int = 2400
+    PANEL: ClassVar[str] = "Training"
+
+    size: int = setting(96, within=Range(low=16), help="Side to which pictures are resized, in pixels.")
+    steps: int = setting(2400, within=Range(low=1), help="Number of optimiser steps.")
     batch_size: int = 32
     learning_rate: float = 1e-3
-    seed: int = 1000
+    seed: int = setting(1000, within=Range(low=0), help="Seed of all random numbers.")
 
     def __post_init__(self) -> None:
-        if self.size < 16 or self.steps < 1:
-            raise RequestError(
-                "The judge's settings",
-                found=f"{self.size} pixels, {self.steps} steps",
-                expected="at least 16 pixels and 1 step",
-                fix="change --size or --steps",
-            )
+        check_settings(self)
 
 
 @dataclass(frozen=True)
 class JudgeFolders:
-    """Opened folders by class: several to train on, held-out ones, and sets of synthetic pictures by their path."""
+    """Opened folders by class: several to train on, held-out ones, and sets of synthetic pictures by path."""
 
     train: dict[str, list[PictureFolder]]
     held_out: ClassFolders
@@ -61,23 +61,24 @@ class JudgeFolders:
 
 @dataclass(frozen=True)
 class Share:
-    """How many of a class's pictures are given which class."""
+    """The classes that the judge gives to the pictures of one class."""
 
     intended: float
+    """Share of pictures that are given their own class."""
     low: float
     high: float
     given: dict[str, int]
-    """Pictures by the class that the judge gives; all classes."""
+    """Number of pictures by given class, for all classes."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of held-out and synthetic pictures; JSON after dataclasses.asdict."""
+    """The results in a record of `judge`."""
 
     class_names: list[str]
     held_out: dict[str, Share]
     held_out_accuracy: float
-    """Balanced: the mean over classes."""
+    """Balanced accuracy: the mean over classes."""
     synthetic: dict[str, dict[str, Share]]
     """By set and class."""
     settings: JudgeSettings
@@ -85,8 +86,11 @@ class Verdict:
 
 
 def check_judge(train: Sequence[Path], held_out: Path, synthetic: Sequence[Path]) -> JudgeFolders:
-    """Open a folder of folders for each. Raises RequestError for fewer than two classes, a class that is not held
-    out, a synthetic one that the judge does not learn, and for a picture in two folders."""
+    """Open folders that hold one folder of pictures per class.
+
+    Raises RequestError for fewer than two classes, for a class without held-out pictures, for a synthetic class that
+    the judge does not learn, and for a picture in two folders.
+    """
     learnt: dict[str, list[PictureFolder]] = {}
     for path in train:
         for name in class_names_of(path):
@@ -114,12 +118,12 @@ def check_judge(train: Sequence[Path], held_out: Path, synthetic: Sequence[Path]
 
 def _open(label: str, path: Path, names: list[str], wrong: set[str], expected: str) -> ClassFolders:
     if wrong or not names:
-        found = ", ".join(class_names_of(path)) or "no folder of a class"
+        found = ", ".join(class_names_of(path)) or "no class folder"
         raise RequestError(
             f"The {label} folder {path}",
             found=f"{found}; wrong: {', '.join(sorted(wrong))}" if wrong else found,
             expected=expected,
-            fix="name a folder that has them, or train on other folders",
+            fix="name a folder that holds these classes, or train on other folders",
         )
     return {name: open_folder(path / name) for name in names}
 
@@ -127,11 +131,10 @@ def _open(label: str, path: Path, names: list[str], wrong: set[str], expected: s
 def judge(
     folders: JudgeFolders,
     settings: JudgeSettings | None = None,
-    progress: Callable[[str, int, int], None] = lambda label, done, total: None,
+    progress: Progress = silent,
 ) -> Verdict:
-    """Train the judge on what `check_judge` opened, and ask it. The same call gives the same figures on the same
-    machine."""
-    # torch takes seconds to import, and the command line needs only the settings to show its help.
+    """Train the judge, and count the classes that it gives. Deterministic on one machine."""
+    # torch takes seconds to import, and the help of the command line needs only the settings.
     from evaluate.studies.classifier import digest_of, make_classifier, predict, train_classifier
 
     settings = settings or JudgeSettings()

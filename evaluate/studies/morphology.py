@@ -1,10 +1,9 @@
-"""`morphology`: shapes and stain colours of real and of synthetic cells, as distributions."""
+"""`morphology`: distributions of shapes and stain colours, of real and of synthetic cells."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from evaluate.images import PictureFolder
 from evaluate.studies.segmentation import Segmentation, optical_density, segment
 
 __all__ = [
+    "DEFINITIONS",
     "LARGEST",
     "SMALLEST",
     "TITLES",
@@ -24,7 +24,7 @@ __all__ = [
     "Measures",
     "Morphology",
     "compare",
-    "count_far",
+    "is_far",
     "measure",
     "measure_all",
 ]
@@ -44,31 +44,43 @@ TITLES = {
     "cytoplasm_green": "cytoplasm, green OD",
     "cytoplasm_blue": "cytoplasm, blue OD",
 }
-"""Short names of the measures, for plots and tables; OD is optical density."""
+"""Short name of each measure, for plots and tables. OD is optical density."""
 FEWEST = 2
 SMALLEST, LARGEST = 64, 512
-"""Sides that the segmentation is meant for; larger pictures are made smaller."""
+"""The segmentation is made for these sides, in pixels. Larger pictures are reduced."""
+
+DEFINITIONS = {
+    "nucleus": "the darkest stained part of a cell, by Otsu's threshold of optical density; the lobes of one cell are "
+    "one nucleus",
+    "OD": "optical density -log10(I / I0) of a channel, with I0 the background of the same picture",
+    "nucleus / cell area": "the N:C ratio as nucleus / (nucleus + cytoplasm)",
+    "nuclear lobes": "number of parts of the nuclei that are thicker than half the thickest part",
+    "distance": "first Wasserstein distance between N real and N synthetic values, mean over random draws, in the"
+    " measure's unit and in standard deviations (sd) of the real values",
+    "floor": "the same distance between N real and N other real values",
+    "interval": "90 % bootstrap interval over pictures, moved by the difference of the means",
+    "without a nucleus": "pictures in which no nucleus was found; no measure includes them",
+}
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What is measured of one picture. NaN where there is nothing to measure: all without a nucleus, the cytoplasm's
-    colour without cytoplasm."""
+    """The measures of one picture. Without a nucleus all are NaN; without cytoplasm its colours are NaN."""
 
     nucleus_area: float
     """Share of the picture's area, 0 to 1."""
     nucleus_eccentricity: float
-    """Of the ellipse with the nucleus's second moments, 0 (circle) to 1 (line); lobes of one cell count as one body. In
-    a field of cells the mean over connected nuclei, weighted by area."""
+    """Eccentricity of the ellipse with the same second moments, 0 (circle) to 1 (line). The lobes of one cell count as
+    one body. In a field of cells it is the mean over connected nuclei, weighted by area."""
     nucleus_to_cell: float
-    """The N:C ratio as nucleus / (nucleus + cytoplasm), 0 to 1; nucleus / cytoplasm has no bound where cytoplasm is
-    scarce, and a few such cells would outweigh the rest."""
+    """The N:C ratio as nucleus / (nucleus + cytoplasm), 0 to 1. The ratio nucleus / cytoplasm has no upper bound, and a
+    few cells with little cytoplasm would outweigh the rest."""
     nucleus_lobes: float
-    """Number of parts that remain of the nuclei where they are thicker than half the thickest."""
+    """Number of parts of the nuclei that are thicker than half the thickest part."""
     nucleus_red: float
     nucleus_green: float
     nucleus_blue: float
-    """Mean optical density, -log10(I / I0), I0 the picture's background; the same for the cytoplasm."""
+    """Mean optical density -log10(I / I0), with I0 the background of the picture. The same for the cytoplasm."""
     cytoplasm_red: float
     cytoplasm_green: float
     cytoplasm_blue: float
@@ -76,31 +88,33 @@ class Measures:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One measure, real against synthetic; distances are Wasserstein's first, in the measure's unit."""
+    """One measure, real against synthetic. Distances are first Wasserstein distances, in the measure's unit."""
 
     real: tuple[float, ...]
     synthetic: tuple[float, ...]
-    """The values of the pictures that have one, in the folders' order."""
+    """The finite values, in the order of the pictures."""
     n: int
-    """Values on each side of every distance."""
+    """Number of values on each side of every distance."""
     distance: float
     """Mean over random draws of n real and n synthetic values."""
     interval: tuple[float, float]
     """90 % bootstrap interval of `distance`."""
     floor: float
-    """Mean over the same draws of the distance of the n real values from n other real ones, which is chance alone."""
+    """Mean over the same draws of the distance between the n real values and n other real ones: chance alone."""
     floor_interval: tuple[float, float]
     """5th and 95th percentile over the draws."""
     real_sd: float
     distance_in_sd: float | None
-    """`distance` in standard deviations of the real values, None where these are all equal."""
+    """`distance` in standard deviations of the real values. None if all real values are equal."""
     floor_in_sd: float | None
 
 
 @dataclass(frozen=True)
 class Morphology:
-    """All measures of two folders; `dataclasses.asdict` makes it JSON. A measure that fewer than four real or two
-    synthetic pictures have is left out of `measures`."""
+    """The results in a record of `morphology`.
+
+    `measures` omits a measure that fewer than four real or two synthetic pictures have.
+    """
 
     measures: dict[str, Comparison]
     real_pictures: int
@@ -108,12 +122,12 @@ class Morphology:
     real_without_nucleus: int
     synthetic_without_nucleus: int
     side: int
-    """At which all were segmented, in pixels."""
+    """Side at which all pictures were segmented, in pixels."""
     one_cell: bool
 
 
 def measure(picture: Picture, *, one_cell: bool = True) -> Measures:
-    """Measure one picture, (S, S, 3) uint8 RGB, segmented as `evaluate.studies.segmentation.segment` says."""
+    """Return the measures of one picture, (S, S, 3) uint8 RGB, segmented by `evaluate.studies.segmentation.segment`."""
     found = segment(picture, one_cell=one_cell)
     if not found.nucleus.any():
         return Measures(*[np.nan] * len(fields(Measures)))
@@ -139,7 +153,7 @@ def _lobes(found: Segmentation) -> float:
 
 
 def measure_all(pictures: Iterable[Picture], *, one_cell: bool = True) -> dict[str, Floats]:
-    """Each measure of all pictures, (N,) float64 with NaN as in `Measures`. pictures: (S, S, 3) uint8 RGB each."""
+    """Return each measure of pictures, (S, S, 3) uint8 RGB each: (N,) float64, with NaN as in `Measures`."""
     rows = [asdict(measure(picture, one_cell=one_cell)) for picture in pictures]
     return {name: np.array([row[name] for row in rows]) for name in TITLES}
 
@@ -153,10 +167,9 @@ def compare(
     resamples: int = 200,
     seed: int = 0,
 ) -> Morphology:
-    """Measure both folders at the smaller of their sides, 512 at most, and compare each measure.
+    """Measure both folders at the smaller of their sides, at most 512 pixels, and compare each measure.
 
-    Raises RequestError where fewer than four real or two synthetic pictures have a nucleus, since then nothing can be
-    compared.
+    Raises RequestError if fewer than four real or two synthetic pictures have a nucleus.
     """
     side = min(real.side, synthetic.side, LARGEST)
     values = [
@@ -171,7 +184,7 @@ def compare(
                 found=f"a nucleus in {len(folder) - without} of {len(folder)}",
                 expected=f"a stained nucleus in at least {fewest}"
                 + (", in the middle of the picture" if one_cell else ""),
-                fix="name a folder of stained cells, and say whether its pictures show one cell or many",
+                fix="name a folder of stained cells, and set --cells to what its pictures show",
             )
     rng = np.random.default_rng(seed)
     measures = {}
@@ -190,13 +203,13 @@ def compare(
     )
 
 
-def count_far(measures: Iterable[Mapping[str, Any]]) -> int:
-    """How many measures of a record lie more than three floors from the real ones."""
-    return sum(one["distance"] > 3 * one["floor"] for one in measures)
+def is_far(distance: float, floor: float) -> bool:
+    """Whether a measure of synthetic pictures is more than three floors away from the real ones."""
+    return distance > 3 * floor
 
 
 def _comparison(real: Floats, synthetic: Floats, splits: int, resamples: int, rng: np.random.Generator) -> Comparison:
-    """Both distances are of n values from n, so that they carry the same bias of a small sample."""
+    """Both distances compare n values with n values, so that they have the same bias of a small sample."""
     n = min(len(real) // 2, len(synthetic))
     distances, floors = [], []
     for _ in range(splits):
@@ -205,7 +218,7 @@ def _comparison(real: Floats, synthetic: Floats, splits: int, resamples: int, rn
         floors.append(wasserstein_distance(order[:n], order[n : 2 * n]))
     distance, floor, sd = float(np.mean(distances)), float(np.mean(floors)), float(real.std(ddof=1))
     resampled = [wasserstein_distance(rng.choice(real, n), rng.choice(synthetic, n)) for _ in range(resamples)]
-    # Values drawn twice make samples rougher and the distance larger; the shift takes that out.
+    # Values that are drawn twice increase the distance. The shift removes this bias.
     low, high = np.maximum(np.percentile(resampled, [5, 95]) - np.mean(resampled) + distance, 0)
     floor_low, floor_high = np.percentile(floors, [5, 95])
     return Comparison(

@@ -1,32 +1,39 @@
-"""`score`: figures of a synthetic class against the real one, beside the floor and the controls that give them meaning.
+"""`score`: figures of a synthetic class against the real one, each beside the floor and the controls.
 
-Every figure compares N pictures with the same N real reference pictures, over the same random splits of the real ones,
-so that floor, score and controls carry the same bias of a small sample.
+Every figure compares N pictures with the same N real reference pictures, over the same random splits of the real ones.
+Floor, score and controls therefore have the same bias of a small sample.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from engine.errors import RequestError
-from evaluate.encoders.features import Encoder, Layers, Progress, blurred_features, features_of, silent
+from engine.options import Range, setting
+from engine.progress import Progress, silent
+from evaluate.encoders.features import Encoder, Layers, blurred_features, features_of
 from evaluate.images import PictureFolder
 from evaluate.metrics.registry import METRICS, Metric
 
 __all__ = [
     "CONTROLS",
+    "DEFINITIONS",
     "FEW",
     "REPEATED",
     "Compared",
     "Figure",
     "Score",
+    "ScoreResults",
+    "ScoreSettings",
     "compare_folders",
+    "definitions_of",
+    "insensitive",
     "not_measured",
     "sample_size",
     "score",
@@ -38,25 +45,53 @@ Sample = tuple[Layers, Indices]
 
 CONTROLS = ("blurred reals", "ten repeated reals", "another class")
 CLEAR = 3.0
-"""How many floors a Fréchet distance must reach to stand clear."""
+"""A Fréchet distance above this many floors stands clear of the floor."""
 REPEATED = 10
-"""Below twice as many pictures, ten repeated ones are the floor's own sample, or nearly: they are no control."""
+"""Number of repeated pictures in the control `ten repeated reals`, which needs N of at least twice this number. At a
+smaller N the control is almost the same sample as the floor."""
 SUBSAMPLES = 4
-"""Samples of N of each bootstrap replicate."""
+"""Samples of N pictures in each bootstrap replicate."""
 FEW = 150
-"""Below this many pictures the figures say little."""
+"""With fewer pictures the figures say little."""
+
+DEFINITIONS = {
+    "floor": "real pictures against other real pictures, N of each; the two samples share no source picture",
+    "blurred reals": "real pictures under a Gaussian blur of 1/64 of the side",
+    "ten repeated reals": "ten real pictures, repeated to N",
+    "another class": "real pictures of --other",
+    "value": "mean over random splits of the real pictures into two halves, N of each",
+    "interval of floor and controls": "5th to 95th percentile over the splits",
+    "interval of synthetic": "bootstrap over the source pictures of both sides: 5th to 95th percentile of the mean over"
+    " samples of N. The interval is moved by the difference of the means, because drawing with replacement repeats"
+    " pictures and biases most figures",
+    "clear": "a Fréchet distance above 3 floors, or a kernel distance above the floor's interval",
+}
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """How figures are sampled."""
+
+    PANEL: ClassVar[str] = "Figures"
+
+    n: int | None = setting(
+        None, flag="--n", help="Number of pictures per sample, N. Default: as many as the folders allow."
+    )
+    splits: int = setting(20, within=Range(low=10), help="Number of random splits of the real pictures.")
+    bootstrap: int = setting(100, within=Range(low=20), help="Number of bootstrap replicates.")
+    seed: int = setting(0, within=Range(low=0), help="Seed of all random numbers.")
 
 
 @dataclass(frozen=True)
 class Compared:
-    """The features of one encoder: of the real pictures, the same blurred, the synthetic ones, and another class."""
+    """Features of one encoder: of the real pictures, the blurred real ones, the synthetic ones and another class."""
 
     real: Layers
     blurred: Layers
     fake: Layers
     other: Layers | None
     sources: Sequence[str]
-    """Each real picture's source; augmented copies share one, and never stand on both sides of a split."""
+    """Source of each real picture. Augmented copies share a source and are always on the same side of a split."""
 
 
 def compare_folders(
@@ -66,7 +101,7 @@ def compare_folders(
     other: PictureFolder | None,
     progress: Progress = silent,
 ) -> Compared:
-    """Extract every folder's features."""
+    """Extract the features of every folder."""
     return Compared(
         real=features_of(encoder, real, progress),
         blurred=blurred_features(encoder, real, progress),
@@ -93,22 +128,36 @@ class Score:
     fake: Figure
     controls: dict[str, Figure]
     clear: dict[str, bool]
-    """Whether each control stands clear of the floor; empty for figures that are no distance."""
+    """Whether each control stands clear of the floor. Empty for figures that are not distances."""
+    sensitive: bool | None = field(init=False)
+    """Whether every measured control stands clear of the floor. None for figures that are not distances."""
 
-    @property
-    def sensitive(self) -> bool | None:
-        """Whether every control that was measured stands clear of the floor; None for figures that are no distance."""
-        return all(self.clear.values()) if self.clear else None
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sensitive", all(self.clear.values()) if self.clear else None)
 
-    def as_facts(self) -> dict[str, Any]:
-        """For JSON."""
-        return {**asdict(self), "sensitive": self.sensitive}
+
+@dataclass(frozen=True)
+class ScoreResults:
+    """The results in a record of `score`."""
+
+    n: int
+    splits: int
+    bootstrap: int
+    seed: int
+    encoders: dict[str, str]
+    """SHA-256 of each encoder."""
+    figures: dict[str, Score]
+    insensitive: dict[str, str]
+    """Encoders that cannot tell a control from real pictures, and the figures that show it."""
+    not_measured: dict[str, str]
+    """Figures that need more pictures than N, and how many they need."""
 
 
 def sample_size(sources: Sequence[str], fakes: int, others: int | None, wanted: int | None) -> int:
-    """The N of every figure: half the reals (the floor needs two halves that share no source), at most all the others.
+    """Return N for every figure: at most half the reals, and at most all synthetic pictures and all of another class.
 
-    Raises RequestError where that is below 2, or below what was asked.
+    The floor needs two halves of the reals that share no source. Raises RequestError if N is below 2, or if `wanted` is
+    larger than possible.
     """
     counts = np.sort(np.unique(sources, return_counts=True)[1])
     half = int(counts[: len(counts) // 2].sum())
@@ -120,14 +169,20 @@ def sample_size(sources: Sequence[str], fakes: int, others: int | None, wanted: 
             found=found
             + ("" if others is None else f", {others} of another class")
             + ("" if wanted is None else f", --n {wanted}"),
-            expected="N of at least 2 (FD and KD need two), half the real pictures and all others at most",
-            fix="add pictures" if possible < 2 else f"ask for --n of 2 to {possible}",
+            expected="N of at least 2, at most half the real pictures, and at most all the others",
+            fix="add pictures" if possible < 2 else f"set --n to a number from 2 to {possible}",
         )
     return possible if wanted is None else wanted
 
 
+def definitions_of(encoder: str, names: Iterable[str]) -> dict[str, str]:
+    """Return the definitions of an encoder's figures, of those among `names`."""
+    wanted = set(names)
+    return {name: words for metric in METRICS[encoder] for name, words in metric.definitions.items() if name in wanted}
+
+
 def not_measured(encoder: str, n: int) -> dict[str, str]:
-    """The figures that need more than n pictures, and how many they need."""
+    """Return the figures that need more than n pictures, and how many they need."""
     return {
         name: f"needs {metric.least} pictures; N is {n}"
         for metric in METRICS[encoder]
@@ -136,33 +191,44 @@ def not_measured(encoder: str, n: int) -> dict[str, str]:
     }
 
 
-def score(
-    encoder: str, compared: Compared, *, n: int, splits: int = 20, bootstrap: int = 100, seed: int = 0
-) -> dict[str, Score]:
-    """Score by figure, of those that n pictures suffice for.
+def insensitive(encoder: str, scores: dict[str, Score]) -> str:
+    """Return the controls that figures of an encoder cannot tell from real pictures, in words; "" if there are none."""
+    return "; ".join(
+        f"{name} does not tell {', '.join(control for control, clear in scores[name].clear.items() if not clear)} "
+        "from real pictures"
+        for metric in METRICS[encoder]
+        for name in metric.definitions
+        if name in scores and scores[name].sensitive is False
+    )
 
-    Values are means over random splits: the reference is n reals, the floor and the controls made of reals take n
-    others. Intervals of floor and controls are the splits'. That of the synthetic pictures is a bootstrap over the
-    source pictures of both sides: each replicate draws as many sources as there are, with replacement, and takes the
-    mean over a few samples of n pictures of what it drew. Repeated pictures bias most figures, so the interval is moved
-    by the difference of the means. Deterministic. Raises RequestError for fewer pictures than n.
+
+def score(encoder: str, compared: Compared, settings: ScoreSettings) -> dict[str, Score]:
+    """Return the Score of each figure that N pictures suffice for. The same arguments give the same result.
+
+    Values are means over random splits: the reference is N reals, and the floor and the controls made of reals take N
+    others. The intervals of floor and controls are percentiles over the splits. The interval of the synthetic pictures
+    is a bootstrap over the source pictures of both sides: each replicate draws as many sources as there are, with
+    replacement, and averages over a few samples of N of the drawn pictures. Repeated pictures bias most figures, so the
+    interval is moved by the difference of the means.
+
+    Raises RequestError if there are too few pictures for N.
     """
     others = None if compared.other is None else len(_any(compared.other))
-    sample_size(compared.sources, len(_any(compared.fake)), others, n)
-    # Threads cost small matrices far more than they save: 300 times the time where another process is busy.
+    n = sample_size(compared.sources, len(_any(compared.fake)), others, settings.n)
+    # BLAS threads slow small matrices down, by a factor of up to 300 if another process is busy.
     with threadpool_limits(1 if n < FEW * 10 else None, "blas"):
-        return _score(encoder, compared, n, splits, bootstrap, seed)
+        return _score(encoder, compared, n, settings)
 
 
-def _score(encoder: str, compared: Compared, n: int, splits: int, bootstrap: int, seed: int) -> dict[str, Score]:
+def _score(encoder: str, compared: Compared, n: int, settings: ScoreSettings) -> dict[str, Score]:
     metrics = [metric for metric in METRICS[encoder] if metric.least <= n]
     groups = _groups(compared.sources)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(settings.seed)
     drawn = [
         {row: _figures(metrics, reference, sample) for row, sample in samples.items()}
-        for reference, samples in (_split(compared, groups, n, rng) for _ in range(splits))
+        for reference, samples in (_split(compared, groups, n, rng) for _ in range(settings.splits))
     ]
-    again = [_replicate(metrics, compared, groups, n, rng) for _ in range(bootstrap)]
+    again = [_replicate(metrics, compared, groups, n, rng) for _ in range(settings.bootstrap)]
     return {
         name: _summary(
             metric.kind,
@@ -176,7 +242,7 @@ def _score(encoder: str, compared: Compared, n: int, splits: int, bootstrap: int
 
 
 def _groups(sources: Sequence[str]) -> list[Indices]:
-    """The indices of each source's pictures."""
+    """Return the indices of the pictures of each source."""
     labels = np.unique(sources, return_inverse=True)[1]
     return [np.flatnonzero(labels == label) for label in range(labels.max() + 1)]
 
@@ -184,7 +250,7 @@ def _groups(sources: Sequence[str]) -> list[Indices]:
 def _split(
     compared: Compared, groups: list[Indices], n: int, rng: np.random.Generator
 ) -> tuple[Sample, dict[str, Sample]]:
-    """n real reference pictures, and n of everything that is compared with them."""
+    """Return n real reference pictures, and n pictures of each sample that is compared with them."""
     order = [groups[place] for place in rng.permutation(len(groups))]
     half = len(order) // 2
     reference, rest = (rng.permutation(np.concatenate(part))[:n] for part in (order[:half], order[half:]))
@@ -203,9 +269,9 @@ def _split(
 def _replicate(
     metrics: Sequence[Metric], compared: Compared, groups: list[Indices], n: int, rng: np.random.Generator
 ) -> dict[str, float]:
-    """The figures of source pictures drawn with replacement."""
+    """Return the figures of source pictures that are drawn with replacement."""
     drawn = [groups[place] for place in rng.integers(len(groups), size=len(groups))]
-    while sum(map(len, drawn)) < n:  # of sources of very different sizes
+    while sum(map(len, drawn)) < n:  # possible if the sources have very different numbers of pictures
         drawn.append(groups[rng.integers(len(groups))])
     reals = np.concatenate(drawn)
     fakes = rng.integers(len(_any(compared.fake)), size=len(_any(compared.fake)))

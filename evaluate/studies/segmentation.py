@@ -1,7 +1,7 @@
-"""Nucleus and cytoplasm, told apart by the stain; scikit-image's thresholds and morphology.
+"""Masks of nucleus and cytoplasm, found by their stain with the thresholds and morphology of scikit-image.
 
-Two kinds of picture are known: one white blood cell among red ones (May-Grünwald-Giemsa), and a field of many cells
-(an aspirate). All lengths are shares of the picture's side.
+There are two kinds of picture: one white blood cell among red ones (May-Grünwald-Giemsa), and a field of many cells (an
+aspirate). All lengths are shares of the picture's side.
 """
 
 from __future__ import annotations
@@ -30,46 +30,49 @@ Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 PURPLE = 0.05
-"""Optical density, red less blue, that chromatin has at least; red cells, eosin and shadows have less."""
+"""Least optical density, red minus blue, of chromatin. Red cells, eosin and shadows have less."""
 FAINTEST = 0.022
-"""Optical density (the cytoplasm's combination) below which nothing is called cytoplasm."""
+"""Least optical density of cytoplasm, in the combination of channels that `_Scope.cytoplasm` gives."""
 REACH = 0.25
-"""The one cell of a picture has some of its nucleus within this share of the side from the centre."""
+"""In a picture of one cell, part of the nucleus is closer to the centre than this share of the side."""
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Two disjoint masks, (S, S) bool; both empty where no nucleus was found."""
+    """Two disjoint masks, (S, S) bool. Both are empty if no nucleus was found."""
 
     nucleus: Mask
     cytoplasm: Mask
 
     @property
     def cell(self) -> Mask:
-        """(S, S) bool, nucleus and cytoplasm."""
+        """Nucleus and cytoplasm together, (S, S) bool."""
         return self.nucleus | self.cytoplasm
 
 
 @dataclass(frozen=True)
 class _Scope:
+    """Parameters for one kind of picture. Lengths are shares of the side."""
+
     cytoplasm: tuple[float, float, float]
-    """What of the red, green and blue optical density adds up to cytoplasm."""
+    """Weights of the red, green and blue optical density whose sum shows cytoplasm."""
     grain: float
-    """What is smaller belongs to the texture of a nucleus."""
+    """Smaller details are the texture of a nucleus."""
     neck: float
     """Half the width of the bridges at which touching cells are cut."""
 
 
-# Haemoglobin absorbs blue, which cytoplasm hardly does; its weight leaves red cells near zero.
+# Haemoglobin absorbs blue and cytoplasm hardly does, so that red cells come out near zero.
 ONE_CELL = _Scope(cytoplasm=(0.5, 0.5, -1.3), grain=1 / 45, neck=1 / 14)
-# Eosin absorbs green alone; without green, collagen and the proteins of a cyst stay dark and cells do not.
+# Eosin absorbs only green. Without green, collagen and the proteins of a cyst stay near zero and cells do not.
 FIELD = _Scope(cytoplasm=(1.0, 0.0, -1.0), grain=1 / 100, neck=1 / 40)
 
 
 def optical_density(picture: Picture) -> Floats:
-    """-log10(I / I0) by Beer and Lambert, I0 the picture's own background: the median of Otsu's light class.
+    """Return -log10(I / I0) after Beer and Lambert, with I0 the background of the picture.
 
-    (S, S, 3) uint8 RGB -> (S, S, 3) float64, about 0 in the background, at most 2.4. Black counts as 1 of 255.
+    The background is the median of the light class of Otsu's threshold. (S, S, 3) uint8 RGB -> (S, S, 3) float64, about
+    0 in the background, at most 2.4. Intensity 0 counts as 1.
     """
     density = -np.log10(np.maximum(picture, 1) / 255)
     total = density.sum(-1)
@@ -79,8 +82,8 @@ def optical_density(picture: Picture) -> Floats:
 def segment(picture: Picture, *, one_cell: bool = True) -> Segmentation:
     """Find the nucleus and the cytoplasm of the cell in the middle or, with `one_cell=False`, of all cells.
 
-    (S, S, 3) uint8 RGB, S of 64 to 512. The lobes of one cell's nucleus are one nucleus. A platelet has none, but its
-    granules stain like one and are taken for it.
+    picture: (S, S, 3) uint8 RGB, S from 64 to 512. The lobes of one cell's nucleus are one nucleus. A platelet has no
+    nucleus, but its granules have the stain of a nucleus and are found as one.
     """
     scope = ONE_CELL if one_cell else FIELD
     density = optical_density(picture)
@@ -92,7 +95,10 @@ def segment(picture: Picture, *, one_cell: bool = True) -> Segmentation:
 
 
 def _nuclei(density: Floats, scope: _Scope) -> Mask:
-    """Chromatin absorbs red as well as green, and less blue; eosin only green, haemoglobin blue too."""
+    """Return the mask of chromatin, which absorbs red and green and less blue.
+
+    Eosin absorbs only green, and haemoglobin absorbs blue too.
+    """
     side = len(density)
     grain = scope.grain * side
     chromatin = median_filter(density[..., :2].min(-1), footprint=disk(max(1, round(grain))))
@@ -104,7 +110,7 @@ def _nuclei(density: Floats, scope: _Scope) -> Mask:
 
 
 def _without_small(mask: Mask, area: int) -> Mask:
-    """As skimage's remove_small_objects, whose parameters changed their names between versions."""
+    """Same as remove_small_objects of scikit-image, whose parameters have other names in other versions."""
     pieces = label(mask)
     keep = np.bincount(pieces.ravel()) >= area
     keep[0] = False
@@ -112,16 +118,17 @@ def _without_small(mask: Mask, area: int) -> Mask:
 
 
 def _steepest(values: Floats, purple: Mask, scale: float) -> float:
-    """The threshold whose outline has the steepest edge, between Otsu's for two classes and the upper one for three.
+    """Return the threshold whose outline has the steepest edge.
 
-    Otsu's two take a dark cytoplasm for nucleus, and the three run through the texture of a nucleus that has hardly
-    any cytoplasm; a true edge is steeper than either. What is not purple counts as blank, so that neither red cells nor
-    the texture of a background make up a class where nuclei are few.
+    The candidates lie between Otsu's threshold for two classes and the upper one for three. The first can count dark
+    cytoplasm as nucleus. The second can cut through the texture of a nucleus that has hardly any cytoplasm. A true edge
+    is steeper than both. Pixels that are not purple count as 0, so that red cells and the texture of the background do
+    not become a class of their own if there are few nuclei.
     """
     candidates = np.where(purple, values, 0)
     try:
         low, high = threshold_otsu(candidates), threshold_multiotsu(candidates, classes=3)[1]
-    except ValueError:  # fewer than three values, so no cell
+    except ValueError:  # fewer than three different values: there is no cell
         return float(values.max())
     slope = gaussian_gradient_magnitude(values, scale)
 
@@ -134,7 +141,7 @@ def _steepest(values: Floats, purple: Mask, scale: float) -> float:
 
 
 def _cells(density: Floats, nucleus: Mask, scope: _Scope) -> Mask:
-    """What is at least half as stained as typical cytoplasm, in pieces that hold a nucleus."""
+    """Return the pieces that contain a nucleus and have at least half the stain of typical cytoplasm."""
     side = len(density)
     stain = gaussian_filter(density @ np.array(scope.cytoplasm), side / 100)
     if scope is ONE_CELL:
@@ -151,9 +158,9 @@ def _cells(density: Floats, nucleus: Mask, scope: _Scope) -> Mask:
 
 
 def _central(cells: Mask, nuclei: Mask) -> Mask:
-    """The cell with the most nucleus near the centre, parted from its neighbours; empty where there is none."""
+    """Return the cell with the most nucleus near the centre, cut from its neighbours. Empty if there is none."""
     side = len(cells)
-    # Lobes of one nucleus lie closer together than the nuclei of two cells.
+    # The lobes of one nucleus are closer together than the nuclei of two cells.
     nucleus_of = label(isotropic_closing(nuclei, side / 16))
     cell_of = watershed(-distance_transform_edt(cells), nucleus_of, mask=cells)
     y, x = (np.mgrid[:side, :side] + 0.5) / side - 0.5
@@ -162,7 +169,7 @@ def _central(cells: Mask, nuclei: Mask) -> Mask:
 
 
 def overlay(picture: Picture, segmentation: Segmentation) -> Picture:
-    """The picture with the cell outlined in green and the nucleus in yellow, for a human's eye; (S, S, 3) uint8."""
+    """Return the picture with the cell outlined in green and the nucleus in yellow, (S, S, 3) uint8."""
     marked = mark_boundaries(picture, segmentation.cell.astype(np.uint8), color=(0, 1, 0), mode="inner")
     marked = mark_boundaries(marked, segmentation.nucleus.astype(np.uint8), color=(1, 1, 0), mode="inner")
     return np.asarray((marked * 255).round(), np.uint8)

@@ -1,18 +1,20 @@
-"""`utility`: what synthetic pictures add to a classifier of real ones, beside what classical augmentation adds."""
+"""`utility`: what synthetic pictures add to a classifier of real pictures, beside what classical augmentation adds."""
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import RequestError
+from engine.options import Range, check_settings, setting
 from engine.pictures import class_names_of
+from engine.progress import Progress, silent
 from evaluate.class_folders import ClassFolders, expect_two_classes
 from evaluate.images import Pictures, expect_real, open_folder, refuse_shared
 from evaluate.studies.utility_figures import Row, measure_row
@@ -36,93 +38,98 @@ ARMS: dict[str, tuple[tuple[str, ...], bool]] = {
     "real + classical + synthetic": (("real", "synthetic"), True),
     "synthetic": (("synthetic",), False),
 }
-"""By arm: whose pictures share a batch, and whether they are augmented."""
+"""The folders that share each batch of an arm, and whether their pictures are augmented."""
 ROWS = ("from scratch", "pretrained")
 
 DEFINITIONS = {
-    "real": "real pictures as they are, no augmentation",
-    "real + classical": "real pictures under symmetries of the square, turns of at most 15 degrees, zooms of at most "
-    "10 %, and Beer-Lambert jitter of stain (10 %) and light (5 %)",
-    "real + synthetic": "half of each batch real, half synthetic, no augmentation",
-    "real + classical + synthetic": "half of each batch real, half synthetic, all under the classical augmentation",
-    "synthetic": "synthetic pictures as they are; no real picture",
+    "real": "real pictures without augmentation",
+    "real + classical": "real pictures with classical augmentation: symmetries of the square, rotations of at most 15 "
+    "degrees, zooms of at most 10 %, and Beer-Lambert jitter of stain (10 %) and light (5 %)",
+    "real + synthetic": "half of each batch real, half synthetic, without augmentation",
+    "real + classical + synthetic": "half of each batch real, half synthetic, all with classical augmentation",
+    "synthetic": "synthetic pictures without augmentation; no real picture",
     "equal effort": "every arm has the same network, number of optimiser steps, batch size, learning rates and seeds, "
-    "and batches that take the classes in turn; nothing is chosen on the held-out pictures, the last step counts",
-    "from scratch": "random weights, which the seed draws",
-    "pretrained": "every arm starts from one body that the pictures of PRETRAIN taught, under the classical "
-    "augmentation, with a new head",
-    "accuracy": "share of held-out pictures whose likeliest class is right",
+    "and batches that take the classes in turn; nothing is chosen on the held-out pictures, and the weights after the "
+    "last step are used",
+    "from scratch": "random weights, drawn from the seed",
+    "pretrained": "every arm starts from the same body, which was trained on the pictures of PRETRAIN with classical "
+    "augmentation, and has a new head",
+    "accuracy": "share of held-out pictures whose most likely class is right",
     "balanced accuracy": "mean over classes of the recall",
     "AUC": "area under the ROC curve, one class against the rest, mean over classes",
     "confusion": "held-out pictures by true class (rows) and predicted class (columns), mean over seeds",
-    "gain": "balanced accuracy less that of real + classical in the same row",
-    "interval": "mean over seeds, and the 5th and 95th percentile of a bootstrap over the held-out pictures' sources "
-    "within each class and over the seeds, the same for every arm; other training pictures are not part of it",
+    "gain": "balanced accuracy minus that of real + classical in the same row",
+    "interval": "mean over seeds, with the 5th and 95th percentile of a bootstrap over the seeds and over the sources "
+    "of the held-out pictures within each class, the same for every arm; it does not cover other training pictures",
 }
 
 
 @dataclass(frozen=True)
 class UtilitySettings:
-    """What every arm shares. Raises RequestError for what cannot be run.
+    """What every arm shares. Raises RequestError for a value out of range.
 
     The defaults were chosen for `real + classical` from scratch, on two splits of the training pictures of six classes
-    of blood cells, 31 of each: half the steps or half the batch did worse there, and at half the steps half and twice
-    the learning rate.
+    of blood cells, 31 of each. Half the steps and half the batch size were both worse there. At half the steps, half
+    and twice the learning rate were worse too.
     """
 
-    size: int = 64
-    """Side to which pictures are resized, in pixels."""
-    steps: int = 800
+    PANEL: ClassVar[str] = "Training"
+
+    size: int = setting(64, within=Range(low=16), help="Side to which pictures are resized, in pixels.")
+    steps: int = setting(800, within=Range(low=1), help="Number of optimiser steps for every arm.")
     batch_size: int = 32
     learning_rate: float = 1e-3
-    pretrain_steps: int = 800
+    pretrain_steps: int = setting(800, within=Range(low=1), help="Number of optimiser steps on --pretrain.")
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """Each draws initial weights, the order of pictures, and augmentation."""
+    """Each seed draws the initial weights, the order of pictures, and the augmentation."""
     resamples: int = 1000
-    """Of the bootstrap."""
+    """Number of bootstrap replicates."""
 
     def __post_init__(self) -> None:
+        check_settings(self)
         wrong = {
-            "size": (self.size < 16, "at least 16"),
-            "steps": (self.steps < 1, "at least 1"),
-            "batch_size": (self.batch_size < 2 or self.batch_size % 2 == 1, "even, for its halves"),
+            "batch_size": (self.batch_size < 2 or self.batch_size % 2 == 1, "an even number, for two equal halves"),
             "learning_rate": (not 0 < self.learning_rate < 1, "above 0 and below 1"),
-            "pretrain_steps": (self.pretrain_steps < 1, "at least 1"),
-            "seeds": (not self.seeds or len({*self.seeds}) < len(self.seeds) or min(self.seeds) < 0, "different, >= 0"),
+            "seeds": (
+                not self.seeds or len({*self.seeds}) < len(self.seeds) or min(self.seeds) < 0,
+                "at least one, all different and at least 0",
+            ),
             "resamples": (self.resamples < 1, "at least 1"),
         }
         for name, (is_wrong, expected) in wrong.items():
             if is_wrong:
                 found = str(getattr(self, name))
-                raise RequestError(f"The setting {name} of utility", found=found, expected=expected, fix="change it")
+                raise RequestError(f"The setting {name}", found=found, expected=expected, fix="change the value")
 
 
 @dataclass(frozen=True)
 class UtilityFolders:
-    """Opened folders: by "real", "synthetic", "heldout" and, where asked, "pretrain", the folder of each class."""
+    """Opened folders: by "real", "synthetic", "heldout" and, if given, "pretrain", the folder of each class."""
 
     classes: dict[str, ClassFolders]
     ignored: dict[str, list[str]]
-    """Class folders of synthetic and heldout that real does not have; not read."""
+    """Class folders of synthetic and heldout that real does not have. They are not read."""
 
 
 @dataclass(frozen=True)
 class Utility:
-    """Rows by name, and what made them; JSON after dataclasses.asdict."""
+    """The results in a record of `utility`."""
 
     rows: dict[str, Row]
     class_names: list[str]
     pictures: dict[str, dict[str, int]]
-    """Number by folder and class."""
+    """Number of pictures by folder and class."""
     ignored: dict[str, list[str]]
     settings: UtilitySettings
     seconds: float
 
 
 def check_utility(real: Path, synthetic: Path, heldout: Path, pretrain: Path | None = None) -> UtilityFolders:
-    """Open folders of one folder of pictures a class. Raises RequestError for fewer than two classes, for a class of
-    real that another folder lacks, for pictures that `open_folder` refuses, and for leaks: a file that two folders
-    share. Only real and pretrain may share files. The classes of pretrain are its own."""
+    """Open folders that hold one folder of pictures per class. The classes of pretrain may differ from the others.
+
+    Raises RequestError for fewer than two classes, for a class of real that another folder lacks, for pictures that
+    `open_folder` refuses, and for a file in two folders. Only real and pretrain may share files.
+    """
     paths = {"real": real, "synthetic": synthetic, "heldout": heldout}
     found = {name: class_names_of(path) for name, path in paths.items()}
     wanted = found["real"]
@@ -131,9 +138,9 @@ def check_utility(real: Path, synthetic: Path, heldout: Path, pretrain: Path | N
         if missing := [class_name for class_name in wanted if class_name not in found[name]]:
             raise RequestError(
                 f"The {name} folder {path}",
-                found=f"{', '.join(found[name]) or 'no folder of a class'}; {', '.join(missing)} missing",
-                expected=f"a folder of pictures for each class of the real ones: {', '.join(wanted)}",
-                fix=f"add {', '.join(missing)}, or take the class out of {real}",
+                found=f"{', '.join(found[name]) or 'no class folder'}; {', '.join(missing)} missing",
+                expected=f"a folder of pictures for each class of the real folder: {', '.join(wanted)}",
+                fix=f"add {', '.join(missing)}, or remove the class from {real}",
             )
     opened = {name: {c: open_folder(path / c) for c in wanted} for name, path in paths.items()}
     if pretrain is not None:
@@ -147,15 +154,12 @@ def check_utility(real: Path, synthetic: Path, heldout: Path, pretrain: Path | N
 
 
 def run_utility(
-    folders: UtilityFolders,
-    settings: UtilitySettings | None = None,
-    progress: Callable[[str, int, int], None] = lambda label, done, total: None,
+    folders: UtilityFolders, settings: UtilitySettings | None = None, progress: Progress = silent
 ) -> Utility:
-    """Train and test every arm with every seed on what `check_utility` opened; with pretrain once more from a body that
-    it taught.
+    """Train and test every arm with every seed. With pretrain, a second row starts from a body trained on pretrain.
 
-    progress(label, done, total) follows every optimiser step; done and total count those of the whole run. The same
-    call gives the same figures on the same machine.
+    progress is called after every optimiser step; done and total count the steps of the whole run. Deterministic on one
+    machine.
     """
     started = time.perf_counter()
     settings = settings or UtilitySettings()
@@ -180,10 +184,10 @@ def run_utility(
 
 
 def _predictions(
-    pictures: dict[str, list[Pictures]], settings: UtilitySettings, progress: Callable[[str, int, int], None]
+    pictures: dict[str, list[Pictures]], settings: UtilitySettings, progress: Progress
 ) -> dict[str, dict[str, Probabilities]]:
-    """By row and arm, the probabilities of the held-out pictures: (seeds, N, classes)."""
-    # torch takes seconds to import, and the command line needs only the settings to show its help.
+    """Return the probabilities of the held-out pictures by row and arm: (seeds, N, classes)."""
+    # torch takes seconds to import, and the help of the command line needs only the settings.
     from evaluate.studies.classifier import Classifier, make_classifier, predict, train_classifier
 
     rows = ROWS if "pretrain" in pictures else ROWS[:1]

@@ -1,4 +1,4 @@
-"""The figures of `utility`: accuracy, balanced accuracy and AUC of classifiers, with paired bootstrap intervals."""
+"""Accuracy, balanced accuracy and AUC of the classifiers of `utility`, with paired bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Probabilities = NDArray[np.float64]
 
 BASELINE = "real + classical"
 GAINS = ("real + synthetic", "real + classical + synthetic")
-"""The arms whose gain over the baseline is published."""
+"""The arms whose gain over the baseline is reported."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Arm:
     recall: dict[str, Estimate]
     """By class."""
     confusion: list[list[float]]
-    """Pictures by true and predicted class, in the order of the classes; mean over seeds."""
+    """Number of pictures by true class (rows) and predicted class (columns), mean over seeds."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Row:
 
     arms: dict[str, Arm]
     gains: dict[str, Estimate]
-    """By arm of GAINS: balanced accuracy less that of `real + classical`, in [-1, 1]."""
+    """For each arm of GAINS: balanced accuracy minus that of `real + classical`, in [-1, 1]."""
 
 
 def measure_row(
@@ -57,11 +57,13 @@ def measure_row(
     sources: NDArray[np.str_] | None = None,
     resamples: int = 1000,
 ) -> Row:
-    """The figures of every arm, and the gains of GAINS where they and the baseline are among them.
+    """Return the figures of every arm, and the gains of the arms in GAINS if the baseline is among the arms.
 
-    probabilities: by arm (seeds, N, classes) float64, the same seeds in each; labels: (N,) of 0 to classes - 1, every
-    class present; sources: (N,) the source of each picture, by default its own. A resample draws sources within their
-    class and seeds, with replacement and the same for every arm (paired).
+    Each resample draws seeds, and sources within each class, with replacement. It is the same for every arm (paired).
+
+    probabilities: (seeds, N, classes) float64 for each arm, with the same seeds.
+    labels: (N,) in 0 to classes - 1, with every class present.
+    sources: (N,) the source of each picture; by default each picture is its own source.
     """
     rng = np.random.default_rng(0)
     weights = _picture_weights(
@@ -104,7 +106,7 @@ def _auc(found: Probabilities, labels: NDArray[np.int64]) -> float:
 def _picture_weights(
     labels: NDArray[np.int64], sources: NDArray[np.str_], resamples: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """How often each picture is drawn: (resamples, N)."""
+    """Return how often each picture is drawn: (resamples, N)."""
     weights = np.empty((resamples, len(labels)))
     for label in np.unique(labels):
         names, source = np.unique(sources[labels == label], return_inverse=True)
@@ -117,10 +119,10 @@ def _picture_weights(
 def _weighted_figures(
     found: Probabilities, labels: NDArray[np.int64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """(resamples, 2 + classes): accuracy, AUC, and the recall of each class, where pictures count by their weights.
+    """Return weighted accuracy, AUC, and the recall of each class: (resamples, 2 + classes).
 
-    The AUC is the weighted share of pairs in order, ties by half (Hanley and McNeil 1982), of all resamples at once;
-    scikit-learn's would sort the pictures anew for each.
+    The AUC is the weighted share of pairs in the right order, with ties counted as half (Hanley and McNeil 1982). It is
+    computed for all resamples at once, while scikit-learn would sort the pictures for each resample.
     """
     right = (found.argmax(1) == labels).astype(float)
     recalls, areas = [], []

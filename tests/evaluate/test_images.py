@@ -16,7 +16,7 @@ from trainer.pictures.phantom import draw
 
 @pytest.fixture
 def folder(phantoms, tmp_path):
-    """A copy that a test may change."""
+    """A copy of a folder, which a test can change."""
     return shutil.copytree(phantoms / "synthetic" / "cyt_mast", tmp_path / "cyt_mast")
 
 
@@ -29,7 +29,7 @@ def test_a_folder_is_read_in_order_at_any_size(folder):
     assert found.read(32).shape == (12, 32, 32, 3)
 
 
-def test_its_hash_is_that_of_names_and_contents(folder, phantoms):
+def test_the_hash_covers_names_and_contents(folder, phantoms):
     first = open_folder(folder)
     assert first.sha256 == open_folder(phantoms / "synthetic" / "cyt_mast").sha256
     first.files[0].rename(folder / "zzz.png")
@@ -39,7 +39,7 @@ def test_its_hash_is_that_of_names_and_contents(folder, phantoms):
 def truncate(folder):
     for path in sorted(folder.iterdir())[:7]:
         path.write_bytes(path.read_bytes()[:200])
-    return ["7 of the files", "12 of them pictures", "0100.png", "and 2 more"]
+    return ["7 of the files", "contains 12 pictures", "0100.png", "and 2 more"]
 
 
 def grey(folder):
@@ -66,12 +66,12 @@ def for_print(folder):
 
 def other_format(folder):
     Image.open(folder / "0100.png").save(folder / "more.gif")
-    return ["1 of the files", "more.gif: no .bmp"]
+    return ["1 of the files", "more.gif: not .bmp"]
 
 
 def mixed(folder):
     Image.open(folder / "0100.png").resize((32, 32)).save(folder / "other.png")
-    return ["2 sizes: 12 of 64 x 64 such as 0100.png; 1 of 32 x 32 such as other.png"]
+    return ["2 sizes: 12 of 64 x 64, for example 0100.png; 1 of 32 x 32, for example other.png"]
 
 
 def oblong(folder):
@@ -83,7 +83,7 @@ def oblong(folder):
 def empty(folder):
     for path in folder.iterdir():
         path.unlink()
-    return ["no picture directly in it"]
+    return ["no picture directly inside"]
 
 
 def remove(folder):
@@ -120,7 +120,7 @@ def test_folders_that_share_a_picture_are_refused_under_any_name(folder, tmp_pat
         open_different({"REAL": folder, "FAKE": folder / "." / ".." / folder.name})
 
 
-def test_the_folder_of_a_run_is_answered_with_its_classes(folder, tmp_path):
+def test_for_the_folder_of_a_run_the_error_names_its_class_folder(folder, tmp_path):
     (tmp_path / "metadata.jsonl").write_text("")
     shutil.copy(folder / "0100.png", tmp_path / "sheet.png")
     with pytest.raises(RequestError, match=f"fix: +name {folder}"):

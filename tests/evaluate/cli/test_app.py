@@ -1,84 +1,11 @@
-"""The command lines of morphology, utility and weights: records, tables, warnings and what exits 2."""
+"""The command line of `evaluate`: every command has help."""
 
 from __future__ import annotations
-
-import json
-import shutil
 
 import pytest
 
 
-@pytest.fixture
-def sets(phantoms, tmp_path):
-    """real, synthetic and heldout: two classes of phantoms in each."""
-    for name, pictures in (("real", slice(0, 6)), ("heldout", slice(6, 12))):
-        for class_name in ("cyt_mast", "cyt_kist_mast"):
-            (tmp_path / name / class_name).mkdir(parents=True)
-            for path in sorted((phantoms / "real" / class_name).iterdir())[pictures]:
-                shutil.copy(path, tmp_path / name / class_name)
-    shutil.copytree(phantoms / "synthetic" / "cyt_mast", tmp_path / "synthetic" / "cyt_mast")
-    (tmp_path / "synthetic" / "cyt_kist_mast").mkdir()
-    for path in sorted((phantoms / "real" / "cyt_mast").iterdir())[12:]:
-        shutil.copy(path, tmp_path / "synthetic" / "cyt_kist_mast")
-    return tmp_path
-
-
-def test_utility_prints_gains_and_leaves_a_record(sets, in_process):
-    arguments = ("--real", sets / "real", "--synthetic", sets / "synthetic", "--held-out", sets / "heldout")
-    options = ("--steps", 4, "--seeds", 1, "--size", 16, "--out", sets / "record")
-    done = in_process("evaluate", "utility", *arguments, *options)
-    assert done.returncode == 0, done.stderr
-    for words in ("balanced accuracy", "Recall of each class", "the gain of real + synthetic over real + classical is"):
-        assert words in done.stdout
-    assert "Without --pretrain" in done.stderr
-    assert "Fewer than 30 held-out pictures of cyt_kist_mast, cyt_mast" in done.stderr
-    record = json.loads((sets / "record" / "record.json").read_text())
-    assert record["inputs"]["synthetic cyt_mast"]["pictures"] == 12
-    assert list(record["results"]["rows"]) == ["from scratch"]
-    report = in_process("evaluate", "report", sets / "record", "--out", sets / "report.html")
-    assert report.returncode == 0, report.stderr
-    assert "the gain of real + synthetic" in (sets / "report.html").read_text()
-
-
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        ({"--held-out": "real"}, "pictures in more than one of heldout, real"),
-        ({"--real": "real/cyt_mast"}, "two folders"),
-        ({"--seeds": 0}, "--seeds"),
-        ({"--steps": 0}, "steps of utility"),
-    ],
-)
-def test_wrong_requests_of_utility_exit_2(change, word, sets, in_process):
-    options = {"--real": "real", "--synthetic": "synthetic", "--held-out": "heldout"} | change
-    words = [word if isinstance(word, int) else sets / word for pair in options.items() for word in pair[1:]]
-    arguments = [part for name, word in zip(options, words, strict=True) for part in (name, word)]
-    done = in_process("evaluate", "utility", *arguments)
-    assert done.returncode == 2, done.stderr
-    assert word in done.stderr
-
-
-def test_morphology_prints_distances_and_draws_outlines(phantoms, in_process, tmp_path):
-    folders = phantoms / "real" / "cyt_mast", phantoms / "synthetic" / "cyt_mast"
-    done = in_process("evaluate", "morphology", *folders, "--cells", "many", "--out", tmp_path / "out")
-    assert done.returncode == 0, done.stderr
-    for words in ("nucleus area", "nucleus / cell area", "floor / sd"):
-        assert words in done.stdout
-    record = json.loads((tmp_path / "out" / "record.json").read_text())
-    assert [image["file"] for image in record["images"]] == ["real.png", "synthetic.png", "histograms.png"]
-    assert in_process("evaluate", "morphology", *folders, "--cells", "two").returncode == 2
-
-
-def test_weights_checks_a_file(in_process, tmp_path):
-    path = tmp_path / "weights.pth"
-    path.write_bytes(b"not these")
-    done = in_process("evaluate", "weights", path)
-    assert done.returncode == 2
-    for words in (str(path), "9 bytes", "95,628,359 bytes with SHA-256 6726825d"):
-        assert words in done.stderr
-
-
-@pytest.mark.parametrize("name", ["score", "copies", "morphology", "utility", "curve", "report", "weights"])
+@pytest.mark.parametrize("name", ["score", "copies", "morphology", "utility", "judge", "curve", "report", "weights"])
 def test_every_command_has_help(name, in_process):
     done = in_process("evaluate", name, "--help")
     assert done.returncode == 0
