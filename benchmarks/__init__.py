@@ -1,1 +1,1 @@
-"""Every comparison with a peer, and the scripts behind docs/benchmarks.md."""
+"""Benchmarks: comparisons with peers, and the scripts behind the benchmark pages."""

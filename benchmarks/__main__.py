@@ -1,4 +1,4 @@
-"""`python -m benchmarks` is the command line of the benchmarks."""
+"""Run the command line of the benchmarks with `python -m benchmarks`."""
 
 from benchmarks.app import main
 

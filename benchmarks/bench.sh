@@ -1,23 +1,26 @@
 #!/usr/bin/env bash
-# The records of docs/benchmarks.md, then the page; `make bench` calls it. Everything is said by the environment:
+# Measure the records of docs/benchmarks.md and write the page. `make bench` runs this script. Environment variables:
 #
-#   MERGED     a merged folder of a class of BUNDLE; without one, a small base of random weights is made
-#   BUNDLE     an embedded bundle's name or a folder (cells); of the same weights as MERGED, or the comparison refuses
-#   FULL_SIZE  1 measures Stable Diffusion 1.5's size too, on random weights
-#   BATCHES, ROUNDS, SCALE    batch sizes, rounds, and the sizes of whole runs
-#   SCALE_WITH further options of `engine generate` for those runs, such as "--preset fast"
-#   RECORDS    where the records go: docs/benchmarks with MERGED, else WORK/records
-#   WORK       where everything else goes (build/bench)
+#   MERGED      merged folder of a class of BUNDLE (default: a small base of random weights)
+#   BUNDLE      name or folder of a bundle with the same weights as MERGED (default: cells)
+#   FULL_SIZE   1 also measures the size of Stable Diffusion 1.5, with random weights
+#   BATCHES     batch sizes (default: 1,8,16)
+#   ROUNDS      rounds (default: 5)
+#   SCALE       pictures per whole run (default: 1,10,100,1000,10000)
+#   SCALE_WITH  further options of `engine generate` for whole runs, for example "--preset fast"
+#   RECORDS     folder for the records (default: docs/benchmarks with MERGED, otherwise WORK/records)
+#   WORK        folder for everything else (default: build/bench)
+#   PYTHON      Python interpreter (default: python)
 set -euo pipefail
 published=$(cd "$(dirname "$0")/../docs/benchmarks" && pwd)
 python=${PYTHON:-python} work=${WORK:-build/bench} rounds=${ROUNDS:-5}
-# Records of random weights stand in for no published ones.
+# Records of random weights must not replace the published records.
 records=${RECORDS:-${MERGED:+$published}}
 records=${records:-$work/records}
 mkdir -p "$work" "$records"
 records=$(realpath "$records")
 
-random_bundle() { # random_bundle small|full: WORK/<size>/merged and WORK/<size>/bundle
+random_bundle() { # random_bundle small|full: make WORK/<size>/merged and WORK/<size>/bundle unless they exist
     local folder=$work/$1
     [ -e "$folder/bundle/manifest.json" ] && return
     rm -rf "$folder"
@@ -44,11 +47,13 @@ class=$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1] + "/cla
 "$python" -m benchmarks.scripts.scaling "$records/scaling.json" --n "${SCALE:-1,10,100,1000,10000}" \
     --bundle "$bundle" --class "$class" ${SCALE_WITH:-}
 if [ -n "${FULL_SIZE:-}" ]; then
-    # What takes longer than 20 s, such as emulated bfloat16, is timed once.
+    # The cap lets systems that need more than 20 s, such as emulated bfloat16, run in only one round.
     random_bundle full
     "$python" -m benchmarks peers "$work/full/bundle" --merged "$work/full/merged" --part step --part decode \
         --batch-size 1 --rounds 3 --cap 20 --record "$records/peers_full_size.json"
 fi
-page=$records/benchmarks.md
-[ "$records" = "$published" ] && page=$published/../benchmarks.md
-"$python" -m benchmarks.pages.page "$records" "$page"
+if [ "$records" = "$published" ]; then
+    "$python" -m benchmarks.pages.page
+else
+    "$python" -m benchmarks.pages.page "$records" "$records/benchmarks.md"
+fi

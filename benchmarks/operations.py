@@ -1,4 +1,4 @@
-"""How many operations a picture needs, and how many a second this machine's matrix units can do."""
+"""Count the operations of a picture, and measure how many operations per second this machine's matrix units reach."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from benchmarks.rounds import System
 __all__ = ["SIDE", "MatrixProduct", "count_operations", "matrix_products"]
 
 PRODUCTS = 20
-"""Of a round, of which the fastest counts."""
+"""Matrix products per round. The fastest counts."""
 SIDE = 1024
-"""Of the matrices: large enough that memory is no limit, small enough for a fraction of a second."""
+"""Side of the matrices: large enough that memory is no limit, small enough for a fraction of a second."""
 
 
 @dataclass(frozen=True)
 class MatrixProduct:
-    """Something to time, and how many operations it is."""
+    """A matrix product to time, and its number of operations."""
 
     system: System
     operations: int
 
 
 def count_operations(unet: UNet2DConditionModel, vae: AutoencoderKL, tokens: int) -> dict[str, int]:
-    """Operations of one row of the UNet and of one decoding at the models' own size, a multiply-add being two, counted
-    by torch: matrix products, attention and convolutions, nothing else. Nothing is computed."""
+    """Count the operations of one row of the UNet and of one decoding at the models' own size, without computing them.
+
+    torch counts only matrix products, attention and convolutions. A multiply-add counts as two operations.
+    """
     side, channels = unet.config.sample_size, unet.config.in_channels
     with torch.device("meta"):
         shapes = (1, channels, side, side), (1,), (1, tokens, unet.config.cross_attention_dim)
@@ -48,8 +50,10 @@ def _count(function: Callable[..., Any], *inputs: torch.Tensor) -> int:
 
 
 def matrix_products() -> dict[str, MatrixProduct]:
-    """The product of two square matrices, by the type of their values. Types that this processor has no
-    instructions for are left out: their rate would say nothing about a limit."""
+    """Return the product of two square matrices for each number type.
+
+    Types without instructions on this processor are left out, because their rate is no limit of the processor.
+    """
     operations = 2 * SIDE**3
     floats = torch.randn(SIDE, SIDE)
     found: dict[str, Callable[[], torch.Tensor]] = {"float32": lambda: floats @ floats}
@@ -67,7 +71,7 @@ def matrix_products() -> dict[str, MatrixProduct]:
 
 def _timed(product: Callable[[], torch.Tensor]) -> Callable[[], tuple[float, None]]:
     def run() -> tuple[float, None]:
-        # A limit is the fastest that is seen: the first products after a rest find threads asleep and caches cold.
+        # The fastest product is the limit. The first ones after a rest find sleeping threads and cold caches.
         seconds = []
         for _ in range(PRODUCTS):
             began = time.perf_counter()

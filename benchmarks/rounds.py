@@ -1,11 +1,10 @@
-"""`bench`: systems on the same weights and inputs, timed in interleaved rounds after a check that their results agree.
+"""Time systems on the same weights and inputs in interleaved rounds, after a check that their results agree.
 
-A system is anything that computes one part of a picture: the engine on some runtime, diffusers, cyto_bench. What is
-timed of them:
+A system computes one part of a picture: for example the engine on one runtime, diffusers, or cyto_bench. The parts are:
 
-- `picture`: noise to PNG files, a batch;
+- `picture`: from noise to PNG files, for one batch;
 - `step`: one guided evaluation of the UNet;
-- `decode`: latents to pictures.
+- `decode`: from latents to pictures.
 """
 
 from __future__ import annotations
@@ -22,32 +21,35 @@ from numpy.typing import NDArray
 from engine.errors import CytosynthError, RequestError, first_line
 from exporter.parity import LIMITS_BF16, LIMITS_INT8, psnr_db, relative_l2
 
-__all__ = ["INT8_PICTURE_DB", "PARTS", "REFERENCE", "TOLERANCES", "Opened", "System", "compare", "timed"]
+__all__ = ["INT8_PICTURE_DB", "REFERENCE", "TOLERANCES", "Opened", "System", "compare", "timed"]
 
-PARTS = ("picture", "step", "decode")
 Result = NDArray[Any]
 REFERENCE = "diffusers float32"
 FAILURES = (CytosynthError, ImportError, RuntimeError, MemoryError, OSError)
-"""Of a system, that leave the others to be compared."""
+"""Errors of one system that do not stop the comparison of the others."""
 REST_S = 0.3
-"""Before each timed run. Thread pools spin for a while after their work, in the way of the next system's in this
-process; Intel's OpenMP, with 0.2 s, the longest."""
+"""Pause before each timed run. Thread pools spin for a while after their work and would slow down the next system in
+this process. Intel's OpenMP spins longest, for 0.2 s."""
 TOLERANCES = {
     "picture": LIMITS_BF16["psnr_db"],
     "step": 0.04,
     "decode": LIMITS_BF16["psnr_db"],
 }
-"""What is left of agreement with diffusers in float32: the least PSNR of pictures in dB, and the largest L2 norm
-of the UNet's error over that of its output. That of pictures is `verify`'s limit for bfloat16."""
+"""Required agreement with diffusers in float32: minimum PSNR (dB) for pictures, maximum relative L2 error for a UNet
+step. The limit for pictures is the limit of `exporter verify` for bfloat16."""
 INT8_PICTURE_DB = LIMITS_INT8["psnr_db"]
-"""The same of pictures whose noise 8-bit graphs took away: a rounding early on may lead to another picture, as good."""
+"""Minimum PSNR (dB) for pictures that 8-bit graphs denoised. Early rounding may lead to a different, equally good
+picture."""
 
 
 @dataclass(frozen=True)
 class System:
-    """`run` computes once: seconds, and the result, or None where the system compares its own and says `deviation`.
+    """A system to time.
 
-    tolerance: in place of the part's. warms_up: a run begins with one that does not count.
+    run: computes the part once and returns seconds and the result. The result is None if the system checks itself.
+    deviation: for a system that checks itself, the words for its agreement.
+    tolerance: replaces the tolerance of the part.
+    warms_up: whether each run already includes a warm-up that is not timed.
     """
 
     name: str
@@ -59,16 +61,16 @@ class System:
 
 @dataclass
 class Opened:
-    """The systems that are here, and why the others are not. `chosen`: beginnings of names; others are left out."""
+    """The systems to compare, and the reasons why others are not measured. chosen: prefixes of the systems to keep."""
 
     chosen: Sequence[str] = ("",)
     systems: list[System] = field(default_factory=list)
     not_measured: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, make: Callable[[], System]) -> None:
-        """Open one. What it refuses, for want of a package, a compiler or memory, is kept as the reason."""
+        """Open a system. If a package, a compiler or memory is missing, keep the reason."""
         if name != REFERENCE and not name.startswith(tuple(self.chosen)):
-            self.not_measured[name] = "left out, as asked"
+            self.not_measured[name] = "not selected by --system"
             return
         try:
             self.systems.append(make())
@@ -76,7 +78,7 @@ class Opened:
             self.not_measured[name] = _reason(error)
 
     def expect_chosen(self) -> None:
-        """Raise RequestError where nothing begins with one of `chosen`."""
+        """Raise RequestError if no name begins with one of `chosen`."""
         names = [*(system.name for system in self.systems), *self.not_measured]
         for beginning in self.chosen:
             if not any(name.startswith(beginning) for name in names):
@@ -84,12 +86,12 @@ class Opened:
                     "--system",
                     found=beginning,
                     expected=f"the beginning of one of {', '.join(names)}",
-                    fix="change it",
+                    fix="change the name",
                 )
 
 
 def timed(work: Callable[[], Result]) -> Callable[[], tuple[float, Result | None]]:
-    """Take the wall clock of a function."""
+    """Return a function that runs `work` and returns its wall-clock seconds and its result."""
 
     def run() -> tuple[float, Result | None]:
         began = time.perf_counter()
@@ -102,14 +104,21 @@ def timed(work: Callable[[], Result]) -> Callable[[], tuple[float, Result | None
 def compare(
     opened: Opened, part: str, *, rounds: int, cap_s: float, alongside: Sequence[System] = ()
 ) -> dict[str, Any]:
-    """Seconds of each system, raw. A warm-up run of each is compared with the reference's, and one that differs beyond
-    the tolerance is not timed; the order of every round is turned by one. A run that counts follows one that does not,
-    since the rest and the systems between have cooled caches that are warm in a run of thousands. A system that needs
-    more than `cap_s` is not asked for another round.
+    """Compare the results of all systems with the reference, and time the systems that agree.
 
-    alongside: what is timed in the same rounds but is no system, such as a matrix product.
-    Returns `seconds`, `alongside_seconds`, `deviation`, `refused` and `not_measured`, each by name. Raises
-    CytosynthError where there is no reference to compare with.
+    The first run of each system is its warm-up and gives the result to compare. In each round the systems take turns,
+    and the order rotates by one. A run without timing precedes each timed run, because the pause and the other systems
+    have cooled the caches, which are warm in a run of thousands of pictures.
+
+    Args:
+        opened: The systems. Systems that fail are added to its `not_measured`.
+        part: The part that the systems compute.
+        rounds: Number of rounds.
+        cap_s: A system that needs more seconds than this takes part in only one round.
+        alongside: Other things to time in the same rounds, such as a matrix product.
+
+    Returns `seconds` (raw), `alongside_seconds`, `deviation`, `refused` and `not_measured`, each by name. Raises
+    CytosynthError if the reference has no result.
     """
     results: dict[str, Result | None] = {}
     for system in [*opened.systems, *alongside]:
@@ -123,8 +132,8 @@ def compare(
         raise CytosynthError(
             f"The reference, {REFERENCE}",
             found=opened.not_measured.get(REFERENCE, "not among the systems"),
-            expected="a result that the others are compared with",
-            fix="see its own message",
+            expected="a result to compare the others with",
+            fix="read the message of the reference above",
         )
     deviation: dict[str, float | str] = {}
     refused: dict[str, str] = {}
@@ -137,7 +146,7 @@ def compare(
             limit = TOLERANCES[part] if system.tolerance is None else system.tolerance
             agrees, deviation[system.name] = _agreement(part, result, reference, limit)
             if not agrees:
-                refused[system.name] = f"{deviation[system.name]:.3g} against {limit:g}, the limit"
+                refused[system.name] = f"{deviation[system.name]:.3g}, limit {limit:g}"
                 print(f"{part}: {system.name} differs and is not timed: {refused[system.name]}", file=sys.stderr)
     taken = [one for one in ran if one.name not in refused]
     timed_too = [one for one in alongside if one.name in results]
@@ -155,7 +164,7 @@ def compare(
 def _interleaved(
     systems: Sequence[System], rounds: int, cap_s: float, failed: dict[str, str]
 ) -> Mapping[str, list[float]]:
-    """What fails goes to `failed`, with the reason, and loses its seconds; the others go on."""
+    """Return the raw seconds by name. A system that fails goes to `failed` with the reason; the others continue."""
     seconds: dict[str, list[float]] = {system.name: [] for system in systems}
     for number in range(rounds):
         place = number % max(1, len(systems))
@@ -174,7 +183,7 @@ def _interleaved(
 
 
 def _agreement(part: str, found: Result, wanted: Result, limit: float) -> tuple[bool, float]:
-    """Whether a result is within the tolerance, and the figure: PSNR in dB, or for `step` the relative L2 norm."""
+    """Return whether a result is within the tolerance, and the PSNR in dB (for `step` the relative L2 norm)."""
     if part == "step":
         relative = relative_l2(found.astype(np.float64), wanted)
         return relative <= limit, relative

@@ -1,12 +1,10 @@
-"""The record of `bench`: every part and batch size, each compared in rounds of its own, on one machine."""
+"""Compare all systems and make the record of `python -m benchmarks peers`: one comparison per part and batch size."""
 
 from __future__ import annotations
 
 import gc
-import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,18 +14,22 @@ import numpy as np
 import torch
 
 from benchmarks.operations import SIDE, count_operations, matrix_products
-from benchmarks.peers.cyto_bench import add_cyto_bench
-from benchmarks.peers.diffusers import DiffusersPeers
-from benchmarks.peers.engine import add_engine
-from benchmarks.peers.stable_diffusion_cpp import add_stable_diffusion_cpp
-from benchmarks.peers.work import Work
+from benchmarks.peers.cyto_bench import CytoBenchPeer
+from benchmarks.peers.diffusers import DiffusersPeer
+from benchmarks.peers.engine import EnginePeer
+from benchmarks.peers.onnxruntime import OnnxRuntimePeer
+from benchmarks.peers.peer import Peer, Work
+from benchmarks.peers.stable_diffusion_cpp import StableDiffusionCppPeer
 from benchmarks.rounds import INT8_PICTURE_DB, REFERENCE, TOLERANCES, Opened, compare
+from benchmarks.settings import PeerSettings
 from engine.bundle.folder import Bundle
-from engine.bundle.request import EVERYWHERE, make_request
+from engine.bundle.job import Job, make_job
+from engine.bundle.request import GenerateRequest
+from engine.bundle.settings import EVERYWHERE, settings_of
 from engine.errors import RequestError
-from engine.machine import processor_name
+from engine.machine import machine_facts
 from engine.output.provenance import own_version
-from exporter.load import load_merged
+from exporter.load import MergedModel, load_merged
 
 __all__ = ["bench_systems"]
 
@@ -35,73 +37,36 @@ PEER = "diffusers"
 LIBRARIES = ("diffusers", "torch", "openvino", "onnxruntime", "numpy", "stable-diffusion-cpp-python")
 
 
-def bench_systems(
-    bundle: Bundle,
-    merged_folder: Path,
-    *,
-    parts: Sequence[str],
-    batch_sizes: Sequence[int],
-    guidance_scale: float | None,
-    steps: int | None,
-    threads: int,
-    rounds: int,
-    cap_s: float,
-    systems: Sequence[str],
-    cyto_bench: Path,
-) -> dict[str, Any]:
-    """Compare the engine with its peers on one class; see benchmarks.rounds for the parts, and
-    engine.bundle.request.make_request for what None and 0 stand for. Returns the record with its raw
-    seconds. Raises CytosynthError."""
+def bench_systems(bundle: Bundle, merged_folder: Path, settings: PeerSettings) -> dict[str, Any]:
+    """Compare the engine with its peers on one class and return the record with its raw seconds.
+
+    benchmarks.rounds explains the parts. Raises CytosynthError.
+    """
     commit = _commit()
     merged = load_merged(merged_folder)
     class_name = merged.record["class_name"]
-    requests = [
-        make_request(
-            bundle.manifest,
-            class_names=[class_name],
-            n=1,
-            backend="openvino",
-            sampler="dpmpp_2m",
-            schedule="karras",
-            batch_size=size,
-            guidance_scale=guidance_scale,
-            guidance_interval=EVERYWHERE,
-            num_inference_steps=steps,
-            precision="f32",
-            threads=threads,
-        )
-        for size in batch_sizes
-    ]
+    job = _job(bundle, class_name, settings)
     bundle.verify_for([class_name])
-    asked = requests[0]
-    if asked.guidance_scale == 1 and "step" in parts:
-        raise RequestError("--part step", found="guidance 1", expected="guidance", fix="pass another --guidance-scale")
+    asked = job.request
     torch.set_num_threads(asked.threads)
     counted = count_operations(merged.unet, merged.vae, bundle.manifest.context_shape[0])
-    halves = 1 if asked.guidance_scale == 1 else 2
-    operations = {
-        "picture": halves * asked.num_inference_steps * counted["unet_row"] + counted["decode"],
-        "step": 2 * counted["unet_row"],
-        "decode": counted["decode"],
-    }
-    peers = DiffusersPeers(merged, asked.threads)
+    operations = _operations(counted, asked)
+    peers = _peers(merged, asked.threads, settings.program)
     compared = []
     with tempfile.TemporaryDirectory() as folder:
-        for part in parts:
-            for request in requests:
-                work = Work(bundle, merged, request, Path(folder))
-                opened = Opened(systems)
-                peers.add_to(opened, work, part)
-                add_engine(opened, work, part)
-                add_cyto_bench(opened, cyto_bench, work, part)
-                add_stable_diffusion_cpp(opened, work, part)
+        for part in settings.parts:
+            for batch_size in settings.batch_size:
+                work = Work(job.changed(batch_size=batch_size), merged, Path(folder))
+                opened = Opened(settings.system or [""])
+                for peer in peers:
+                    peer.add_to(opened, work, part)
                 opened.expect_chosen()
-                compared.append(_compare(opened, part, request.batch_size, operations[part], rounds, cap_s))
+                compared.append(_compare(opened, part, batch_size, operations[part], settings))
                 del opened
-                # A part's systems hold gigabytes, and graphs hold each other.
+                # The systems of a part hold gigabytes, and their graphs refer to each other.
                 gc.collect()
     return {
-        "machine": {"processor": processor_name(), "cores": os.cpu_count(), "threads": asked.threads},
+        "machine": {**machine_facts(), "threads": asked.threads},
         "versions": {"cytosynth": own_version(), **_versions()},
         "commit": commit,
         "bundle": bundle.manifest.name,
@@ -110,8 +75,8 @@ def bench_systems(
         "unet_parameters": sum(weight.numel() for weight in merged.unet.parameters()),
         "steps": asked.num_inference_steps,
         "guidance_scale": asked.guidance_scale,
-        "rounds": rounds,
-        "cap_s": cap_s,
+        "rounds": settings.rounds,
+        "cap_s": settings.cap_s,
         "reference": REFERENCE,
         "tolerances": {**TOLERANCES, "picture in 8 bits": INT8_PICTURE_DB},
         "operations": {**counted, **operations},
@@ -119,10 +84,55 @@ def bench_systems(
     }
 
 
-def _compare(opened: Opened, part: str, batch_size: int, operations: int, rounds: int, cap_s: float) -> dict[str, Any]:
+def _peers(merged: MergedModel, threads: int, cyto_bench: Path) -> tuple[Peer, ...]:
+    """Return all peers. Their order is the order of the systems in the record."""
+    return (
+        DiffusersPeer(merged),
+        OnnxRuntimePeer(merged, threads),
+        EnginePeer(),
+        CytoBenchPeer(cyto_bench),
+        StableDiffusionCppPeer(),
+    )
+
+
+def _job(bundle: Bundle, class_name: str, settings: PeerSettings) -> Job:
+    """Return the job that all systems do, with a batch size that is changed later. Raises RequestError."""
+    options = settings_of(
+        backend="openvino",
+        sampler="dpmpp_2m",
+        schedule="karras",
+        guidance_scale=settings.guidance_scale,
+        guidance_interval=EVERYWHERE,
+        num_inference_steps=settings.num_inference_steps,
+        precision="f32",
+        threads=settings.threads,
+    )
+    job = make_job(bundle, [class_name], 1, options)
+    if job.request.guidance_scale == 1 and "step" in settings.parts:
+        raise RequestError(
+            "--part step",
+            found="guidance scale 1",
+            expected="a guidance scale other than 1, because the step is guided",
+            fix="set --guidance-scale",
+        )
+    return job
+
+
+def _operations(counted: dict[str, int], request: GenerateRequest) -> dict[str, int]:
+    """Return the operations of each part per picture."""
+    rows = 1 if request.guidance_scale == 1 else 2
+    return {
+        "picture": rows * request.num_inference_steps * counted["unet_row"] + counted["decode"],
+        "step": 2 * counted["unet_row"],
+        "decode": counted["decode"],
+    }
+
+
+def _compare(opened: Opened, part: str, batch_size: int, operations: int, settings: PeerSettings) -> dict[str, Any]:
+    """Compare the opened systems and return the record of one part and batch size."""
     products = matrix_products()
     beside_them = [product.system for product in products.values()]
-    found = compare(opened, part, rounds=rounds, cap_s=cap_s, alongside=beside_them)
+    found = compare(opened, part, rounds=settings.rounds, cap_s=settings.cap_s, alongside=beside_them)
     beside = found.pop("alongside_seconds")
     medians = {name: float(np.median(seconds)) for name, seconds in found["seconds"].items()}
     best = min(seconds for name, seconds in medians.items() if name.startswith(PEER))
@@ -145,7 +155,7 @@ def _compare(opened: Opened, part: str, batch_size: int, operations: int, rounds
 
 
 def _versions() -> dict[str, str]:
-    """Of what is installed of LIBRARIES."""
+    """Return the versions of the installed packages among LIBRARIES."""
     found = {}
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):
@@ -154,7 +164,7 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str:
-    """The checkout's, "-dirty" where it has changes, or "unknown" where there is none."""
+    """Return the commit of the checkout, with "-dirty" if files were changed, or "unknown" outside a checkout."""
     command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)

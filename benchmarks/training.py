@@ -1,9 +1,9 @@
-"""`bench`: fit's loop against two others on the same shapes, in one interleaved run.
+"""Compare the training loop of `trainer fit` with two others on the same shapes, in interleaved rounds.
 
-The first runs as AUTOMATIC1111's does: mixed precision by autocast, gradient checkpointing, attention in plain
-operations, latents and prompt embeddings cached. The second runs as diffusers' training scripts do:
-autocast, fused attention, no checkpointing, picture and prompt encoded in every step. Where autocast does not pay, as
-on many CPUs at batch 1, each peer's loop in float32 is measured too.
+The first peer trains like AUTOMATIC1111: autocast, gradient checkpointing, attention in plain operations, cached
+latents and prompt embeddings. The second peer trains like diffusers' training scripts: autocast, fused attention, no
+checkpointing, picture and prompt encoded in every step. Both peers also run in float32, because autocast is slower on
+many CPUs at batch size 1.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from diffusers.models.attention_processor import AttnProcessor
 
+from benchmarks.settings import TrainingSettings
 from trainer.base.base import Base, encode_prompts
 from trainer.hypernetwork.network import Hypernetwork, attached, attention_dimensions
 from trainer.training.devices import Compute, choose_compute
-from trainer.training.loop import LoopSettings
 from trainer.training.objective import denoising_loss
 from trainer.training.record import machine_and_versions
-from trainer.training.schedule import StepList
+from trainer.training.settings import Hardware
 
 __all__ = ["compare_loops"]
 
@@ -33,14 +33,13 @@ PROMPT = "a cell"
 Step = Callable[[], None]
 
 
-def compare_loops(
-    open_fresh: Callable[[], Base], *, batch_size: int, rounds: int, steps: int, device: str, compiled: bool
-) -> dict[str, Any]:
-    """Steps a second of each loop; the order of every round is turned by one, after a warm-up round.
+def compare_loops(open_fresh: Callable[[], Base], settings: TrainingSettings) -> dict[str, Any]:
+    """Return a record with the raw seconds of each loop and the speed-ups over each peer.
 
-    open_fresh: opens the base, once for each loop, for each sets it up in its own way. Returns a record with raw
-    seconds and the ratio of ours to each peer.
+    After a warm-up round the loops take turns, and the order rotates by one in each round. open_fresh: opens the base.
+    It is called once per loop, because each loop changes the base in its own way.
     """
+    batch_size, device = settings.batch_size, settings.device
     with ExitStack() as opened:
         loops = {
             f"as {name}{'' if autocast else ', f32'}": make(open_fresh(), batch_size, device, opened, autocast)
@@ -49,22 +48,22 @@ def compare_loops(
         }
         peers = list(loops)
         for precision in ("f32", "bf16"):
-            for mode in (False, True) if compiled else (False,):
-                compute = choose_compute(device, precision, gradient_checkpointing=False, compiled=mode)
+            for mode in (False, True) if settings.compiled else (False,):
+                compute = choose_compute(Hardware(device, precision, compiled=mode))
                 name = f"fit {precision}{' compiled' if mode else ''}"
                 loops[name] = _fit(open_fresh(), batch_size, compute, opened)
         seconds: dict[str, list[float]] = {name: [] for name in loops}
         names = list(loops)
-        for number in range(rounds + 1):
+        for number in range(settings.rounds + 1):
             turn = number % len(names)
             for name in names[turn:] + names[:turn]:
                 began = time.perf_counter()
-                for _ in range(steps):
+                for _ in range(settings.steps):
                     loops[name]()
                 if torch.cuda.is_available():
                     torch.cuda.synchronize()
                 if number:
-                    seconds[name].append(round((time.perf_counter() - began) / steps, 5))
+                    seconds[name].append(round((time.perf_counter() - began) / settings.steps, 5))
     median = {name: statistics.median(values) for name, values in seconds.items()}
     return {
         **machine_and_versions(),
@@ -78,19 +77,18 @@ def compare_loops(
 
 
 def _fit(base: Base, batch_size: int, compute: Compute, opened: ExitStack) -> Step:
-    """fit's own step: cached latents and embeddings, the frozen UNet's weights in their precision beforehand."""
+    """Return a step of `trainer fit`: cached latents and embeddings, the frozen UNet already in its precision."""
     hypernetwork = _hypernetwork(base, opened)
     with torch.no_grad():
         context = encode_prompts(base, [PROMPT])
     latents = _latents(base)
     unet = compute.ready(base.unet)
     hypernetwork.to(compute.device)
-    settings = LoopSettings(1, batch_size, StepList(((RATE, float("inf")),)))
     optimizer = torch.optim.AdamW(hypernetwork.parameters(), lr=RATE, fused=True)
     generator = torch.Generator().manual_seed(0)
 
     def step() -> None:
-        rows = torch.randint(PICTURES, (settings.batch_size,), generator=generator)
+        rows = torch.randint(PICTURES, (batch_size,), generator=generator)
         with compute.autocast():
             loss = denoising_loss(unet, base.scheduler, latents[rows], context.expand(len(rows), -1, -1), generator)
         loss.backward()
@@ -111,7 +109,7 @@ def _webui(base: Base, batch_size: int, device: str, opened: ExitStack, autocast
 def _diffusers(base: Base, batch_size: int, device: str, opened: ExitStack, autocast: bool) -> Step:
     side = base.picture_side
     pictures = torch.rand(PICTURES, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    compute = choose_compute(device, "f32", gradient_checkpointing=False, compiled=False)
+    compute = choose_compute(Hardware(device, "f32"))
     base.vae.requires_grad_(False).to(compute.device)
     scale = base.vae.config.scaling_factor
 
@@ -130,9 +128,8 @@ def _plain(
     latents_of: Callable[[torch.Tensor], torch.Tensor],
     known: torch.Tensor | None = None,
 ) -> Step:
-    """What both peers do: float32 weights, under autocast or not. known: the prompt's embeddings, where they are
-    cached."""
-    compute = choose_compute(device, "f32", gradient_checkpointing=False, compiled=False)
+    """Return a step of a peer, with float32 weights. autocast: compute in bfloat16. known: cached prompt embeddings."""
+    compute = choose_compute(Hardware(device, "f32"))
     hypernetwork = _hypernetwork(base, opened).to(compute.device)
     base.unet.requires_grad_(False).train().to(compute.device)
     base.text_encoder.requires_grad_(False).to(compute.device)

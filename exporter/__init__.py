@@ -1,1 +1,1 @@
-"""A merged UNet in, a bundle of ONNX graphs out (torch, onnx)."""
+"""The exporter writes merged UNets as a bundle of ONNX graphs, and builds TensorRT plans. It needs torch and onnx."""

@@ -1,4 +1,4 @@
-"""`python -m exporter` is the exporter's command line."""
+"""Run the exporter's command line with `python -m exporter`."""
 
 from exporter.cli import main
 

@@ -1,4 +1,4 @@
-"""Names of GPUs and their compute capabilities."""
+"""GPU names and their compute capabilities."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ GPUS = {
     "rtx5090": "12.0",
     "rtxpro6000": "12.0",
 }
-"""https://developer.nvidia.com/cuda-gpus"""
+"""Source: https://developer.nvidia.com/cuda-gpus"""
 
 
 def compute_capability(gpu: str) -> str:
-    """ "a6000", "RTX A6000" or "sm86" -> "8.6". Raises RequestError for an unknown name."""
+    """Return the compute capability of a GPU: "8.6" for "a6000", "RTX A6000" or "sm86". Raises RequestError for an
+    unknown name."""
     plain = re.sub(r"nvidia|geforce|[\s_-]", "", gpu.lower())
     if match := re.fullmatch(r"sm(\d+)(\d)", plain):
         return f"{int(match[1])}.{match[2]}"
@@ -47,6 +48,6 @@ def compute_capability(gpu: str) -> str:
             "--gpu",
             found=gpu,
             expected=f"smXX, or one of {', '.join(GPUS)}",
-            fix="write its compute capability, such as sm86 for 8.6",
+            fix="name the compute capability, for example sm86 for 8.6",
         )
     return found

@@ -1,4 +1,4 @@
-"""The bundle's graphs as torch modules, and their export to ONNX at opset 23."""
+"""The bundle's graphs as torch modules, and their export to ONNX with opset 23."""
 
 from __future__ import annotations
 
@@ -40,19 +40,20 @@ ROW = ("sigma", "timestep", "c_in", "a", "b", "c", "d", "guidance_scale")
 
 
 class Float32Norm(nn.Module):
-    """A normalisation that is computed in float32 inside a float16 graph."""
+    """A normalisation layer that computes in float32 inside a float16 graph."""
 
     def __init__(self, norm: nn.Module) -> None:
         super().__init__()
         self.norm = norm.float()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Any shape, float16 in and out."""
+        """Normalise a float16 tensor of any shape; return float16."""
         return self.norm(x.float()).to(x.dtype)
 
 
 def to_half(module: Module, *, in_place: bool = False) -> Module:
-    """The module in float16, its normalisations in float32: a copy, or itself where memory is short."""
+    """Return a float16 copy of the module with normalisations in float32. in_place: convert the module itself, to save
+    memory."""
     module = (module if in_place else copy.deepcopy(module)).half()
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
@@ -62,7 +63,7 @@ def to_half(module: Module, *, in_place: bool = False) -> Module:
 
 
 class UNetGraph(nn.Module):
-    """The UNet with its sinusoidal time features as an input.
+    """The UNet with sinusoidal time features as an input.
 
     latents (B, C, h, w), time_features (B, F), encoder_hidden_states (B, T, D) -> eps (B, C, h, w), all float32.
     """
@@ -70,22 +71,22 @@ class UNetGraph(nn.Module):
     def __init__(self, unet: UNet2DConditionModel) -> None:
         super().__init__()
         self.unet = unet
-        # diffusers computes the features from the timestep here; the host has done that in float64.
+        # diffusers computes the time features here. In a bundle the host computes them in float64 instead.
         unet.get_time_embed = lambda sample, timestep: timestep
 
     def forward(
         self, latents: torch.Tensor, time_features: torch.Tensor, encoder_hidden_states: torch.Tensor
     ) -> torch.Tensor:
-        """One evaluation; the computation's dtype is the UNet's."""
+        """Evaluate once, in the UNet's dtype."""
         dtype = self.unet.conv_in.weight.dtype
         inputs = (tensor.to(dtype) for tensor in (latents, time_features, encoder_hidden_states))
         return self.unet(*inputs, return_dict=False)[0].float()
 
 
 class DecoderGraph(nn.Module):
-    """Latents as the UNet leaves them -> pictures.
+    """The decoder: the UNet's latents -> pictures.
 
-    latents (B, C, h, w) float32 -> images (B, H, W, 3) uint8 and finite (B,) bool. The picture is
+    latents (B, C, h, w) float32 -> images (B, H, W, 3) uint8 and finite (B,) bool. A picture is
     255 * clamp((x + 1) / 2, 0, 1), truncated.
     """
 
@@ -95,10 +96,10 @@ class DecoderGraph(nn.Module):
         self.scaling_factor = vae.config.scaling_factor
 
     def forward(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Decode; the computation's dtype is the decoder's."""
+        """Decode in the decoder's dtype."""
         z = (latents / self.scaling_factor).to(self.post_quant_conv.weight.dtype)
         x = self.decoder(self.post_quant_conv(z)).float()
-        # A sum is finite only if every term is, and costs one reduction that every runtime has.
+        # The sum is finite only if every term is finite. It costs one reduction, which every runtime has.
         total = x.abs().sum((1, 2, 3))
         finite = total < torch.inf
         images = 255 * ((x + 1) / 2).clamp(0, 1)
@@ -106,9 +107,9 @@ class DecoderGraph(nn.Module):
 
 
 class EncoderGraph(nn.Module):
-    """Pictures -> the latents that the UNet knows.
+    """The VAE's encoder: pictures -> latents in the UNet's scale.
 
-    images (B, 3, H, W) float32 RGB in [-1, 1] -> latents (B, C, h, w) float32: the posterior's mean, scaled.
+    images (B, 3, H, W) float32 RGB in [-1, 1] -> latents (B, C, h, w) float32: the scaled mean of the posterior.
     """
 
     def __init__(self, vae: AutoencoderKL) -> None:
@@ -117,7 +118,7 @@ class EncoderGraph(nn.Module):
         self.scaling_factor = vae.config.scaling_factor
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Encode; the computation's dtype is the encoder's."""
+        """Encode in the encoder's dtype."""
         moments = self.quant_conv(self.encoder(images.to(self.quant_conv.weight.dtype)))
         return moments.chunk(2, dim=1)[0].float() * self.scaling_factor
 
@@ -130,14 +131,14 @@ class TextGraph(nn.Module):
         self.text_encoder = text_encoder
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Encode; the computation's dtype is the encoder's."""
+        """Encode in the encoder's dtype."""
         return self.text_encoder(input_ids)[0].float()
 
 
 class StepGraph(nn.Module):
-    """Guidance and one row of a sampler's table, for runtimes that keep a trajectory on the device.
+    """Guidance and one row of a sampler's table, for runtimes that keep the latents on the device.
 
-    x, eps_cond, eps_uncond, D_prev, z: (B, C, h, w) float32; row: (8,) float32, the columns of ROW.
+    x, eps_cond, eps_uncond, D_prev, z: (B, C, h, w) float32; row: (8,) float32 with the columns of ROW.
     Returns x_next and D, (B, C, h, w) float32: eps = eps_uncond + g (eps_cond - eps_uncond), D = x - sigma eps,
     x_next = a x + b D + c D_prev + d z.
     """
@@ -147,59 +148,59 @@ class StepGraph(nn.Module):
         x: torch.Tensor,
         eps_cond: torch.Tensor,
         eps_uncond: torch.Tensor,
-        D_prev: torch.Tensor,  # noqa: N803 - the contract's name
+        D_prev: torch.Tensor,  # noqa: N803 - name in the bundle's contract
         z: torch.Tensor,
         row: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One step."""
+        """Compute one step."""
         sigma, _, _, a, b, c, d, scale = row.unbind()
         denoised = x - sigma * (eps_uncond + scale * (eps_cond - eps_uncond))
         return a * x + b * denoised + c * D_prev + d * z, denoised
 
 
 def frequencies(unet: UNet2DConditionModel) -> list[float]:
-    """The angular frequencies of the UNet's sinusoidal features: 10000^(-i / (half - freq_shift)), i < half."""
+    """Return the angular frequencies of the UNet's time features: 10000^(-i / (half - freq_shift)) for i < half."""
     half = unet.config.block_out_channels[0] // 2
     exponents = torch.arange(half, dtype=torch.float64) / (half - unet.config.freq_shift)
     return (10_000.0**-exponents).tolist()
 
 
 def export_unet(unet: UNet2DConditionModel, context_shape: tuple[int, int]) -> onnx.ModelProto:
-    """The graph of a UNet that `to_half` made, with dynamic batch, height and width."""
+    """Export a UNet that `to_half` converted, with dynamic batch size, height and width."""
     channels, side = unet.config.in_channels, unet.config.sample_size
     inputs = (
         torch.randn(2, channels, side, side),
         torch.randn(2, unet.config.block_out_channels[0]),
         torch.randn(2, *context_shape),
     )
-    # diffusers copies at batch 64 and above, which changes no value; a named Dim would refuse that guard.
+    # From batch size 64 diffusers copies a tensor, which changes no value. A named Dim would fail on that guard.
     shapes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}, {0: Dim.DYNAMIC}, {0: Dim.DYNAMIC})
     names = ["latents", "time_features", "encoder_hidden_states"]
     return export_graph(UNetGraph(unet), inputs, shapes, names, ["eps"])
 
 
 def export_decoder(vae: AutoencoderKL, side: int) -> onnx.ModelProto:
-    """The decoder in float16; `side` is the height of the example latents."""
+    """Export the decoder in float16. side: height of the example latents."""
     inputs = (torch.randn(2, vae.config.latent_channels, side, side),)
     shapes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
     return export_graph(DecoderGraph(to_half(vae)), inputs, shapes, ["latents"], ["images", "finite"])
 
 
 def export_encoder(vae: AutoencoderKL, side: int) -> onnx.ModelProto:
-    """The encoder in float16; `side` is the height of the example pictures."""
+    """Export the VAE's encoder in float16. side: height of the example pictures."""
     inputs = (torch.randn(2, 3, side, side),)
     shapes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
     return export_graph(EncoderGraph(to_half(vae)), inputs, shapes, ["images"], ["latents"])
 
 
 def export_text_encoder(text_encoder: CLIPTextModel, tokens: int) -> onnx.ModelProto:
-    """The text encoder in float16 for prompts of exactly this many tokens."""
+    """Export the text encoder in float16 for prompts of exactly this many tokens."""
     inputs = (torch.zeros(2, tokens, dtype=torch.int64),)
     return export_graph(TextGraph(to_half(text_encoder)), inputs, ({0: Dim.DYNAMIC},), ["input_ids"], ["hidden_states"])
 
 
 def export_step(channels: int) -> onnx.ModelProto:
-    """The step graph for latents of this many channels."""
+    """Export the step graph for latents with this many channels."""
     tensors = tuple(torch.randn(2, channels, 8, 8) for _ in range(5))
     dynamic = {0: Dim("B"), 2: Dim("h"), 3: Dim("w")}
     names = ["x", "eps_cond", "eps_uncond", "D_prev", "z", "row"]
@@ -213,10 +214,10 @@ def export_graph(
     input_names: list[str],
     output_names: list[str],
 ) -> onnx.ModelProto:
-    """Any module as a graph, weights inside, without notes of where it was made."""
-    # It warns of operators of packages that are not needed here; importing torch sets this level anew.
+    """Export a module as a graph that contains its weights and no traces of this machine."""
+    # The exporter warns about operators of packages that are not needed here. Importing torch resets this level.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    # The exporter prints its progress to stdout, which belongs to our own output.
+    # The exporter prints its progress to stdout, which is reserved for this program's output.
     with torch.no_grad(), redirect_stdout(io.StringIO()):
         program = torch.onnx.export(
             module.eval(),
@@ -233,8 +234,11 @@ def export_graph(
 
 
 def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Drop the exporter's notes (source paths and stack traces of this machine), which would also change the bytes,
-    and the shapes between nodes, a quarter of the graph, which every runtime infers anew."""
+    """Remove the exporter's notes and the shapes between nodes from a graph, and return the graph.
+
+    The notes are source paths and stack traces of this machine, which would change the bytes. The shapes are a quarter
+    of the graph, and every runtime infers them again.
+    """
     del model.metadata_props[:]
     model.producer_version = ""
     parts = [model.graph, *model.functions]

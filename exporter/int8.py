@@ -1,17 +1,17 @@
-"""8-bit graphs of a bundle's UNets and decoder, beside the float16 ones and of the same weight files.
+"""8-bit graphs of a bundle's UNets and decoder. They use the same weight files as the float16 graphs.
 
 ONNX Runtime's static quantisation writes QuantizeLinear and DequantizeLinear before every convolution and matrix
-product of a graph: activations in 8 bits without sign, one scale a tensor, from their extremes in trajectories of the
-classes; weights in 8 bits with sign, one scale an output channel (Jacob et al. 2018, arXiv:1712.05877; Wu et al. 2020,
-arXiv:2004.09602). The weights stay in float16 in their files and are rounded when a runtime opens the graph. Outputs
-are not quantised: what follows a product (normalisation, attention, residual sums) computes in the runtime's own
-precision.
+product of a graph (Jacob et al. 2018, arXiv:1712.05877; Wu et al. 2020, arXiv:2004.09602). Activations become unsigned
+8-bit numbers with one scale per tensor, from their extremes while the bundle draws pictures of its classes. Weights
+become signed 8-bit numbers with one scale per output channel. The files keep float16 weights; a runtime rounds them
+when it opens the graph. Outputs are not quantised: operators after a product (normalisation, attention, residual sums)
+compute in the runtime's own precision.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,47 +24,51 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from engine.backends.openvino import OpenVINOBackend
 from engine.bundle.folder import Bundle
-from engine.bundle.request import make_request
+from engine.bundle.job import make_job
+from engine.bundle.settings import settings_of
 from engine.errors import CytosynthError
 from engine.files import sha256_of
 from engine.pipeline.pipeline import Pipeline
+from engine.progress import StageProgress, silent_stages
 from exporter.graphs import without_traces
-from exporter.manifest_file import load_manifest, replace_manifest
-from exporter.onnx_bundle import INT8
+from exporter.manifest_file import INT8, load_manifest, replace_manifest
 from exporter.parity import relative_l2
 from exporter.recording import recorder_of
 
 __all__ = ["Quantised", "write_int8"]
 
 PICTURES = 4
-"""Of each class, from seeds that no run begins at."""
+"""Pictures per class for the calibration."""
 FIRST_SEED = 2**31
+"""First seed of the calibration. Runs of the engine start at smaller seeds."""
 ROWS = 120
-"""Rows of a graph's inputs that its activations' extremes are taken from, evenly spaced over all that were seen."""
+"""Rows of a graph's inputs that calibrate it, evenly spaced over all recorded rows."""
 CHECKED = 16
-"""Rows of each graph on which it is compared with float32; they are among those that it was calibrated on."""
+"""Rows of the calibration on which the 8-bit graph is compared with float32."""
 LIMITS = {"eps": 0.25, "images": 10.0}
-"""The largest error that is written: the L2 norm of eps's over that of eps, and the root mean square of grey levels."""
+"""Largest accepted error: relative L2 norm for eps, root mean square in grey levels for images."""
 
 Rows = dict[str, NDArray[np.float32]]
-"""Arrays of as many rows each, by the graph's inputs."""
+"""Maps the graph's inputs to arrays with the same number of rows."""
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """An 8-bit graph that was written, and how far its output is from the float16 graph's, both on OpenVINO: relative
-    L2 norm for `eps`, root mean square in grey levels for `images`."""
+    """An 8-bit graph, and the difference of its output from the float16 graph's, both on OpenVINO.
+
+    error: relative L2 norm for `eps`, root mean square in grey levels for `images`.
+    """
 
     graph: str
     output: str
     error: float
 
 
-def write_int8(bundle: Bundle, *, progress: Callable[[str], None] = lambda what: None) -> list[Quantised]:
-    """Add 8-bit graphs of every UNet and of the decoder to a bundle, in place of those that it has; its hash changes.
+def write_int8(bundle: Bundle, *, progress: StageProgress = silent_stages) -> list[Quantised]:
+    """Add 8-bit graphs of every UNet and of the decoder to a bundle, or replace them. The bundle's hash changes.
 
-    Calibration draws PICTURES pictures a class at the bundle's default settings, on OpenVINO in float32. Raises
-    CytosynthError, with the bundle as it was, where a graph is farther from float32 than LIMITS.
+    The calibration draws PICTURES pictures per class with the bundle's default settings, on OpenVINO in float32.
+    Raises CytosynthError and leaves the bundle unchanged if the error of a graph exceeds LIMITS.
     """
     manifest = load_manifest(bundle.folder)
     classes = bundle.manifest.classes
@@ -75,7 +79,7 @@ def write_int8(bundle: Bundle, *, progress: Callable[[str], None] = lambda what:
     with ExitStack() as at_the_end:
 
         def add(source: str, rows: Rows, output: str) -> str:
-            """Write an 8-bit graph beside the bundle's files, where a runtime finds the weights; returns its name."""
+            """Write an 8-bit graph into the bundle's folder, where a runtime finds the weights. Return its name."""
             graph = source.replace(".onnx", INT8)
             staged[graph] = bundle.folder / f".new-{graph}"
             at_the_end.callback(staged[graph].unlink, missing_ok=True)
@@ -100,24 +104,22 @@ def write_int8(bundle: Bundle, *, progress: Callable[[str], None] = lambda what:
 
 
 def _draw(bundle: Bundle, class_name: str, calls: list[Rows]) -> NDArray[np.float32]:
-    """Draw a class's pictures, add the UNet's inputs to `calls`, and return the latents (B, C, h, w)."""
-    request = make_request(
-        bundle.manifest, class_names=[class_name], n=1, backend="openvino", batch_size=PICTURES, precision="f32"
-    )
-    recorder = recorder_of(OpenVINOBackend(precision="f32", threads=request.threads, cached=False))
-    with Pipeline(bundle, class_name, request, recorder) as pipeline:
+    """Draw pictures of a class, add the UNet's inputs to `calls`, and return the latents (B, C, h, w)."""
+    job = make_job(bundle, [class_name], 1, settings_of(backend="openvino", batch_size=PICTURES, precision="f32"))
+    recorder = recorder_of(OpenVINOBackend(precision="f32", threads=job.request.threads, cached=False))
+    with Pipeline(job, class_name, recorder) as pipeline:
         latents = pipeline.generate_latents(range(FIRST_SEED, FIRST_SEED + PICTURES))
     calls += [{name: np.asarray(value, np.float32) for name, value in inputs.items()} for inputs, _ in recorder.calls]
     return latents
 
 
 def _joined(parts: Sequence[Rows]) -> Rows:
-    """ROWS of all rows."""
+    """Join all parts and return ROWS of their rows."""
     return _spaced({name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, ROWS)
 
 
 def _spaced(rows: Rows, most: int) -> Rows:
-    """So many rows at most, evenly spaced."""
+    """Return at most `most` rows, evenly spaced."""
     count = _count(rows)
     chosen = np.linspace(0, count - 1, min(most, count)).round().astype(int)
     return {name: values[chosen] for name, values in rows.items()}
@@ -136,12 +138,12 @@ class _Reader(CalibrationDataReader):
         )
 
     def get_next(self) -> Rows | None:
-        """The next row, or None behind the last."""
+        """Return the next row, or None after the last one."""
         return next(self._rows, None)
 
 
 def _write(bundle: Bundle, name: str, path: Path, rows: Rows, output: str) -> float:
-    """Quantise a graph of the bundle into the file `path`; returns how far it is from the one that it came from."""
+    """Quantise a graph of the bundle, write it to the file `path`, and return its error; see Quantised."""
     plain = onnx.load(bundle.path(name), load_external_data=False)
     external = {tensor.name: tensor for tensor in plain.graph.initializer if tensor.external_data}
     with tempfile.TemporaryDirectory() as temporary:
@@ -174,16 +176,16 @@ def _write(bundle: Bundle, name: str, path: Path, rows: Rows, output: str) -> fl
     error = _error(bundle.path(name), path, rows, output)
     if not error <= LIMITS[output]:
         raise CytosynthError(
-            f"The 8-bit graph of {name}, its {output}",
+            f"The output {output} of the 8-bit graph of {name}",
             found=f"an error of {error:.2g}",
             expected=f"at most {LIMITS[output]:g}",
-            fix="nothing was written; these weights are not for 8 bits",
+            fix="use the float16 graphs: these weights are not suited for 8 bits; nothing was written",
         )
     return error
 
 
 def _error(plain: Path, quantised: Path, rows: Rows, output: str) -> float:
-    """How far the two graphs are apart on CHECKED of the rows; see Quantised."""
+    """Return the difference of the two graphs' outputs on CHECKED of the rows; see Quantised."""
     inputs = _spaced(rows, CHECKED)
     shapes = {name: values.shape for name, values in inputs.items()}
     outputs = (output,) if output == "eps" else (output, "finite")
@@ -197,7 +199,7 @@ def _error(plain: Path, quantised: Path, rows: Rows, output: str) -> float:
 
 
 def _shorten_names(model: onnx.ModelProto) -> None:
-    """Number the tensors between input and output: their names are a third of the graph."""
+    """Replace the names of inner tensors by numbers, because these names take a third of the graph."""
     graph = model.graph
     kept = {value.name for value in (*graph.input, *graph.output)}
     names: dict[str, str] = {"": ""}

@@ -1,4 +1,4 @@
-"""Opening what `python -m trainer merge` wrote."""
+"""Load the folders that `python -m trainer merge` writes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLASS_FIELDS = ("class_name", "prompt", "origin", "pictures", "licence", "attrib
 
 @dataclass
 class MergedModel:
-    """A merged folder in memory, float32, and the class's record."""
+    """The models of a merged folder in float32, and the record of its class."""
 
     folder: Path
     unet: UNet2DConditionModel
@@ -38,13 +38,13 @@ class MergedModel:
 
     @property
     def signal_leak(self) -> Path | None:
-        """The file of the class's signal leak, where it was measured."""
+        """The file with the class's signal leak, or None if it was not measured."""
         path = self.folder / SIGNAL_LEAK_FILE
         return path if path.is_file() else None
 
     def base_sha256(self) -> str:
-        """A hash of all that a bundle stores once for every class, but for the UNet: autoencoder, text encoder,
-        tokenizer, schedule."""
+        """Return a hash of everything that the classes of a bundle share, except the UNet: autoencoder, text encoder,
+        tokenizer and schedule."""
         digest = hashlib.sha256()
         for module in (self.vae, self.text_encoder):
             for name, tensor in sorted(module.state_dict().items()):
@@ -56,13 +56,14 @@ class MergedModel:
 
     @torch.no_grad()
     def embed_prompts(self, prompts: list[str]) -> torch.Tensor:
-        """Prompt embeddings (len(prompts), T, D) float32."""
+        """Return prompt embeddings (len(prompts), T, D) float32."""
         length = self.tokenizer.model_max_length
         tokens = self.tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
         return self.text_encoder(tokens.input_ids)[0].float()
 
     def tokenizer_json(self) -> str:
-        """The tokenizer for the library `tokenizers`, padding and truncating every prompt to the model's length."""
+        """Return the tokenizer as JSON for the library `tokenizers`. It pads and truncates every prompt to the model's
+        length."""
         tokenizer = Tokenizer.from_str(self.tokenizer.backend_tokenizer.to_str())
         length = self.tokenizer.model_max_length
         tokenizer.enable_truncation(length)
@@ -73,14 +74,14 @@ class MergedModel:
 
 
 def load_merged(folder: Path) -> MergedModel:
-    """Open a merged folder. Raises RequestError where a part is missing or of a kind that cannot be exported."""
+    """Load a merged folder. Raises RequestError if a part is missing or cannot be exported."""
     for name in ("unet", "vae", "text_encoder", "tokenizer", "scheduler", "class.json"):
         if not (folder / name).exists():
             raise RequestError(
                 f"The merged folder {folder}",
-                found=f"no {name} in it",
-                expected="a diffusers folder with a class.json",
-                fix="make it with `python -m trainer merge`",
+                found=f"no {name}",
+                expected="a folder in the diffusers layout with class.json",
+                fix="make the folder with `python -m trainer merge`",
             )
     record = _read_record(folder)
     try:
@@ -89,8 +90,8 @@ def load_merged(folder: Path) -> MergedModel:
         raise RequestError(
             f"The merged folder {folder}",
             found=f"a part that cannot be read ({error})",
-            expected="whole parts with weights as safetensors",
-            fix="make it again with `python -m trainer merge`",
+            expected="complete parts with weights as safetensors",
+            fix="make the folder again with `python -m trainer merge`",
         ) from error
     if (folder / RESIDUALS_FILE).exists():
         attach_residuals(parts[0], folder / RESIDUALS_FILE)
@@ -102,7 +103,7 @@ def load_merged(folder: Path) -> MergedModel:
         "the scheduler's beta_schedule": (model.scheduler.get("beta_schedule"), "scaled_linear"),
         "the UNet's flip_sin_to_cos": (model.unet.config.flip_sin_to_cos, True),
         "the width of its text encoder": (model.text_encoder.config.hidden_size, model.unet.config.cross_attention_dim),
-        f"its {side} pixels' rest by {multiple}": (side % multiple, 0),
+        f"the remainder of its side {side} divided by {multiple}": (side % multiple, 0),
     }
     for what, (found, expected) in rules.items():
         if found != expected:
@@ -110,13 +111,13 @@ def load_merged(folder: Path) -> MergedModel:
                 f"The merged folder {folder}, {what}",
                 found=str(found),
                 expected=str(expected),
-                fix="use an eps-prediction base with Stable Diffusion 1.5's kind of schedule",
+                fix="use a base that predicts eps and has the kind of schedule of Stable Diffusion 1.5",
             )
     return model
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
-    """The class's record of a merged folder. Raises RequestError."""
+    """Return the class record of a merged folder. Raises RequestError."""
     try:
         record: dict[str, Any] = json.loads((folder / "class.json").read_text())
         missing = [field for field in CLASS_FIELDS if field not in record]
@@ -143,7 +144,7 @@ def _load_parts(
             if names := sorted(map(str, info[what])):
                 words = what.replace("_keys", " tensors")
                 more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-                raise ValueError(f"{name}: {words}, as of modules of a training: {', '.join(names[:3])}{more}")
+                raise ValueError(f"{name}: {words}, perhaps from an unfinished training: {', '.join(names[:3])}{more}")
         return found.eval()
 
     return (

@@ -1,4 +1,4 @@
-"""Writing a bundle: graphs, shared and own weights, prompt embeddings, manifest; one class at a time."""
+"""Write a bundle class by class: graphs, weights, prompt embeddings and the manifest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ from engine.bundle.manifest import FORMAT_VERSION, read_manifest
 from engine.errors import RequestError
 from engine.files import sha256_of
 from engine.names import CLASS_NAME_RULE, is_class_name
+from engine.options import check_settings
+from engine.progress import StageProgress, silent_stages
 from exporter.graphs import (
     export_decoder,
     export_encoder,
@@ -29,18 +30,17 @@ from exporter.graphs import (
     to_half,
 )
 from exporter.load import MergedModel, load_merged
-from exporter.manifest_file import load_manifest
+from exporter.manifest_file import INT8, load_manifest
 from exporter.proof import prove
+from exporter.settings import BundleSettings
 from exporter.weights import mergeable_digests, move_weights
 
-__all__ = ["INT8", "write_bundle"]
+__all__ = ["write_bundle"]
 
 UNET_WEIGHTS, DECODER, DECODER_WEIGHTS, STEP = "unet.bin", "vae_decoder.onnx", "vae_decoder.bin", "step.onnx"
-INT8 = ".int8.onnx"
-"""How the names of 8-bit graphs end."""
 SIGNAL_LEAK = "signal_leak."
 THESIS = {"num_inference_steps": 20, "guidance_scale": 7.0, "batch_size": 8}
-"""Defaults of a bundle that states none; the thesis made one picture at a time."""
+"""Settings of a new bundle unless others are given: those of the thesis, except that the thesis used batch size 1."""
 ENCODER, ENCODER_WEIGHTS = "vae_encoder.onnx", "vae_encoder.bin"
 TEXT_ENCODER, TEXT_WEIGHTS, TOKENIZER = "text_encoder.onnx", "text_encoder.bin", "tokenizer.json"
 
@@ -48,28 +48,35 @@ TEXT_ENCODER, TEXT_WEIGHTS, TOKENIZER = "text_encoder.onnx", "text_encoder.bin",
 def write_bundle(
     merged_folders: list[Path],
     out: Path,
+    settings: BundleSettings | None = None,
     *,
-    name: str | None = None,
-    base: str | None = None,
-    defaults: Mapping[str, Any] | None = None,
     vae_encoder: bool = False,
-    progress: Callable[[str], None] = lambda what: None,
+    progress: StageProgress = silent_stages,
 ) -> None:
-    """Write each merged folder as a class of the bundle `out`, adding to it where it exists.
+    """Write each merged folder as a class of the bundle `out`.
 
-    name, base, defaults (`num_inference_steps`, `guidance_scale`, `guidance_interval`, `batch_size`): of a new bundle;
-    what is left out is the folder's name, "not stated", and the thesis's settings. A bundle that exists keeps its own,
-    and another value is refused. vae_encoder: the encoder's graph too. All classes are made, checked and run on both
-    runtimes in a temporary folder beside `out`, which then takes its place. A class that is there already is replaced,
-    its 8-bit graph dropped; the other classes' files are the same ones as before.
-    Raises RequestError before anything is written where a folder is none, two hold one class, or the base differs.
+    An existing bundle gets further classes. A class with the same name is replaced and its 8-bit graph is removed; the
+    files of other classes do not change. All classes are made, checked and run on both runtimes in a temporary folder
+    beside `out`, which then replaces `out`.
+
+    Args:
+        merged_folders: Folders made by `python -m trainer merge`.
+        out: Folder of the bundle.
+        settings: Name, base and defaults of a new bundle. Without them a new bundle has the folder's name, the base
+            "not stated" and the thesis's settings. An existing bundle keeps its own and refuses other values.
+        vae_encoder: Also export the VAE's encoder.
+        progress: Receives a line for each stage.
+
+    Raises RequestError before anything is written if a folder cannot be exported, if two folders hold the same class,
+    or if the base differs from the bundle's.
     """
     if out.exists() and not out.is_dir():
-        raise RequestError(f"The bundle {out}", found="a file", expected="a folder", fix="name another")
-    existing = _existing_manifest(out)
-    asked = {name: value for name, value in (defaults or {}).items() if value is not None}
-    manifest = existing or _new_manifest(name or out.resolve().name, base or "not stated", {**THESIS, **asked})
-    wanted = {"name": name, "base": base, **{f"defaults.{key}": value for key, value in asked.items()}}
+        raise RequestError(f"The bundle {out}", found="a file", expected="a folder", fix="choose another name")
+    settings = settings or BundleSettings()
+    check_settings(settings)
+    manifest = _existing_manifest(out) or _new_manifest(out, settings)
+    wanted = {"name": settings.name, "base": settings.base}
+    wanted |= {f"defaults.{key}": value for key, value in settings.defaults.items()}
     for field, value in wanted.items():
         found = manifest["defaults"].get(field[9:]) if field.startswith("defaults.") else manifest[field]
         if value is not None and found != value:
@@ -82,22 +89,22 @@ def write_bundle(
         staging = Path(temporary) / "new"
         staging.mkdir()
         for folder in merged_folders:
-            # One at a time: a model of Stable Diffusion's size takes gigabytes.
+            # Load one model at a time, because a model of Stable Diffusion's size takes gigabytes.
             _add_class(load_merged(folder), manifest, staging, out, vae_encoder, progress)
         dropped = _drop_unused(manifest)
         (staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         read_manifest(staging / "manifest.json")
         _take_along(out, staging, dropped)
         for class_name in names:
-            progress(f"{class_name}: a run on each runtime")
+            progress(f"{class_name}: checking on each runtime")
             prove(staging, class_name)
         _exchange(staging, out, Path(temporary) / "old")
     progress(f"{out}: written")
 
 
 def _drop_unused(manifest: dict[str, Any]) -> set[str]:
-    """Forget what replaced classes had and no longer have: 8-bit graphs, of which `int8` makes new ones, and signal
-    leaks. Returns the files' names."""
+    """Remove files that no class uses any more from the manifest: 8-bit graphs and signal leaks of replaced classes.
+    Return the names of these files."""
     used = {entry.get(key) for entry in manifest["classes"].values() for key in ("unet_int8", "signal_leak")}
     used |= {manifest.get("decoder_int8")}
     optional = {name for name in manifest["files"] if name.endswith(INT8) or name.startswith(SIGNAL_LEAK)}
@@ -108,7 +115,7 @@ def _drop_unused(manifest: dict[str, Any]) -> set[str]:
 
 
 def _take_along(out: Path, staging: Path, dropped: set[str]) -> None:
-    """Link the files of a bundle that exists beside the new ones, so that the staged folder is a whole bundle."""
+    """Link the unchanged files of an existing bundle into the staged folder, so that it becomes a complete bundle."""
     for path in out.iterdir() if out.exists() else ():
         target = staging / path.name
         if not path.is_file() or path.name in dropped:
@@ -118,13 +125,13 @@ def _take_along(out: Path, staging: Path, dropped: set[str]) -> None:
         target.unlink(missing_ok=True)
         try:
             os.link(path, target)
-        except OSError:  # a file system without links
+        except OSError:  # the file system has no links
             shutil.copy2(path, target)
 
 
 def _exchange(staging: Path, out: Path, old: Path) -> None:
-    """Put the staged bundle in the place of `out`, its plans kept. A failure leaves the old bundle; a kill between the
-    two renames leaves it whole in the temporary folder beside."""
+    """Replace `out` by the staged bundle and keep its plans. After an error the old bundle is in place. After a kill
+    between the two renames the old bundle is complete in the temporary folder `old`."""
     if not out.exists():
         staging.rename(out)
         return
@@ -147,22 +154,23 @@ def _existing_manifest(out: Path) -> dict[str, Any] | None:
 
 
 def _check_models(folders: list[Path], manifest: dict[str, Any], out: Path) -> list[str]:
-    """Every class once, all of the bundle's base; the first model is a new bundle's base. Returns the classes."""
+    """Check that every class is given once and has the bundle's base. A new bundle takes the base of the first model.
+    Return the names of the classes."""
     names: list[str] = []
     for folder in folders:
         model = load_merged(folder)
         name = model.record["class_name"]
         if name in names:
             raise RequestError(
-                f"The class {name}", found="two merged folders of it", expected="one", fix="leave one out"
+                f"The class {name}", found="two merged folders of this class", expected="one", fix="leave one out"
             )
         names.append(name)
         found = model.base_sha256()
         if manifest.setdefault("base_sha256", found) != found:
             raise RequestError(
                 f"The class {name} for the bundle {out}",
-                found=f"a base of SHA-256 {found}",
-                expected=f"{manifest['base_sha256']}, the bundle's",
+                found=f"a base with SHA-256 {found}",
+                expected=f"the bundle's base with SHA-256 {manifest['base_sha256']}",
                 fix="export classes of another base into another bundle",
             )
     return names
@@ -174,7 +182,7 @@ def _add_class(
     staging: Path,
     out: Path,
     vae_encoder: bool,
-    progress: Callable[[str], None],
+    progress: StageProgress,
 ) -> None:
     record = model.record
     class_name = record["class_name"]
@@ -218,8 +226,8 @@ def _add_class(
     if expected not in (None, found):
         raise RequestError(
             f"The class {class_name} for the bundle {out}",
-            found=f"shared UNet weights of SHA-256 {found['sha256']}",
-            expected=f"{expected['sha256']}, those of the bundle's base",
+            found=f"shared UNet weights with SHA-256 {found['sha256']}",
+            expected=f"the weights of the bundle's base with SHA-256 {expected['sha256']}",
             fix="export classes of another base into another bundle",
         )
     manifest["classes"][class_name] = {
@@ -231,7 +239,8 @@ def _add_class(
 
 
 def _twin_of(model: onnx.ModelProto, folder: Path, own_name: str, manifest: dict[str, Any]) -> tuple[str, str] | None:
-    """The graph and weights of a class that has this very UNet, as those have that the base knows by itself."""
+    """Return graph and weights of a class with exactly this UNet, or None. Classes that the base already knows share
+    one UNet."""
     weights = sha256_of(folder / own_name)
     for found in manifest["classes"].values():
         graph_name, name = found["unet"], found["weights"][-1]
@@ -251,14 +260,14 @@ def _twin_of(model: onnx.ModelProto, folder: Path, own_name: str, manifest: dict
 def _write_graph(
     model: onnx.ModelProto, folder: Path, name: str, shared_name: str, own_name: str, own: set[str]
 ) -> tuple[str, ...]:
-    """Write a graph and its weights; returns the names of the files."""
+    """Write a graph and its weights. Return the names of the files."""
     move_weights(model, folder, shared_name, own_name, own)
     (folder / name).write_bytes(model.SerializeToString(deterministic=True))
     return (name, shared_name, own_name)
 
 
 def _write_shared(model: MergedModel, folder: Path, tokens: int) -> list[tuple[str, ...]]:
-    """Write what every class of a bundle shares beside the UNet's weights; returns the names of the files."""
+    """Write what all classes share, except the UNet's weights. Return the names of the files."""
     decoder = export_decoder(model.vae, model.unet.config.sample_size)
     text_encoder = export_text_encoder(model.text_encoder, tokens)
     step = export_step(model.unet.config.in_channels)
@@ -271,35 +280,26 @@ def _write_shared(model: MergedModel, folder: Path, tokens: int) -> list[tuple[s
     ]
 
 
-def _new_manifest(name: str, base: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """What a bundle says before its first class. Raises RequestError for what no engine takes."""
+def _new_manifest(out: Path, settings: BundleSettings) -> dict[str, Any]:
+    """Return the manifest of a bundle without classes. Raises RequestError for values that the engine refuses."""
+    name = settings.name or out.resolve().name
     if not is_class_name(name):
-        raise RequestError("The bundle's name", found=name, expected=CLASS_NAME_RULE, fix="give one with --name")
-    steps, batch_size = int(defaults["num_inference_steps"]), int(defaults["batch_size"])
-    guidance_scale, interval = float(defaults["guidance_scale"]), defaults.get("guidance_interval")
-    low, high = interval or (0, 0)
-    if not (1 <= steps <= 1000 and 1 <= batch_size <= 4096 and 0 <= guidance_scale <= 100 and 0 <= low <= high < 1e6):
+        raise RequestError("The bundle's name", found=name, expected=CLASS_NAME_RULE, fix="choose one with --name")
+    if settings.guidance_interval is not None and not 0 <= (ends := settings.guidance_interval)[0] <= ends[1] < 1e6:
         raise RequestError(
-            "The bundle's defaults",
-            found=f"{steps} steps, batch {batch_size}, guidance {guidance_scale:g} for sigma {low:g} to {high:g}",
-            expected="1 to 1000 steps, batch 1 to 4096, guidance 0 to 100, an interval in ascending order",
-            fix="change these",
+            "--guidance-interval",
+            found=f"{ends[0]:g} {ends[1]:g}",
+            expected="0 <= LO <= HI < 1000000, in sigma",
+            fix="change the values",
         )
     return {
         "format_version": FORMAT_VERSION,
         "name": name,
-        "base": base,
+        "base": settings.base or "not stated",
         "decoder": [DECODER, DECODER_WEIGHTS],
         "step": STEP,
         "text_encoder": {"graph": TEXT_ENCODER, "weights": [TEXT_WEIGHTS], "tokenizer": TOKENIZER},
-        "defaults": {
-            "sampler": "dpmpp_2m",
-            "schedule": "karras",
-            "num_inference_steps": steps,
-            "guidance_scale": guidance_scale,
-            "batch_size": batch_size,
-            **({} if interval is None else {"guidance_interval": list(interval)}),
-        },
+        "defaults": {"sampler": "dpmpp_2m", "schedule": "karras", **THESIS, **settings.defaults},
         "classes": {},
         "files": {},
     }

@@ -1,4 +1,4 @@
-"""Names for settings, in a bundle's manifest."""
+"""Presets: named settings in a bundle's manifest."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["write_preset"]
 
 
 def write_preset(bundle: Bundle, name: str, request: GenerateRequest) -> None:
-    """Store a request's sampler, schedule, steps, guidance and precision under a name; what has that name is replaced.
-    Raises RequestError, with the manifest as it was."""
+    """Store a request's sampler, schedule, steps, guidance and precision under a name, and replace an older preset with
+    this name. Raises RequestError and leaves the manifest unchanged if the preset is not allowed."""
     if not is_class_name(name):
         raise RequestError("The preset's name", found=name, expected=CLASS_NAME_RULE, fix="choose another")
     if request.langevin is not None:

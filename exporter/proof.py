@@ -1,4 +1,4 @@
-"""The proof of an export: each graph runs once on OpenVINO and on ONNX Runtime, and they agree."""
+"""Check of an export: each graph runs once on OpenVINO and on ONNX Runtime, and both must agree."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from engine.sampling.schedules import time_features
 __all__ = ["prove"]
 
 LIMIT = 0.01
-"""Relative L2 between the runtimes; they compute in float16's rounded weights, one in float32, one in float16."""
+"""Largest relative L2 difference of the runtimes. Both use float16 weights; one computes in float32, one in float16."""
 LEVELS = 8
-"""Grey levels by which a decoded pixel may differ on average."""
+"""Largest mean difference of decoded pixels in grey levels."""
 
 
 def prove(folder: Path, class_name: str) -> None:
-    """Raise CytosynthError unless both runtimes run every graph that the class needs, finite, and agree. One picture
-    of half the bundle's side, for time and memory."""
+    """Raise CytosynthError unless both runtimes run every graph of the class with finite results that agree. The check
+    uses one picture with half of the bundle's side, to save time and memory."""
     manifest = read_manifest(folder / "manifest.json")
     first, second = (
         _run(backend, folder, manifest, class_name)
@@ -45,12 +45,12 @@ def prove(folder: Path, class_name: str) -> None:
                 f"The exported class {class_name}, {name}",
                 found=f"OpenVINO and ONNX Runtime differ by {difference:.2g}",
                 expected=f"finite, at most {limit:g}",
-                fix="nothing was written; look at the merged folder: weights beyond float16's range do this",
+                fix="check the merged folder for weights beyond the range of float16; nothing was written",
             )
 
 
 def _run(backend: Backend, folder: Path, manifest: Manifest, class_name: str) -> dict[str, NDArray[Any]]:
-    """Every output, by graph and name."""
+    """Return every output by "GRAPH NAME"."""
     channels, height, width = manifest.latent_shape
     multiple = manifest.latent_multiple
     sides = [max(multiple, side // 2 // multiple * multiple) for side in (height, width)]

@@ -1,4 +1,4 @@
-"""Backends that keep what goes into a UNet and comes out of it."""
+"""Backends that record the inputs and outputs of a UNet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from engine.backends.base import Arrays, Backend, Signature
+from engine.backends.base import Arithmetic, Arrays, Backend, Signature
 
 __all__ = ["Function", "FunctionModel", "Recorder", "recorder_of"]
 
@@ -17,35 +17,39 @@ Call = tuple[Arrays, dict[str, NDArray[Any]]]
 
 
 class FunctionModel:
-    """An engine model made of a function; its calls go into a list."""
+    """A model that calls a function and records the calls in a list."""
 
     def __init__(self, function: Function, calls: list[Call]) -> None:
         self.function, self._calls = function, calls
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """Call the function."""
+        """Call the function and record the call."""
         outputs = self.function(inputs)
         self._calls.append((inputs, outputs))
         return outputs
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing, because there is nothing to free."""
 
 
 class Recorder:
-    """A backend of functions. `calls`: inputs and outputs of the UNet, in order."""
+    """A backend whose models are functions. `calls` has the UNet's inputs and outputs in order."""
 
     name = version = "recorder"
     on_gpu = False
     device = None
 
-    def __init__(self, open_function: Callable[[Path, Signature, tuple[str, ...]], Function]) -> None:
-        self._open = open_function
+    def __init__(
+        self,
+        open_function: Callable[[Path, Signature, tuple[str, ...]], Function],
+        arithmetic: Arithmetic = "float32",
+    ) -> None:
+        self._open, self.arithmetic = open_function, arithmetic
         self._unets: dict[int, FunctionModel] = {}
         self.calls: list[Call] = []
 
     def open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> FunctionModel:
-        """See engine.backends.base.Backend."""
+        """Open a graph; see engine.backends.base.Backend."""
         is_unet = outputs == ("eps",)
         model = FunctionModel(self._open(path, inputs, outputs), self.calls if is_unet else [])
         if is_unet:
@@ -53,10 +57,10 @@ class Recorder:
         return model
 
     def eps(self, inputs: Arrays) -> NDArray[Any]:
-        """The UNet's output for inputs of as many rows as it was opened for; this call is not kept."""
+        """Return the UNet's output without recording the call. The UNet must be open for this number of rows."""
         return self._unets[len(inputs["latents"])].function(inputs)["eps"]
 
 
 def recorder_of(backend: Backend) -> Recorder:
-    """A backend of the host's memory, recorded."""
-    return Recorder(lambda path, inputs, outputs: backend.open(path, inputs, outputs).run)
+    """Return a recorder around a backend that works in the host's memory."""
+    return Recorder(lambda path, inputs, outputs: backend.open(path, inputs, outputs).run, backend.arithmetic)

@@ -1,4 +1,4 @@
-"""Modules that a merge could not fold: residual networks in front of the K and V projections, kept in the graph."""
+"""Residual networks in front of the K and V projections: modules that a merge cannot fold stay in the graph."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ ACTIVATIONS = frozenset(nn.modules.activation.__all__)
 
 
 class Residual(nn.Module):
-    """x + multiplier * layers(x)."""
+    """The residual network x + multiplier * layers(x)."""
 
     def __init__(self, layers: nn.Sequential, multiplier: float) -> None:
         super().__init__()
         self.layers, self.multiplier = layers, multiplier
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(..., D) -> (..., D)."""
+        """Map (..., D) to (..., D)."""
         return x + self.multiplier * self.layers(x)
 
 
 def attach_residuals(unet: UNet2DConditionModel, path: Path) -> None:
-    """Put the modules of the file in front of the projections that they belong to, in their order.
+    """Insert the modules of a file in front of their projections, in order.
 
-    Raises RequestError for a file that is none, or whose dimensions the UNet lacks.
+    Raises RequestError if the file cannot be read, or if the UNet lacks one of its dimensions.
     """
     try:
         chains: dict[tuple[int, str], list[Residual]] = {}
@@ -50,7 +50,7 @@ def attach_residuals(unet: UNet2DConditionModel, path: Path) -> None:
         raise RequestError(
             f"The modules {path}",
             found=f"unreadable ({error})",
-            expected="what `python -m trainer merge` writes",
+            expected="a file written by `python -m trainer merge`",
             fix="merge the hypernetworks again",
         ) from error
     for layer in layers:
@@ -82,7 +82,7 @@ def _read(path: Path) -> list[tuple[dict[str, Any], dict[str, torch.Tensor]]]:
 
 
 def _layers(kinds: list[str], tensors: dict[str, torch.Tensor]) -> nn.Sequential:
-    """Layers by the names of torch's classes, those of a hypernetwork and no others."""
+    """Build layers from names of torch classes. Only the classes of a hypernetwork are allowed."""
     layers: list[nn.Module] = []
     for place, kind in enumerate(kinds):
         weight = tensors.get(f"{place}.weight")

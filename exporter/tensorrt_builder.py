@@ -1,4 +1,4 @@
-"""Building one TensorRT plan of an ONNX graph, strongly typed: FP16 inside with FP32 where the graph says so."""
+"""Build one TensorRT plan from an ONNX graph. The network is strongly typed: FP16, and FP32 where the graph says so."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from typing import Any
 from engine.cache import cache_folder
 from engine.errors import CytosynthError
 from engine.files import replace_file
+from engine.progress import StageProgress, silent_stages
 
 __all__ = ["Profile", "Shape", "build_graph", "gpu_here"]
 
 Shape = tuple[int, ...]
 Profile = dict[str, tuple[Shape, Shape, Shape]]
-"""The least, usual and largest shape of every input with a free axis."""
+"""Smallest, usual and largest shape of every input with a dynamic axis."""
 MEMORY = re.compile(r"memory|scratch|MiB|workspace", re.IGNORECASE)
 
 
@@ -30,10 +31,20 @@ def build_graph(
     capability: str,
     on_gpu: bool,
     refit: bool = False,
-    progress: Callable[[str], None] = lambda what: None,
+    progress: StageProgress = silent_stages,
 ) -> tuple[memoryview, dict[str, Any]]:
-    """The plan's bytes and a report. capability: such as "8.6"; on_gpu: for the GPU that is here, which TensorRT
-    measures on, and not for one that TensorRT for RTX is told of. Raises CytosynthError."""
+    """Return the bytes of the plan and a report. Raises CytosynthError.
+
+    Args:
+        trt: The module of TensorRT or TensorRT for RTX.
+        path: The ONNX graph.
+        profile_of: Returns the shapes for the parsed network.
+        capability: Compute capability of the GPU, for example "8.6".
+        on_gpu: Build on this machine's GPU with TensorRT's measurements. Otherwise TensorRT for RTX builds for the
+            given capability without a GPU.
+        refit: Build a plan whose weights can be replaced.
+        progress: Receives a line for each phase.
+    """
     logger = _logger(trt)
     builder = trt.Builder(logger)
     network, parser = _parse(trt, builder, logger, path)
@@ -58,7 +69,7 @@ def build_graph(
             f"TensorRT's builder on {path.name}",
             found="; ".join(logger.errors[:3]) or "no plan",
             expected="a plan",
-            fix="more memory, or fewer and smaller --batch sizes",
+            fix="use a machine with more memory, or fewer and smaller --batch sizes",
         )
     if cache is not None:
         with suppress(OSError), replace_file(cache) as part:
@@ -71,14 +82,14 @@ def build_graph(
         "header": _header(trt, logger, bytes(content[:64])),
         "engine_layers": _engine_layers(trt, logger, content),
     }
-    # The parser owned what the network's weights point at.
+    # The network's weights point into memory that the parser owns, so the parser must live until here.
     del parser
     return content, report
 
 
 def _logger(trt: Any) -> Any:
     class Log(trt.ILogger):
-        """What the builder says: errors for messages, memory figures for the report."""
+        """Collects the builder's errors for messages and its memory figures for the report."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
@@ -95,7 +106,7 @@ def _logger(trt: Any) -> Any:
 
 
 def _parse(trt: Any, builder: Any, logger: Any, path: Path) -> Any:
-    """The strongly typed network of an ONNX graph. Raises CytosynthError that names the node that is refused."""
+    """Parse an ONNX graph into a strongly typed network. Raises CytosynthError with the name of a refused node."""
     flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, logger)
@@ -106,20 +117,20 @@ def _parse(trt: Any, builder: Any, logger: Any, path: Path) -> Any:
         raise CytosynthError(
             f"TensorRT's parser on {path.name}",
             found=where or "; ".join(logger.errors[:2]) or "a refusal",
-            expected="a graph of operators that it knows",
+            expected="a graph with known operators",
             fix="export the bundle again with the exporter of this version, or use a newer TensorRT",
         )
     for i in range(network.num_layers):
         layer = network.get_layer(i)
         if layer.type == trt.LayerType.ATTENTION_INPUT:
-            # Where no fused kernel takes its heads (the decoder's 512 wide one), the builder may use plain products.
+            # Without a fused kernel for its heads (the decoder's head is 512 wide), the builder may use plain products.
             layer.__class__ = trt.IAttentionInputLayer
             layer.attention.decomposable = True
     return network, parser
 
 
 def _network_facts(network: Any) -> dict[str, Any]:
-    """Names, shapes and types of inputs and outputs, and every layer's kind and the types that it computes."""
+    """Return names, shapes and types of inputs and outputs, and the kind and output types of every layer."""
 
     def tensor(value: Any) -> dict[str, Any]:
         return {"name": value.name, "shape": list(value.shape), "dtype": _type(value.dtype)}
@@ -147,7 +158,7 @@ def _type(dtype: Any) -> str:
 
 
 def _header(trt: Any, logger: Any, head: bytes) -> dict[str, Any] | None:
-    """What the runtime says of a plan's first bytes, where it can (TensorRT for RTX)."""
+    """Return the runtime's diagnosis of a plan's first bytes, or None if the runtime has none (TensorRT)."""
     runtime = trt.Runtime(logger)
     if not hasattr(runtime, "get_engine_validity"):
         return None
@@ -156,9 +167,9 @@ def _header(trt: Any, logger: Any, head: bytes) -> dict[str, Any] | None:
 
 
 def _engine_layers(trt: Any, logger: Any, content: memoryview) -> Any:
-    """The engine inspector's table, where there is a GPU to read the plan on."""
+    """Return the table of the engine inspector, or the reason why there is none. Only a GPU can read a plan."""
     if gpu_here() is None:
-        return "no GPU here: only one can read a plan"
+        return "this machine has no GPU; only a GPU can read a plan"
     engine = trt.Runtime(logger).deserialize_cuda_engine(content)
     if engine is None:
         return "; ".join(logger.errors[-2:])
@@ -166,9 +177,9 @@ def _engine_layers(trt: Any, logger: Any, content: memoryview) -> Any:
     return json.loads(text)
 
 
-def _monitor(trt: Any, progress: Callable[[str], None]) -> Any:
+def _monitor(trt: Any, progress: StageProgress) -> Any:
     class Monitor(trt.IProgressMonitor):
-        """Says each phase of the builder once."""
+        """Reports each phase of the builder once."""
 
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
@@ -187,7 +198,7 @@ def _monitor(trt: Any, progress: Callable[[str], None]) -> Any:
 
 
 def _timing_cache(trt: Any, config: Any, capability: str) -> Path | None:
-    """Measurements of earlier builds on this GPU, taken up; where to keep them. TensorRT for RTX has none."""
+    """Load the measurements of earlier builds on this GPU and return their file. TensorRT for RTX has none."""
     folder = cache_folder("tensorrt-timing") if hasattr(config, "create_timing_cache") else None
     if folder is None:
         return None
@@ -198,7 +209,7 @@ def _timing_cache(trt: Any, config: Any, capability: str) -> Path | None:
 
 
 def gpu_here() -> str | None:
-    """The compute capability of this machine's first GPU."""
+    """Return the compute capability of this machine's first GPU, or None without a GPU."""
     try:
         cudart = importlib.import_module("cuda.bindings.runtime")
         error, count = cudart.cudaGetDeviceCount()
@@ -206,5 +217,5 @@ def gpu_here() -> str | None:
             return None
         _, properties = cudart.cudaGetDeviceProperties(0)
         return f"{properties.major}.{properties.minor}"
-    except Exception:  # absent libraries and drivers fail in many ways
+    except Exception:  # missing libraries and drivers fail in many ways
         return None

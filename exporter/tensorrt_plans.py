@@ -1,5 +1,7 @@
-"""TensorRT plans of a bundle's graphs, in a folder of their own: TensorRT for RTX builds them for a GPU that is not
-there, TensorRT on its own."""
+"""Build the TensorRT plans of a bundle into one folder.
+
+TensorRT for RTX builds plans without a GPU. TensorRT builds them on the GPU itself.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import importlib
 import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,17 +22,18 @@ from engine.bundle.plans import FORMAT_VERSION, Plan, graph_digest, read_plan_fo
 from engine.errors import CytosynthError, RequestError
 from engine.files import replace_file, write_json
 from engine.pipeline.pipeline import decode_batch_size
+from engine.progress import StageProgress, silent_stages
 from exporter.tensorrt_builder import Profile, build_graph, gpu_here
 
 __all__ = ["PlanRequest", "build_plans", "load_tensorrt"]
 
 SPACE_FACTOR = 1.5
-"""Room that is asked for, in sizes of the weights: the plans, and the one in the making."""
+"""Required free space relative to the size of the weights, for the finished plans and the unfinished one."""
 
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What plans are built for. batch_sizes: pictures; every size between the least and the largest will run."""
+    """What plans are built for. A plan runs every batch size from the smallest to the largest of `batch_sizes`."""
 
     compute_capability: str
     flavour: str
@@ -40,7 +43,7 @@ class PlanRequest:
     refit: bool = False
 
     def folder_name(self, version: str) -> str:
-        """The folder's name under `plans/`: the GPU, flavour, version and shapes; plan.json has the content's hash."""
+        """Return the folder's name in `plans/`: GPU, flavour, version and shapes."""
         gpu = f"sm{self.compute_capability.replace('.', '')}"
         batches = "-".join(map(str, self.batch_sizes))
         kind = "-refit" if self.refit else ""
@@ -48,10 +51,10 @@ class PlanRequest:
 
 
 def load_tensorrt(flavour: str) -> Any:
-    """The module of a flavour. Raises RequestError where it is not installed."""
+    """Return the module of a flavour. Raises RequestError if it is not installed."""
     try:
         return importlib.import_module(MODULES[flavour])
-    except Exception as error:  # bindings whose libraries are absent fail in many ways
+    except Exception as error:  # bindings without their libraries fail in many ways
         raise RequestError(
             f"--flavour {flavour}",
             found=f"{MODULES[flavour]} cannot be imported ({error})",
@@ -64,12 +67,12 @@ def build_plans(
     bundle: Bundle,
     class_names: Sequence[str],
     request: PlanRequest,
-    progress: Callable[[str], None] = lambda what: None,
+    progress: StageProgress = silent_stages,
 ) -> Path:
-    """Build a plan of each class's UNet, the decoder and the step graph; returns their folder.
+    """Build plans of each class's UNet, of the decoder and of the step graph. Return their folder.
 
-    Plans that are there and fit are kept; plan.json is replaced last, so that an engine sees whole plans only. Beside
-    each plan lies a report. Raises RequestError before anything is written where the request cannot be met.
+    Existing plans that fit are kept. Each plan has a report beside it. plan.json is replaced after each plan, so that
+    an engine sees only complete plans. Raises RequestError before anything is written if the request is impossible.
     """
     if request.flavour != "rtx" or request.refit:
         _check_gpu(request)
@@ -92,15 +95,15 @@ def build_plans(
         for graph, files in missing.items():
             progress(f"{graph}: building")
             plans[graph] = _build(trt, bundle, graph, files, request, folder, progress)
-            # After each, so that what a cut leaves is kept.
+            # The record is written after each plan, so that an interrupted build keeps its finished plans.
             _write_record(trt, folder, request, plans)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise CytosynthError(
             f"The plans in {folder}",
             found=str(error.strerror),
-            expected="room and permission to write",
-            fix="make room, then the same command goes on" if full else "see the folder's permissions",
+            expected="a writable folder with free space (finished plans are kept)",
+            fix="free some space and run the same command again" if full else "check the folder's permissions",
         ) from error
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
@@ -132,7 +135,7 @@ def _as_json(plan: Plan) -> dict[str, Any]:
 
 
 def _standing(bundle: Bundle, folder: Path) -> dict[str, Plan]:
-    """The plans that are there, whole and of graphs that the bundle still has."""
+    """Return the existing plans that are complete and belong to graphs of the bundle."""
     if not (folder / "plan.json").exists():
         return {}
     try:
@@ -156,9 +159,9 @@ def _check_target(trt: Any, request: PlanRequest) -> None:
     if gpu not in offered:
         raise RequestError(
             f"--gpu {gpu.lower()}",
-            found=f"no target of TensorRT for RTX {trt.__version__}",
+            found=f"a GPU that TensorRT for RTX {trt.__version__} does not know",
             expected=f"one of {', '.join(name.lower() for name in offered)}",
-            fix="another version of tensorrt-rtx, or --flavour tensorrt on a machine with that GPU",
+            fix="use another version of tensorrt-rtx, or --flavour tensorrt on a machine with that GPU",
         )
 
 
@@ -168,8 +171,8 @@ def _check_gpu(request: PlanRequest) -> None:
         raise RequestError(
             "--refit" if request.refit else "--flavour tensorrt",
             found="no GPU" if here is None else f"a GPU of compute capability {here}",
-            expected=f"one of {request.compute_capability}: such plans are built on the GPU that they are for",
-            fix="run this there, or leave the option out: TensorRT for RTX builds without a GPU",
+            expected=f"the GPU for which the plans are built, of compute capability {request.compute_capability}",
+            fix="run the command on a machine with this GPU, or leave the option out: TensorRT for RTX needs no GPU",
         )
 
 
@@ -183,7 +186,7 @@ def _check_space(bundle: Bundle, folder: Path, graphs: dict[str, tuple[str, ...]
             f"The disk of {folder}",
             found=f"{free / 1e6:.0f} MB free",
             expected=f"{needed / 1e6:.0f} MB for {len(graphs)} plans",
-            fix="make room, or build fewer classes with --class",
+            fix="free some space, or build fewer classes with --class",
         )
 
 
@@ -194,7 +197,7 @@ def _build(
     files: tuple[str, ...],
     request: PlanRequest,
     folder: Path,
-    progress: Callable[[str], None],
+    progress: StageProgress,
 ) -> Plan:
     began = time.monotonic()
     content, report = build_graph(
@@ -216,7 +219,7 @@ def _build(
 
 
 def _shapes(bundle: Bundle, graph: str, network: Any, request: PlanRequest) -> Profile:
-    """The least, usual and largest shape of every input with a free axis."""
+    """Return the smallest, usual and largest shape of every input with a dynamic axis."""
     manifest = bundle.manifest
     pixels = manifest.pixels_per_latent
     sides = (request.height // pixels, request.width // pixels)
@@ -229,7 +232,7 @@ def _shapes(bundle: Bundle, graph: str, network: Any, request: PlanRequest) -> P
         most = decode_batch_size(most, request.width, request.height)
         batches = (1, min(usual, most), most)
     else:
-        # A guided step evaluates twice the pictures, an unguided one as many.
+        # A guided step evaluates twice as many rows as pictures, an unguided step as many.
         batches = (least, 2 * usual, 2 * most)
     shapes: Profile = {}
     for i in range(network.num_inputs):

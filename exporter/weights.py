@@ -1,4 +1,4 @@
-"""Weights by content: a tensor that merging cannot change lies in the shared file, the rest in the class's own."""
+"""Weights by content: tensors that a merge cannot change go to the shared file, all others to the class's own file."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from onnx import numpy_helper
 __all__ = ["mergeable_digests", "move_weights"]
 
 INLINE_BYTES = 1024
-"""Smaller tensors stay in the graph: a runtime reads shapes and axes from them."""
+"""Smaller tensors stay in the graph, because a runtime reads shapes and axes from them."""
 ALIGNMENT = 64
 MERGEABLE = re.compile(r"\.to_[kv]\.|\.to_out\.0\.bias$")
-"""The parameters that a merged hypernetwork changes or brings along."""
+"""Names of the parameters that a merged hypernetwork changes or adds."""
 
 
 def digest(data: bytes) -> str:
-    """SHA-256 of a tensor's bytes."""
+    """Return the SHA-256 of a tensor's bytes."""
     return hashlib.sha256(data).hexdigest()
 
 
 def mergeable_digests(unet: UNet2DConditionModel) -> set[str]:
-    """Digests of every parameter that a merge can change, as stored and transposed, of a UNet that is in float16.
+    """Return the digests of all parameters of a float16 UNet that a merge can change, as stored and transposed.
 
-    ONNX initialisers lose their names in the exporter's optimiser, which also transposes some, so parameters are
-    found again by content. A value that another parameter shares (two zero biases) is not the class's own.
+    The ONNX exporter renames initialisers and transposes some of them, so this project finds parameters by content. A
+    value that an unchanged parameter also has (for example a zero bias) belongs to the shared file.
     """
     own: set[str] = set()
     shared: set[str] = set()
@@ -47,11 +47,11 @@ def _both_ways(tensor: torch.Tensor) -> Iterable[str]:
 
 
 def move_weights(model: onnx.ModelProto, folder: Path, shared_name: str, class_name: str, own: set[str]) -> None:
-    """Move every large tensor of the model into external data, two files in `folder`.
+    """Move every large tensor of the model into external data: two files in `folder`.
 
-    Tensors whose digest is in `own` go to `class_name`, all others to `shared_name`, each once, in the order of their
-    digests, so that equal weights make equal files whatever graph they came from. A tensor leaves memory when it is
-    written: a model of Stable Diffusion's size is not held twice.
+    Tensors whose digest is in `own` go to the file `class_name`, all others to the file `shared_name`. Each tensor is
+    written once, in the order of the digests, so that equal weights make equal files for every graph. A tensor leaves
+    memory when it is written, so that a model of Stable Diffusion's size is never in memory twice.
     """
     by_digest: dict[str, list[onnx.TensorProto]] = {}
     for tensor in model.graph.initializer:

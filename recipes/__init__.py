@@ -1,1 +1,1 @@
-"""The scripts that make the embedded bundle and its model card."""
+"""Scripts that make the embedded bundle, its evaluation and its model card."""

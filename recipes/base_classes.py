@@ -1,20 +1,22 @@
-"""Whether hypernetworks help the classes that the base knows by itself, on pictures that were kept back.
+"""Test whether hypernetworks improve the classes that the base already knows, on pictures reserved for settings.
 
     python -m recipes.base_classes RECORD.json RECIPE WORK [--class neutrophil ...]
 
-RECIPE is what `make bundle` left behind: base/, train/ and settings/. For each class a hypernetwork is fitted on
-train/<class>, from the class's own prompt; pictures of the base alone and at each number of --steps, of the same noise,
-are compared with settings/<class> by FD-cyto and KD-cyto. WORK keeps the hypernetworks.
+RECIPE is the work folder of `make bundle` with base/, train/ and settings/. The script fits a hypernetwork for each
+class on train/<class>, starting at the class's own prompt. It then draws pictures from the same noise with the base
+alone and with the hypernetwork after each number of --steps. FD-cyto and KD-cyto compare them with settings/<class>.
+WORK keeps the hypernetworks.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
+from benchmarks.arguments import existing_folder, new_file, numbers, script_parser
 from engine.files import write_json
 from engine.machine import processor_name
+from engine.terminal import run_command_line
 from evaluate.encoders.features import Cyto, features_of
 from evaluate.images import open_folder
 from evaluate.metrics.frechet import frechet_distance
@@ -27,16 +29,16 @@ CLASSES = ["erythroblast", "ig", "lymphocyte", "monocyte", "neutrophil", "platel
 
 
 def main() -> None:
-    """Fit, draw, compare."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("record", type=Path)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--class", dest="class_names", action="append")
-    parser.add_argument("--steps", type=lambda text: [int(word) for word in text.split(",")], default=[200, 400])
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--n", type=int, default=96)
-    parser.add_argument("--guidance-scale", type=float, default=3.0)
+    """Fit, draw and compare every class; write the record."""
+    parser = script_parser("recipes.base_classes", __doc__)
+    parser.add_argument("record", metavar="RECORD.json", type=new_file)
+    parser.add_argument("recipe", metavar="RECIPE", type=existing_folder)
+    parser.add_argument("work", metavar="WORK", type=Path)
+    parser.add_argument("--class", dest="class_names", action="append", help="class; may be repeated (default: all)")
+    parser.add_argument("--steps", type=numbers, default=[200, 400], help="training steps (default: 200,400)")
+    parser.add_argument("--batch-size", type=int, default=8, help="pictures per training step (default: 8)")
+    parser.add_argument("--n", type=int, default=96, help="pictures to draw (default: 96)")
+    parser.add_argument("--guidance-scale", type=float, default=3.0, help="guidance scale (default: 3)")
     asked = parser.parse_args()
     encoder, base_folder = Cyto(), asked.recipe / "base"
     base = open_base(str(base_folder))
@@ -59,4 +61,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command_line(main)

@@ -1,27 +1,26 @@
-"""What the embedded bundle was made from, read back from it: its base, and its hypernetworks.
+"""Restore the base and the hypernetworks from which the embedded bundle was made.
 
     python -m recipes.base_of_bundle BUNDLE OUT [ENCODER]
 
-OUT/base is a base in the diffusers layout, to fit a class of one's own on; OUT/hypernetworks has the bundle's. OUT may
-be the recipe's work folder: the recipe makes the bundle of what it finds there. Weights are in the bundle's float16. A
-bundle needs no encoder: that of its base is in ENCODER, by default the file beside this one, the embedded bundle's; the
-record of its training lies beside it.
+OUT is a new folder. OUT/base is a base in the diffusers layout on which you can fit your own class. OUT/hypernetworks
+has the bundle's hypernetworks. OUT may serve as the recipe's work folder: the recipe then makes the bundle from these
+files. The weights have the float16 precision of the bundle. A bundle does not contain the VAE's encoder, so it comes
+from the file ENCODER (default: recipes/cells_vae_encoder.safetensors, for the embedded bundle). The record of the
+encoder's training is the .json file with the same name.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
 import torch
-import typer
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from numpy.typing import NDArray
 from onnx import numpy_helper
@@ -29,8 +28,10 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import CLIPTokenizer
 
+from benchmarks.arguments import script_parser
 from engine.bundle.folder import Bundle, open_bundle
 from engine.errors import RequestError
+from engine.terminal import run_command_line
 from exporter.graphs import export_decoder, export_text_encoder, export_unet, to_half
 from trainer.base.base import PRESETS, Base, digest_of
 from trainer.folders import expect_new_folder
@@ -43,18 +44,26 @@ ENCODER = Path(__file__).with_name("cells_vae_encoder.safetensors")
 
 @dataclass(frozen=True)
 class Places:
-    """Where a module's tensors stand in its graph: the name of each, whether transposed; all shapes there."""
+    """Where a graph holds the tensors of a torch module."""
 
     of_tensors: dict[str, tuple[str, bool]]
+    """Maps a tensor's name in the module to its name in the graph, and to whether it is transposed there."""
     shapes: dict[str, tuple[int, ...]]
+    """Shapes of all weights of the graph."""
 
 
-def main(
-    bundle: Annotated[Path, typer.Argument(help="A bundle of the recipe, with its record.json.")],
-    out: Annotated[Path, typer.Argument(help="A new folder; the recipe goes on from it.")],
-    encoder: Annotated[Path, typer.Argument(help="The encoder of the bundle's base, safetensors.")] = ENCODER,
-) -> None:
-    """Read base and hypernetworks back from BUNDLE into OUT/base and OUT/hypernetworks."""
+def main() -> None:
+    """Parse the command line and restore base and hypernetworks. Raises RequestError."""
+    parser = script_parser("recipes.base_of_bundle", __doc__)
+    parser.add_argument("bundle", metavar="BUNDLE", type=Path, help="a bundle of the recipe with its record.json")
+    parser.add_argument("out", metavar="OUT", type=Path, help="new folder")
+    parser.add_argument("encoder", metavar="ENCODER", type=Path, nargs="?", default=ENCODER, help="safetensors file")
+    asked = parser.parse_args()
+    restore(asked.bundle, asked.out, asked.encoder)
+
+
+def restore(bundle: Path, out: Path, encoder: Path) -> None:
+    """Restore base and hypernetworks from a bundle into out/base and out/hypernetworks. Raises RequestError."""
     expect_new_folder(out)
     opened = open_bundle(str(bundle))
     for path in (encoder, opened.folder / "record.json"):
@@ -62,8 +71,8 @@ def main(
             raise RequestError(
                 f"The bundle {bundle}",
                 found=f"no {path}",
-                expected="a bundle of the recipe, with its record, and the encoder of its base",
-                fix="name engine/bundles/cells of a whole checkout",
+                expected="a bundle made by recipes/cells.sh with record.json, and the encoder of its base",
+                fix="use engine/bundles/cells of a complete checkout",
             )
     opened.verify(opened.manifest.files)
     record = json.loads((opened.folder / "record.json").read_text())
@@ -89,7 +98,7 @@ def main(
 
 
 def put_encoder(vae: AutoencoderKL, path: Path) -> None:
-    """Give an autoencoder the encoder of a file that has nothing else. Raises RequestError for another one."""
+    """Load the encoder's weights from a file into an autoencoder. Raises RequestError if names or shapes differ."""
     weights = load_file(path)
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     wanted = {
@@ -101,26 +110,26 @@ def put_encoder(vae: AutoencoderKL, path: Path) -> None:
         names = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
         raise RequestError(
             f"The encoder {path}",
-            found=f"{len(names)} tensors missing, too many or of other shapes, {names[0]} among them",
-            expected="encoder and quant_conv of the bundle's base",
-            fix="name the encoder of this base",
+            found=f"{len(names)} tensors missing, unknown or of another shape, for example {names[0]}",
+            expected="the tensors encoder.* and quant_conv.* of the bundle's base",
+            fix="use the encoder file of this base",
         )
     vae.load_state_dict(weights, strict=False)
 
 
 def base_of(bundle: Bundle, record: dict[str, Any], encoder: Path) -> tuple[Base, Places]:
-    """The base, and where a UNet's weights stand in a class's graph."""
+    """Return the base, and the places of the UNet's weights in a class's graph."""
     manifest, prompts = bundle.manifest, bundle.manifest.text_encoder
-    assert prompts is not None, "the exporter writes it into every bundle"
+    assert prompts is not None, "the exporter writes a text encoder into every bundle"
     first = record["base"]
     while "start" in first:
         first = first["start"]
     if first.get("preset") not in PRESETS or "size" not in first:
         raise RequestError(
             f"The record of the bundle {bundle.folder}",
-            found="a base of no known preset",
-            expected=f"one that pretrain made, of a preset among {', '.join(PRESETS)}",
-            fix="name a bundle of such a base",
+            found="a base without a known preset",
+            expected=f"a base made by `trainer pretrain` with one of the presets {', '.join(PRESETS)}",
+            fix="use a bundle of such a base",
         )
     preset = PRESETS[first["preset"]]
     words = json.loads(bundle.path(prompts.tokenizer).read_text(encoding="utf-8"))["model"]
@@ -153,8 +162,11 @@ def base_of(bundle: Bundle, record: dict[str, Any], encoder: Path) -> tuple[Base
 
 @torch.no_grad()
 def find_places(weights: dict[str, torch.Tensor], export: Callable[[], onnx.ModelProto]) -> Places:
-    """A graph has lost the names of a module's tensors, so the module is exported with weights of which no two are
-    alike, and each is found in that export by its content, transposed or not."""
+    """Find the place of each of a module's tensors in its graph.
+
+    A graph does not keep the names of a module's tensors. So this function fills the tensors with distinct random
+    values, exports the module, and finds each tensor in the export by its content, transposed or not.
+    """
     for tensor in weights.values():
         tensor.copy_(torch.randn_like(tensor, dtype=torch.float32).half())
     marked = initialisers(export())
@@ -168,14 +180,14 @@ def find_places(weights: dict[str, torch.Tensor], export: Callable[[], onnx.Mode
 
 @torch.no_grad()
 def fill(weights: dict[str, torch.Tensor], places: Places, graph: Path) -> None:
-    """Give a module's tensors the values that they have in its graph."""
+    """Copy the values from a graph into a module's tensors."""
     found = initialisers(onnx.load(graph))
     if {name: value.shape for name, value in found.items()} != places.shapes:
         raise RequestError(
             f"The graph {graph}",
-            found="weights of other names or shapes",
-            expected=f"those that torch {torch.__version__} exports for the base of the record",
-            fix="use the versions of constraints.txt",
+            found="weights with other names or shapes",
+            expected=f"the weights that torch {torch.__version__} exports for the base in the record",
+            fix="install the versions in constraints.txt",
         )
     for key, tensor in weights.items():
         name, transposed = places.of_tensors[key]
@@ -184,15 +196,17 @@ def fill(weights: dict[str, torch.Tensor], places: Places, graph: Path) -> None:
 
 
 def initialisers(model: onnx.ModelProto) -> dict[str, NDArray[np.generic]]:
-    """All weights of a graph by their names in it."""
+    """Return all weights of a graph by their names in the graph."""
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
 @torch.no_grad()
 def difference(unet: UNet2DConditionModel, merged: UNet2DConditionModel, multiplier: float) -> Hypernetwork:
-    """The linear hypernetwork that was merged with this multiplier: the inverse of
-    trainer.hypernetwork.merge.merge_into, by least squares over all layers of a dimension. K's bias, which
-    changes nothing, is zero."""
+    """Return the linear hypernetwork that was merged with this multiplier.
+
+    This is the inverse of trainer.hypernetwork.merge.merge_into, by least squares over all layers of a dimension. The
+    bias of K has no effect, so it is zero.
+    """
     ours, theirs = dict(attention_layers(unet)), dict(attention_layers(merged))
     hypernetwork = Hypernetwork(attention_dimensions(unet))
     for dimension in hypernetwork.dimensions:
@@ -204,7 +218,7 @@ def difference(unet: UNet2DConditionModel, merged: UNet2DConditionModel, multipl
             )
             product = torch.linalg.lstsq(before, after - before).solution / multiplier
             stack = hypernetwork.stack(dimension, side)
-            assert stack is not None, "it has every dimension"
+            assert stack is not None, "the hypernetwork has every dimension"
             first, second = cast(nn.Linear, stack.linear[0]), cast(nn.Linear, stack.linear[1])
             for layer in (first, second):
                 layer.weight.zero_()
@@ -221,8 +235,4 @@ def difference(unet: UNet2DConditionModel, merged: UNet2DConditionModel, multipl
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except RequestError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    run_command_line(main)

@@ -1,24 +1,33 @@
 #!/usr/bin/env bash
-# The recipe of the embedded bundle engine/bundles/cells, through the public command lines alone.
+# Make the embedded bundle engine/bundles/cells with the public command lines.
 #
 #   recipes/cells.sh PICTURES WORK        (or: make bundle PICTURES=...)
 #
 # PICTURES holds pretrain/<class>/*.jpg and fewshot/<class>/*.jpg of the blood cells of Acevedo et al. (2020). WORK keeps
-# every stage: one whose last file stands is not done again, and trainings continue where they were. WORK/cells is the
-# bundle with its record; it goes to engine/bundles/cells by hand, when it is better than what is there. START names a
-# base that is trained on instead of a new one; UNET_STEPS=0 then keeps its UNet, so that the decoder alone is trained,
-# for DECODER_STEPS. Without a GPU, PRECISION=bf16 suits a processor with bfloat16.
+# the result of every stage. Run the script again to resume: it skips finished stages and continues trainings. The bundle
+# and its record are in WORK/cells. Copy them to engine/bundles/cells by hand if the new bundle is better.
+#
+# Environment variables:
+#   PYTHON         Python interpreter (default: python)
+#   START          base from which the training starts (default: a new base)
+#   UNET_STEPS     training steps of the UNet; 0 keeps the UNet of START and trains only the decoder
+#   DECODER_STEPS  training steps of the decoder
+#   PRECISION      f32, or bf16 for a processor with bfloat16; used without a GPU (default: f32)
 set -euo pipefail
+[ $# = 2 ] || {
+    echo "usage: recipes/cells.sh PICTURES WORK" >&2
+    exit 2
+}
 pictures=$1 work=$2
 python=${PYTHON:-python}
 mkdir -p "$work"
-# glibc gives large blocks back to the system at every step otherwise, and page faults are a quarter of a step's time.
+# Otherwise glibc returns large blocks to the system in every step, and page faults take a quarter of the time.
 export MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=268435456
 
 attribution='Acevedo, Merino, Alférez, Molina, Boldú, Rodellar (2020), A dataset of microscopic peripheral blood cell images for development of automatic recognition systems, Data in Brief 30:105474; pictures were cropped and resized'
 blood=(erythroblast ig lymphocyte monocyte neutrophil platelet)
 
-once() { # once FILE FOLDER COMMAND...: run the command unless the last file that it writes stands; FOLDER is its own
+once() { # once FILE FOLDER COMMAND...: run the command unless FOLDER has FILE, the last file that the command writes
     [ -e "$2/$1" ] || { rm -rf "$2"; "${@:3}"; }
 }
 
@@ -27,11 +36,11 @@ phantoms() { # phantoms CLASS COUNT SEED
         "$python" -m trainer phantom "$work/phantom-$1" --class "$1" --n "$2" --seed "$3"
 }
 
-prepared() { # prepared IN OUT [OPTION...]: sources.jsonl is written along, so a file beside says "done"
+prepared() { # prepared IN OUT [OPTION...]: prepare pictures; the file OUT.done marks a finished folder
     [ -e "$2.done" ] || { rm -rf "$2"; "$python" -m trainer prepare "$1" "$2" --size 128 "${@:3}"; touch "$2.done"; }
 }
 
-kept_back() { # kept_back FOLDER: every sixth picture of a class goes to settings/, on which settings are chosen
+kept_back() { # kept_back FOLDER: put every sixth picture of a class into settings/, for choosing settings
     [ -e "$work/train.done" ] && return
     rm -rf "$work/train" "$work/settings"
     for class in "${blood[@]}"; do
@@ -45,15 +54,15 @@ kept_back() { # kept_back FOLDER: every sixth picture of a class goes to setting
     touch "$work/train.done"
 }
 
-# The base sees six classes of photographs and phantoms of a general kind, never the classes' own phantom settings.
+# The base learns six classes of photographs and general phantoms, but never the phantom settings of the four classes.
 phantoms cytology 600 100000
 prepared "$pictures/pretrain" "$work/real" --crop 0.7
 prepared "$work/phantom-cytology/pictures" "$work/general"
 kept_back "$work/real"
-if "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then # minutes
+if "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then # takes minutes
     budget=(--vae-steps 8000 --vae-batch-size 64 --unet-steps 10000 --unet-batch-size 256 --unet-learning-rate 6e-4
         --decoder-steps 2500 --decoder-batch-size 24)
-else # hours, for a tenth of the pictures
+else # takes hours, with a tenth of the pictures
     budget=(--precision "${PRECISION:-f32}" --vae-steps 6000 --unet-steps 7000 --decoder-steps 2000)
 fi
 [ -e "$work/base/record.json" ] ||
@@ -82,9 +91,9 @@ fit() { # fit CLASS PREPARED ORIGIN LICENCE ATTRIBUTION MULTIPLIER [OPTION...]
     merged+=("$work/merged/$1") multipliers+=("$1" "$6")
 }
 
-# Two classes that the base never sees, from 31 photographs each, 100 after augmentation. Each begins at the prompt of
-# the class whose training pictures lie nearest to those 31, by FD-cyto; recipes/folds.py chose the steps, folds
-# by hand the multiplier (docs/embedded-bundle.md).
+# Two classes that the base never sees, with 31 photographs each (100 after augmentation). Each starts at the prompt of
+# the class whose training pictures are nearest by FD-cyto. recipes/folds.py chose the steps, and manual cross-validation
+# chose the multipliers (docs/notes/embedded-bundle.md).
 while read -r class prompt steps multiplier; do
     prepared "$pictures/fewshot/$class" "$work/prepared-$class" --crop 0.7 --n 100
     fit "$class" "$work/prepared-$class/$class" photographs 'CC BY 4.0' "$attribution" "$multiplier" \
@@ -94,7 +103,8 @@ basophil ig 300 1.5
 eosinophil neutrophil 600 1
 CLASSES
 
-# The thesis's four classes are not public; their stand-ins have its numbers of pictures, 100 each after augmentation.
+# The thesis's four classes are not public. Phantoms replace them, with the thesis's numbers of pictures (100 each after
+# augmentation).
 while read -r class count; do
     phantoms "$class" "$count" 0
     prepared "$work/phantom-$class/pictures" "$work/prepared-$class" --n 100

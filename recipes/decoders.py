@@ -1,15 +1,15 @@
-"""Which decoder suits what the UNet draws: one UNet's latents through several decoders, on pictures kept back.
+"""Compare decoders on latents that the same UNet drew, with pictures reserved for settings as the reference.
 
     python -m recipes.decoders RECORD.json RECIPE BASE...
 
-RECIPE is what `make bundle` left behind: settings/ and merged/, of which UNet, prompts and signal leaks are taken. Each
-BASE, in the diffusers layout, brings its decoder. Every class of settings/ is drawn once, as the recipe's bundle draws
-it; FD-cyto is between what each decoder makes of it and settings/<class>.
+RECIPE is the work folder of `make bundle`. The script uses its pictures in settings/, and the UNets, prompts and signal
+leaks in merged/. Each BASE is a base in the diffusers layout and provides one decoder. The script draws the latents of
+every class in settings/ once, with the settings of the recipe's bundle. FD-cyto compares the pictures of each decoder
+with settings/<class>.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
@@ -17,9 +17,11 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
+from benchmarks.arguments import existing_folder, new_file, script_parser
 from engine.files import sha256_of, write_json
 from engine.machine import processor_name
 from engine.sampling.signal_leak import read_signal_leak
+from engine.terminal import run_command_line
 from evaluate.encoders.features import Cyto, features_of
 from evaluate.images import open_folder
 from evaluate.metrics.frechet import frechet_distance
@@ -32,7 +34,7 @@ GUIDANCE_SCALE, GUIDANCE_INTERVAL = 2.0, (2.0, 6.0)
 
 
 def drawn(merged: Path, n: int, compute: Compute) -> torch.Tensor:
-    """Latents (n, C, h, w) of a merged class."""
+    """Draw latents (n, C, h, w) of a merged class."""
     base = open_base(str(merged))
     choose_attention(base.unet, compute.device)
     channels, side = base.unet.config.in_channels, base.unet.config.sample_size
@@ -43,13 +45,13 @@ def drawn(merged: Path, n: int, compute: Compute) -> torch.Tensor:
 
 
 def main() -> None:
-    """Draw, decode, compare."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("record", type=Path)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("bases", type=Path, nargs="+")
-    parser.add_argument("--n", type=int, default=96)
-    parser.add_argument("--precision", choices=("f32", "bf16"), default="f32")
+    """Draw, decode and compare every class; write the record."""
+    parser = script_parser("recipes.decoders", __doc__)
+    parser.add_argument("record", metavar="RECORD.json", type=new_file)
+    parser.add_argument("recipe", metavar="RECIPE", type=existing_folder)
+    parser.add_argument("bases", metavar="BASE", type=existing_folder, nargs="+")
+    parser.add_argument("--n", type=int, default=96, help="pictures per class (default: 96)")
+    parser.add_argument("--precision", choices=("f32", "bf16"), default="f32", help="default: f32")
     asked = parser.parse_args()
     compute, encoder = Compute(precision=asked.precision), Cyto()
     vaes = [AutoencoderKL.from_pretrained(base / "vae", local_files_only=True).eval() for base in asked.bases]
@@ -75,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command_line(main)

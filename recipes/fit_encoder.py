@@ -1,26 +1,30 @@
-"""A new encoder for a base whose own is lost: it learns to be the inverse of the decoder that is there.
+"""Train a new encoder for a base whose encoder is lost: the inverse of the existing decoder.
 
     python -m recipes.fit_encoder BASE OUT PREPARED... [--precision bf16]
 
-It learns from pictures that were decoded from latents which the UNet drew, and whose latents are therefore known, and
-from the prepared pictures that the base has seen, which encoder and decoder together have to give back: first by their
-pixels, then by features and texture too. By pixels alone it finds latents of which the decoder makes smooth pictures.
-Everything else of BASE stays. OUT is the whole base, with a record; the same command goes on where it was cut off.
+The encoder learns from two kinds of pictures. The first kind is decoded from latents that the UNet draws, so that the
+latents are known. The second kind are the prepared pictures that the base was trained on; encoder and decoder together
+must reproduce them. The loss compares pixels first, and then also features and texture, because pixels alone lead to
+latents that decode to smooth pictures.
+
+Everything else in BASE stays unchanged. OUT is the whole base with a record. Run the same command again to resume an
+interrupted training.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-import typer
 from torch import nn
 from torch.nn import functional
 
-from engine.errors import RequestError
-from trainer.base.base import Base, digest_of, encode_prompts, open_base, prompt_of
+from benchmarks.arguments import existing_folder, script_parser
+from engine.terminal import run_command_line
+from trainer.base.base import Base, digest_of, encode_prompts, open_base
+from trainer.base.caption_files import prompt_of
 from trainer.base.sampling import draw_latents
 from trainer.folders import expect_new_folder
 from trainer.pictures.dataset import PictureSet, read_set, to_model_range, turn
@@ -29,34 +33,45 @@ from trainer.pretraining.decoder import JITTER
 from trainer.pretraining.likeness import compare
 from trainer.pretraining.perceptual import open_perceptual_distance
 from trainer.pretraining.pretrain import MEASURED, RECORD
+from trainer.pretraining.settings import decaying_loop
 from trainer.training.devices import Compute, choose_attention, choose_compute
-from trainer.training.loop import LoopSettings, digest_parts, run_loop
+from trainer.training.loop import Training, digest_parts
 from trainer.training.record import read_record, write_record
-from trainer.training.schedule import Cosine
+from trainer.training.settings import Hardware, LoopSettings
 
 SAMPLING_STEPS = 12
 BATCH_SIZE = 16
 ALONE_SHARE = 0.35
-"""For this share of the steps by pixels the encoder sees drawn pictures alone."""
+"""During this share of the steps by pixels the encoder sees only drawn pictures."""
 LOG_VARIANCE = -10.0
-"""Of the posterior. Nothing here asks the encoder for more than its mean."""
+"""Log variance of the posterior. The training uses only the posterior's mean."""
 
 
-def main(
-    start: Annotated[Path, typer.Argument(metavar="BASE", help="A base in the diffusers layout.")],
-    out: Annotated[Path, typer.Argument(help="The base with its new encoder.")],
-    folders: Annotated[list[Path], typer.Argument(metavar="PREPARED...", help="Pictures that the base has seen.")],
-    samples: Annotated[int, typer.Option(help="Pictures that are drawn of each class.")] = 160,
-    steps: Annotated[int, typer.Option(help="Steps by pixels.")] = 1300,
-    texture_steps: Annotated[int, typer.Option(help="Steps by features and texture, after those.")] = 500,
-    device: Annotated[str, typer.Option(help="auto, cpu, or a GPU such as cuda:0.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, f32 or bf16 (by autocast); auto is f32 on a CPU.")] = "auto",
-) -> None:
-    """Fit an encoder to the decoder of BASE and write OUT, the base with it and a record."""
-    expect_new_folder(out)
-    compute = choose_compute(device, precision, gradient_checkpointing=False, compiled=False)
-    data = read_set(folders)
-    base = open_base(start)
+def main() -> None:
+    """Parse the command line and write the base with its new encoder. Raises RequestError."""
+    parser = script_parser("recipes.fit_encoder", __doc__)
+    parser.add_argument("start", metavar="BASE", type=existing_folder, help="base in the diffusers layout")
+    parser.add_argument("out", metavar="OUT", type=Path, help="new folder for the base with its new encoder")
+    parser.add_argument("folders", metavar="PREPARED", type=Path, nargs="+", help="pictures that the base has seen")
+    parser.add_argument("--samples", type=int, default=160, help="pictures to draw per class (default: 160)")
+    parser.add_argument("--steps", type=int, default=1300, help="training steps by pixels (default: 1300)")
+    parser.add_argument(
+        "--texture-steps", type=int, default=500, help="further steps by features and texture (default: 500)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, or a GPU such as cuda:0 (default: auto)")
+    parser.add_argument("--precision", default="auto", help="auto, f32 or bf16; auto is f32 on a CPU (default: auto)")
+    asked = parser.parse_args()
+    expect_new_folder(asked.out)
+    write_base_with_new_encoder(asked)
+
+
+def write_base_with_new_encoder(asked: argparse.Namespace) -> None:
+    """Fit an encoder to the decoder of a base; write the base with this encoder and a record."""
+    out: Path = asked.out
+    steps, texture_steps = asked.steps, asked.texture_steps
+    compute = choose_compute(Hardware(asked.device, asked.precision))
+    data = read_set(asked.folders)
+    base = open_base(asked.start)
     choose_attention(base.unet, compute.device)
     torch.manual_seed(0)
     fresh = type(base.vae).from_config(base.vae.config)
@@ -68,16 +83,16 @@ def main(
     for part in (base.vae, base.unet, base.text_encoder):
         part.to(compute.device)
     stages = (
-        LoopSettings(steps, BATCH_SIZE, Cosine(1e-3, min(100, steps)), ema_decay=0.99),
-        LoopSettings(texture_steps, BATCH_SIZE, Cosine(4e-4, min(20, texture_steps)), ema_decay=0.99),
+        decaying_loop(steps, BATCH_SIZE, 1e-3, warmup=min(100, steps), ema_decay=0.99),
+        decaying_loop(texture_steps, BATCH_SIZE, 4e-4, warmup=min(20, texture_steps), ema_decay=0.99),
     )
-    record = fit_encoder(base, data, samples, stages, out.with_name(f"{out.name}-checkpoints"), compute)
+    record = fit_encoder(base, data, asked.samples, stages, out.with_name(f"{out.name}-checkpoints"), compute)
     record["training_psnr_db"] = reconstruction_psnr_db(base.vae, data.sample(MEASURED), compute)
     base.save(out)
-    before = read_record(start / RECORD)
+    before = read_record(asked.start / RECORD)
     known = {"start": before} if before else {}
     write_record(out / RECORD, **known, size=data.size, compute=compute.as_json(), encoder=record)
-    print(f"The base is in {out}; it gives pictures back with {record['training_psnr_db']:.1f} dB.")
+    print(f"The base is in {out}. It reconstructs training pictures with {record['training_psnr_db']:.1f} dB.")
 
 
 def fit_encoder(
@@ -88,7 +103,7 @@ def fit_encoder(
     work: Path,
     compute: Compute,
 ) -> dict[str, Any]:
-    """Train the encoder alone, by pixels and then by texture; returns both trainings' records.
+    """Train only the encoder, first by pixels and then by texture. Return the records of both trainings.
 
     The UNet's latents are the posterior's mean times vae.config.scaling_factor.
     """
@@ -130,15 +145,15 @@ def fit_encoder(
     subject = digest_parts(*map(digest_of, parts), *facts)
     losses = {"by_pixels": by_pixels, "by_texture": by_texture}
     return {
-        name: run_loop(name, model, losses[name], settings, work, subject=subject, progress=report)
+        name: Training(name, model, losses[name], settings, work, subject=subject).run(progress=report)
         for name, settings in zip(losses, stages, strict=True)
     }
 
 
 @torch.no_grad()
 def draw_and_disturb(base: Base, captions: list[str], samples: int, compute: Compute) -> torch.Tensor:
-    """Latents (2 samples a caption, C, h, w) that the UNet drew without guidance, each in two symmetries of the
-    square, and with as much noise as the decoder knows."""
+    """Return latents (2 samples per caption, C, h, w) that the UNet draws without guidance, each in two symmetries of
+    the square, with as much noise as the decoder was trained for."""
     generator = torch.Generator().manual_seed(0)
     with compute.autocast():
         embedded = encode_prompts(base, captions).repeat_interleave(samples, 0)
@@ -160,15 +175,11 @@ def draw_and_disturb(base: Base, captions: list[str], samples: int, compute: Com
     return latents + (level * torch.randn(latents.shape, generator=generator)).to(latents.device)
 
 
-def report(name: str, step: int, steps: int, loss: float, rate: float) -> None:
-    """A line every twentieth step."""
+def report(name: str, step: int, steps: int, loss: float | None = None, rate: float | None = None, /) -> None:
+    """Print a line every twentieth step."""
     if step % 20 == 0:
-        print(f"{name} {step}/{steps} {loss:.4f} {rate:.2g}", flush=True)
+        print(f"{name} {step}/{steps} {loss or 0:.4f} {rate or 0:.2g}", flush=True)
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except RequestError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    run_command_line(main)

@@ -1,13 +1,14 @@
-"""Settings of a few-shot class, chosen by folds of its own pictures: what is left out judges what was drawn.
+"""Choose the settings of a few-shot class by cross-validation on its own pictures.
 
     python -m recipes.folds RECORD.json PICTURES BASE WORK --class basophil --prompt ig --prompt monocyte
 
-PICTURES holds the class's photographs, BASE is what `python -m trainer pretrain` wrote, WORK keeps prepared pictures
-and hypernetworks: a training that is there is not run again. For each prompt to begin at and each fold a hypernetwork
-is fitted on the other folds; at every number of --steps, with every --multiplier, pictures are drawn that begin at the
-other folds' signal leak, and compared with the left-out ones by KD-cyto, whose estimate is unbiased for samples as
-small as a fold. The rate is constant after 50 steps and the weights are averaged, so that every checkpoint is what a
-training of so many steps ends with.
+PICTURES holds the class's photographs and BASE is the output folder of `python -m trainer pretrain`. WORK keeps
+prepared pictures and hypernetworks, and the script reuses trainings that it finds there.
+
+For each fold and each initial prompt, the script fits a hypernetwork on the other folds. For every number of --steps
+and every --multiplier it draws pictures with the signal leak of the other folds. KD-cyto compares them with the
+left-out fold, because its estimate is unbiased even for samples as small as a fold. The learning rate is constant after
+50 steps and the weights are averaged, so each checkpoint equals the result of a training of that length.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
+from benchmarks.arguments import existing_folder, new_file, numbers, script_parser
 from engine.files import write_json
 from engine.machine import processor_name
 from engine.sampling.signal_leak import SignalLeak, read_signal_leak
+from engine.terminal import run_command_line
 from evaluate.encoders.features import Cyto, features_of
 from evaluate.images import open_folder
 from evaluate.metrics.kernel import kernel_distance
-from trainer.base.base import encode_prompts, open_base
+from trainer.base.base import Base, encode_prompts, open_base
 from trainer.base.sampling import draw_latents
 from trainer.hypernetwork.files import read_hypernetwork
 from trainer.hypernetwork.network import Hypernetwork, attached
@@ -43,12 +46,12 @@ AT_A_TIME = 24
 
 
 def trainer(*words: str) -> None:
-    """A command of the trainer."""
+    """Run a command of the trainer."""
     subprocess.run([sys.executable, "-m", "trainer", *words], check=True, stdout=subprocess.DEVNULL)
 
 
 def prepare(pictures: list[Path], folder: Path, class_name: str, n: int) -> Path:
-    """Prepared pictures, augmented to n, in `folder`."""
+    """Prepare pictures, augment them to n, and return the folder that has them."""
     prepared = folder / class_name
     if not (folder / "done").exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -63,7 +66,7 @@ def prepare(pictures: list[Path], folder: Path, class_name: str, n: int) -> Path
 
 
 def fit(data: Path, base: Path, out: Path, class_name: str, prompt: str, steps: list[int], batch_size: int) -> None:
-    """A hypernetwork, its weights kept at every number of steps."""
+    """Fit a hypernetwork and keep its weights at every number of steps. Skip a training that is finished."""
     if (out / f"{class_name}.json").exists():
         return
     words = ["fit", str(data), "--class", class_name, "--base", str(base), "--out", str(out)]
@@ -74,21 +77,21 @@ def fit(data: Path, base: Path, out: Path, class_name: str, prompt: str, steps: 
 
 
 def features(encoder: Cyto, pictures: np.ndarray) -> np.ndarray:
-    """(N, H, W, 3) uint8 -> (N, D)."""
+    """Return the features (N, D) of (N, H, W, 3) uint8 pictures."""
     parts = (pictures[start : start + AT_A_TIME] for start in range(0, len(pictures), AT_A_TIME))
     return np.concatenate([encoder(np.ascontiguousarray(part))["features"] for part in parts])
 
 
 @torch.no_grad()
 def latents_of(
-    base: Any,
+    base: Base,
     prompt: str,
     n: int,
     guidance_scale: float,
     guidance_interval: tuple[float, float] = (0.0, math.inf),
     leak: SignalLeak | None = None,
 ) -> torch.Tensor:
-    """Latents (n, C, h, w) that the base draws of a prompt."""
+    """Draw latents (n, C, h, w) of a prompt with the base."""
     cond, uncond = encode_prompts(base, [prompt, ""]).split(1)
     generator = torch.Generator().manual_seed(SEED)
     parts = [
@@ -108,13 +111,13 @@ def latents_of(
 
 @torch.no_grad()
 def decode(vae: AutoencoderKL, latents: torch.Tensor) -> np.ndarray:
-    """(N, C, h, w) -> (N, H, W, 3) uint8."""
+    """Decode latents (N, C, h, w) to (N, H, W, 3) uint8 pictures."""
     parts = [vae.decode(z / vae.config.scaling_factor).sample.float() for z in latents.split(AT_A_TIME)]
     return (255 * (torch.cat(parts) / 2 + 0.5).clamp(0, 1)).byte().permute(0, 2, 3, 1).numpy()
 
 
 def draw(
-    base: Any,
+    base: Base,
     chain: Hypernetwork | list[tuple[Hypernetwork, float]],
     prompt: str,
     n: int,
@@ -122,30 +125,49 @@ def draw(
     guidance_interval: tuple[float, float] = (0.0, math.inf),
     leak: SignalLeak | None = None,
 ) -> np.ndarray:
-    """(n, H, W, 3) uint8, by the base with a hypernetwork."""
+    """Draw (n, H, W, 3) uint8 pictures of a prompt with the base and a hypernetwork."""
     with attached(base.unet, chain):
         latents = latents_of(base, prompt, n, guidance_scale, guidance_interval, leak)
     return decode(base.vae, latents)
 
 
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = script_parser("recipes.folds", __doc__)
+    parser.add_argument("record", metavar="RECORD.json", type=new_file)
+    parser.add_argument("pictures", metavar="PICTURES", type=existing_folder)
+    parser.add_argument("base", metavar="BASE", type=existing_folder)
+    parser.add_argument("work", metavar="WORK", type=Path)
+    parser.add_argument("--class", dest="class_name", required=True, help="name of the class")
+    parser.add_argument("--prompt", action="append", required=True, help="initial prompt; may be repeated")
+    parser.add_argument(
+        "--steps", type=numbers, default=[400, 800, 1200], help="training steps (default: 400,800,1200)"
+    )
+    parser.add_argument(
+        "--multiplier",
+        type=lambda text: [float(word) for word in text.split(",")],
+        default=[1.0],
+        help="multipliers of the hypernetwork (default: 1)",
+    )
+    parser.add_argument("--batch-size", type=int, default=8, help="pictures per training step (default: 8)")
+    parser.add_argument("--n", type=int, default=48, help="pictures to draw (default: 48)")
+    parser.add_argument("--guidance-scale", type=float, default=3.0, help="guidance scale (default: 3)")
+    parser.add_argument(
+        "--guidance-interval",
+        type=float,
+        nargs=2,
+        default=[0.0, 1e6],
+        metavar=("LO", "HI"),
+        help="guidance only between these sigmas (default: everywhere)",
+    )
+    return parser.parse_args()
+
+
 def main() -> None:
-    """Fit, draw, compare."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("record", type=Path)
-    parser.add_argument("pictures", type=Path)
-    parser.add_argument("base", type=Path)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--class", dest="class_name", required=True)
-    parser.add_argument("--prompt", action="append", required=True)
-    parser.add_argument("--steps", type=lambda text: [int(word) for word in text.split(",")], default=[400, 800, 1200])
-    parser.add_argument("--multiplier", type=lambda text: [float(word) for word in text.split(",")], default=[1.0])
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--n", type=int, default=48)
-    parser.add_argument("--guidance-scale", type=float, default=3.0)
-    parser.add_argument("--guidance-interval", type=float, nargs=2, default=[0.0, 1e6])
-    asked = parser.parse_args()
+    """Fit, draw and compare; write the record and print the settings, the best first."""
+    asked = parse_arguments()
     pictures = sorted(asked.pictures.glob("*.jpg"))
-    # Neighbours in name are of one smear: they go to different folds.
+    # Neighbours by name come from one smear, so they go into different folds.
     folds = [pictures[fold::FOLDS] for fold in range(FOLDS)]
     encoder, base = Cyto(), open_base(str(asked.base))
     found: list[dict[str, Any]] = []
@@ -196,4 +218,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command_line(main)

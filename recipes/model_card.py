@@ -1,149 +1,185 @@
-"""The figures of docs/model-card.md, from the records that cells.sh leaves: Markdown on stdout.
+"""Write docs/model-card.md from the records that recipes/evaluation/cells.sh leaves: Markdown on stdout.
 
     python -m recipes.model_card WORK RECIPE
 
-WORK holds records/ and autoencoder.json, RECIPE the folder cells/ with the bundle's manifest and record.
+WORK holds records/, autoencoder.json and phantom_probe.json. RECIPE holds cells/ with the bundle's manifest and record.
 """
 
 from __future__ import annotations
 
 import json
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Any
 
+from benchmarks.arguments import existing_folder, script_parser
 from engine.files import sha256_of
-from evaluate.studies.morphology import count_far
+from evaluate.studies.morphology import is_far
 
 Record = dict[str, Any]
+Row = tuple[str, str]
 RECORDS = Path(__file__).parents[1] / "docs/evaluation"
 
 
+@dataclass(frozen=True)
+class Sources:
+    """The folder of the records, and the records that describe several classes."""
+
+    work: Path
+    manifest: Record
+    judge: Record
+    autoencoder: Record
+    probe: Record
+    base_classes: Record
+
+    def figures(self, name: str) -> Record:
+        """Return the figures of a `score` record by name, for example of `fast-ig`."""
+        return dict(read(self.work / f"records/score-{name}/record.json")["results"]["figures"])
+
+
 def read(path: Path) -> Record:
-    """A JSON object."""
+    """Return the JSON object in a file."""
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def interval(figure: Record, digits: str = ".3g") -> str:
-    """Value and interval."""
+    """Return a value with its interval."""
     return f"{figure['value']:{digits}} [{figure['low']:{digits}}, {figure['high']:{digits}}]"
 
 
 def share(found: Record) -> str:
-    """Percent and interval."""
+    """Return the share of the intended class in per cent, with its interval."""
     return f"{found['intended']:.0%} [{found['low']:.0%}, {found['high']:.0%}]"
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """Markdown."""
+    """Return a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def scored(work: Path, class_name: str) -> Record:
-    """The figures of a class by name."""
-    return dict(read(work / f"records/score-{class_name}/record.json")["results"]["figures"])
+def section(sources: Sources, name: str, rows: list[Row]) -> str:
+    """Return the section of one class: heading, eight cells, table."""
+    picture = f"![Eight synthetic cells of the class {name}](model-card/{name}.jpg)"
+    return f"### {name}\n{picture}\n\n" + table(["measure", name], [list(row) for row in rows])
 
 
-def distances(work: Path, names: list[str]) -> str:
-    """FD-cyto and recall of each class, its floor and the nearest control."""
-    rows = []
-    for name in names:
-        found = scored(work, name)
-        fd, recall = found["FD-cyto"], found["recall-cyto"]
-        floor = fd["floor"]["value"]
-        controls = {key: one["value"] / floor for key, one in fd["controls"].items()}
-        nearest = min(controls, key=lambda key: controls[key])
-        rows.append(
-            [
-                f"`{name}`",
-                f"{floor:.3g}",
-                interval(fd["fake"]),
-                f"{fd['fake']['value'] / floor:.1f}",
-                f"{controls[nearest]:.1f} ({nearest})",
-                f"{recall['fake']['value']:.2f} ({recall['floor']['value']:.2f})",
-            ]
-        )
-    header = ["class", "floor", "FD-cyto", "floors", "nearest control, floors", "recall (real)"]
-    return table(header, rows)
+def trained_on(sources: Sources, name: str, how: str) -> Row:
+    """Return what taught the class, and the prompt that it uses."""
+    entry = sources.manifest["classes"][name]
+    kind = "phantoms" if entry["origin"] == "phantom" else "photographs"
+    return ("trained on", f"{entry['pictures']} {kind}, {how}; prompt `{entry['prompt']}`")
 
 
-def judged(work: Path, names: list[str]) -> str:
-    """The judge's word on each class, on real cells and beside copies and morphology."""
-    results = read(work / "records/judge/record.json")["results"]
-    rows = []
-    for name in names:
-        given = results["synthetic"]["blood"][name]["given"]
-        other = instead(given, name)
-        copies = read(work / f"records/copies-{name}/record.json")["results"]
-        rows.append(
-            [
-                f"`{name}`",
-                share(results["held_out"][name]),
-                share(results["synthetic"]["blood"][name]),
-                f"{other}, {given[other]}",
-                f"{copies['rate']:.1%} [{copies['rate_low']:.1%}, {copies['rate_high']:.1%}]",
-                off(work, name),
-            ]
-        )
-    header = ["class", "held-out real cells", "synthetic cells", "most often instead", "copies", "morphology off"]
-    return table(header, rows)
+def distance_rows(sources: Sources, name: str) -> list[Row]:
+    """Return FD-cyto with its floor and nearest control, and recall."""
+    found = sources.figures(name)
+    fd, recall = found["FD-cyto"], found["recall-cyto"]
+    floor = fd["floor"]["value"]
+    controls = {key: one["value"] / floor for key, one in fd["controls"].items()}
+    nearest = min(controls, key=lambda key: controls[key])
+    return [
+        ("FD-cyto", f"{interval(fd['fake'])}: **{fd['fake']['value'] / floor:.1f} floors** (floor {floor:.3g})"),
+        ("nearest control", f"{controls[nearest]:.1f} floors ({nearest})"),
+        ("recall (of real cells)", f"{recall['fake']['value']:.2f} ({recall['floor']['value']:.2f})"),
+    ]
 
 
-def probed(work: Path, names: list[str]) -> str:
-    """What the phantoms' probe takes synthetic phantoms for."""
-    record = read(work / "phantom_probe.json")
-    rows = []
-    for name in names:
-        counts = {kind: record[kind]["synthetic"][name] for kind in ("as drawn", "equalised")}
-        drawn = counts["as drawn"]
-        other = instead(drawn, name)
-        shares = [f"{found[name] / sum(found.values()):.0%}" for found in counts.values()]
-        rows.append([f"`{name}`", *shares, f"`{other}`, {drawn[other]}"])
-    return table(["class", "as drawn", "equalised", "most often instead"], rows)
+def judge_rows(sources: Sources, name: str) -> list[Row]:
+    """Return the judge's result, copies and morphology."""
+    results = sources.judge["results"]
+    found = results["synthetic"]["blood"][name]
+    other = instead(found["given"], name)
+    copies = read(sources.work / f"records/copies-{name}/record.json")["results"]
+    measures = read(sources.work / f"records/morphology-{name}/record.json")["results"]["measures"].values()
+    far = sum(is_far(one["distance"], one["floor"]) for one in measures)
+    return [
+        ("intended class by the judge", f"{share(found)} (of held-out real cells {share(results['held_out'][name])})"),
+        ("most often instead", f"{other}, {found['given'][other]} of {sum(found['given'].values())}"),
+        ("copies", f"{copies['rate']:.1%} [{copies['rate_low']:.1%}, {copies['rate_high']:.1%}]"),
+        ("morphology off", f"{far} of {len(measures)}"),
+    ]
 
 
-def off(work: Path, name: str) -> str:
-    """How many of a class's measures of shape and stain are off."""
-    measures = read(work / f"records/morphology-{name}/record.json")["results"]["measures"].values()
-    return f"{count_far(measures)} of {len(measures)}"
+def probe_rows(sources: Sources, name: str) -> list[Row]:
+    """Return the share of synthetic phantoms that the phantoms' probe gives to their class."""
+    drawn, equalised = (sources.probe[kind]["synthetic"][name] for kind in ("as drawn", "equalised"))
+    other = instead(drawn, name)
+    shares = [f"{counts[name] / sum(counts.values()):.0%}" for counts in (drawn, equalised)]
+    return [
+        ("intended class by the probe", f"{shares[0]} as drawn, {shares[1]} equalised"),
+        ("most often instead", f"{other}, {drawn[other]} of {sum(drawn.values())}" if drawn[other] else "none"),
+    ]
 
 
 def instead(counts: dict[str, int], name: str) -> str:
-    """The other class that pictures of this one are most often taken for."""
+    """Return the class with which this class is most often confused."""
     return max((key for key in counts if key != name), key=lambda key: counts[key])
 
 
-def hypernetworks(work: Path, few: list[str], phantom: list[str]) -> str:
-    """FD-cyto and the judge's word with a class's own hypernetwork, without one, and with another class's."""
-    results = read(work / "records/judge/record.json")["results"]["synthetic"]
+def hypernetwork_rows(sources: Sources, name: str) -> list[Row]:
+    """Return FD-cyto, and for photographs the judge's result, without a hypernetwork and with another class's."""
+    judged = sources.judge["results"]["synthetic"]
     rows = []
-    for name in [*few, *phantom]:
-        values = [interval(scored(work, f"{kind}{name}")["FD-cyto"]["fake"]) for kind in ("", "alone-", "other-")]
-        words = [
-            f", {results[folder][name]['intended']:.0%}" if name in few else ""
-            for folder in ("blood", "blood-alone", "blood-other")
-        ]
-        rows.append([f"`{name}`", *(value + word for value, word in zip(values, words, strict=True))])
-    return table(["class", "its hypernetwork", "none", "another class's"], rows)
+    for kind, words in (("alone", "without its hypernetwork"), ("other", "with another class's hypernetwork")):
+        value = f"FD-cyto {interval(sources.figures(f'{kind}-{name}')['FD-cyto']['fake'])}"
+        if name in judged[f"blood-{kind}"]:
+            value += f", judge {judged[f'blood-{kind}'][name]['intended']:.0%}"
+        rows.append((words, value))
+    return rows
 
 
-def fast(work: Path, names: list[str]) -> str:
-    """The preset fast beside the default's intervals."""
+def base_class_row(sources: Sources, name: str) -> Row:
+    """Return FD-cyto and KD-cyto of a class of the base without a hypernetwork and with one, on pictures kept back."""
+    made = sources.base_classes["classes"][name]
+    words = [f"{way} {one['FD-cyto']:.3g}, {one['KD-cyto']:.3g}" for way, one in made.items()]
+    return ("with a hypernetwork, FD-cyto, KD-cyto", "; ".join(words))
+
+
+def reconstruction_row(sources: Sources, name: str) -> Row:
+    """Return what the autoencoder alone loses."""
+    one = sources.autoencoder["classes"][name]
+    floors = one["fd_cyto_reconstructed"] / one["fd_cyto_floor"]
+    return (
+        "reconstruction",
+        f"{one['psnr_db']:.1f} dB, nucleus {one['psnr_nucleus_db']:.1f} dB, FD-cyto"
+        f" {one['fd_cyto_reconstructed']:.2f}: {floors:.1f} floors (floor {one['fd_cyto_floor']:.2f})",
+    )
+
+
+def fast_row(sources: Sources, name: str) -> Row:
+    """Return the distances of the preset `fast`; "above" marks one beyond the default's interval."""
+    default, preset = sources.figures(name), sources.figures(f"fast-{name}")
+    words = []
+    for figure in ("FD-cyto", "KD-cyto"):
+        found, high = preset[figure]["fake"]["value"], default[figure]["fake"]["high"]
+        words.append(
+            f"{figure} {found:.3g}{'' if found <= high else ' (above)'} (default {interval(default[figure]['fake'])})"
+        )
+    return ("preset `fast`", "; ".join(words))
+
+
+def overview(sources: Sources, names: list[str]) -> str:
+    """Return one row per class: distance in floors, the judge's or the probe's word, copies."""
     rows = []
+    judged = sources.judge["results"]["synthetic"]["blood"]
     for name in names:
-        default, preset = scored(work, name), scored(work, f"fast-{name}")
-        words = []
-        for figure in ("FD-cyto", "KD-cyto"):
-            found, high = preset[figure]["fake"]["value"], default[figure]["fake"]["high"]
-            words += [interval(default[figure]["fake"]), f"{found:.3g}" + ("" if found <= high else " (above)")]
-        rows.append([f"`{name}`", *words])
-    return table(["class", "FD-cyto", "fast", "KD-cyto", "fast"], rows)
+        fd = sources.figures(name)["FD-cyto"]
+        counts = judged[name]["given"] if name in judged else sources.probe["as drawn"]["synthetic"][name]
+        intended = judged[name]["intended"] if name in judged else counts[name] / sum(counts.values())
+        copies = "not measured"
+        if name in judged:
+            copies = f"{read(sources.work / f'records/copies-{name}/record.json')['results']['rate']:.1%}"
+        entry = sources.manifest["classes"][name]
+        kind = "phantoms" if entry["origin"] == "phantom" else "photographs"
+        floors = fd["fake"]["value"] / fd["floor"]["value"]
+        rows.append([f"[`{name}`](#{name})", f"{entry['pictures']} {kind}", f"{floors:.1f}", f"{intended:.0%}", copies])
+    return table(["class", "trained on", "FD-cyto, floors", "intended class", "copies"], rows)
 
 
 def fast_settings(manifest: Record) -> str:
-    """Where the preset differs from the defaults."""
+    """Return where the preset differs from the defaults."""
     default, preset = manifest["defaults"], manifest["presets"]["fast"]
     words = [f"{preset['num_inference_steps']} steps instead of {default['num_inference_steps']}"]
     if preset["guidance_interval"] != default["guidance_interval"]:
@@ -152,19 +188,8 @@ def fast_settings(manifest: Record) -> str:
     return ", ".join([*words, "8-bit graphs"])
 
 
-def base_classes() -> str:
-    """FD-cyto and KD-cyto of the classes of the base, without a hypernetwork and with one."""
-    found = read(RECORDS / "base_classes.json")["classes"]
-    ways = list(next(iter(found.values())))
-    rows = [
-        [f"`{name}`", *(f"{made[way]['FD-cyto']:.3g}, {made[way]['KD-cyto']:.3g}" for way in ways)]
-        for name, made in sorted(found.items())
-    ]
-    return table(["class", *ways], rows)
-
-
 def utility(work: Path) -> str:
-    """Balanced accuracy of every arm."""
+    """Return the balanced accuracy of each training set, and the gains."""
     rows = read(work / "records/utility/record.json")["results"]["rows"]
     lines: list[list[str]] = []
     for row, found in rows.items():
@@ -177,89 +202,110 @@ def utility(work: Path) -> str:
     return table(["", "balanced accuracy"], lines)
 
 
-def autoencoder(work: Path) -> str:
-    """What the autoencoder alone loses."""
-    found = read(work / "autoencoder.json")
-    rows = [
-        [
-            f"`{name}`" if name != "mean" else "mean",
-            f"{one['psnr_db']:.1f}",
-            f"{one['psnr_nucleus_db']:.1f}",
-            f"{one['fd_cyto_floor']:.2f}",
-            f"{one['fd_cyto_reconstructed']:.2f}",
-            f"{one['fd_cyto_reconstructed'] / one['fd_cyto_floor']:.1f}",
-        ]
-        for name, one in {**found["classes"], "mean": found["means"]}.items()
-    ]
-    return table(["class", "PSNR, dB", "in the nucleus", "floor", "FD-cyto", "floors"], rows)
+def autoencoder_mean(sources: Sources) -> str:
+    """Return the means over all classes; the floors are a ratio of means."""
+    one = sources.autoencoder["means"]
+    floors = one["fd_cyto_reconstructed"] / one["fd_cyto_floor"]
+    return (
+        f"{one['psnr_db']:.1f} dB, {one['psnr_nucleus_db']:.1f} dB in the nucleus, and FD-cyto"
+        f" {one['fd_cyto_reconstructed']:.2f}, which is {floors:.1f} floors (floor {one['fd_cyto_floor']:.2f})"
+    )
 
 
-def trained_on(record: Record) -> str:
-    """The GPU, or else the processor with its threads."""
+def machine_of(record: Record) -> str:
+    """Return the GPU of a training, or else the processor with its threads."""
     machine = record["machine"]
     return str(machine.get("gpu") or f"{machine['processor']}, {machine['threads']} threads")
 
 
 def training(recipe: Path) -> str:
-    """Steps, batches, times and machines."""
+    """Return steps, batches, times and machines of every training."""
     record = read(recipe / "cells/record.json")
-    # A base that another was trained on from holds that one's record, the first of all innermost.
+    # A base that was trained on from another holds the other's record; the first base is the innermost.
     bases = [record["base"]]
     while "start" in bases[0]:
         bases.insert(0, bases[0]["start"])
-    rows = [
-        [what, f"{one['steps_done']:,}", str(one["batch_size"]), f"{one['seconds'] / 60:.1f} min", trained_on(base)]
-        for number, base in enumerate(bases)
-        for encoder in [base.get("encoder", {})]
+    rows = []
+    for number, base in enumerate(bases):
+        encoder = base.get("encoder", {})
         for what, one in (
             ("autoencoder", base.get("vae", {})),
             ("UNet and text encoder", base.get("unet", {})),
             ("encoder, anew", encoder.get("by_pixels", encoder)),
             ("encoder, by texture", encoder.get("by_texture", {})),
             ("decoder, further" if number else "decoder", base.get("decoder", {})),
-        )
-        if "steps_done" in one
-    ]
+        ):
+            if "steps_done" in one:
+                rows.append(training_row(what, one, base))
     rows += [
-        [
-            f"hypernetwork `{name}`",
-            f"{one['training']['steps_done']:,}",
-            str(one["training"]["batch_size"]),
-            f"{one['training']['seconds'] / 60:.1f} min",
-            trained_on(one),
-        ]
-        for name, one in record["hypernetworks"].items()
+        training_row(f"hypernetwork `{name}`", one["training"], one) for name, one in record["hypernetworks"].items()
     ]
     return table(["", "steps", "batch", "time", "on"], rows)
 
 
-def main(work: Path, recipe: Path) -> None:
+def training_row(what: str, one: Record, record: Record) -> list[str]:
+    """Return one training as a row."""
+    return [
+        what,
+        f"{one['steps_done']:,}",
+        str(one["batch_size"]),
+        f"{one['seconds'] / 60:.1f} min",
+        machine_of(record),
+    ]
+
+
+def sections(sources: Sources, trained: list[str]) -> dict[str, str]:
+    """Return the sections of the classes by kind: base, few, phantom."""
+    kinds: dict[str, list[str]] = {"base": [], "few": [], "phantom": []}
+    for name, entry in sorted(sources.manifest["classes"].items()):
+        rows = distance_rows(sources, name)
+        if entry["origin"] == "phantom":
+            kind, how = "phantom", "a hypernetwork"
+            rows += [*probe_rows(sources, name), *hypernetwork_rows(sources, name)]
+        else:
+            kind, how = ("few", "a hypernetwork") if name in trained else ("base", "by the base itself")
+            rows += judge_rows(sources, name)
+            rows += hypernetwork_rows(sources, name) if name in trained else [base_class_row(sources, name)]
+            rows.append(reconstruction_row(sources, name))
+        rows = [trained_on(sources, name, how), *rows, fast_row(sources, name)]
+        kinds[kind].append(section(sources, name, rows))
+    return {f"{kind}_classes": "\n\n".join(found) for kind, found in kinds.items()}
+
+
+def main() -> None:
+    """Print the model card."""
+    parser = script_parser("recipes.model_card", __doc__)
+    parser.add_argument("work", metavar="WORK", type=existing_folder)
+    parser.add_argument("recipe", metavar="RECIPE", type=existing_folder)
+    asked = parser.parse_args()
+    work: Path = asked.work
+    recipe: Path = asked.recipe
     manifest = read(recipe / "cells/manifest.json")
-    classes = manifest["classes"]
+    sources = Sources(
+        work,
+        manifest,
+        read(work / "records/judge/record.json"),
+        read(work / "autoencoder.json"),
+        read(work / "phantom_probe.json"),
+        read(RECORDS / "base_classes.json"),
+    )
     trained = sorted(read(recipe / "cells/record.json")["hypernetworks"])
-    photographs = sorted(name for name, one in classes.items() if one["origin"] == "photographs")
-    few = [name for name in photographs if name in trained]
-    phantom = sorted(name for name, one in classes.items() if one["origin"] == "phantom")
+    photographs = sorted(name for name, one in manifest["classes"].items() if one["origin"] == "photographs")
+    phantom = sorted(set(manifest["classes"]) - set(photographs))
     text = Template((Path(__file__).with_name("model_card.md.in")).read_text(encoding="utf-8")).substitute(
         files=len(manifest["files"]),
         megabytes=f"{sum(one['bytes'] for one in manifest['files'].values()) / 1e6:.1f}",
         digest=sha256_of(recipe / "cells/manifest.json")[:12],
-        base_distances=distances(work, [name for name in photographs if name not in few]),
-        few_distances=distances(work, few),
-        phantom_distances=distances(work, phantom),
-        judged=judged(work, photographs),
-        judge_accuracy=f"{read(work / 'records/judge/record.json')['results']['held_out_accuracy']:.1%}",
-        probed=probed(work, phantom),
-        hypernetworks=hypernetworks(work, few, phantom),
-        base_classes=base_classes(),
+        judge_accuracy=f"{sources.judge['results']['held_out_accuracy']:.1%}",
+        overview=overview(sources, [*photographs, *phantom]),
+        autoencoder_mean=autoencoder_mean(sources),
         fast_settings=fast_settings(manifest),
-        fast=fast(work, [*photographs, *phantom]),
         utility=utility(work),
-        autoencoder=autoencoder(work),
         training=training(recipe),
+        **sections(sources, trained),
     )
     print(text, end="")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main()

@@ -1,23 +1,26 @@
-"""The page's part on quality against cost."""
+"""The sections of the benchmark page about quality against cost."""
 
 from __future__ import annotations
 
 from benchmarks.pages import plots
 from benchmarks.pages.markdown_page import Page, machine_words
 
+__all__ = ["front", "presets"]
+
 
 def front(page: Page) -> None:
-    """Quality against cost."""
+    """Write the section about quality against cost."""
     record = page.read("front.json")
     if record is None:
         return
     classes = list(record["settings"]["default"]["classes"])
     page.write(
         "## Quality against cost",
-        f"`benchmarks/scripts/front.py`; {machine_words(record)}; batch {record['batch_size']}; bundle of SHA-256 "
-        f"{record['bundle_sha256'][:12]}; compared with {record['real']}. FD-cyto and KD-cyto with "
-        "their intervals, as `python -m evaluate score` gives them. *Within*: at most the upper end of the default's "
-        "interval in both, in every class. UNet rows: evaluations a picture, two for a guided step.",
+        f"Measured by `python -m benchmarks.scripts.front` on {machine_words(record)}; batch {record['batch_size']}; "
+        f"bundle with SHA-256 {record['bundle_sha256'][:12]}; compared with {record['real']}.\n\n"
+        "- FD-cyto and KD-cyto are given with their intervals, as `python -m evaluate score` computes them.\n"
+        "- *within*: both distances are at most the upper end of the default's interval, in every class.\n"
+        "- *UNet rows*: evaluations of the UNet per picture. A guided step needs two.\n",
     )
     rows = []
     for name, one in sorted(record["settings"].items(), key=lambda item: item[1]["unet_rows"]):
@@ -29,29 +32,29 @@ def front(page: Page) -> None:
         speed = [f"{one['pictures_per_second']:.2f}", f"{one['times_the_default']:.2f}"]
         rows.append([name, str(one["unet_rows"]), *speed, *figures, "yes" if one["within"] else "no"])
     distances = [f"{figure} {class_name}" for class_name in classes for figure in ("FD-cyto", "KD-cyto")]
-    page.table(["", "UNet rows", "pictures a second", "times the default", *distances, "within"], rows)
+    page.table(["setting", "UNet rows", "pictures per second", "speed-up", *distances, "within"], rows)
     for name in classes:
         page.plot(f"front_{name}", f"FD-cyto of {name} against speed", plots.plot_front(record, name))
 
 
 def presets(page: Page) -> None:
-    """The bundle's presets on every class."""
+    """Write the section about the bundle's presets on every class."""
     record = page.read("presets.json")
     if record is None:
         return
     settings = record["settings"]
     default = settings["default"]
     speeds = "; ".join(
-        f"`{name}` {' '.join(one['options'])}: {one['pictures_per_second']:.2f} pictures a second, "
+        f"`{name}` ({' '.join(one['options'])}): {one['pictures_per_second']:.2f} pictures per second, "
         f"{one['times_the_default']:.2f} times the default, {'within' if one['within'] else 'not within'}"
         for name, one in settings.items()
         if name != "default"
     )
     page.write(
         "### Presets on every class",
-        f"As above, bundle of SHA-256 {record['bundle_sha256'][:12]}; compared with {record['real']}. "
-        "The default makes "
-        f"{default['pictures_per_second']:.2f} pictures a second ({' '.join(default['options'])}). {speeds}.",
+        f"Measured in the same way; bundle with SHA-256 {record['bundle_sha256'][:12]}; compared with "
+        f"{record['real']}. The default ({' '.join(default['options'])}): "
+        f"{default['pictures_per_second']:.2f} pictures per second. {speeds}.",
     )
     rows = []
     for class_name, scored in default["classes"].items():

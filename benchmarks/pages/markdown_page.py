@@ -1,33 +1,36 @@
-"""A page of Markdown that is made of records."""
+"""A Markdown page that is made from records."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from benchmarks.pages import plots
+from benchmarks.pages.published import link
+
+__all__ = ["Page", "Record", "machine_words"]
 
 Record = dict[str, Any]
 
 
 class Page:
-    """Markdown between a head and a tail, the plots that it shows, and what was not measured.
+    """The parts of a Markdown page, and a list of what was not measured.
 
-    makes: the command of each record.
+    makes: for each record, the command that makes it. Plots go into the folder `plots` beside the records.
     """
 
-    def __init__(self, records: Path, page: Path, *, head: str, tail: str, makes: dict[str, str]) -> None:
+    def __init__(self, records: Path, page: Path, makes: dict[str, str]) -> None:
         self.records, self.page = records, page
-        self.parts, self._tail, self._makes = [head], tail, makes
+        self.parts: list[str] = []
+        self._makes = makes
         self.missing: dict[tuple[str, str], list[str]] = {}
-        """Where, by what and why."""
+        """Maps (what was not measured, why) to the places in the comparison."""
 
     def read(self, name: str) -> Record | None:
-        """A record, or None, which is noted."""
+        """Return a record. If its file is missing, note that and return None."""
         path = self.records / name
         if path.exists():
             return dict(json.loads(path.read_text(encoding="utf-8")))
@@ -35,35 +38,33 @@ class Page:
         return None
 
     def lacks(self, what: str, why: str, where: str = "") -> None:
-        """Note what was not measured."""
+        """Note what was not measured, why, and in which comparison."""
         self.missing.setdefault((what, why.replace("|", "/")), []).append(where)
 
-    def write(self, *lines: str) -> None:
-        """Paragraphs."""
-        self.parts += [*lines, ""]
+    def write(self, *paragraphs: str) -> None:
+        """Append paragraphs."""
+        self.parts += [*paragraphs, ""]
 
     def table(self, header: list[str], rows: list[list[str]]) -> None:
-        """A table."""
+        """Append a table."""
         lines = [header, ["---"] * len(header), *([" ".join(cell.split()) for cell in row] for row in rows)]
         self.write("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
     def plot(self, name: str, caption: str, figure: Figure) -> None:
-        """A plot, into the folder plots beside the records."""
+        """Save a plot and append a link to it."""
         folder = self.records / "plots"
         folder.mkdir(exist_ok=True)
         plots.save(figure, folder / f"{name}.svg")
-        link = os.path.relpath(folder / f"{name}.svg", self.page.parent)
-        self.write(f"![{caption}]({Path(link).as_posix()})")
+        self.write(f"![{caption}]({link(folder / f'{name}.svg', self.page)})")
 
     def finish(self) -> None:
         """Write the file."""
-        self.page.write_text(
-            "\n".join([*self.parts, self._tail.strip("\n")]).replace("\n\n\n", "\n\n") + "\n", encoding="utf-8"
-        )
+        text = "\n".join(self.parts).replace("\n\n\n", "\n\n").rstrip("\n")
+        self.page.write_text(text + "\n", encoding="utf-8")
 
 
 def machine_words(record: Record) -> str:
-    """Processor, cores, threads."""
+    """Return processor, cores and threads as words."""
     machine = record["machine"]
     words = f"{machine['processor']}, {machine['cores']} cores"
-    return words + (f", {machine['threads']} threads a system" if "threads" in machine else "")
+    return words + (f", {machine['threads']} threads per system" if "threads" in machine else "")

@@ -1,4 +1,4 @@
-"""The plots of docs/benchmarks.md: SVG that is the same for the same records, and readable without colours."""
+"""The plots of the benchmark page: SVG files that depend only on the records and are readable without colours."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+__all__ = ["plot_front", "plot_latency", "plot_limit", "plot_scaling", "plot_stages", "save"]
 
 Record = dict[str, Any]
 matplotlib.rcParams.update({"svg.hashsalt": "cytosynth", "svg.fonttype": "none", "font.size": 9})
@@ -25,12 +27,13 @@ def _axes(width: float = 7.0, height: float = 3.6) -> tuple[Figure, Axes]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write it without date or version."""
+    """Write a figure as SVG, without date and version."""
     figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
 
 
 def plot_latency(rows: list[Record]) -> Figure:
-    """Median milliseconds a picture against the batch, a line a system. rows: of one part, one a batch size."""
+    """Plot median milliseconds per picture against the batch size, one line per system. rows: one row per batch size,
+    all of the same part."""
     figure, axes = _axes()
     names = dict.fromkeys(name for row in rows for name in row["seconds"])
     for name, marker in zip(names, itertools.cycle(MARKERS), strict=False):
@@ -38,7 +41,7 @@ def plot_latency(rows: list[Record]) -> Figure:
         sizes = [row["batch_size"] for row in found]
         times = [1000 * median(row["seconds"][name]) / row["batch_size"] for row in found]
         axes.plot(sizes, times, marker=marker, label=name, linestyle="-" if name.startswith("engine") else ":")
-    axes.set(xlabel="batch", ylabel="ms a picture", xscale="log", yscale="log")
+    axes.set(xlabel="batch size", ylabel="ms per picture", xscale="log", yscale="log")
     axes.set_xticks(sorted({row["batch_size"] for row in rows}), minor=False)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")
@@ -47,7 +50,7 @@ def plot_latency(rows: list[Record]) -> Figure:
 
 
 def plot_limit(row: Record, limits: dict[str, float]) -> Figure:
-    """Operations a second of each system beside those of matrix products, by type."""
+    """Plot operations per second of each system, and of matrix products as vertical lines by type."""
     figure, axes = _axes(height=0.28 * len(row["seconds"]) + 1.2)
     names = list(row["seconds"])[::-1]
     rates = [row["operations_per_second"][name] / 1e9 for name in names]
@@ -55,13 +58,13 @@ def plot_limit(row: Record, limits: dict[str, float]) -> Figure:
     axes.barh(names, rates, color=colours, edgecolor="black", linewidth=0.5)
     for (kind, rate), style in zip(limits.items(), ("-", "--", ":"), strict=False):
         axes.axvline(rate / 1e9, color="black", linestyle=style, linewidth=1, label=f"matrix product, {kind}")
-    axes.set(xlabel="thousand million operations a second")
+    axes.set(xlabel="billion operations per second")
     axes.legend(frameon=False, fontsize=7)
     return figure
 
 
 def plot_stages(measured: list[Record]) -> Figure:
-    """Milliseconds a picture of each stage, a bar for each backend and batch."""
+    """Plot milliseconds per picture of each stage, one bar per backend and batch size."""
     figure, axes = _axes(height=0.3 * len(measured) + 1)
     names = [f"{one['runtime']}, batch {one['batch_size']}" for one in measured][::-1]
     left = [0.0] * len(names)
@@ -70,24 +73,24 @@ def plot_stages(measured: list[Record]) -> Figure:
         axes.barh(range(len(names)), widths, left=left, color=colour, edgecolor="black", linewidth=0.5, label=stage)
         left = [a + b for a, b in zip(left, widths, strict=True)]
     axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="ms a picture")
+    axes.set(xlabel="ms per picture")
     axes.legend(frameon=False, fontsize=7)
     return figure
 
 
 def plot_scaling(record: Record) -> Figure:
-    """Pictures a second of a whole process against the pictures of the run."""
+    """Plot pictures per second of a whole process against the number of pictures in the run."""
     figure, axes = _axes(height=2.8)
     axes.plot([int(n) for n in record["pictures_per_second"]], list(record["pictures_per_second"].values()), marker="o")
-    axes.set(xlabel="pictures of the run", ylabel="pictures a second", xscale="log", ylim=(0, None))
+    axes.set(xlabel="pictures in the run", ylabel="pictures per second", xscale="log", ylim=(0, None))
     return figure
 
 
 def plot_front(record: Record, class_name: str, figure_name: str = "FD-cyto") -> Figure:
-    """A distance of one class against pictures a second; filled points keep to the default's interval."""
+    """Plot a distance of one class against pictures per second. Filled points are within the default's interval."""
     figure, axes = _axes()
     default = record["settings"]["default"]["classes"][class_name][figure_name]["fake"]
-    axes.axhspan(default["low"], default["high"], color="#eeeeee", label="the default's interval")
+    axes.axhspan(default["low"], default["high"], color="#eeeeee", label="interval of the default")
     kinds = {"steps": ("o", lambda name: name.endswith("steps"))}
     kinds["other guidance"] = ("^", lambda name: "sigma" in name or "throughout" in name)
     kinds["no guidance"] = ("s", lambda name: "no guidance" in name)
@@ -113,6 +116,6 @@ def plot_front(record: Record, class_name: str, figure_name: str = "FD-cyto") ->
                 linestyle="",
                 label=label if place == 0 else None,
             )
-    axes.set(xlabel="pictures a second", ylabel=f"{figure_name}, {class_name}", yscale="log")
+    axes.set(xlabel="pictures per second", ylabel=f"{figure_name}, {class_name}", yscale="log")
     axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

@@ -1,16 +1,18 @@
-"""docs/scale.md from the record of scale.py."""
+"""The page about a million cells, made from the record of benchmarks.scripts.scale."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Any
 
 import numpy as np
 
-from benchmarks.scripts.scale_model import Server, simulate
+from benchmarks.pages.published import link
+from benchmarks.scale_model import Server, simulate
 
-__all__ = ["page"]
+__all__ = ["Sources", "page"]
 
 MILLION = 1_000_000
 WORKERS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -18,13 +20,25 @@ LINKS_GBIT = (1, 10, 100)
 Record = dict[str, Any]
 
 
-def page(record: Record, *, link_gbit: float, usd_per_hour: float | None) -> str:
-    """Markdown. usd_per_hour: the price of a machine's hour; without one there is no price but a formula."""
+@dataclass(frozen=True)
+class Sources:
+    """What the page names as its sources: the command, the file of the record, and the page's own file for links."""
+
+    command: str
+    record: Path
+    page: Path
+
+
+def page(record: Record, sources: Sources, *, link_gbit: float, usd_per_hour: float | None) -> str:
+    """Return the page as Markdown. If usd_per_hour (the price of one machine per hour) is None, the page shows only
+    the formula for the price."""
     run, request, stages = record["run"], record["request"], record["stages"]
     figures = _figures(record)
     rows = _simulated(record, figures, link_gbit)
     saturated = _capacities(record, figures)
     return Template((Path(__file__).parent / "scale.md.in").read_text(encoding="utf-8")).substitute(
+        command=sources.command,
+        record_link=link(sources.record, sources.page),
         machine=f"{record['machine']['processor']}, {record['machine']['cores']} cores",
         class_name=request["class_names"][0],
         bundle=record["bundle_sha256"][:12],
@@ -54,8 +68,8 @@ def page(record: Record, *, link_gbit: float, usd_per_hour: float | None) -> str
         workers=_table(
             [
                 "workers",
-                *(f"{word} {way}" for way in ("folders", "shards") for word in ("hours,", "pictures a second,")),
-                "disk's busy share, folders",
+                *(f"{word} {way}" for way in ("folders", "shards") for word in ("hours,", "pictures per second,")),
+                "busy share of the disk, folders",
             ],
             [_row(workers, found) for workers, found in rows.items()],
         ),
@@ -64,8 +78,8 @@ def page(record: Record, *, link_gbit: float, usd_per_hour: float | None) -> str
 
 
 def _figures(record: Record) -> dict[str, float]:
-    """Of a second: pictures of a worker, pictures that one process writes either way, bytes of the disk; and the bytes
-    of a picture."""
+    """Return the bytes of a picture, and rates per second: pictures of one worker, pictures that one process writes as
+    folders and as shards, and bytes of the disk."""
     run = record["run"]
     return {
         "rate": record["request"]["batch_size"] / float(np.mean(run["chunk_s"])),
@@ -77,37 +91,38 @@ def _figures(record: Record) -> dict[str, float]:
 
 
 def _stage_ms(record: Record) -> dict[str, float]:
-    stages = record["stages"]
+    """Return the ms per picture of each stage, timed alone."""
+    stages, written = record["stages"], record["pictures_written"]
     return {
         "denoising": float(np.median(stages["denoise_ms"])) / stages["batch_size"],
         "decoding": float(np.median(stages["decode_ms"])) / stages["batch_size"],
         "PNG": 1000 * float(np.median(record["encode_s"])),
-        "file, flushed to the medium": 1000 * float(np.median(record["folders_s"])) / record["pictures_written"],
-        "the same in a shard": 1000 * float(np.median(record["shards_s"])) / record["pictures_written"],
-        "line of metadata": 1000 * record["metadata_s"],
+        "writing a file, flushed to the medium": 1000 * float(np.median(record["folders_s"])) / written,
+        "writing into a shard, flushed to the medium": 1000 * float(np.median(record["shards_s"])) / written,
+        "writing a line of metadata": 1000 * record["metadata_s"],
     }
 
 
 def _stages(record: Record) -> str:
     total = 1000 / _figures(record)["rate"]
     rows = [[name, f"{value:.2f}", f"{value / total:.1%}"] for name, value in _stage_ms(record).items()]
-    return _table(["stage, each alone", "ms a picture", "of a picture in a whole run"], rows)
+    return _table(["stage, timed alone", "ms per picture", "share of a picture in a whole run"], rows)
 
 
 def _host_share(record: Record) -> float:
     found = _stage_ms(record)
-    return (found["PNG"] + found["line of metadata"]) / 1000 * _figures(record)["rate"]
+    return (found["PNG"] + found["writing a line of metadata"]) / 1000 * _figures(record)["rate"]
 
 
 def _capacities(record: Record, figures: dict[str, float]) -> dict[str, float]:
-    """Pictures a second of each shared part."""
+    """Return the pictures per second of each shared part."""
     links = {f"a link of {gbit} Gbit/s": gbit * 1e9 / 8 / figures["bytes"] for gbit in LINKS_GBIT}
     writers = {
-        f"the one writer of `--ray`, {way}": 1 / (1 / figures[way] + record["metadata_s"])
+        f"the single writer of `--ray`, {way}": 1 / (1 / figures[way] + record["metadata_s"])
         for way in ("folders", "shards")
     }
     return {
-        "the disk, a file a picture": figures["folders"],
+        "the disk, one file per picture": figures["folders"],
         "the disk, bytes of a large file": figures["disk"] / figures["bytes"],
         **links,
         **writers,
@@ -119,9 +134,9 @@ def _saturation(record: Record, saturated: dict[str, float], worker_rate: float)
     png = [
         "PNG encoding",
         f"{1 / float(np.median(record['encode_s'])):,.0f} in each worker",
-        "none: it grows with them",
+        "none: every worker encodes its own",
     ]
-    return _table(["part", "pictures a second", "workers that fill it"], [*rows, png])
+    return _table(["part", "pictures per second", "workers that saturate it"], [*rows, png])
 
 
 def _first(saturated: dict[str, float], worker_rate: float) -> str:
@@ -130,20 +145,20 @@ def _first(saturated: dict[str, float], worker_rate: float) -> str:
         for with_ray in (False, True)
     )
     return (
-        f"Where each worker writes its own piece (`--shard`) the first to saturate is **{pieces}**, at "
-        f"{saturated[pieces] / worker_rate:,.0f} workers; on a Ray cluster, whose transport was not measured, it is "
-        f"**{ray}**, at {saturated[ray] / worker_rate:,.0f}."
+        f"If each worker writes its own piece (`--shard`), the first part to saturate is **{pieces}**, at "
+        f"{saturated[pieces] / worker_rate:,.0f} workers. On a Ray cluster (its transport was not measured) it is "
+        f"**{ray}**, at {saturated[ray] / worker_rate:,.0f} workers."
     )
 
 
 def _simulated(record: Record, figures: dict[str, float], link_gbit: float) -> dict[int, dict[str, dict[str, float]]]:
-    """Hours and pictures a second for a million by the number of workers, for folders (joined) and shards."""
+    """Return hours and pictures per second for a million, by number of workers, for joined folders and for shards."""
     batch, run = record["request"]["batch_size"], record["run"]
     found: dict[int, dict[str, dict[str, float]]] = {}
     for workers in WORKERS:
         found[workers] = {}
         for way, files in (("folders", 1), ("shards", 0)):
-            # What a file costs beyond its bytes is in the measured rate of files.
+            # The measured rate of files includes the cost of a file beyond its bytes.
             server = Server(figures["disk"], figures["folders"], link_gbit * 1e9 / 8)
             write_s = server.seconds(batch * figures["bytes"], batch * files)
             one = simulate(-(-MILLION // batch), workers, run["chunk_s"], write_s, start_s=run["start_s"])
@@ -167,16 +182,16 @@ def _price(record: Record, rows: dict[int, dict[str, dict[str, float]]], usd_per
         usd = [] if usd_per_hour is None else [f"{hours * usd_per_hour:,.2f}"]
         lines.append([f"{workers:,}", f"{hours:,.1f}", f"{hours * cores:,.0f}", *usd])
     rate = (
-        "No rate was given (`--usd-per-hour`), so no price stands here."
+        "This page shows no price, because no rate was given (`--usd-per-hour`)."
         if usd_per_hour is None
-        else f"At {usd_per_hour:g} USD for an hour of this machine, as given on the command line."
+        else f"The rate is {usd_per_hour:g} USD per hour of this machine, as given on the command line."
     )
     kind = (
-        "A GPU was measured, and the figures are its own."
+        "The figures are those of a GPU."
         if record["machine"]["on_gpu"]
-        else "No GPU was measured, so there is no price of one."
+        else "No GPU was measured, so there is no price for a GPU."
     )
-    formula = "The price of a million in shards is machine-hours x rate; storage and transfer come on top."
+    formula = "The price of a million cells in shards is machine-hours x rate, without storage and transfer."
     return f"{formula} {rate} {kind}\n\n{_table(header, lines)}"
 
 

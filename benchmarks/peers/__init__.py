@@ -1,1 +1,1 @@
-"""Systems that the engine is compared with, each behind the same interface."""
+"""The compared programs, one module each. Every module has a class with the interface benchmarks.peers.peer.Peer."""

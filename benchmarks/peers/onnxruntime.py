@@ -1,8 +1,9 @@
-"""diffusers' pipeline with its networks on ONNX Runtime, in float32 on the CPU."""
+"""The peer ONNX Runtime: diffusers' pipeline with its networks on ONNX Runtime, in float32 on the CPU."""
 
 from __future__ import annotations
 
 import copy
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,37 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from torch import nn
 from torch.export import Dim
 
+from benchmarks.peers.diffusers_pipeline import make_pipeline, system_of
+from benchmarks.peers.peer import Work
+from benchmarks.rounds import Opened
 from engine.errors import CytosynthError
 from engine.sampling.schedules import time_features
 from exporter.graphs import export_graph, export_unet, frequencies
+from exporter.load import MergedModel
 
-__all__ = ["expect_one_file", "replace_by_onnxruntime"]
+__all__ = ["OnnxRuntimePeer"]
 
+NAME = "ONNX Runtime float32"
 MOST_BYTES = 2**31
-"""Of a graph with its weights inside."""
+"""Largest size of a graph that contains its weights."""
+
+
+class OnnxRuntimePeer:
+    """Both networks of one merged folder on ONNX Runtime, as Optimum runs them. The pipeline is made once."""
+
+    def __init__(self, merged: MergedModel, threads: int) -> None:
+        self._merged, self._threads = merged, threads
+        self._pipeline = cache(self._make_pipeline)
+
+    def add_to(self, opened: Opened, work: Work, part: str) -> None:
+        """Add the system for a part."""
+        opened.add(NAME, partial(system_of, NAME, work, part, self._pipeline))
+
+    def _make_pipeline(self) -> StableDiffusionPipeline:
+        _expect_one_file(self._merged.unet)
+        pipeline = make_pipeline(self._merged, lambda kind: copy.deepcopy(getattr(self._merged, kind)))
+        _replace_networks(pipeline, self._threads, self._merged.tokenizer.model_max_length)
+        return pipeline
 
 
 class _Decoder(nn.Module):
@@ -32,20 +56,20 @@ class _Decoder(nn.Module):
         return self.vae.decode(latents, return_dict=False)[0]
 
 
-def expect_one_file(unet: UNet2DConditionModel) -> None:
-    """Raise CytosynthError where a UNet in float32 is too large for a graph with its weights inside."""
+def _expect_one_file(unet: UNet2DConditionModel) -> None:
+    """Raise CytosynthError if a float32 UNet is too large for a graph that contains its weights."""
     size = 4 * sum(weight.numel() for weight in unet.parameters())
     if size >= MOST_BYTES:
         raise CytosynthError(
             "The UNet as one float32 graph",
             found=f"{size / 1e9:.1f} GB",
-            expected="less than 2 GB, what such a file holds",
-            fix="see the engine on onnxruntime, whose weights lie beside the graph",
+            expected="less than 2 GB, the limit of such a file",
+            fix="compare with the engine on onnxruntime, which keeps weights outside the graph",
         )
 
 
-def replace_by_onnxruntime(pipeline: StableDiffusionPipeline, threads: int, tokens: int) -> None:
-    """Export the pipeline's UNet and decoder in float32, and let it call the graphs. tokens: of a prompt."""
+def _replace_networks(pipeline: StableDiffusionPipeline, threads: int, tokens: int) -> None:
+    """Replace the UNet and the decoder of a pipeline by float32 graphs. tokens: number of tokens of a prompt."""
     unet, vae = pipeline.unet, pipeline.vae
     angular = np.array(frequencies(unet))
     graph = export_unet(copy.deepcopy(unet), (tokens, unet.config.cross_attention_dim))

@@ -1,6 +1,7 @@
-"""stable-diffusion.cpp as a system of `bench`, at Stable Diffusion 1.5's size, the only one of ours that it knows.
+"""The peer stable-diffusion.cpp. Of this project's sizes it knows only that of Stable Diffusion 1.5.
 
-It draws whole pictures: a guided step is the second of a picture's two, a decoding is what follows a picture's one.
+The program draws whole pictures. The part `step` times the second step of a picture with two steps. The part `decode`
+times what follows the step of a picture with one step.
 """
 
 from __future__ import annotations
@@ -16,28 +17,31 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from benchmarks.peers.peer import Work
 from benchmarks.peers.stable_diffusion_cpp_process import draw_alone
-from benchmarks.peers.work import Work
 from benchmarks.rounds import TOLERANCES, Opened, System
 from engine.errors import CytosynthError, RequestError
 from engine.sampling.noise import NoiseSource
 from exporter.load import MergedModel
 from exporter.parity import psnr_db
 
-__all__ = ["add_stable_diffusion_cpp"]
+__all__ = ["StableDiffusionCppPeer"]
 
 NAME = "stable-diffusion.cpp float32"
 TIMESTEPS = {"step": (500, 250), "decode": (500,)}
 PROMPT, PROMPT_IDS = "cat", (49406, 2368)
-"""The program reads CLIP's own vocabulary, whatever lies in the folder: a start and a word in it, both short."""
+"""A prompt and its token ids in CLIP's vocabulary. The program always uses this vocabulary, whatever the folder has."""
 PADDING_ID = 49407
 SIZE = {"in_channels": 4, "sample_size": 64, "cross_attention_dim": 768}
-"""What tells Stable Diffusion 1.5's UNet from the others that this project makes."""
+"""Configuration values that identify the UNet of Stable Diffusion 1.5."""
 
 
-def add_stable_diffusion_cpp(opened: Opened, work: Work, part: str) -> None:
-    """On the merged folder, where the package is installed and the folder is one that it reads."""
-    opened.add(NAME, partial(_system, work, part))
+class StableDiffusionCppPeer:
+    """stable-diffusion.cpp on the merged folder."""
+
+    def add_to(self, opened: Opened, work: Work, part: str) -> None:
+        """Add the system for a part, or the reason why the program cannot compute it."""
+        opened.add(NAME, partial(_system, work, part))
 
 
 def _system(work: Work, part: str) -> System:
@@ -55,9 +59,9 @@ def _system(work: Work, part: str) -> System:
     if psnr < limit:
         raise CytosynthError(
             f"A picture by {NAME}",
-            found=f"{psnr:.1f} dB from diffusers'",
+            found=f"{psnr:.1f} dB from diffusers",
             expected=f"at least {limit:g} dB",
-            fix="it is not timed",
+            fix="do not compare its speed; report the difference to its authors",
         )
     return System(NAME, lambda: (draw()[0], None), f"a whole picture, {psnr:.1f} dB", warms_up=True)
 
@@ -68,18 +72,28 @@ def _expect_known(work: Work, part: str) -> None:
     if found != SIZE:
         known = ", ".join(f"{name} {value}" for name, value in SIZE.items())
         words = ", ".join(f"{name} {value}" for name, value in found.items())
-        raise RequestError("The UNet", found=words, expected=known, fix=f"it knows {known}")
+        raise RequestError(
+            "The UNet", found=words, expected=known, fix="use a base of the size of Stable Diffusion 1.5"
+        )
     if part == "picture":
         raise RequestError(
-            "A picture", found="it begins at noise of its own", expected="ours", fix="see step and decode"
+            "The part picture",
+            found="a program that starts from its own noise",
+            expected="the noise of the other systems",
+            fix="compare the parts step and decode",
         )
     if work.request.batch_size > 1:
-        raise RequestError("A batch", found="it draws one by one", expected="all at once", fix="see batch 1")
+        raise RequestError(
+            "A batch",
+            found="a program that draws pictures one by one",
+            expected="one picture",
+            fix="compare batch size 1",
+        )
 
 
 def _folder(work: Work) -> Path:
-    """The merged folder's weights under the names that the program knows: those of transformers before its version 5
-    in the text encoder."""
+    """Return a folder with the merged weights under names that the program knows. The text encoder needs the names of
+    transformers before version 5."""
     folder = work.folder / "stable-diffusion.cpp"
     if not folder.exists():
         (folder / "text_encoder").mkdir(parents=True)
@@ -96,7 +110,7 @@ def _folder(work: Work) -> Path:
 def _reference(
     merged: MergedModel, timesteps: Sequence[int], sigmas: Sequence[float], guidance_scale: float
 ) -> NDArray[np.uint8]:
-    """The same picture by diffusers' modules: Euler's steps from seed 0 of CUDA's noise. (512, 512, 3) uint8."""
+    """Draw the same picture with diffusers' modules: Euler steps from CUDA's noise with seed 0. (512, 512, 3) uint8."""
     length = merged.text_encoder.config.max_position_embeddings
     ids = [[*words, *[PADDING_ID] * (length - len(words))] for words in (PROMPT_IDS, PROMPT_IDS[:1])]
     context = merged.text_encoder(torch.tensor(ids))[0]

@@ -1,4 +1,4 @@
-"""stable-diffusion.cpp in a process of its own, which leaves its memory to others afterwards and imports no torch."""
+"""Run stable-diffusion.cpp in its own process, which imports no torch and frees its memory at the end."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ __all__ = ["draw_alone"]
 def draw_alone(
     folder: Path, prompt: str, sigmas: Sequence[float], guidance_scale: float, threads: int
 ) -> tuple[float, NDArray[np.uint8]]:
-    """Euler's steps from CUDA's noise of seed 0, then the decoding: seconds from the end of the first step to that of
-    what follows it, a step or the decoding, and the picture, (H, W, 3) uint8. Raises CytosynthError where there is
-    none, and BrokenProcessPool where the program crashes."""
+    """Draw a picture with Euler steps from CUDA's noise with seed 0.
+
+    Returns the seconds between the end of the first step and the end of what follows it (the second step or the
+    decoding), and the picture (H, W, 3) uint8. Raises CytosynthError if the program returns no picture, and
+    BrokenProcessPool if it crashes.
+    """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
             return pool.submit(_draw, folder, prompt, sigmas, guidance_scale, threads).result()
-        except ValueError as error:  # a null pointer, from weights that it could not read
+        except ValueError as error:  # a null pointer: the program could not read the weights
             raise CytosynthError(
                 f"stable-diffusion.cpp on {folder}",
                 found=f"no picture ({error})",
                 expected="a picture",
-                fix="see what it says with verbose=True",
+                fix="run the package with verbose=True and read its messages",
             ) from error
 
 

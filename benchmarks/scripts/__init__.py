@@ -1,1 +1,1 @@
-"""One script per record of docs/benchmarks/."""
+"""One script for each record in docs/benchmarks/ that `python -m benchmarks` does not write."""

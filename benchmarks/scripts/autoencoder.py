@@ -1,11 +1,11 @@
-"""What a base's autoencoder alone loses: signal to noise, and the distance of reconstructed cells from real ones.
+"""Measure what a base's autoencoder loses: signal-to-noise ratio, and distance of reconstructed cells from real ones.
 
     python -m benchmarks.scripts.autoencoder RECORD.json BASE CLASS_FOLDER...
 
-BASE is what `python -m trainer pretrain` left; each CLASS_FOLDER holds prepared pictures of one class that it never
-saw. The signal to noise ratio is that of each whole picture, and of the pixels that `morphology` calls nucleus. The
-distance is FD-cyto of one half of the pictures, reconstructed, from the other half, beside that of the same halves as
-they are (the floor); means over SPLITS random halvings.
+BASE is the output folder of `python -m trainer pretrain`. Each CLASS_FOLDER holds prepared pictures of one class that
+the base never saw. The script measures the signal-to-noise ratio of whole pictures, and of the pixels that `morphology`
+calls nucleus. It splits the pictures at random into two halves, SPLITS times. FD-cyto compares one reconstructed half
+with the other half; the floor is the same distance without reconstruction.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from numpy.typing import NDArray
 
+from benchmarks.arguments import existing_folder, new_file, script_parser
 from engine.files import sha256_of
+from engine.terminal import run_command_line
 from evaluate.encoders.features import Cyto
 from evaluate.images import Pictures, open_folder
 from evaluate.metrics.frechet import frechet_distance
@@ -28,11 +32,13 @@ from trainer.pictures.dataset import to_model_range
 from trainer.training.record import machine_and_versions
 
 SPLITS, SEED, BATCH = 20, 0, 32
+AVERAGED = ("psnr_db", "psnr_nucleus_db", "fd_cyto_floor", "fd_cyto_reconstructed")
 
 
 @torch.no_grad()
 def reconstruct(vae: AutoencoderKL, pictures: Pictures) -> Pictures:
-    """(N, S, S, 3) uint8 -> the same, through the posterior's mean, truncated as the engine truncates."""
+    """Encode and decode (N, S, S, 3) uint8 pictures through the posterior's mean; truncate to uint8 as the engine
+    does."""
     found = []
     for chunk in torch.from_numpy(pictures).permute(0, 3, 1, 2).split(BATCH):
         decoded = vae.decode(vae.encode(to_model_range(chunk)).latent_dist.mean).sample
@@ -40,43 +46,55 @@ def reconstruct(vae: AutoencoderKL, pictures: Pictures) -> Pictures:
     return np.concatenate(found)
 
 
-def main(record: Path, base: Path, folders: list[Path]) -> None:
-    vae = AutoencoderKL.from_pretrained(base / "vae", local_files_only=True).eval()
+def features_of_all(encoder: Cyto, pictures: Pictures) -> NDArray[Any]:
+    """Return the features (N, D) of (N, S, S, 3) uint8 pictures."""
+    return np.concatenate([encoder(pictures[i : i + BATCH])["features"] for i in range(0, len(pictures), BATCH)])
+
+
+def measure_class(vae: AutoencoderKL, encoder: Cyto, folder: Path) -> dict[str, float]:
+    """Return the figures of one class folder."""
+    real = open_folder(folder).read()
+    fake = reconstruct(vae, real)
+    real_features, fake_features = features_of_all(encoder, real), features_of_all(encoder, fake)
+    errors = fake.astype(np.float64) - real
+    nuclei = [segment(picture).nucleus for picture in real]
+    rng, half = np.random.default_rng(SEED), len(real) // 2
+    floors, distances = [], []
+    for _ in range(SPLITS):
+        order = rng.permutation(len(real))
+        first, second = order[:half], order[half : 2 * half]
+        floors.append(frechet_distance(real_features[second], real_features[first]))
+        distances.append(frechet_distance(real_features[second], fake_features[first]))
+    return {
+        "pictures": len(real),
+        "psnr_db": float(np.mean([psnr_db(error) for error in errors])),
+        "psnr_nucleus_db": float(
+            np.mean([psnr_db(error[mask]) for error, mask in zip(errors, nuclei, strict=True) if mask.any()])
+        ),
+        "without_nucleus": sum(not mask.any() for mask in nuclei),
+        "n": half,
+        "fd_cyto_floor": float(np.mean(floors)),
+        "fd_cyto_reconstructed": float(np.mean(distances)),
+    }
+
+
+def main() -> None:
+    """Measure every class folder and write the record."""
+    parser = script_parser("benchmarks.scripts.autoencoder", __doc__)
+    parser.add_argument("record", metavar="RECORD.json", type=new_file)
+    parser.add_argument("base", metavar="BASE", type=existing_folder)
+    parser.add_argument("folders", metavar="CLASS_FOLDER", type=existing_folder, nargs="+")
+    asked = parser.parse_args()
+    vae = AutoencoderKL.from_pretrained(asked.base / "vae", local_files_only=True).eval()
     encoder, found = Cyto(), {}
-    for folder in folders:
-        real = open_folder(folder).read()
-        fake = reconstruct(vae, real)
-        features = {
-            name: np.concatenate([encoder(pictures[i : i + BATCH])["features"] for i in range(0, len(real), BATCH)])
-            for name, pictures in (("real", real), ("fake", fake))
-        }
-        errors = fake.astype(np.float64) - real
-        nuclei = [segment(picture).nucleus for picture in real]
-        rng, half = np.random.default_rng(SEED), len(real) // 2
-        floors, distances = [], []
-        for _ in range(SPLITS):
-            order = rng.permutation(len(real))
-            first, second = order[:half], order[half : 2 * half]
-            floors.append(frechet_distance(features["real"][second], features["real"][first]))
-            distances.append(frechet_distance(features["real"][second], features["fake"][first]))
-        found[folder.name] = {
-            "pictures": len(real),
-            "psnr_db": float(np.mean([psnr_db(error) for error in errors])),
-            "psnr_nucleus_db": float(
-                np.mean([psnr_db(e[mask]) for e, mask in zip(errors, nuclei, strict=True) if mask.any()])
-            ),
-            "without_nucleus": sum(not mask.any() for mask in nuclei),
-            "n": half,
-            "fd_cyto_floor": float(np.mean(floors)),
-            "fd_cyto_reconstructed": float(np.mean(distances)),
-        }
+    for folder in asked.folders:
+        found[folder.name] = measure_class(vae, encoder, folder)
         print(folder.name, found[folder.name], file=sys.stderr)
-    keys = ("psnr_db", "psnr_nucleus_db", "fd_cyto_floor", "fd_cyto_reconstructed")
-    means = {key: float(np.mean([one[key] for one in found.values()])) for key in keys}
-    weights = sha256_of(base / "vae/diffusion_pytorch_model.safetensors")
+    means = {key: float(np.mean([one[key] for one in found.values()])) for key in AVERAGED}
+    weights = sha256_of(asked.base / "vae/diffusion_pytorch_model.safetensors")
     facts = {"classes": found, "means": means, "splits": SPLITS, "vae_sha256": weights, "encoder": encoder.sha256}
-    record.write_text(json.dumps({**facts, **machine_and_versions()}, indent=1) + "\n")
+    asked.record.write_text(json.dumps({**facts, **machine_and_versions()}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), [Path(path) for path in sys.argv[3:]])
+    run_command_line(main)

@@ -1,10 +1,11 @@
-"""How well `copies` and `morphology` see: changed copies of known pictures, and phantoms whose masks are known.
+"""Measure how well `copies` finds changed copies of pictures, and how well `morphology` segments phantoms.
 
     python -m benchmarks.scripts.eyes RECORD.json [CLASS_FOLDER...]
 
-Phantoms are drawn with seeds that nothing was developed on. Each CLASS_FOLDER holds at least 500 prepared pictures of
-one class: of them, in an order that a seed decides, 300 count as training pictures, 100 set the threshold, and 100 are
-strangers. What is reported is the share that counts as copies: of changed training pictures, and of strangers.
+The script draws phantoms with seeds that were not used during development. The masks of phantoms are known. Each
+CLASS_FOLDER holds at least 500 prepared pictures of one class. A seed shuffles the pictures: 300 serve as training
+pictures, 100 set the threshold, and 100 are strangers. The record holds the share that counts as copies, for changed
+training pictures and for strangers.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import io
 import json
 import platform
-import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
+from benchmarks.arguments import existing_folder, new_file, script_parser
 from engine.machine import processor_name
+from engine.terminal import run_command_line
 from evaluate.images import open_folder
 from evaluate.studies.copies import PERCENTILE, describe, nearest_training
 from evaluate.studies.segmentation import segment
@@ -31,14 +33,14 @@ Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 
 
 def compress(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """JPEG of quality 70, mirrored and turned by a right angle."""
+    """Mirror the picture, turn it by a right angle, and compress it as JPEG of quality 70."""
     buffer = io.BytesIO()
     picture.transpose(Image.Transpose.TRANSPOSE).save(buffer, "JPEG", quality=70)
     return Image.open(buffer).convert("RGB")
 
 
 def turn(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """By up to 45 degrees, and a zoom of up to 1.15."""
+    """Turn by up to 45 degrees and zoom by up to 1.15."""
     side, background = picture.width, tuple(np.median(np.asarray(picture).reshape(-1, 3), 0).astype(int))
     turned = picture.rotate(rng.uniform(-45, 45), Image.Resampling.BICUBIC, fillcolor=background)
     kept = int(side / rng.uniform(1, 1.15))
@@ -47,19 +49,19 @@ def turn(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def move(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """By up to 5 % of the side along either axis; what leaves comes back on the other side."""
+    """Move by up to 5 % of the side along each axis. Pixels that leave on one side return on the opposite side."""
     reach = round(0.05 * picture.width)
     return Image.fromarray(np.roll(np.asarray(picture), rng.integers(-reach, reach + 1, 2), (0, 1)))
 
 
 def stain(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Each channel's optical density by a tenth, light by 3 %."""
+    """Vary the optical density of each channel by 10 % and the light by 3 % (standard deviations)."""
     density = -np.log(np.maximum(np.asarray(picture, np.float64), 1) / 255) * (1 + 0.1 * rng.standard_normal(3))
     return Image.fromarray((255 * (1 + 0.03 * rng.standard_normal()) * np.exp(-density)).clip(0, 255).astype(np.uint8))
 
 
 def blur(share: float) -> Change:
-    """Gaussian, a share of the side."""
+    """Return a Gaussian blur whose radius is this share of the side."""
     return lambda picture, rng: picture.filter(ImageFilter.GaussianBlur(share * picture.width))
 
 
@@ -79,7 +81,7 @@ STRANGERS: dict[str, Change] = {name: CHANGES[name] for name in ("none", "blur o
 
 
 def copies(folder: Path) -> dict[str, dict[str, float]]:
-    """Shares below the threshold, of 100 pictures each."""
+    """Return the share of pictures below the threshold, for 100 pictures per change."""
     rng = np.random.default_rng(0)
     pictures = open_folder(folder).read()[rng.permutation(500)]
     training = describe(pictures[:300])
@@ -96,12 +98,13 @@ def copies(folder: Path) -> dict[str, dict[str, float]]:
 
 
 def dice(found: np.ndarray, true: np.ndarray) -> float:
-    """2 |A and B| / (|A| + |B|)."""
+    """Return the Dice coefficient 2 |A and B| / (|A| + |B|)."""
     return float(2 * (found & true).sum() / (found.sum() + true.sum()))
 
 
 def phantoms(class_name: str) -> dict[str, float]:
-    """Means over the phantoms: Dice of nucleus and cell, measured over true nuclear area; correlation of the areas."""
+    """Return means over the phantoms: Dice coefficients of nucleus and cell, the ratio of measured to true nuclear
+    area, and the correlation of these areas."""
     rows = []
     for seed in range(FIRST_SEED, FIRST_SEED + PHANTOMS):
         picture, mask = draw(class_name, seed, SIDE)
@@ -120,15 +123,19 @@ def phantoms(class_name: str) -> dict[str, float]:
 
 def main() -> None:
     """Measure and write the record."""
+    parser = script_parser("benchmarks.scripts.eyes", __doc__)
+    parser.add_argument("record", metavar="RECORD.json", type=new_file)
+    parser.add_argument("folders", metavar="CLASS_FOLDER", type=existing_folder, nargs="*", default=[])
+    asked = parser.parse_args()
     facts = {
         "machine": {"processor": processor_name(), "python": platform.python_version()},
         "versions": {name: version(name) for name in ("numpy", "scipy", "scikit-image", "pillow")},
         "phantoms": {"count": PHANTOMS, "first_seed": FIRST_SEED, "side": SIDE},
         "segmentation": {name: phantoms(name) for name in RECIPES},
-        "copies": {Path(folder).name: copies(Path(folder)) for folder in sys.argv[2:]},
+        "copies": {folder.name: copies(folder) for folder in asked.folders},
     }
-    Path(sys.argv[1]).write_text(json.dumps(facts, indent=1) + "\n")
+    asked.record.write_text(json.dumps(facts, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    run_command_line(main)

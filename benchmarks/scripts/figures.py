@@ -1,9 +1,9 @@
-"""What the figures cost: each computation alone, and the memory of reading many pictures.
+"""Measure what the evaluation's figures cost: the time of each computation, and the memory for reading many pictures.
 
     python -m benchmarks.scripts.figures RECORD.json FOLDER
 
-FOLDER is for 10,000 pictures of 512 x 512, which are drawn there once: 50 of noise, each linked 200 times. Inception
-runs on random weights of the published shapes; its speed and memory do not depend on them.
+The script fills FOLDER once with 10,000 pictures of 512 x 512 pixels: 50 pictures of noise, each linked 200 times.
+Inception runs on random weights of the published shapes. Its speed and memory do not depend on the weights' values.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,7 +24,9 @@ import numpy as np
 from PIL import Image
 from scipy.linalg import sqrtm
 
-from engine.machine import processor_name
+from benchmarks.arguments import new_file, script_parser
+from engine.machine import installed_cores, processor_name
+from evaluate.encoders.features import Encoder
 from evaluate.metrics.frechet import frechet_distance
 from evaluate.metrics.inception_score import inception_score
 from evaluate.metrics.kernel import kernel_distance
@@ -33,18 +36,19 @@ N, D, CLASSES = 100, 2048, 1008
 TIMES = 15
 PICTURES, DISTINCT, SIDE = 10_000, 50, 512
 INCEPTION = (64, 256)
-"""Inception reads 5 pictures a second on two cores, so its memory is measured at two numbers, for the slope."""
+"""Numbers of pictures for Inception. It reads only 5 pictures per second on two cores; two numbers give the slope of
+its memory."""
 
 
 def frechet_by_root(first: np.ndarray, second: np.ndarray) -> float:
-    """By the root of the product of the covariances, as is usual."""
+    """Return the Fréchet distance in the usual way, with the matrix square root of the product of the covariances."""
     covs = [np.cov(sample, rowvar=False) for sample in (first, second)]
     shift = ((first.mean(0) - second.mean(0)) ** 2).sum()
     return float(shift + np.trace(covs[0] + covs[1] - 2 * sqrtm(covs[0] @ covs[1]).real))
 
 
-def seconds(function, times: int = TIMES) -> dict[str, float]:
-    """Median and extremes of the wall clock; one call before is not counted."""
+def seconds(function: Callable[[], object], times: int = TIMES) -> dict[str, float]:
+    """Return median, smallest and largest wall-clock time of a call. A first call is not counted."""
     if times > 1:
         function()
     found = []
@@ -56,7 +60,7 @@ def seconds(function, times: int = TIMES) -> dict[str, float]:
 
 
 def draw(folder: Path) -> None:
-    """Noise is the worst case of PNG: nothing compresses."""
+    """Fill a folder with pictures of noise, the worst case for PNG because noise does not compress."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     for place in range(DISTINCT):
@@ -70,7 +74,7 @@ def draw(folder: Path) -> None:
 
 
 def read(encoder: str, folder: str, count: str) -> None:
-    """In a process of its own: features of the first pictures; prints seconds and the peak of resident memory."""
+    """Compute features of the first `count` pictures and print seconds and peak memory. Runs in its own process."""
     from evaluate.encoders.features import Cyto, features_of
     from evaluate.images import PictureFolder, open_folder
 
@@ -86,8 +90,8 @@ def read(encoder: str, folder: str, count: str) -> None:
     print(json.dumps(found | {"kept_bytes": sum(values.nbytes for values in features.values())}))
 
 
-def random_inception(folder: Path):
-    """The network on random weights."""
+def random_inception(folder: Path) -> Encoder:
+    """Return Inception with random weights."""
     import torch
 
     from engine.files import sha256_of
@@ -104,7 +108,11 @@ def random_inception(folder: Path):
 
 def main() -> None:
     """Measure and write the record."""
-    record, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    parser = script_parser("benchmarks.scripts.figures", __doc__)
+    parser.add_argument("record", metavar="RECORD.json", type=new_file)
+    parser.add_argument("folder", metavar="FOLDER", type=Path)
+    asked = parser.parse_args()
+    record, folder = asked.record, asked.folder
     rng = np.random.default_rng(0)
     first, second = rng.standard_normal((2, N, D))
     logits = rng.standard_normal((N, CLASSES))
@@ -122,7 +130,7 @@ def main() -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         reads[f"{encoder}, {count} pictures"] = json.loads(done.stdout)
     facts = {
-        "machine": {"processor": processor_name(), "threads": os.cpu_count(), "python": platform.python_version()},
+        "machine": {"processor": processor_name(), "threads": installed_cores(), "python": platform.python_version()},
         "versions": {name: version(name) for name in ("numpy", "scipy", "openvino", "pillow")},
         "n": N,
         "dimension": D,
@@ -134,7 +142,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--read":
+    if sys.argv[1:2] == ["--read"]:
         read(*sys.argv[2:])
     else:
         main()

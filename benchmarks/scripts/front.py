@@ -1,13 +1,13 @@
-"""The front of quality against cost: settings of the sampler, each scored against real pictures and timed.
+"""Measure quality against cost: score and time many settings of the sampler.
 
     python -m benchmarks.scripts.front RECORD.json WORK REAL --class neutrophil --class cyt_mast [--n 300]
 
-REAL holds a folder of prepared real pictures for each class, such as those that the recipe keeps back for choosing
-settings (build/cells/settings); held-out ones must not choose anything. WORK keeps the pictures and their scores: what
-stands there is not made again. The settings are SETTINGS; those of the bundle's presets are added under their names.
+REAL holds one folder of prepared real pictures per class. Use the pictures that the recipe reserves for choosing
+settings (build/cells/settings), never held-out pictures. WORK keeps pictures and scores, and the script reuses what it
+finds there. The function `settings` lists the settings, including the bundle's presets.
 
-A setting is "within" where the Fréchet and the kernel distance on cyto's features are at most the upper ends of the
-intervals that the default's have. Seconds are of denoising and decoding a batch, over all settings in turn.
+A setting is "within" if, in every class, its Fréchet and kernel distances on cyto's features do not exceed the upper
+ends of the default's intervals. Times cover denoising and decoding one batch; the settings take turns.
 """
 
 from __future__ import annotations
@@ -15,39 +15,41 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.arguments import existing_folder, new_file, script_parser
 from engine.backends.select import choose_backend, open_backend
 from engine.bundle.folder import Bundle, open_bundle
-from engine.bundle.request import EVERYWHERE, GenerateRequest, make_request
+from engine.bundle.job import Job, make_job
+from engine.bundle.request import GenerateRequest
+from engine.bundle.settings import EVERYWHERE, settings_of
 from engine.files import write_json
-from engine.machine import processor_name
+from engine.machine import machine_facts
 from engine.output.provenance import own_version
-from engine.pipeline.pipeline import Pipeline, plan_of
+from engine.pipeline.pipeline import Pipeline
+from engine.terminal import run_command_line
 
 DEFAULT = "default"
 STEPS = (6, 8, 10, 12, 16, 20, 30, 50)
 MANY = 20
-"""More steps are drawn in the default's precision only."""
+"""Settings with more steps are drawn only in the default precision."""
 GUIDED = (10, 20)
-"""Steps at which other guidance is tried, and other samplers."""
+"""Numbers of steps at which the script tries other guidance and other samplers."""
 INTERVALS = ((3.0, 15.0), (0.3, 3.0))
-"""In sigma; the schedule runs from 14.6 to 0.03."""
+"""Guidance intervals in sigma. The schedule runs from 14.6 to 0.03."""
 SAMPLERS = ("euler", "euler_a", "ddim")
 FIGURES = ("FD-cyto", "KD-cyto")
 SEED = 20_000
 
 
 def settings(bundle: Bundle) -> dict[str, dict[str, Any]]:
-    """Options of make_request by name."""
+    """Return the options of settings_of for each setting, by name."""
     found: dict[str, dict[str, Any]] = {DEFAULT: {}}
     for steps in STEPS:
         found[f"{steps} steps"] = {"num_inference_steps": steps}
@@ -67,7 +69,7 @@ def settings(bundle: Bundle) -> dict[str, dict[str, Any]]:
 
 
 def options_of(request: GenerateRequest) -> list[str]:
-    """A request's settings for `engine generate`."""
+    """Return a request's settings as options of `engine generate`."""
     words = ["--sampler", request.sampler, "--schedule", request.schedule]
     words += ["--steps", str(request.num_inference_steps), "--guidance-scale", repr(request.guidance_scale)]
     interval = EVERYWHERE if request.guidance_interval is None else request.guidance_interval
@@ -77,8 +79,8 @@ def options_of(request: GenerateRequest) -> list[str]:
 def score(
     asked: argparse.Namespace, bundle: Bundle, name: str, class_name: str, request: GenerateRequest
 ) -> dict[str, Any]:
-    """The figures of a setting on one class, by the public command lines. What stands in WORK is of the same bundle,
-    options and number."""
+    """Return the figures of a setting on one class, made by the public command lines. The folder's name contains a
+    digest of bundle, options and number of pictures, so that WORK never mixes different runs."""
     subject = [bundle.sha256, *options_of(request), str(asked.n), str(SEED)]
     digest = hashlib.sha256(" ".join(subject).encode()).hexdigest()[:8]
     folder = asked.work / f"{name.replace(' ', '-').replace(',', '')}-{digest}"
@@ -98,13 +100,14 @@ def score(
     }
 
 
-def times(bundle: Bundle, requests: dict[str, GenerateRequest], rounds: int) -> dict[str, list[float]]:
-    """Seconds of a batch, raw. Pipelines are opened one round after another: all of them together take much memory."""
-    seconds: dict[str, list[float]] = {name: [] for name in requests}
+def times(jobs: dict[str, Job], rounds: int) -> dict[str, list[float]]:
+    """Return the raw seconds of one batch for each job. Each round opens the pipelines one after another, because all
+    of them together need much memory."""
+    seconds: dict[str, list[float]] = {name: [] for name in jobs}
     for _ in range(rounds):
-        for name, request in requests.items():
-            with Pipeline(bundle, request.class_names[0], request, open_backend(bundle, request)) as pipeline:
-                seeds = range(request.batch_size)
+        for name, job in jobs.items():
+            with Pipeline(job, job.request.class_names[0], open_backend(job)) as pipeline:
+                seeds = range(job.request.batch_size)
                 pipeline.decode(pipeline.generate_latents(seeds))
                 began = time.perf_counter()
                 pipeline.decode(pipeline.generate_latents(seeds))
@@ -113,7 +116,7 @@ def times(bundle: Bundle, requests: dict[str, GenerateRequest], rounds: int) -> 
 
 
 def within(found: dict[str, Any], default: dict[str, Any]) -> bool:
-    """Whether every class keeps to the default's intervals."""
+    """Return whether the distances of every class stay within the default's intervals."""
     return all(
         scored[figure]["fake"]["value"] <= default[class_name][figure]["fake"]["high"]
         for class_name, scored in found.items()
@@ -121,65 +124,73 @@ def within(found: dict[str, Any], default: dict[str, Any]) -> bool:
     )
 
 
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = script_parser("benchmarks.scripts.front", __doc__)
+    parser.add_argument("record", metavar="RECORD.json", type=new_file)
+    parser.add_argument("work", metavar="WORK", type=Path)
+    parser.add_argument("real", metavar="REAL", type=existing_folder)
+    parser.add_argument(
+        "--class", dest="class_names", action="append", required=True, help="class to draw; may be repeated"
+    )
+    parser.add_argument("--bundle", default="cells", help="name or folder of the bundle (default: cells)")
+    parser.add_argument("--n", type=int, default=300, help="pictures per class (default: 300)")
+    parser.add_argument("--rounds", type=int, default=5, help="timing rounds (default: 5)")
+    parser.add_argument("--describe", help="description of REAL for the record")
+    parser.add_argument(
+        "--only", action="append", help="name of one setting; may be repeated; the default is always included"
+    )
+    return parser.parse_args()
+
+
 def main() -> None:
-    """Generate, score, time."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("record", type=Path)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("real", type=Path)
-    parser.add_argument("--class", dest="class_names", action="append", required=True)
-    parser.add_argument("--bundle", default="cells")
-    parser.add_argument("--n", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--describe", help="what REAL holds, for the record")
-    parser.add_argument("--only", action="append", help="one of the settings; may be repeated; the default is added")
-    asked = parser.parse_args()
+    """Generate, score and time every setting, then write the record."""
+    asked = parse_arguments()
     bundle = open_bundle(asked.bundle)
     chosen = {
         name: options for name, options in settings(bundle).items() if not asked.only or name in (DEFAULT, *asked.only)
     }
-    request = {
-        name: make_request(bundle.manifest, class_names=asked.class_names, n=asked.n, backend="auto", **options)
-        for name, options in chosen.items()
+    wanted = {
+        name: make_job(bundle, asked.class_names, asked.n, settings_of(**options)) for name, options in chosen.items()
     }
-    twins = [name for name, one in request.items() if name != DEFAULT and one == request[DEFAULT]]
+    twins = [name for name, one in wanted.items() if name != DEFAULT and one.request == wanted[DEFAULT].request]
     for name in twins:
-        del request[name]
-    backend, why = choose_backend("auto", "auto", bundle, request[DEFAULT])
-    requests = {name: replace(one, backend=backend) for name, one in request.items()}
+        del wanted[name]
+    backend, why = choose_backend("auto", "auto", wanted[DEFAULT])
+    jobs = {name: one.changed(backend=backend) for name, one in wanted.items()}
     scores = {
-        name: {class_name: score(asked, bundle, name, class_name, one) for class_name in asked.class_names}
-        for name, one in requests.items()
+        name: {class_name: score(asked, bundle, name, class_name, one.request) for class_name in asked.class_names}
+        for name, one in jobs.items()
     }
-    seconds = times(bundle, requests, asked.rounds)
+    seconds = times(jobs, asked.rounds)
     default_s = float(np.median(seconds[DEFAULT]))
-    found = {}
-    for name, one in requests.items():
+    found: dict[str, dict[str, Any]] = {}
+    for name, one in jobs.items():
         median = float(np.median(seconds[name]))
-        rows = sum(1 if scale == 1 else 2 for scale in plan_of(bundle, one)[1])
+        rows = sum(1 if scale == 1 else 2 for scale in one.scales)
         found[name] = {
-            "options": options_of(one),
+            "options": options_of(one.request),
             "unet_rows": rows,
             "seconds": seconds[name],
-            "pictures_per_second": one.batch_size / median,
+            "pictures_per_second": one.request.batch_size / median,
             "times_the_default": default_s / median,
             "classes": scores[name],
             "within": within(scores[name], scores[DEFAULT]),
         }
     record = {
-        "machine": {"processor": processor_name(), "cores": os.cpu_count()},
+        "machine": machine_facts(),
         "version": own_version(),
         "backend": why,
         "bundle_sha256": bundle.sha256,
-        "batch_size": requests[DEFAULT].batch_size,
+        "batch_size": jobs[DEFAULT].request.batch_size,
         "real": asked.describe or f"the folder {asked.real.name}",
         "settings": found,
     }
     write_json(asked.record, record)
-    fast = {name: one for name, one in found.items() if one["within"]}
-    for name, one in sorted(fast.items(), key=lambda item: -item[1]["times_the_default"]):
-        print(f"{one['times_the_default']:5.2f}  {name}")
+    fast = {name: row for name, row in found.items() if row["within"]}
+    for name, row in sorted(fast.items(), key=lambda item: -item[1]["times_the_default"]):
+        print(f"{row['times_the_default']:5.2f}  {name}")
 
 
 if __name__ == "__main__":
-    main()
+    run_command_line(main)

@@ -1,9 +1,10 @@
-"""Stable Diffusion 1.5's size here: random weights, merged, exported, built for the RTX A6000, two fit steps.
+"""Measure the whole path at the size of Stable Diffusion 1.5: merge, export, build for the RTX A6000, two fit steps.
 
-    python -m benchmarks.scripts.full_size RECORD.json WORK        (WORK needs 25 GB of disk; 20 GB of memory)
+    python -m benchmarks.scripts.full_size RECORD.json WORK        (needs 25 GB of disk in WORK and 20 GB of memory)
 
-Each stage is a command line in a process of its own; the record has its wall clock, its peak memory and the sizes of
-what it wrote. Weights are random because the real ones need a download; their values change neither time nor size.
+WORK is a new folder. Each stage is a command in its own process. The record has wall-clock time, peak memory and the
+sizes of the files that the stage wrote. The weights are random, because the real weights need a download. The values
+of weights change neither time nor size.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.arguments import new_file, script_parser
 from benchmarks.scripts.random_base import full_size_base
 from engine.machine import processor_name
 from engine.output.provenance import own_version
@@ -39,7 +41,7 @@ finally:
 
 
 def make_weights(work: Path) -> None:
-    """The base, two hypernetworks of the thesis's structure, two pictures."""
+    """Write a base, two hypernetworks with the thesis's structure, and two pictures."""
     torch.manual_seed(0)
     base = full_size_base(list(CLASSES))
     base.save(work / "base")
@@ -55,7 +57,7 @@ def make_weights(work: Path) -> None:
 
 
 def measure(*arguments: object) -> dict[str, float]:
-    """Run a command line; its seconds and its peak memory."""
+    """Run a command and return its seconds and its peak memory. Exit if the command fails."""
     command = [sys.executable, "-c", MEASURED, *map(str, arguments)]
     began = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True)
@@ -69,13 +71,19 @@ def measure(*arguments: object) -> dict[str, float]:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files."""
+    """Return the bytes of all files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def main() -> None:
-    """All stages."""
-    record, work = Path(sys.argv[1]), Path(sys.argv[2])
+    """Run all stages and write the record."""
+    parser = script_parser("benchmarks.scripts.full_size", __doc__)
+    parser.add_argument("record", metavar="RECORD.json", type=new_file)
+    parser.add_argument("work", metavar="WORK", type=Path)
+    asked = parser.parse_args()
+    record, work = asked.record, asked.work
+    if work.exists():
+        parser.error(f"{work} exists already; name a new folder")
     work.mkdir(parents=True)
     make_weights(work)
     stages = {}

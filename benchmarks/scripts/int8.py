@@ -1,10 +1,10 @@
-"""What 8 bits bring: denoising's speed against float32's, and what they do to the pictures.
+"""Measure what 8-bit graphs gain in speed over float32, and how they change the pictures.
 
     pip install nncf                # not a dependency of the project
     python -m benchmarks.scripts.int8 RECORD.json --class neutrophil
 
-The bundle's own 8-bit graphs, and the UNet quantised by NNCF in two of its ways, calibrated on the inputs of the same
-class's trajectories (the decoder stays as it is there); the same seeds are drawn with each in interleaved rounds.
+The script compares the bundle's own 8-bit graphs with two ways of NNCF to quantise the UNet. NNCF is calibrated on the
+UNet's inputs for the same class and keeps the float32 decoder. All systems draw the same seeds in interleaved rounds.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ import nncf
 import numpy as np
 import openvino as ov
 
+from benchmarks.arguments import new_file, script_parser
 from benchmarks.rounds import REST_S
 from engine.backends.base import Signature
 from engine.backends.openvino import OpenVINOBackend, OpenVINOModel
-from engine.bundle.folder import Bundle, open_bundle
-from engine.bundle.request import GenerateRequest, make_request
+from engine.bundle.folder import open_bundle
+from engine.bundle.job import Job, make_job
+from engine.bundle.settings import settings_of
 from engine.files import write_json
 from engine.machine import processor_name
 from engine.pipeline.pipeline import Pipeline
+from engine.terminal import run_command_line
 from exporter.parity import psnr_db
 from exporter.recording import recorder_of
 
@@ -36,23 +39,23 @@ CALIBRATION_SEEDS = range(10_000, 10_008)
 TEST_SEEDS = range(32)
 
 
-class Replaced:
-    """The engine's OpenVINO, which opens another file in the UNet's place."""
+class Replaced(OpenVINOBackend):
+    """The engine's OpenVINO backend in float32, with another file in place of the UNet."""
 
-    name, device = "openvino", None
-
-    def __init__(self, inner: OpenVINOBackend, unet: Path) -> None:
-        self._inner, self._unet = inner, unet
+    def __init__(self, unet: Path, threads: int) -> None:
+        super().__init__(precision="f32", threads=threads)
+        self.arithmetic = "int8"
+        self._unet = unet
 
     def open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> OpenVINOModel:
-        """The decoder as it is; the UNet replaced."""
-        return self._inner.open(self._unet if "eps" in outputs else path, inputs, outputs)
+        """Open the replacement if a UNet is asked for, and the file itself otherwise."""
+        return super().open(self._unet if "eps" in outputs else path, inputs, outputs)
 
 
-def calibration_rows(bundle: Bundle, request: GenerateRequest) -> list[dict[str, np.ndarray]]:
-    """Inputs of the UNet, one row at a time: more samples from the same calls."""
-    recorder = recorder_of(OpenVINOBackend(precision="f32", threads=request.threads))
-    with Pipeline(bundle, request.class_names[0], request, recorder) as pipeline:
+def calibration_rows(job: Job) -> list[dict[str, np.ndarray]]:
+    """Return inputs of the UNet for calibration, one row each: every third row of every call."""
+    recorder = recorder_of(OpenVINOBackend(precision="f32", threads=job.request.threads))
+    with Pipeline(job, job.request.class_names[0], recorder) as pipeline:
         pipeline.generate_latents(CALIBRATION_SEEDS)
     return [
         {name: np.asarray(value)[i : i + 1] for name, value in inputs.items()}
@@ -61,37 +64,27 @@ def calibration_rows(bundle: Bundle, request: GenerateRequest) -> list[dict[str,
     ]
 
 
-def main(folder: str) -> None:
-    """Quantise, draw, time."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("record", type=Path)
-    parser.add_argument("--bundle", default="cells")
-    parser.add_argument("--class", dest="class_name", default="neutrophil")
-    parser.add_argument("--rounds", type=int, default=5)
-    asked = parser.parse_args()
+def measure(asked: argparse.Namespace, folder: Path) -> None:
+    """Quantise, draw and time; write the record. NNCF's graphs go to `folder`."""
     bundle, name = open_bundle(asked.bundle), asked.class_name
-    requests = {
-        precision: make_request(
-            bundle.manifest, class_names=[name], n=8, backend="openvino", batch_size=8, precision=precision
-        )
+    jobs = {
+        precision: make_job(bundle, [name], 8, settings_of(backend="openvino", batch_size=8, precision=precision))
         for precision in bundle.manifest.precisions
     }
-    threads = requests["f32"].threads
-    backends = {precision: OpenVINOBackend(precision=precision, threads=threads) for precision in requests}
-    pipelines = {
-        backend.version: Pipeline(bundle, name, requests[precision], backend) for precision, backend in backends.items()
-    }
+    threads = jobs["f32"].request.threads
+    backends = {precision: OpenVINOBackend(precision=precision, threads=threads) for precision in jobs}
+    pipelines = {backend.version: Pipeline(jobs[precision], name, backend) for precision, backend in backends.items()}
     exact, own = backends["f32"].version, backends["int8"].version
-    rows = calibration_rows(bundle, requests["f32"])
+    rows = calibration_rows(jobs["f32"])
     for words, options in {
         "NNCF, mixed": {"preset": nncf.QuantizationPreset.MIXED},
         "NNCF, transformer": {"preset": nncf.QuantizationPreset.MIXED, "model_type": nncf.ModelType.TRANSFORMER},
     }.items():
         model = ov.Core().read_model(bundle.path(bundle.manifest.graphs(name, "f32")[0]))
         quantised = nncf.quantize(model, nncf.Dataset(rows), subset_size=len(rows), **options)
-        path = Path(folder) / f"{len(pipelines)}.xml"
+        path = folder / f"{len(pipelines)}.xml"
         ov.save_model(quantised, path, compress_to_fp16=False)
-        pipelines[words] = Pipeline(bundle, name, requests["f32"], Replaced(backends["f32"], path))
+        pipelines[words] = Pipeline(jobs["f32"], name, Replaced(path, threads))
     pictures: dict[str, list[Any]] = {words: [] for words in pipelines}
     for start in range(0, len(TEST_SEEDS), 8):
         for words, pipeline in pipelines.items():
@@ -108,7 +101,7 @@ def main(folder: str) -> None:
     record = {
         "machine": processor_name(),
         "class": name,
-        "settings": requests["f32"].as_json(),
+        "settings": jobs["f32"].request.as_json(),
         "calibration_rows": len(rows),
         "own": own,
         "denoise_seconds": seconds,
@@ -121,6 +114,17 @@ def main(folder: str) -> None:
     print(json.dumps(record, indent=1))
 
 
+def main() -> None:
+    """Parse the command line and measure."""
+    parser = script_parser("benchmarks.scripts.int8", __doc__)
+    parser.add_argument("record", metavar="RECORD.json", type=new_file)
+    parser.add_argument("--bundle", default="cells", help="name or folder of the bundle (default: cells)")
+    parser.add_argument("--class", dest="class_name", default="neutrophil", help="class (default: neutrophil)")
+    parser.add_argument("--rounds", type=int, default=5, help="timing rounds (default: 5)")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        measure(asked, Path(folder))
+
+
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as temporary:
-        main(temporary)
+    run_command_line(main)

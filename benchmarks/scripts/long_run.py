@@ -1,9 +1,10 @@
-"""Memory and processor time of one long run of the engine, sampled from outside (Linux).
+"""Sample memory and processor time of one long run of the engine from outside (Linux only).
 
     python -m benchmarks.scripts.long_run RECORD.json --n 10000 [further options of `engine generate`]
 
-Every 100 pictures: resident memory, its peak, and the processor seconds so far. The record has the raw samples, the
-resident memory at picture 500 and at the last sample, and the slope of the processor seconds a chunk.
+The script takes a sample every 100 pictures: resident memory, peak memory, and processor seconds since the start. The
+record has the raw samples, the resident memory at picture 500 and at the last sample, and the slope of the processor
+seconds per chunk.
 """
 
 from __future__ import annotations
@@ -19,30 +20,38 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.arguments import new_file, script_parser
+
 EVERY = 100
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def memory_mb(pid: int) -> tuple[float, float]:
-    """Resident memory and its peak."""
+    """Return resident memory and peak memory of a process in MB. Raises OSError when the process has ended."""
     status = Path(f"/proc/{pid}/status").read_text()
-    return tuple(int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) / 1024 for name in ("VmRSS", "VmHWM"))
+    found = dict(re.findall(r"(VmRSS|VmHWM):\s+(\d+) kB", status))
+    if len(found) < 2:
+        raise ProcessLookupError(f"the process {pid} has ended")
+    return int(found["VmRSS"]) / 1024, int(found["VmHWM"]) / 1024
 
 
 def processor_seconds(pid: int) -> float:
-    """User and system time of all threads."""
+    """Return user and system time of all threads of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def main() -> None:
-    """Run and sample."""
-    record, *options = sys.argv[1:]
+    """Run the engine, sample it and write the record."""
+    parser = script_parser("benchmarks.scripts.long_run", __doc__)
+    parser.add_argument("record", metavar="RECORD.json", type=new_file)
+    asked, options = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "engine", "generate", "--out", folder, *options]
         process = subprocess.Popen(command)
         metadata = Path(folder) / "metadata.jsonl"
-        samples, lines, position = [], 0, 0
+        samples: list[list[float]] = []
+        lines = position = 0
         while process.poll() is None:
             time.sleep(0.02)
             if not metadata.exists():
@@ -56,7 +65,7 @@ def main() -> None:
                 try:
                     resident, peak = memory_mb(process.pid)
                     samples.append([lines, round(resident, 1), round(peak, 1), processor_seconds(process.pid)])
-                except (OSError, TypeError):
+                except OSError:
                     break
         process.wait()
         run = json.loads((Path(folder) / "run.json").read_text())
@@ -75,7 +84,7 @@ def main() -> None:
     }
     columns = ["pictures", "resident_mb", "peak_mb", "processor_seconds"]
     text = json.dumps({"summary": summary, "run": run, "columns": columns, "samples": samples}, indent=1)
-    Path(record).write_text(text + "\n")
+    asked.record.write_text(text + "\n")
     print(json.dumps(summary, indent=1))
 
 

@@ -1,18 +1,17 @@
-"""What joining the pieces of a long run costs: merge_runs.json.
+"""Measure what it costs to join the pieces of a long run.
 
     python -m benchmarks.scripts.merge_runs RECORD.json
 
-Sixteen pieces of 100,000 pictures in all are laid down with metadata lines as `generate` writes them; the pictures
-themselves are one small PNG under many names. Timed is `merge_runs`: its check of every line and file, the renames, and
-what it writes. The sheet and the removal of the empty pieces are part of it. Beside the wall clock stands the time that
-this process had of the processor, which tells a busy machine from a slow merge.
+The script writes 16 pieces with 100,000 pictures in all, beside RECORD.json. The metadata lines are the ones that
+`engine generate` writes; all pictures are copies of one small PNG. The script then times `merge_runs`: the check of
+every line and file, the renames, the contact sheet, and the removal of the empty pieces. The record has wall-clock and
+processor time, so that a busy machine can be told from a slow merge.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 import tempfile
 import time
@@ -21,25 +20,26 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.arguments import new_file, script_parser
 from engine.bundle.folder import open_bundle
-from engine.bundle.request import make_request
-from engine.machine import processor_name
+from engine.bundle.job import make_job
+from engine.bundle.settings import settings_of
+from engine.machine import machine_facts
 from engine.output.chunks import Chunks, Piece
 from engine.output.journal import Journal
 from engine.output.merge_runs import merge_runs
 from engine.output.provenance import describe
-from engine.pipeline.pipeline import plan_of
+from engine.terminal import run_command_line
 
 PIECES, PICTURES, ROUNDS = 16, 50_000, 3
 
 
 def lay_down(out: Path, pictures: int = PICTURES) -> int:
-    """Two classes of so many pictures each, in PIECES pieces; returns the bytes of metadata."""
+    """Write two classes with `pictures` pictures each, in PIECES pieces. Return the bytes of metadata."""
     bundle = open_bundle("cells")
     names = list(bundle.manifest.classes)[:2]
-    request = make_request(bundle.manifest, class_names=names, n=pictures, backend="openvino", threads=1)
-    plan, scales = plan_of(bundle, request)
-    descriptions = [describe(bundle, request, name, plan.sha256(scales)) for name in names]
+    job = make_job(bundle, names, pictures, settings_of(backend="openvino", threads=1))
+    request, descriptions = job.request, [describe(job, name) for name in names]
     file = io.BytesIO()
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(file, format="PNG")
     identity = {**request.as_json(), "format": "imagefolder"}
@@ -65,7 +65,11 @@ def lay_down(out: Path, pictures: int = PICTURES) -> int:
     return size
 
 
-def main(record: Path) -> None:
+def main() -> None:
+    """Write, merge and time the pieces; write the record."""
+    parser = script_parser("benchmarks.scripts.merge_runs", __doc__)
+    parser.add_argument("record", metavar="RECORD.json", type=new_file)
+    record: Path = parser.parse_args().record
     seconds, processor_seconds = [], []
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory(dir=record.resolve().parent) as folder:
@@ -77,9 +81,9 @@ def main(record: Path) -> None:
             assert found.total == 2 * PICTURES
     facts = {"pictures": 2 * PICTURES, "pieces": PIECES, "metadata_bytes": size, "seconds": seconds}
     facts["processor_seconds"] = processor_seconds
-    machine = {"processor": processor_name(), "cores": os.cpu_count(), "python": sys.version.split()[0]}
+    machine = {**machine_facts(), "python": sys.version.split()[0]}
     record.write_text(json.dumps({**facts, "machine": machine}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    run_command_line(main)

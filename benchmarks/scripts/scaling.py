@@ -1,16 +1,14 @@
-"""What a run of 1 to 10,000 pictures takes, start and files included: fresh processes of `engine generate`.
+"""Measure whole runs of 1 to 10,000 pictures, including start-up and files, in fresh processes of `engine generate`.
 
     python -m benchmarks.scripts.scaling RECORD.json [--n 1,10,100,1000,10000] [further options of `engine generate`]
 
-A run that is not counted comes first, so that graphs are compiled; runs of less than LONG pictures are made several
-times, over all sizes in turn.
+A first run compiles the graphs and is not counted. Runs of fewer than LONG pictures are repeated TIMES times; the sizes
+take turns.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -18,17 +16,19 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+from benchmarks.arguments import new_file, numbers, script_parser
 from engine.files import write_json
-from engine.machine import processor_name
+from engine.machine import machine_facts
 from engine.output.provenance import own_version
 
 LONG = 1000
 TIMES = 3
 
 
-def run(n: int, options: list[str]) -> tuple[float, dict]:
-    """Seconds of a whole process, and what it says of its run."""
+def run(n: int, options: list[str]) -> tuple[float, dict[str, Any]]:
+    """Return the seconds of a whole process and its run.json."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "engine", "generate", "--n", str(n), "--out", folder, *options]
         began = time.perf_counter()
@@ -38,20 +38,19 @@ def run(n: int, options: list[str]) -> tuple[float, dict]:
 
 def main() -> None:
     """Measure and write the record."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("record", type=Path)
-    parser.add_argument("--n", default="1,10,100,1000,10000")
+    parser = script_parser("benchmarks.scripts.scaling", __doc__)
+    parser.add_argument("record", metavar="RECORD.json", type=new_file)
+    parser.add_argument("--n", type=numbers, default=[1, 10, 100, 1000, 10_000], help="sizes of the runs")
     asked, options = parser.parse_known_args()
-    sizes = [int(word) for word in asked.n.split(",")]
     run(1, options)
-    seconds: dict[str, list[float]] = {str(n): [] for n in sizes}
+    seconds: dict[str, list[float]] = {str(n): [] for n in asked.n}
     for number in range(TIMES):
-        for n in sizes:
+        for n in asked.n:
             if number == 0 or n < LONG:
                 took, found = run(n, options)
                 seconds[str(n)].append(round(took, 3))
     record = {
-        "machine": {"processor": processor_name(), "cores": os.cpu_count()},
+        "machine": machine_facts(),
         "version": own_version(),
         "options": options,
         "request": {name: value for name, value in found["identity"].items() if name != "counts"},

@@ -1,8 +1,8 @@
-"""How soon the engine answers: `engine --help`, and the first picture on disk with a warm cache of compiled graphs.
+"""Measure how soon the engine answers: `engine --help`, and the first picture file when compiled graphs are cached.
 
     python -m benchmarks.scripts.start_up RECORD.json [further options of `engine generate`]
 
-Every figure is the wall clock of a fresh process, in seconds, taken several times after one run that is not counted.
+Every figure is the wall-clock time of a fresh process in seconds. A first run is not counted; TIMES runs follow.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.arguments import new_file, script_parser
 from engine.machine import processor_name
 from engine.output.provenance import own_version
 
@@ -23,14 +24,14 @@ ENGINE = [sys.executable, "-m", "engine"]
 
 
 def help_s() -> float:
-    """The whole of `engine --help`."""
+    """Return the seconds of `engine --help`."""
     began = time.perf_counter()
     subprocess.run([*ENGINE, "--help"], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
 
 
 def first_picture_s(options: list[str]) -> float:
-    """From the start of `engine generate` until a PNG has its name."""
+    """Return the seconds from the start of `engine generate` until the first PNG file exists."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         process = subprocess.Popen(
@@ -47,7 +48,9 @@ def first_picture_s(options: list[str]) -> float:
 
 def main() -> None:
     """Measure both and write the record."""
-    record, *options = sys.argv[1:]
+    parser = script_parser("benchmarks.scripts.start_up", __doc__)
+    parser.add_argument("record", metavar="RECORD.json", type=new_file)
+    asked, options = parser.parse_known_args()
     options = options or ["--class", "cyt_mast", "--n", "16"]
     help_s()
     first_picture_s(options)
@@ -63,7 +66,7 @@ def main() -> None:
         "median_s": {name: statistics.median(values) for name, values in samples.items()},
         "samples_s": samples,
     }
-    Path(record).write_text(json.dumps(found, indent=1) + "\n")
+    asked.record.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found["median_s"], indent=1))
 
 

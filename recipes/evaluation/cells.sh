@@ -1,11 +1,16 @@
 #!/usr/bin/env bash
-# Every figure of docs/model-card.md, through the public command lines alone: records/, sheets/, a report, the model card.
+# Measure every figure of docs/model-card.md with the public command lines: records/, sheets/, a report, the model card.
 #
-#   recipes/evaluation/cells.sh PICTURES RECIPE      from a folder for the work, which keeps every stage
+#   recipes/evaluation/cells.sh PICTURES RECIPE      (run it in a work folder, which keeps every stage)
 #
-# PICTURES holds fewshot/, heldout/ and judge/ of the blood cells of Acevedo et al. (2020), RECIPE what `make bundle`
-# left behind. Nothing is chosen on the held-out pictures.
+# PICTURES holds fewshot/, heldout/ and judge/ of the blood cells of Acevedo et al. (2020). RECIPE is the work folder of
+# `make bundle`. The held-out pictures are used only for measuring, never for choosing settings. Run the script again to
+# resume: it skips finished stages.
 set -euo pipefail
+[ $# = 2 ] || {
+    echo "usage: recipes/evaluation/cells.sh PICTURES RECIPE" >&2
+    exit 2
+}
 pictures=$1 recipe=$2
 python=${PYTHON:-python}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,13 +23,13 @@ phantom=(cyt_kist_mast cyt_mast cyt_nep_fib_mast cyt_nep_mast)
 generate() { # generate OUT BUNDLE N CLASS...
     "$python" -m engine generate --bundle "$2" --n "$3" --seed 1000 --out "$1" $(printf -- '--class %s ' "${@:4}") ${preset:+--preset $preset}
 }
-after() { # after NAME LIST...: the name behind it, the first behind the last
+after() { # after NAME LIST...: print the name that follows NAME; the first name follows the last
     local names=("${@:2}" "$2") i
     for i in "${!names[@]}"; do [ "${names[i]}" = "$1" ] && echo "${names[i + 1]}" && return; done
 }
 
 mkdir -p records
-# The records name their folders: by a link here, not by where the recipe happened to work.
+# The records contain the names of their folders. The link gives RECIPE the same name everywhere.
 [ -L recipe ] || ln -s "$(realpath "$recipe")" recipe
 [ "$(realpath recipe)" = "$(realpath "$recipe")" ] ||
     { echo "The link recipe leads to $(realpath recipe), not to $recipe: work in another folder." >&2; exit 2; }
@@ -39,7 +44,7 @@ for class in "${phantom[@]}"; do
     once "unseen-$class/sources.jsonl" "$python" -m trainer prepare "phantoms-$class/pictures" "unseen-$class" --size 128
 done
 
-# 31 real pictures of each class of blood cells, as a laboratory has them.
+# 31 real pictures of each class of blood cells, the number that a laboratory has.
 if [ ! -e real-31 ]; then
     mkdir real-31.part
     for class in "${base[@]}"; do

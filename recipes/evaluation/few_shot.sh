@@ -1,11 +1,16 @@
 #!/usr/bin/env bash
-# What docs/evaluation/few_shot.html reports, through the public command lines alone.
+# Write few_shot.html with the public command lines. `make reports` keeps the report in build/reports/few_shot.
 #
-#   recipes/evaluation/few_shot.sh PICTURES RECIPE      from a folder for the work, which keeps every stage
+#   recipes/evaluation/few_shot.sh PICTURES RECIPE      (run it in a work folder, which keeps every stage)
 #
-# PICTURES holds fewshot/ and heldout/ of the blood cells of Acevedo et al. (2020), RECIPE what `make bundle` left behind
-# (its folders base and real). Nothing is chosen on the held-out pictures. The report here is of the first bundle's base.
+# PICTURES holds fewshot/ and heldout/ of the blood cells of Acevedo et al. (2020). RECIPE is the work folder of
+# `make bundle`; the script uses its folders base and real. The held-out pictures are used only for measuring, never for
+# choosing settings. Run the script again to resume: it skips finished stages.
 set -euo pipefail
+[ $# = 2 ] || {
+    echo "usage: recipes/evaluation/few_shot.sh PICTURES RECIPE" >&2
+    exit 2
+}
 pictures=$1 recipe=$2
 python=${PYTHON:-python}
 . "$(dirname "$0")/stages.sh"
@@ -15,7 +20,7 @@ attribution='Acevedo, Merino, Alférez, Molina, Boldú, Rodellar (2020), A datas
 once heldout/sources.jsonl "$python" -m trainer prepare "$pictures/heldout" heldout --size 128 --crop 0.7
 once pretrain "$(command -v ln)" -s "$recipe/real" pretrain
 
-# Basophil and eosinophil, which the base never saw, from the first 12, 21 and 31 few-shot pictures.
+# Basophil and eosinophil, which the base never saw, with the first 12, 21 and 31 few-shot pictures.
 for count in 31 21 12; do
     for class in basophil eosinophil; do
         few=fewshot-$count/$class

@@ -1,8 +1,8 @@
-# What cells.sh and few_shot.sh share: a stage that stands is not done again. python names the interpreter.
+# Functions that the scripts in this folder share. The variable python names the interpreter.
 
-once() { # once FILE COMMAND...: run the command unless the last file that it writes stands
+once() { # once FILE COMMAND...: run the command unless FILE, the last file that the command writes, exists
     [ -e "$1" ] || "${@:2}"
 }
-evaluate() { # evaluate RECORD COMMAND...: a record that stands is not made again
+evaluate() { # evaluate RECORD COMMAND...: make a record unless it exists
     once "records/$1/record.json" "$python" -m evaluate "${@:2}" --out "records/$1"
 }

@@ -1,1 +1,1 @@
-"""Examples for users: a classifier on synthetic cells, an array job."""
+"""Examples for users: train a classifier with synthetic cells, and run an array job."""

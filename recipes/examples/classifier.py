@@ -1,11 +1,11 @@
-"""A plain torch classifier trained on real and synthetic pictures, tested on real ones that it has not seen.
+"""Train a torch classifier on real and synthetic pictures, and test it on real pictures that it has not seen.
 
     python recipes/examples/classifier.py REAL TEST --folders DIR      # `engine generate --out DIR`
     python recipes/examples/classifier.py REAL TEST --shards DIR       # `engine generate --out DIR --format webdataset`
-    python recipes/examples/classifier.py REAL TEST --on-the-fly N     # N pictures a class, made while it trains
+    python recipes/examples/classifier.py REAL TEST --on-the-fly N     # N pictures per class, made during training
 
-REAL and TEST are folders of one folder of pictures a class, as torchvision's ImageFolder reads them; the classes are
-those of TEST. Half of each batch is synthetic. No synthetic picture gets into TEST: `expect_real` raises.
+REAL and TEST hold one folder of pictures per class, the layout of torchvision's ImageFolder. TEST defines the classes.
+Half of each batch is synthetic. `expect_real` raises an error if TEST contains a synthetic picture.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ SIDE, HALF_BATCH = 64, 8
 
 
 def to_tensor(picture: Image.Image | np.ndarray) -> torch.Tensor:
-    """(3, SIDE, SIDE) float32 in [0, 1] from a PIL picture or (H, W, 3) uint8."""
+    """Return a PIL picture or a (H, W, 3) uint8 array as a tensor (3, SIDE, SIDE) float32 in [0, 1]."""
     picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     pixels = np.array(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR))
     return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
 
 
 class ImageFolder(Dataset):
-    """torchvision's, for those who have none: `torchvision.datasets.ImageFolder(root, to_tensor)` takes its place."""
+    """A stand-in for `torchvision.datasets.ImageFolder(root, to_tensor)`, which needs no torchvision."""
 
     def __init__(self, root: Path, transform=to_tensor) -> None:
         self.classes = sorted(path.name for path in root.iterdir() if path.is_dir())
@@ -52,7 +52,7 @@ class ImageFolder(Dataset):
 
 
 def synthetic_loader(arguments: argparse.Namespace, classes: list[str]) -> DataLoader:
-    """Synthetic pictures of the classes, by any of the three ways."""
+    """Return a loader of synthetic pictures, from folders, from shards, or made during training."""
     if arguments.folders:
         return DataLoader(expect_classes(ImageFolder(arguments.folders), classes), HALF_BATCH, shuffle=True)
     if arguments.shards:
@@ -60,36 +60,39 @@ def synthetic_loader(arguments: argparse.Namespace, classes: list[str]) -> DataL
 
         shards = sorted(map(str, arguments.shards.glob("*.tar")))
         data = webdataset.WebDataset(shards, shardshuffle=len(shards)).shuffle(1000).decode("pil")
-        # The number of a class in the shards is its place in the run; its name is in the description.
+        # In the shards a class's number is its position in the run, so take its name from the description.
         data = data.to_tuple("png", "json").map_tuple(to_tensor, lambda said: label_of(said["class"], classes))
         return DataLoader(data, HALF_BATCH)
     cells = SyntheticCells(classes, arguments.on_the_fly, bundle=arguments.bundle, transform=to_tensor)
-    return DataLoader(cells, HALF_BATCH, sampler=ChunkShuffle(cells))
+    # DataLoader takes any object with a length and an index; SyntheticCells needs no torch and is no torch Dataset.
+    return DataLoader(cells, HALF_BATCH, sampler=ChunkShuffle(cells))  # type: ignore[arg-type]
 
 
 def expect_classes(data: ImageFolder, classes: list[str]) -> ImageFolder:
-    """The same data, whose labels count these classes; it need not have each of them, for `--balance` makes none of a
-    class that lacks nothing."""
+    """Return the data with labels that are positions in `classes`.
+
+    The data may lack classes, because `engine generate --balance` skips classes that need no pictures.
+    """
     labels = [label_of(name, classes) for name in data.classes]
     data.samples = [(path, labels[label]) for path, label in data.samples]
     return data
 
 
 def label_of(name: str, classes: list[str]) -> int:
-    """The place of a class among those of TEST."""
+    """Return the position of a class in TEST."""
     if name not in classes:
-        raise SystemExit(f"a class that TEST ({', '.join(classes)}) does not have: {name}")
+        raise SystemExit(f"TEST has the classes {', '.join(classes)}, but not: {name}")
     return classes.index(name)
 
 
 def without_end(loader: DataLoader) -> Iterator[list[torch.Tensor]]:
-    """Epoch after epoch."""
+    """Yield batches epoch after epoch, without end."""
     while True:
         yield from loader
 
 
 def make_classifier(classes: int) -> nn.Sequential:
-    """Three strided convolutions and a linear layer."""
+    """Return a classifier with three strided convolutions and a linear layer."""
     layers: list[nn.Module] = []
     for inputs, outputs in ((3, 16), (16, 32), (32, 64)):
         layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.GroupNorm(8, outputs), nn.ReLU()]
@@ -97,7 +100,7 @@ def make_classifier(classes: int) -> nn.Sequential:
 
 
 def main() -> None:
-    """Train and test."""
+    """Train and test the classifier."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("real", type=Path)
     parser.add_argument("test", type=Path)

@@ -15,7 +15,8 @@ from engine.backends.onnxruntime import ORTBackend
 from engine.backends.openvino import OpenVINOBackend
 from engine.backends.select import PROBES, settled
 from engine.bundle.folder import open_bundle
-from engine.bundle.request import make_request
+from engine.bundle.job import make_job
+from engine.bundle.settings import settings_of
 from engine.pipeline.pipeline import Pipeline
 from exporter.int8 import LIMITS, write_int8
 
@@ -39,10 +40,8 @@ def initializers(path):
 
 
 def pictures(bundle, backend, precision, n=4):
-    request = make_request(
-        bundle.manifest, class_names=[CLASS], n=n, batch_size=n, backend="openvino", precision=precision, threads=1
-    )
-    with Pipeline(bundle, CLASS, request, backend) as pipeline:
+    job = make_job(bundle, [CLASS], n, settings_of(batch_size=n, backend="openvino", precision=precision, threads=1))
+    with Pipeline(job, CLASS, backend) as pipeline:
         return pipeline.decode(pipeline.generate_latents(range(n)))[0].astype(float)
 
 
@@ -167,11 +166,11 @@ def test_a_class_that_is_exported_anew_loses_its_8_bit_graph(in_process, with_in
 
 
 def test_a_presets_int8_is_for_openvino_and_what_is_asked_is_taken(in_process, with_int8, monkeypatch, tmp_path):
-    request = make_request(with_int8.manifest, class_names=[CLASS], n=1, backend="auto", precision="int8")
-    assert settled(request, "onnxruntime", None).precision == "auto"
-    assert settled(request, "tensorrt", None).precision == "auto"
-    assert settled(request, "onnxruntime", "int8").precision == "int8"
-    assert settled(request, "openvino", None).precision == "int8"
+    job = make_job(with_int8, [CLASS], 1, settings_of(backend="auto", precision="int8"))
+    assert settled(job, "onnxruntime", None).request.precision == "auto"
+    assert settled(job, "tensorrt", None).request.precision == "auto"
+    assert settled(job, "onnxruntime", "int8").request.precision == "int8"
+    assert settled(job, "openvino", None).request.precision == "int8"
     usable = replace(PROBES["onnxruntime"](), on_gpu=True)
     monkeypatch.setitem(PROBES, "onnxruntime", lambda: usable)
     options = ["--class", CLASS, "--n", 1, "--backend", "onnxruntime", "--precision", "int8", "--out", tmp_path / "out"]
@@ -184,9 +183,9 @@ def test_the_library_takes_a_presets_precision(in_process, with_int8, tmp_path):
     folder = shutil.copytree(with_int8.folder, tmp_path / "bundle")
     assert in_process("exporter", "preset", folder, "fast", "--steps", 3, "--precision", "int8").returncode == 0
     engine = Engine.open(str(folder), backend="openvino")
-    assert engine.request(CLASS, 1, preset="fast").precision == "int8"
-    assert engine.request(CLASS, 1).precision == "auto"
+    assert engine.job(CLASS, 1, preset="fast").request.precision == "int8"
+    assert engine.job(CLASS, 1).request.precision == "auto"
     assert (
-        Engine.open(str(folder), backend="openvino", precision="f32").request(CLASS, 1, preset="fast").precision
+        Engine.open(str(folder), backend="openvino", precision="f32").job(CLASS, 1, preset="fast").request.precision
         == "f32"
     )

@@ -5,42 +5,38 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
-from operator import attrgetter
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.conftest import ROOT, Command
-from trainer.base.base import Base, digest_of, open_base
+from exporter.onnx_bundle import write_bundle
+from tests.conftest import Command, run_command
+from trainer.base.base import Base, open_base
 from trainer.hypernetwork.files import HypernetworkFile, read_hypernetwork
 from trainer.hypernetwork.merge import merge_into
 
 
-def recipe(script: str, *arguments: Path | str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, ROOT / "trainer/recipes" / script, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
-
-
 def read_back(*arguments: Path) -> subprocess.CompletedProcess[str]:
-    return recipe("base_of_bundle.py", *arguments)
+    return run_command("recipes.base_of_bundle", *arguments)
 
 
 @pytest.fixture(scope="module")
-def bundle(whole_path: Path, tiny_bundle: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(
+    whole_path: Path,
+    tiny_bundle: Path,
+    command: Command,
+    shared_exports: None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     """The tiny bundle, whose classes have hypernetworks, one class without, and the record that the recipe writes."""
     folder = tmp_path_factory.mktemp("recipe")
     shutil.copytree(tiny_bundle, folder / "bundle")
     facts = ["--class", "plain", "--prompt", "cyt mast", "--origin", "phantom", "--pictures", 24]
-    steps = [
-        ["trainer", "merge", *facts, "--base", whole_path / "base", "--out", folder / "plain"],
-        ["exporter", "onnx", folder / "plain", "--out", folder / "bundle"],
-    ]
-    for step in steps:
-        done = command(*step)
-        assert done.returncode == 0, done.stderr
+    done = command("trainer", "merge", *facts, "--base", whole_path / "base", "--out", folder / "plain")
+    assert done.returncode == 0, done.stderr
+    write_bundle([folder / "plain"], folder / "bundle")
     base = json.loads((whole_path / "base/record.json").read_text())
     hypernetworks = {
         path.stem: {**json.loads(path.read_text()), "multiplier": 1.0}
@@ -83,20 +79,6 @@ def test_a_bundle_without_its_record_is_refused(tiny_bundle: Path, tmp_path: Pat
     done = read_back(tiny_bundle, tmp_path / "out")
     assert (done.returncode, "record.json" in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "out").exists()
-
-
-def test_an_encoder_is_fitted_to_the_decoder_and_all_else_stays(whole_path: Path, tmp_path: Path) -> None:
-    out, few = tmp_path / "out", ["--samples", "4", "--steps", "40", "--texture-steps", "12", "--device", "cpu"]
-    done = recipe("fit_encoder.py", whole_path / "base", out, whole_path / "prepared", *few)
-    assert done.returncode == 0, done.stderr
-    before, after = open_base(whole_path / "base"), open_base(out)
-    for part in ("unet", "text_encoder", "vae.decoder", "vae.encoder"):
-        same = digest_of(attrgetter(part)(before)) == digest_of(attrgetter(part)(after))
-        assert same == (part != "vae.encoder"), part
-    found = json.loads((out / "record.json").read_text())
-    assert found["start"] == json.loads((whole_path / "base/record.json").read_text())
-    assert found["encoder"]["by_pixels"]["loss_last"] < found["encoder"]["by_pixels"]["loss_first"]
-    assert found["encoder"]["by_texture"]["steps_done"] == 12
 
 
 def test_an_encoder_of_another_base_is_refused(bundle: Path, tmp_path: Path) -> None:

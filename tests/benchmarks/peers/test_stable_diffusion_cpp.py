@@ -1,7 +1,8 @@
-"""stable-diffusion.cpp as a peer of `bench`, with a stand-in for its package: what it is given, and what is refused."""
+"""stable-diffusion.cpp as a peer, with a stand-in for its package: what it is given, and what is refused."""
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,45 +10,23 @@ import pytest
 from PIL import Image
 
 from benchmarks.peers import stable_diffusion_cpp as peer
+from benchmarks.peers import stable_diffusion_cpp_process
 from benchmarks.rounds import Opened
 from engine.bundle.folder import open_bundle
 from engine.errors import CytosynthError, RequestError
 from exporter.load import load_merged
-
-PACKAGE = """
-import time
-from pathlib import Path
-from PIL import Image
-from safetensors import safe_open
-
-class StableDiffusion:
-    def __init__(self, model_path, n_threads, wtype, vae_decode_only, verbose):
-        folder = Path(model_path)
-        for name in ("unet", "vae"):
-            assert (folder / name / "diffusion_pytorch_model.safetensors").is_file()
-        with safe_open(folder / "text_encoder/model.safetensors", "numpy") as weights:
-            assert "text_model.embeddings.token_embedding.weight" in weights.keys()
-
-    def generate_image(self, prompt, cfg_scale, sample_method, sample_steps, sigmas, seed, progress_callback):
-        high, *rest = map(float, sigmas.split(","))
-        assert len(rest) == sample_steps and rest == sorted(rest, reverse=True) and high > rest[0] and rest[-1] == 0
-        for step in range(sample_steps + 1):
-            time.sleep(0.2 if step > 1 else 0)
-            progress_callback(step, sample_steps, 0.0)
-        time.sleep(0.1)
-        return [Image.open(Path(__file__).with_name("picture.png")).convert("RGBA")]
-"""
+from tests.benchmarks.peers import fake_stable_diffusion_cpp
 
 
 @pytest.fixture
 def work(whole_path, tiny_bundle, tmp_path, monkeypatch):
-    """A tiny model in Stable Diffusion's place, and the package's folder."""
+    """A tiny model in Stable Diffusion's place, and a stand-in for the package, here and in the process that draws."""
     merged = load_merged(whole_path / "merged/cyt_mast")
     monkeypatch.setattr(peer, "SIZE", {name: merged.unet.config[name] for name in peer.SIZE})
     monkeypatch.setattr(peer, "PROMPT_IDS", (0, 1))
     monkeypatch.setattr(peer, "PADDING_ID", 1)
-    (tmp_path / "stable_diffusion_cpp.py").write_text(PACKAGE)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "stable_diffusion_cpp", fake_stable_diffusion_cpp)
+    monkeypatch.setattr(stable_diffusion_cpp_process, "_draw", fake_stable_diffusion_cpp.draw)
     request = SimpleNamespace(threads=1, guidance_scale=2.0, batch_size=1)
     return SimpleNamespace(bundle=open_bundle(tiny_bundle), merged=merged, request=request, folder=tmp_path / "files")
 
@@ -64,7 +43,7 @@ def test_the_part_is_timed_after_its_picture_agrees(part, seconds, work, tmp_pat
     picture = picture_of(work, part)
     Image.fromarray(picture).save(tmp_path / "picture.png")
     opened = Opened()
-    peer.add_stable_diffusion_cpp(opened, work, part)
+    peer.StableDiffusionCppPeer().add_to(opened, work, part)
     (system,) = opened.systems
     assert system.deviation == "a whole picture, 148.1 dB"
     assert system.run()[0] >= seconds
@@ -74,7 +53,7 @@ def test_the_part_is_timed_after_its_picture_agrees(part, seconds, work, tmp_pat
 
 
 def test_what_it_cannot_do_is_said(work, monkeypatch):
-    with pytest.raises(RequestError, match="noise of its own"):
+    with pytest.raises(RequestError, match="starts from its own noise"):
         peer._system(work, "picture")
     work.request.batch_size = 2
     with pytest.raises(RequestError, match="one by one"):

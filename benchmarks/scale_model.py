@@ -1,9 +1,10 @@
-"""What many workers on one file system take: a simulation of their chunks, and the bounds that it keeps to.
+"""Simulation of many workers that share one file system.
 
-A worker makes chunks of b pictures one after the other; the next begins when the last is made and the one before that
-is written, for the engine keeps one finished chunk ahead. All workers write to one server, first come, first served,
-which takes s seconds a chunk. The operational laws (Denning and Buzen 1978, ACM Computing Surveys 10(3)) bound the rate
-of W workers whose chunks take Z seconds: at most min(W / Z, 1 / s) chunks a second.
+A worker makes chunks of b pictures, one after another. It starts a chunk when the previous chunk is made and the chunk
+before that is written, because the engine keeps one finished chunk ahead. All workers write to one server, which takes
+s seconds per chunk and serves chunks in the order of arrival. The operational laws (Denning and Buzen 1978, ACM
+Computing Surveys 10(3)) bound the rate of W workers whose chunks take Z seconds: at most min(W / Z, 1 / s) chunks per
+second.
 """
 
 from __future__ import annotations
@@ -19,20 +20,20 @@ __all__ = ["Server", "Simulated", "simulate"]
 
 @dataclass(frozen=True)
 class Server:
-    """A shared file system and the link to it."""
+    """A shared file system and its link."""
 
     bytes_per_s: float
     files_per_s: float
     link_bytes_per_s: float
 
     def seconds(self, size_bytes: float, files: float) -> float:
-        """What one write takes: the slowest of the three governs."""
+        """Return the seconds of one write: the slowest of disk, files and link decides."""
         return max(size_bytes / self.bytes_per_s, files / self.files_per_s, size_bytes / self.link_bytes_per_s)
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """What a run took: seconds from the start of all workers to the last write, and the server's busy share."""
+    """Result of a simulation: seconds from the common start to the last write, and the server's busy share."""
 
     seconds: float
     server_busy: float
@@ -41,10 +42,15 @@ class Simulated:
 def simulate(
     chunks: int, workers: int, chunk_s: Sequence[float], write_s: float, *, start_s: float = 0.0, seed: int = 0
 ) -> Simulated:
-    """Run `chunks` chunks on `workers` workers that all start at once and open their models for start_s seconds.
+    """Simulate `chunks` chunks on `workers` workers.
 
-    chunk_s: measured seconds of a chunk, from which each one's is drawn. Chunks are dealt out as `engine generate
-    --shard` does, in ranges of about equal length. write_s: the server's seconds a chunk.
+    Args:
+        chunks: Number of chunks. They are divided as `engine generate --shard` does, in ranges of about equal length.
+        workers: Number of workers. All start at once.
+        chunk_s: Measured seconds per chunk; the time of each simulated chunk is drawn from them.
+        write_s: The server's seconds per chunk.
+        start_s: Seconds that each worker needs to open its models.
+        seed: Seed of the drawn times.
     """
     rng = np.random.default_rng(seed)
     left = [chunks * (k + 1) // workers - chunks * k // workers for k in range(workers)]

@@ -1,0 +1,95 @@
+"""Settings of `python -m benchmarks`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from engine.errors import RequestError
+from engine.options import Range, setting
+
+__all__ = ["PARTS", "PeerSettings", "RecordSettings", "TrainingSettings"]
+
+PARTS = ("picture", "step", "decode")
+CYTO_BENCH = Path(__file__).parents[1] / "cpp_bench/build/cyto_bench"
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Return the numbers in a list such as "1,8,16". Raises RequestError."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdecimal() and int(word) for word in words):
+        raise RequestError(
+            "--batch-size", found=text, expected="numbers above 0, separated by commas", fix="change the value"
+        )
+    return tuple(int(word) for word in words)
+
+
+@dataclass(frozen=True)
+class PeerSettings:
+    """What is compared, with which settings, and for how long."""
+
+    PANEL: ClassVar[str] = "Comparison"
+
+    part: list[str] | None = setting(
+        None, help=f"Part to compare: {', '.join(PARTS)} (default: {PARTS[0]}). May be repeated."
+    )
+    system: list[str] | None = setting(
+        None, help="Only systems whose names start with this text (default: all). May be repeated."
+    )
+    batch_size: tuple[int, ...] = setting(
+        (8,), help="Batch sizes, separated by commas.", parser=_numbers, metavar="N,N,..."
+    )
+    guidance_scale: float | None = setting(None, help="Guidance scale of all systems (default: from the bundle).")
+    num_inference_steps: int | None = setting(
+        None, flag="--steps", help="Steps of DPM++ 2M on Karras sigmas (default: from the bundle)."
+    )
+    threads: int = setting(0, within=Range(low=0), help="Processor threads of each system; 0 uses every core.")
+    rounds: int = setting(5, within=Range(low=1), help="Number of rounds. All systems take turns in each round.")
+    cap_s: float = setting(
+        120.0,
+        flag="--cap",
+        within=Range(above=0),
+        help="Time limit in s. A slower system runs in one round only.",
+    )
+    cyto_bench: Path | None = setting(
+        None, help="The program cyto_bench (default: cpp_bench/build/cyto_bench, built by `make cpp-bench`)."
+    )
+
+    @property
+    def program(self) -> Path:
+        """The program cyto_bench."""
+        return self.cyto_bench or CYTO_BENCH
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts to compare."""
+        return self.part or [PARTS[0]]
+
+    def check(self) -> None:
+        """Raise RequestError for a part that does not exist."""
+        if unknown := [name for name in self.parts if name not in PARTS]:
+            raise RequestError("--part", found=unknown[0], expected=f"one of {', '.join(PARTS)}", fix="choose one")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How training loops are compared."""
+
+    PANEL: ClassVar[str] = "Comparison"
+
+    batch_size: int = setting(1, within=Range(low=1), help="Pictures per step.")
+    rounds: int = setting(12, within=Range(low=1), help="Number of rounds. All loops take turns in each round.")
+    steps: int = setting(3, within=Range(low=1), help="Training steps per round.")
+    device: str = setting("auto", help="Device: auto, cpu, or a GPU such as cuda:0.")
+    compiled: bool = setting(False, flag="--compile", help="Also time the loop of `trainer fit` with torch.compile.")
+
+
+@dataclass(frozen=True)
+class RecordSettings:
+    """Where the result goes."""
+
+    PANEL: ClassVar[str] = "Output"
+
+    record: Path | None = setting(None, help="Write the record with the raw seconds to this file.")
+    as_json: bool = setting(False, flag="--json", help="Print one JSON object to stdout.")

@@ -1,0 +1,75 @@
+"""Settings of the exporter's commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from engine.bundle.plans import FLAVOURS
+from engine.errors import RequestError
+from engine.options import Range, setting
+
+__all__ = ["BundleSettings", "PlanSettings"]
+
+
+@dataclass(frozen=True)
+class BundleSettings:
+    """Name, base and default settings of a new bundle. An existing bundle keeps its own and refuses other values."""
+
+    PANEL: ClassVar[str] = "New bundle"
+
+    name: str | None = setting(None, help="Name of the bundle (default: the folder's name).")
+    base: str | None = setting(None, help="Description of the base in words.")
+    num_inference_steps: int | None = setting(
+        None, flag="--steps", within=Range(1, 1000), help="Default number of sampling steps (20 for a new bundle)."
+    )
+    guidance_scale: float | None = setting(
+        None, within=Range(0, 100), help="Default guidance scale (7 for a new bundle; 1 is no guidance)."
+    )
+    guidance_interval: tuple[float, float] | None = setting(
+        None, help="LO HI: guide only between these sigmas (everywhere for a new bundle)."
+    )
+    batch_size: int | None = setting(None, within=Range(1, 4096), help="Default batch size (8 for a new bundle).")
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The default settings that were given, as the manifest stores them."""
+        interval = None if self.guidance_interval is None else list(self.guidance_interval)
+        given = {
+            "num_inference_steps": self.num_inference_steps,
+            "guidance_scale": self.guidance_scale,
+            "guidance_interval": interval,
+            "batch_size": self.batch_size,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """The GPU, the flavour of TensorRT, and the shapes for which plans are built."""
+
+    PANEL: ClassVar[str] = "Plans"
+
+    gpu: str = setting("a6000", help="GPU by name (a6000, rtx4090, ...) or by compute capability (sm86).")
+    flavour: str = setting(
+        "rtx",
+        help="TensorRT for RTX (rtx) needs no GPU, TensorRT (tensorrt) builds on the GPU itself",
+        choices=FLAVOURS,
+    )
+    batch: str = setting("1,8,16", help="Batch sizes, separated by commas.")
+    size: str | None = setting(None, help="WIDTHxHEIGHT in pixels (default: from the bundle).")
+    refit: bool = setting(False, help="Build plans whose weights can be replaced. Needs the GPU itself.")
+
+    def shapes(self, picture_size: tuple[int, int]) -> tuple[tuple[int, ...], int, int]:
+        """Return the batch sizes in ascending order, and width and height. Raises RequestError."""
+        words = (self.size or "x".join(map(str, picture_size))).lower().split("x")
+        numbers = [*self.batch.split(","), *words]
+        if len(words) != 2 or not all(word.strip().isascii() and word.strip().isdecimal() for word in numbers):
+            raise RequestError(
+                "--batch and --size",
+                found=f"{self.batch}, {self.size}",
+                expected="numbers separated by commas, and WIDTHxHEIGHT",
+                fix="write, for example, --batch 1,8 --size 512x512",
+            )
+        width, height = (int(word) for word in words)
+        return tuple(sorted({int(word) for word in self.batch.split(",")})), width, height

@@ -1,0 +1,1 @@
+"""What `make docs` needs besides mkdocs: the pages that are generated from the code."""

@@ -1,0 +1,91 @@
+"""The exported graphs are valid, have the contract's names, and compute what torch computes."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer
+
+from exporter.load import load_merged
+
+
+def test_every_graph_passes_the_checker_with_the_contracts_names(tiny_bundle):
+    expected = {
+        "unet.cyt_mast.onnx": (["latents", "time_features", "encoder_hidden_states"], ["eps"]),
+        "vae_decoder.onnx": (["latents"], ["images", "finite"]),
+        "text_encoder.onnx": (["input_ids"], ["hidden_states"]),
+        "step.onnx": (["x", "eps_cond", "eps_uncond", "D_prev", "z", "row"], ["x_next", "D"]),
+    }
+    for name, (inputs, outputs) in expected.items():
+        onnx.checker.check_model(tiny_bundle / name, full_check=True)
+        graph = onnx.load(tiny_bundle / name, load_external_data=False).graph
+        assert [value.name for value in graph.input] == inputs
+        assert [value.name for value in graph.output] == outputs
+
+
+def test_the_unet_is_fused_and_half_precision_with_float32_normalisation(tiny_bundle):
+    model = onnx.load(tiny_bundle / "unet.cyt_mast.onnx")
+    kinds = {node.op_type for node in model.graph.node}
+    assert {"Attention", "GroupNormalization", "LayerNormalization"} <= kinds
+    tensors = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            assert tensors[node.input[1]] == onnx.TensorProto.FLOAT16
+        if node.op_type == "LayerNormalization":
+            assert tensors[node.input[1]] == onnx.TensorProto.FLOAT
+
+
+def test_no_path_of_the_building_machine_is_in_a_graph(tiny_bundle):
+    for path in tiny_bundle.glob("*.onnx"):
+        content = path.read_bytes()
+        assert b".py" not in content
+        assert b"/home" not in content
+        assert b"site-packages" not in content
+
+
+def test_the_step_graph_is_guidance_and_one_row_of_the_table(tiny_bundle):
+    rng = np.random.default_rng(0)
+    names = ["x", "eps_cond", "eps_uncond", "D_prev", "z"]
+    tensors = {name: rng.standard_normal((3, 4, 8, 8)).astype(np.float32) for name in names}
+    sigma, a, b, c, d, scale = 2.5, 0.6, 0.7, -0.2, 0.1, 3.0
+    row = np.array([sigma, 500.25, 0.37, a, b, c, d, scale], np.float32)
+    session = onnxruntime.InferenceSession(tiny_bundle / "step.onnx", providers=["CPUExecutionProvider"])
+    x_next, denoised = session.run(["x_next", "D"], {**tensors, "row": row})
+    x, cond, uncond, previous, z = (tensors[name].astype(np.float64) for name in names)
+    wanted = x - sigma * (uncond + scale * (cond - uncond))
+    np.testing.assert_allclose(denoised, wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(x_next, a * x + b * wanted + c * previous + d * z, rtol=1e-4, atol=1e-4)
+
+
+def test_prompt_embeddings_are_float32_and_differ(tiny_bundle):
+    tensors = load_file(tiny_bundle / "context.cyt_mast.safetensors")
+    assert tensors["cond"].shape == tensors["uncond"].shape == (8, 16)
+    assert tensors["cond"].dtype == np.float32
+    assert (tensors["cond"] != tensors["uncond"]).any()
+
+
+def test_the_text_encoder_and_its_tokenizer_give_the_stored_embeddings(tiny_bundle):
+    tokenizer = Tokenizer.from_file(str(tiny_bundle / "tokenizer.json"))
+    tokens = [tokenizer.encode(prompt).ids for prompt in ("cyt mast", "", "words that " + "nobody trained " * 20)]
+    session = onnxruntime.InferenceSession(tiny_bundle / "text_encoder.onnx", providers=["CPUExecutionProvider"])
+    cond, uncond, _ = session.run(["hidden_states"], {"input_ids": np.array(tokens, np.int64)})[0]
+    stored = load_file(tiny_bundle / "context.cyt_mast.safetensors")
+    np.testing.assert_allclose(cond, stored["cond"], atol=5e-3)
+    np.testing.assert_allclose(uncond, stored["uncond"], atol=5e-3)
+
+
+def test_the_vae_encoder_comes_along_when_it_is_asked_for(in_process, whole_path, tmp_path):
+    merged = whole_path / "merged/cyt_mast"
+    done = in_process("exporter", "onnx", merged, "--out", tmp_path / "bundle", "--vae-encoder")
+    assert done.returncode == 0, done.stderr
+    vae = load_merged(merged).vae
+    rng = np.random.default_rng(0)
+    images = rng.uniform(-1, 1, (2, 3, 32, 32)).astype(np.float32)
+    session = onnxruntime.InferenceSession(tmp_path / "bundle/vae_encoder.onnx")
+    (found,) = session.run(["latents"], {"images": images})
+    with torch.no_grad():
+        wanted = vae.encode(torch.from_numpy(images)).latent_dist.mean.numpy() * vae.config.scaling_factor
+    assert np.linalg.norm(found - wanted) < 0.01 * np.linalg.norm(wanted)

@@ -1,0 +1,60 @@
+"""Folders that cannot be exported are refused, and leave no bundle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from safetensors.numpy import load_file, save_file
+
+
+def left_in_training(merged):
+    path = merged / "unet/diffusion_pytorch_model.safetensors"
+    save_file({**load_file(path), "mid_block.attentions.0.lora_A.weight": np.ones(3, np.float32)}, path)
+
+
+def another_text_width(merged):
+    config = json.loads((merged / "unet/config.json").read_text())
+    text = json.loads((merged / "text_encoder/config.json").read_text())
+    torch.manual_seed(0)
+    shutil.rmtree(merged / "unet")
+    UNet2DConditionModel.from_config({**config, "cross_attention_dim": 2 * text["hidden_size"]}).save_pretrained(
+        merged / "unet"
+    )
+
+
+def weights_beyond_float16(merged):
+    path = merged / "unet/diffusion_pytorch_model.safetensors"
+    state = load_file(path)
+    state["conv_out.weight"] = state["conv_out.weight"] * np.float32(1e9)
+    save_file(state, path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "code", "word"),
+    [
+        (left_in_training, 2, "lora_A"),
+        (another_text_width, 2, "width of its text encoder"),
+        (weights_beyond_float16, 1, "differ by"),
+    ],
+)
+def test_a_folder_that_cannot_be_exported_leaves_no_bundle(damage, code, word, in_process, whole_path, tmp_path):
+    merged = shutil.copytree(whole_path / "merged/cyt_mast", tmp_path / "merged")
+    damage(merged)
+    done = in_process("exporter", "onnx", merged, "--out", tmp_path / "bundle")
+    assert done.returncode == code, done.stderr
+    assert word in done.stderr
+    assert not (tmp_path / "bundle").exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".bundle")]
+
+
+@pytest.mark.parametrize("folder", ["base", "prepared", "nowhere"])
+def test_what_is_no_merged_folder_exits_2(folder, command, whole_path, tmp_path):
+    done = command("exporter", "onnx", whole_path / folder, "--out", tmp_path / "bundle")
+    assert done.returncode == 2
+    assert "python -m trainer merge" in done.stderr
+    assert not (tmp_path / "bundle").exists()

@@ -1,0 +1,40 @@
+"""`verify`: torch, OpenVINO and ONNX Runtime agree, and other weights are found."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+from safetensors.numpy import load_file, save_file
+
+
+def test_torch_openvino_and_onnxruntime_agree(command, whole_path, tiny_bundle):
+    done = command("exporter", "verify", tiny_bundle, "--merged", whole_path / "merged/cyt_mast", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    kinds = {row["runtime"].split()[0] + row["runtime"].split()[-1] for row in rows}
+    assert {"openvinof32", "onnxruntimeCPU"} <= kinds
+    assert all(row["passed"] for row in rows)
+    assert all(row["psnr_db"] > 40 for row in rows if not row["runtime"].endswith("bf16"))
+
+
+def test_verify_fails_where_the_bundle_holds_other_weights(command, whole_path, tiny_bundle, tmp_path):
+    changed = shutil.copytree(whole_path / "merged/cyt_mast", tmp_path / "changed")
+    path = changed / "unet/diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    save_file({name: 1.3 * value if "to_v" in name else value for name, value in tensors.items()}, path)
+    done = command("exporter", "verify", tiny_bundle, "--merged", changed, "--json")
+    assert done.returncode == 1, done.stderr
+    assert not any(row["passed"] for row in json.loads(done.stdout)["rows"])
+
+
+def test_the_parity_table_has_every_sigma(in_process, whole_path, tiny_bundle):
+    merged = whole_path / "merged/cyt_mast"
+    done = in_process("exporter", "verify", tiny_bundle, "--merged", merged, "--json")
+    assert done.returncode == 0, done.stderr
+    for row in json.loads(done.stdout)["rows"]:
+        sigmas = [sigma for sigma, _, _ in row["by_sigma"]]
+        assert len(sigmas) == 20
+        assert sigmas == sorted(sigmas, reverse=True)
+        assert row["unet_rmse"] == max(rmse for _, rmse, _ in row["by_sigma"])
+    assert "TensorRT was not compared" in in_process("exporter", "verify", tiny_bundle, "--merged", merged).stdout
