@@ -1,19 +1,29 @@
-# make demo: sixteen synthetic cells.  make test: everything installed and tested.
+# make demo: sixteen synthetic cells.  make install: everything installed.  make test: every check and test.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
-EVERYTHING := trainer,exporter,evaluate,onnxruntime,rtx,distributed,dev
+EVERYTHING := trainer,exporter,evaluate,onnxruntime,rtx,distributed,docs,dev
 CPP_SOURCES = $(wildcard cpp_bench/src/*.h cpp_bench/src/*.cpp cpp_bench/tests/*.h cpp_bench/tests/*.cpp cpp_bench/tests/*/*)
 # OpenVINO's wheel holds its headers and CMake package.
 OPENVINO_CMAKE = $(shell $(BIN)/python -c 'import importlib.util as u; print(u.find_spec("openvino").submodule_search_locations[0])')/cmake
 
-.PHONY: demo test check gpu-check format bundle wheel cpp-bench bench clean
+.PHONY: demo install test soak check gpu-check format docs reports bundle wheel cpp-bench bench clean
 
 demo: .venv/engine
 	$(BIN)/engine generate --class neutrophil --n 16
 
-test: .venv/everything check
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+# Installs the engine, the trainer, the exporter, the evaluation and the development tools.
+install: .venv/everything
+
+# Checks the sources and runs every test except those of `make soak`. A file of tests stays on one worker,
+# because its tests share what its fixtures build; tests/conftest.py starts the longest files first.
+PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+test: install check
+	$(PYTEST)
+
+# Runs what `make test` leaves out: runs that are killed many times, and tests at full size.
+soak: install
+	$(PYTEST) -m soak
 
 # On a machine with an NVIDIA GPU: what only such a machine can test, then the speed of the runtimes and of training.
 # BASE is a base to train on, such as v1-5-pruned-emaonly.safetensors.
@@ -35,7 +45,30 @@ format: .venv/everything
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CPP_SOURCES)
 
-# Trains the embedded bundle anew from folders of pictures; hours on two cores. See docs/embedded-bundle.md.
+# Builds the documentation as a site in build/site, without network. A broken link is an error.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open build/site/index.html, or for the search: $(BIN)/python -m http.server --directory build/site"
+
+# Writes build/reports/sheets: 64 synthetic cells per class of the embedded bundle, in about 10 minutes on two cores.
+# PICTURES names the photographs (pretrain/, fewshot/, heldout/, judge/) and RECIPE what `make bundle` left. With both,
+# the three HTML reports are written too, which takes many hours: cells/blood_cells.html, few_shot/few_shot.html and
+# curve/curve.html.
+REPORTS := $(CURDIR)/build/reports
+reports: install
+	PYTHON=$(CURDIR)/$(BIN)/python recipes/evaluation/sheets.sh $(REPORTS)
+ifneq ($(and $(PICTURES),$(RECIPE)),)
+	mkdir -p $(REPORTS)/cells $(REPORTS)/few_shot $(REPORTS)/curve
+	cd $(REPORTS)/cells && PYTHON=$(CURDIR)/$(BIN)/python \
+	    $(CURDIR)/recipes/evaluation/cells.sh $(abspath $(PICTURES)) $(abspath $(RECIPE))
+	cd $(REPORTS)/few_shot && PYTHON=$(CURDIR)/$(BIN)/python \
+	    $(CURDIR)/recipes/evaluation/few_shot.sh $(abspath $(PICTURES)) $(abspath $(RECIPE))
+	cd $(REPORTS)/curve && PYTHON=$(CURDIR)/$(BIN)/python $(CURDIR)/recipes/evaluation/curve.sh $(abspath $(RECIPE))
+else
+	@echo "No HTML report: make reports PICTURES=... RECIPE=... writes them."
+endif
+
+# Make the embedded bundle from folders of pictures. Takes hours on two cores. See docs/notes/embedded-bundle.md.
 bundle: .venv/everything
 	@test -n "$(PICTURES)" || { echo "name the folder of pictures: make bundle PICTURES=..."; exit 2; }
 	PYTHON=$(BIN)/python recipes/cells.sh $(PICTURES) build/cells
@@ -43,8 +76,8 @@ bundle: .venv/everything
 wheel: .venv/everything
 	$(BIN)/python -m build --wheel
 
-# The benchmark in C++, and what it compares itself with for every class of the embedded bundle. TENSORRT_ROOT names the
-# folder of TensorRT or of TensorRT for RTX, CUDA_ROOT that of the CUDA runtime where it is in no usual place.
+# Build the benchmark in C++ and the references that it checks, for every class of the embedded bundle. TENSORRT_ROOT is
+# the folder of TensorRT or TensorRT for RTX. CUDA_ROOT is the folder of the CUDA runtime if it is in an unusual place.
 cpp-bench: .venv/engine
 	@command -v cmake > /dev/null || { echo "cmake was not found: apt install cmake g++"; exit 2; }
 	@cmake -S cpp_bench -B cpp_bench/build --log-level=NOTICE -DBUILD_TESTING=OFF -DOpenVINO_DIR=$(OPENVINO_CMAKE) \
@@ -52,10 +85,10 @@ cpp-bench: .venv/engine
 	MAKEFLAGS=--no-print-directory cmake --build cpp_bench/build
 	$(BIN)/engine reference
 
-# Compares the engine with its peers on this machine and writes docs/benchmarks.md; benchmarks/bench.sh says what
-# the variables MERGED, BUNDLE, FULL_SIZE, ... are. The machine should do nothing else, for more than an hour on two cores.
+# Compare the engine with its peers on this machine and write docs/benchmarks.md. benchmarks/bench.sh explains the
+# variables MERGED, BUNDLE, FULL_SIZE, ... Takes more than an hour on two cores; leave the machine idle otherwise.
 bench: .venv/everything
-	@if command -v cmake > /dev/null; then $(MAKE) cpp-bench; else echo "cyto_bench will be named as not measured."; fi
+	@if command -v cmake > /dev/null; then $(MAKE) cpp-bench; else echo "cmake was not found: the page will list cyto_bench as not measured."; fi
 	PYTHON=$(BIN)/python benchmarks/bench.sh
 
 clean:

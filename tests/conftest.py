@@ -8,16 +8,20 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # Threads of several workers wait for each other. Torch reads this when it is imported.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+from tests.prefork import PACKAGES, SUPPORTED, Server, run_prepared
+
+# Threads of several workers wait for each other, and a process that has threads cannot be forked. Torch and NumPy read
+# this when they are imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -28,12 +32,65 @@ COMMAND_LINES = {
     "evaluate": "evaluate.cli.app",
     "benchmarks": "benchmarks.app",
 }
+LONG_FILES = (
+    "tests/exporter/test_onnx_bundle.py",
+    "tests/cpp_bench/test_cyto_bench.py",
+    "tests/trainer/base/test_stable_diffusion.py",
+    "tests/trainer/fitting/test_fit.py",
+    "tests/trainer/hypernetwork/test_merge.py",
+    "tests/engine/runs/test_generate.py",
+    "tests/recipes/test_base_of_bundle.py",
+    "tests/exporter/test_int8.py",
+    "tests/engine/pipeline/test_loops.py",
+    "tests/trainer/hypernetwork/test_signal_leak.py",
+    "tests/benchmarks/test_systems.py",
+    "tests/evaluate/cli/test_curve.py",
+    "tests/recipes/examples/test_classifier.py",
+    "tests/engine/cli/test_generate.py",
+    "tests/engine/runs/test_distributed.py",
+    "tests/test_wheel.py",
+)
+"""The files that take longest, longest first."""
+PREFORK = "CYTOSYNTH_TEST_PREFORK"
+"""Environment variable with the address of the server of tests/prefork.py."""
 
 
-def run_command(*arguments: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """Run `python -m <arguments>` from the checkout, as a user does."""
-    command = [sys.executable, "-m", *map(str, arguments)]
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the server that `run_command` uses. All workers share it."""
+    if SUPPORTED and "PYTEST_XDIST_WORKER" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="cytosynth-")
+        server = Server(Path(folder.name))
+        os.environ[PREFORK] = str(server.address)
+        config.add_cleanup(folder.cleanup)
+        config.add_cleanup(server.close)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the files that take longest: a long file at the end leaves the other workers idle."""
+    places = {ROOT / name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was skipped, and which package would enable it."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    if reasons:
+        terminalreporter.section("skipped tests, and what enables them")
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"{count:4} {reason}")
+
+
+def run_command(*arguments: object, timeout: float = 300, prepared: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run `python -m <arguments>` from the checkout, as a user does.
+
+    prepared: fork a process that has imported other people's packages already, if there is one for this part.
+    """
+    words = [*map(str, arguments)]
     environment = {**os.environ, "COLUMNS": "200", "PYTHONWARNINGS": "default"}
+    if prepared and words[0].partition(".")[0] in PACKAGES and PREFORK in os.environ:
+        return run_prepared(Path(os.environ[PREFORK]), words, environment, ROOT, timeout)
+    command = [sys.executable, "-m", *words]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=timeout)
 
 
@@ -45,7 +102,7 @@ def command() -> Command:
 
 @pytest.fixture
 def start_command() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a part's command line and go on; what still runs when the test ends, however it ends, is killed."""
+    """Start a command in the background. Kill it at the end of the test."""
     with contextlib.ExitStack() as stack:
 
         def start(*arguments: object, output: int = subprocess.PIPE) -> subprocess.Popen[str]:
@@ -58,11 +115,31 @@ def start_command() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         yield start
 
 
+@pytest.fixture(scope="session")
+def shared_exports(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[None]:
+    """Export equal modules only once per process (tests/shared_exports.py)."""
+    from exporter import graphs
+    from tests.shared_exports import stored
+
+    folder = shared_folder(tmp_path_factory, worker_id) / "graphs"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graphs, "export_graph", stored(graphs.export_graph, folder))
+        yield
+
+
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Return the temporary folder of this session that all workers share."""
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
 @pytest.fixture
-def in_process(capfd: pytest.CaptureFixture[str]) -> Command:
-    """Run the command line of trainer or exporter in this process: the same, without seconds of imports."""
+def in_process(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Run a part's command line in this process: the same, without seconds of imports and with shared exports."""
 
     def run(part: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        if part == "exporter":
+            request.getfixturevalue("shared_exports")
         main = importlib.import_module(COMMAND_LINES[part]).main
         words = [part, *map(str, arguments)]
         capfd.readouterr()
@@ -85,11 +162,7 @@ def whole_path(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path
     """The whole path in small; the folder of every stage's output, and `log.txt` with what each command printed."""
     if prepared := os.environ.get("CYTOSYNTH_TEST_PATH"):
         return Path(prepared)
-    if worker_id == "master":
-        folder = tmp_path_factory.mktemp("path")
-        make_whole_path(folder)
-        return folder
-    folder = tmp_path_factory.getbasetemp().parent / "path"
+    folder = shared_folder(tmp_path_factory, worker_id) / "path"
     with FileLock(folder.with_suffix(".lock")):
         if not folder.exists():
             unfinished = tmp_path_factory.mktemp("path")
@@ -147,7 +220,8 @@ def make_whole_path(folder: Path) -> None:
     steps.append(["exporter", "onnx", *merged, "--out", folder / "bundle", "--guidance-scale", 2, "--batch-size", 4])
     with (folder / "log.txt").open("w") as log:
         for step in steps:
-            done = run_command(*step)
+            # One command of each part starts as a user starts it, its imports included.
+            done = run_command(*step, prepared=step[1] not in ("pretrain", "onnx"))
             log.write(f"$ {' '.join(map(str, step))}\n{done.stdout}{done.stderr}\n")
             assert done.returncode == 0, f"{step} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
 

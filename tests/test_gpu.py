@@ -15,21 +15,24 @@ import pytest
 from engine.backends.openvino import OpenVINOBackend
 from engine.backends.select import PROBES
 from engine.bundle.folder import open_bundle
-from engine.bundle.request import make_request
+from engine.bundle.job import make_job
+from engine.bundle.settings import settings_of
 from engine.pipeline.pipeline import Pipeline
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.gpu
 CELLS = ROOT / "engine/bundles/cells"
 SEEDS = list(range(8))
+NEEDS_CUDA = "needs an NVIDIA GPU and ONNX Runtime with CUDA: pip install 'cytosynth[cuda]'"
+NEEDS_TORCH = "needs an NVIDIA GPU and PyTorch with CUDA: pip install torch, from the index of your CUDA version"
 
 
 @pytest.fixture(scope="module")
 def wanted():
     """Latents and pictures of eight seeds on the CPU in float32."""
     bundle = open_bundle(str(CELLS))
-    request = make_request(bundle.manifest, class_names=["cyt_mast"], n=8, batch_size=8, backend="openvino")
-    with Pipeline(bundle, "cyt_mast", request, OpenVINOBackend(precision="f32")) as pipeline:
+    job = make_job(bundle, ["cyt_mast"], 8, settings_of(batch_size=8, backend="openvino"))
+    with Pipeline(job, "cyt_mast", OpenVINOBackend(precision="f32")) as pipeline:
         latents = pipeline.generate_latents(SEEDS)
         return latents, pipeline.decode(latents)[0]
 
@@ -41,8 +44,8 @@ def close(found, wanted):
     assert 10 * np.log10(255**2 / mse) > 35
 
 
-def draw(bundle, request, backend):
-    with Pipeline(bundle, "cyt_mast", request, backend) as pipeline:
+def draw(job, backend):
+    with Pipeline(job, "cyt_mast", backend) as pipeline:
         # A plain run, one that is captured or replayed, and a decode.
         pipeline.generate_latents(SEEDS)
         latents = pipeline.generate_latents(SEEDS)
@@ -50,14 +53,14 @@ def draw(bundle, request, backend):
 
 
 def test_onnxruntime_on_cuda_draws_the_same_pictures(wanted):
-    ort = pytest.importorskip("onnxruntime")
+    ort = pytest.importorskip("onnxruntime", reason=NEEDS_CUDA)
     if "CUDAExecutionProvider" not in ort.get_available_providers():
-        pytest.skip("this onnxruntime has no CUDA")
+        pytest.skip(NEEDS_CUDA)
     from engine.backends.onnxruntime import ORTBackend
 
     bundle = open_bundle(str(CELLS))
-    request = make_request(bundle.manifest, class_names=["cyt_mast"], n=8, batch_size=8, backend="onnxruntime")
-    close(draw(bundle, request, ORTBackend()), wanted)
+    job = make_job(bundle, ["cyt_mast"], 8, settings_of(batch_size=8, backend="onnxruntime"))
+    close(draw(job, ORTBackend()), wanted)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,7 @@ def plans(command, tmp_path_factory):
     """The embedded bundle with plans for this GPU, by whichever flavour builds for it."""
     status = PROBES["tensorrt"]()
     if not status.usable:
-        pytest.skip(status.detail)
+        pytest.skip(f"needs an NVIDIA GPU and TensorRT ({status.detail}): {status.install}")
     from engine.backends.tensorrt import installed_api
 
     folder = shutil.copytree(CELLS, tmp_path_factory.mktemp("gpu") / "cells")
@@ -83,13 +86,13 @@ def test_tensorrt_draws_the_same_pictures(options, plans):
     from engine.backends.tensorrt import TensorRTBackend, installed_api
 
     bundle = open_bundle(str(plans))
-    request = make_request(
-        bundle.manifest, class_names=["cyt_mast"], n=8, batch_size=8, backend="tensorrt", guidance_scale=2.0, **options
+    job = make_job(
+        bundle, ["cyt_mast"], 8, settings_of(batch_size=8, backend="tensorrt", guidance_scale=2.0, **options)
     )
-    with Pipeline(bundle, "cyt_mast", request, OpenVINOBackend(precision="f32")) as pipeline:
+    with Pipeline(job, "cyt_mast", OpenVINOBackend(precision="f32")) as pipeline:
         latents = pipeline.generate_latents(SEEDS)
         reference = latents, pipeline.decode(latents)[0]
-    close(draw(bundle, request, TensorRTBackend(bundle, request, installed_api(bundle))), reference)
+    close(draw(job, TensorRTBackend(job, installed_api(bundle))), reference)
 
 
 def test_refitting_to_another_class_and_back_leaves_no_residue(command, plans):
@@ -118,10 +121,13 @@ def test_refitting_to_another_class_and_back_leaves_no_residue(command, plans):
 
 
 def test_a_base_is_trained_on_the_gpu(request, in_process, tmp_path):
-    """By a CUDA graph, from noise that is drawn there; the checkpoint's state alone decides what is drawn."""
-    torch = pytest.importorskip("torch")
+    """The UNet's step runs as a CUDA graph, and its noise is drawn on the GPU.
+
+    The checkpoint's state alone decides which noise is drawn.
+    """
+    torch = pytest.importorskip("torch", reason=NEEDS_TORCH)
     if not torch.cuda.is_available():
-        pytest.skip("torch sees no GPU")
+        pytest.skip(NEEDS_TORCH)
     data = request.getfixturevalue("whole_path") / "prepared"
     words = ["--preset", "tiny", "--compile", "--vae-steps", 20, "--unet-steps", 60, "--decoder-steps", 5]
     done = in_process("trainer", "pretrain", data, "--out", tmp_path / "base", *words)
