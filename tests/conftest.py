@@ -17,13 +17,12 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.prefork import PACKAGES, SUPPORTED, Server, run_prepared
+from tests.prefork import PACKAGES, ROOT, SUPPORTED, Server, run_prepared
 
 # Threads of several workers wait for each other, and a process that has threads cannot be forked. Torch and NumPy read
 # this when they are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-ROOT = Path(__file__).parents[1]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 COMMAND_LINES = {
     "engine": "engine.cli.app",
@@ -117,7 +116,7 @@ def start_command() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 @pytest.fixture(scope="session")
 def shared_exports(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[None]:
-    """Export equal modules only once per process (tests/shared_exports.py)."""
+    """Export equal modules once for all workers of the session (tests/shared_exports.py)."""
     from exporter import graphs
     from tests.shared_exports import stored
 

@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PACKAGES", "SUPPORTED", "Server", "run_prepared"]
+__all__ = ["PACKAGES", "ROOT", "SUPPORTED", "Server", "run_prepared"]
 
 SUPPORTED = hasattr(os, "fork") and hasattr(os, "pidfd_open")
 ROOT = Path(__file__).parents[1]

@@ -6,64 +6,27 @@ import json
 
 import pytest
 
+FIT = ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base"]
+EMBED = ["trainer", "embed", *FIT[2:]]
 WRONG = {
     "several classes": (["trainer", "fit", "{path}/prepared", "--base", "{path}/base"], "2 classes"),
     "no base": (["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/prepared"], "no model_index.json"),
     "no pictures": (["trainer", "fit", "{path}/hypernetworks/checkpoints", "--base", "{path}/base"], "no picture"),
-    "no steps": (["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--steps", "0"], "--steps"),
-    "class": (
-        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--class", "../x"],
-        "letters, digits",
-    ),
-    "licence": (
-        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--licence", " "],
-        "class record's licence",
-    ),
+    "no steps": ([*FIT, "--steps", "0"], "--steps"),
+    "class": ([*FIT, "--class", "../x"], "letters, digits"),
+    "licence": ([*FIT, "--licence", " "], "class record's licence"),
     "size": (["trainer", "fit", "{path}/other_size", "--base", "{path}/base"], "48 x 48 pixels"),
-    "rate": (
-        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--learning-rate", "0"],
-        "--learning-rate",
-    ),
-    "activation": (
-        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--activation", "softmax"],
-        "mixes the pictures",
-    ),
-    "dimension": (
-        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--dimensions", "768"],
-        "dimensions",
-    ),
-    "clipping": (
-        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--clipping", "x"],
-        "--clipping",
-    ),
-    "device": (
-        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--device", "cuda:9"],
-        "--device",
-    ),
-    "template": (
-        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--template", "{path}/no.txt"],
-        "no.txt",
-    ),
-    "alpha": (
-        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--alpha-weight"],
-        "no alpha channel",
-    ),
-    "start": (
-        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--start-from", "{path}/log.txt"],
-        "unreadable",
-    ),
-    "vectors": (
-        ["trainer", "embed", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--vectors", "99"],
-        "--vectors",
-    ),
-    "no vectors": (
-        ["trainer", "embed", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--vectors", "0"],
-        "--vectors",
-    ),
-    "origin": (
-        ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base", "--origin", "x"],
-        "--origin",
-    ),
+    "rate": ([*FIT, "--learning-rate", "0"], "--learning-rate"),
+    "activation": ([*FIT, "--activation", "softmax"], "mixes the pictures"),
+    "dimension": ([*FIT, "--dimensions", "768"], "dimensions"),
+    "clipping": ([*FIT, "--clipping", "x"], "--clipping"),
+    "device": ([*FIT, "--device", "cuda:9"], "--device"),
+    "template": ([*FIT, "--template", "{path}/no.txt"], "no.txt"),
+    "alpha": ([*FIT, "--alpha-weight"], "no alpha channel"),
+    "start": ([*FIT, "--start-from", "{path}/log.txt"], "unreadable"),
+    "vectors": ([*EMBED, "--vectors", "99"], "--vectors"),
+    "no vectors": ([*EMBED, "--vectors", "0"], "--vectors"),
+    "origin": ([*FIT, "--origin", "x"], "--origin"),
 }
 
 

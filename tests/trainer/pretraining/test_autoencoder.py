@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
-from trainer.base.base import PRESETS, Base
 from trainer.pretraining.autoencoder import normalise_latents
 from trainer.training.devices import Compute
 from trainer.training.encoding import encode_set
-
-
-@pytest.fixture
-def base():
-    torch.manual_seed(0)
-    made = Base.new(PRESETS["tiny"], ["cyt mast", "neutrophil"], 32)
-    made.unet.eval()
-    made.vae.eval()
-    return made
 
 
 def test_normalised_latents_decode_to_the_same_pictures(base):

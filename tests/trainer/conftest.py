@@ -1,4 +1,4 @@
-"""A tiny base for the tests of this folder."""
+"""A tiny base with random weights, which each test gets as a copy of its own."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def untouched():
     torch.manual_seed(0)
     made = Base.new(PRESETS["tiny"], ["cyt mast", "neutrophil"], 32)
     made.unet.eval()
+    made.vae.eval()
     return made
 
 
