@@ -27,6 +27,7 @@ __all__ = [
     "open_different",
     "open_folder",
     "refuse_shared",
+    "resize",
 ]
 
 Pictures = NDArray[np.uint8]
@@ -87,6 +88,11 @@ class PictureFolder:
         name = self.path.resolve().name
         return tuple(known.get(f"{name}/{path.name}", mine) for path, mine in zip(self.files, own, strict=True))
 
+    @cached_property
+    def formats(self) -> tuple[str, ...]:
+        """Pillow's names of the formats in which the pictures are saved, for example ("JPEG", "PNG")."""
+        return tuple(sorted({_format_of(path) for path in self.files}))
+
     @property
     def has_variants(self) -> bool:
         """Whether several pictures have the same source, as augmented copies do."""
@@ -107,11 +113,24 @@ class PictureFolder:
         return np.concatenate(list(self.batches(size)))
 
 
+def _format_of(path: Path) -> str:
+    with Image.open(path) as picture:
+        return str(picture.format)
+
+
 def _resized(path: Path, side: int) -> Pictures:
-    picture = read_picture(path)
+    return _to_side(read_picture(path), side)
+
+
+def _to_side(picture: Image.Image, side: int) -> Pictures:
     if picture.width != side:
         picture = picture.resize((side, side), Image.Resampling.LANCZOS)
     return np.asarray(picture)
+
+
+def resize(pictures: Pictures, side: int) -> Pictures:
+    """Resize by Lanczos: (N, S, S, 3) uint8 -> (N, side, side, 3) uint8."""
+    return np.stack([_to_side(Image.fromarray(picture), side) for picture in pictures])
 
 
 def open_folder(path: Path) -> PictureFolder:

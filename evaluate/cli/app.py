@@ -1,14 +1,16 @@
-"""The command line `python -m evaluate`: score, copies, morphology, utility, judge, curve, report, weights."""
+"""The command line `python -m evaluate`: how good synthetic pictures are, one command per question."""
 
 from __future__ import annotations
 
 import typer
 
 from engine.terminal import run_command_line
+from evaluate.cli.blind import blind_command
 from evaluate.cli.copies import copies_command
 from evaluate.cli.curve import curve_command
 from evaluate.cli.judge import judge_command
 from evaluate.cli.morphology import morphology_command
+from evaluate.cli.probe import probe_command
 from evaluate.cli.report import report_command
 from evaluate.cli.score import score_command
 from evaluate.cli.utility import utility_command
@@ -25,6 +27,8 @@ def evaluate() -> None:
 
 
 app.command("score")(score_command)
+app.command("probe")(probe_command)
+app.command("blind")(blind_command)
 app.command("copies")(copies_command)
 app.command("morphology")(morphology_command)
 app.command("utility")(utility_command)

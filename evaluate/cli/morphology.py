@@ -1,4 +1,4 @@
-"""The command `morphology`: shapes and stain colours of real and synthetic cells."""
+"""The command `morphology`: shapes, stain colours and texture of real and synthetic cells."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from engine.options import Range, setting, with_options
 from evaluate.cli.options import Fake, Output, Real, finish
 from evaluate.images import PictureFolder, expect_real, open_different
 from evaluate.report.inputs import describe_folder
-from evaluate.report.plots import plot_morphology, to_image
+from evaluate.report.plots import plot_measures, to_image
 from evaluate.report.records import Picture, check_out, make_record
 from evaluate.report.sheets import draw_sheet
-from evaluate.studies.morphology import DEFINITIONS, LARGEST, SMALLEST, Morphology, compare
+from evaluate.studies.morphology import DEFINITIONS, LARGEST, SMALLEST, TITLES, Morphology, compare
 from evaluate.studies.segmentation import overlay, segment
+from evaluate.studies.texture import TITLES as TEXTURES
 
 __all__ = ["morphology_command"]
 
@@ -37,9 +38,9 @@ class Segmenting:
 
 @with_options
 def morphology_command(real: Real, fake: Fake, settings: Segmenting, output: Output) -> None:
-    """Compare nuclei and cytoplasm of real and synthetic cells: area, eccentricity, N:C ratio, lobes and colours.
+    """Compare nuclei and cytoplasm of real and synthetic cells: area, eccentricity, N:C ratio, lobes, colours, texture.
 
-    Nuclei and cytoplasm are segmented by their stain.
+    Nuclei and cytoplasm are segmented by their stain. Texture is measured at scales in pixels.
     """
     check_out(output.out, "morphology")
     folders = open_different({"REAL": real, "FAKE": fake})
@@ -58,8 +59,11 @@ def morphology_command(real: Real, fake: Fake, settings: Segmenting, output: Out
     pictures = {
         "real": Picture(_outlined(reals, found), f"Real, {caption}", real=True),
         "synthetic": Picture(_outlined(fakes, found), f"Synthetic, {caption}"),
-        "histograms": Picture(to_image(plot_morphology(found)), "Every measure, real and synthetic"),
+        "histograms": Picture(to_image(plot_measures(found.measures, TITLES)), "Shape and stain, real and synthetic"),
     }
+    if found.texture:
+        texture = to_image(plot_measures(found.texture, TEXTURES))
+        pictures["texture"] = Picture(texture, "Texture, real and synthetic")
     finish(record, pictures, output)
 
 

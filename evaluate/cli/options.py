@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -14,17 +14,26 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from engine.errors import RequestError
+from engine.files import expect_folder_of
 from engine.options import setting
 from evaluate.encoders.features import CHOICES
 from evaluate.report.records import Picture, Record, write_record
 from evaluate.report.tables import summarise
 
-__all__ = ["EncoderChoice", "Fake", "Output", "Real", "finish"]
+__all__ = ["EncoderChoice", "Fake", "FakeClasses", "Output", "Real", "RealClasses", "check_page", "finish", "warn"]
 
 Real = Annotated[
     Path, typer.Argument(metavar="REAL", help="Real pictures of one class, cropped as the training pictures are.")
 ]
 Fake = Annotated[Path, typer.Argument(metavar="FAKE", help="Synthetic pictures of one class.")]
+RealClasses = Annotated[
+    Path, typer.Argument(metavar="REAL", help="Real pictures of one class, or a folder with one folder per class.")
+]
+FakeClasses = Annotated[
+    Path, typer.Argument(metavar="FAKE", help="Synthetic pictures of one class, or a folder with one folder per class.")
+]
+GENERATOR = b'<meta name="generator" content="cytosynth">'
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,10 @@ class EncoderChoice:
     PANEL: ClassVar[str] = "Figures"
 
     features: str = setting(
-        "auto", choices=CHOICES, help="Encoders (auto uses cyto, and inception if its weights are on this computer)"
+        "auto",
+        choices=CHOICES,
+        help="Encoders (auto uses cyto, imagenet if its packages are installed, and inception if its weights are on"
+        " this computer)",
     )
 
 
@@ -58,8 +70,27 @@ def finish(
         print(json.dumps(record.as_json()))
     else:
         _show(Console(highlight=False, markup=False), record, output.out)
-    for words in record.warnings:
+    warn(record.warnings)
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Print warnings to stderr."""
+    for words in warnings:
         print(f"warning: {words}", file=sys.stderr)
+
+
+def check_page(out: Path) -> None:
+    """Raise RequestError unless an HTML page can be written to `out`: a new file, or an older page of this project."""
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise RequestError("--out", found=str(out), expected="a file name that ends in .html", fix="change the name")
+    expect_folder_of(out)
+    if out.exists() and GENERATOR not in out.read_bytes()[:1000]:
+        raise RequestError(
+            f"The file {out}",
+            found="a file that this command did not write",
+            expected="a new file, or an older page of `python -m evaluate`",
+            fix="name another file",
+        )
 
 
 def _show(console: Console, record: Record, out: Path | None) -> None:

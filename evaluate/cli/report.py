@@ -8,13 +8,11 @@ from typing import Annotated, ClassVar
 
 import typer
 
-from engine.errors import RequestError
-from engine.files import expect_folder_of, write_text
+from engine.files import write_text
 from engine.options import setting, with_options
+from evaluate.cli.options import check_page
 
 __all__ = ["report_command"]
-
-GENERATOR = b'<meta name="generator" content="cytosynth">'
 
 
 @dataclass(frozen=True)
@@ -40,15 +38,6 @@ def report_command(
     from evaluate.report.html import render_report
 
     out = page.out
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise RequestError("--out", found=str(out), expected="a file name that ends in .html", fix="change the name")
-    expect_folder_of(out)
-    if out.exists() and GENERATOR not in out.read_bytes()[:1000]:
-        raise RequestError(
-            f"The file {out}",
-            found="a file that is not a report",
-            expected="a new file or an older report",
-            fix="name another file",
-        )
+    check_page(out)
     write_text(out, render_report(records, page.title, page.note, real_pictures=page.real_pictures))
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB.")

@@ -47,8 +47,8 @@ def score_command(
 ) -> None:
     """Measure FID, IS, KID, precision, recall, density and coverage of FAKE against REAL.
 
-    The figures use the features of Inception and of the embedded encoder cyto. Each figure is shown beside its
-    real-against-real floor, its interval and three controls.
+    The figures use the features of the embedded encoder cyto, of a network trained on ImageNet, and of Inception. Each
+    figure is shown beside its real-against-real floor, its interval and three controls.
     """
     check_out(output.out, "score")
     encoders, warnings = open_encoders(encoder_choice.features)

@@ -1,7 +1,8 @@
 """Encoders of pictures, the embedded encoder `cyto`, and the features of a folder.
 
 `cyto` is a small convolutional classifier of real blood cells, run by OpenVINO in float32. Its figures are named
-FD-cyto, KD-cyto and IS-cyto. They are not FID, KID and IS, which are defined on Inception's features.
+FD-cyto, KD-cyto and IS-cyto. They are not FID, KID and IS, which are defined on Inception's features. The encoder
+`imagenet` (FD-imagenet, KD-imagenet) is in `evaluate.encoders.imagenet`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ __all__ = [
 CYTO = Path(__file__).parent / "cyto.json"
 """The record of the embedded encoder."""
 
-CHOICES = ("auto", "inception", "cyto")
+CHOICES = ("auto", "cyto", "imagenet", "inception")
 """The allowed values of --features."""
 
 Layers = dict[str, NDArray[np.float32]]
@@ -107,22 +108,34 @@ def _collect(encoder: Encoder, folder: PictureFolder, batches: Iterable[Pictures
 def open_encoders(wanted: str) -> tuple[list[Encoder], list[str]]:
     """Return the encoders that --features names, and warnings about the choice.
 
-    `auto` is cyto, and Inception if its weights are found. Raises RequestError if Inception's weights are wanted but
-    missing, or if they have another hash.
+    `auto` is cyto, imagenet if its packages are installed, and Inception if its weights are found. Raises RequestError
+    if the weights of a wanted encoder are missing or have another hash.
     """
-    if wanted not in CHOICES:
-        raise RequestError("--features", found=wanted, expected=", ".join(CHOICES), fix="choose one of these")
-    if wanted == "cyto":
-        return [Cyto()], []
+    from evaluate.encoders import imagenet
     from evaluate.encoders.inception_weights import find_weights
 
-    weights = find_weights()
-    if weights is None and wanted == "auto":
-        return [Cyto()], [
-            "FID, IS and KID were not measured, because Inception's weights are not on this computer. The figures of "
-            "cyto do not replace them. `python -m evaluate weights` downloads the weights."
-        ]
-    from evaluate.encoders.inception import Inception
+    if wanted not in CHOICES:
+        raise RequestError("--features", found=wanted, expected=", ".join(CHOICES), fix="choose one of these")
+    weights = find_weights() if wanted in ("auto", "inception") else None
+    encoders: list[Encoder] = []
+    warnings = []
+    if wanted == "inception" or weights is not None:
+        # The import loads OpenVINO.
+        from evaluate.encoders.inception import Inception
 
-    inception: list[Encoder] = [Inception(weights)]
-    return (inception if wanted == "inception" else [*inception, Cyto()]), []
+        encoders.append(Inception(weights))
+    elif wanted == "auto":
+        warnings.append(
+            "FID, IS and KID were not measured, because Inception's weights are not on this computer. The figures of "
+            "other encoders do not replace them. `python -m evaluate weights` downloads the weights."
+        )
+    if wanted in ("auto", "cyto"):
+        encoders.append(Cyto())
+    if wanted == "imagenet" or (wanted == "auto" and imagenet.is_installed()):
+        encoders.append(imagenet.Imagenet())
+    elif wanted == "auto":
+        warnings.append(
+            "FD-imagenet was not measured, because its packages are not installed. cyto is blind to most faults of "
+            f"texture. Install them: {imagenet.INSTALL}."
+        )
+    return encoders, warnings

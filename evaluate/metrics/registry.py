@@ -81,6 +81,7 @@ def _manifold(encoder: str, layer: str, words: str) -> Metric:
     )
 
 
+_IMAGENET = "EfficientNet-Lite0's 1280 features (trained on ImageNet)"
 _CYTO = "the cyto encoder's 128 features"
 METRICS: dict[str, tuple[Metric, ...]] = {
     "inception": (
@@ -99,6 +100,11 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         _score("IS-cyto-1", 1, "logits", "the cyto encoder's six classes; not IS"),
         _score("IS-cyto-10", SPLITS, "logits", "the cyto encoder's six classes; not IS"),
         _manifold("cyto", "features", _CYTO),
+    ),
+    "imagenet": (
+        _frechet("FD-imagenet", "features", f"{_IMAGENET}; not FID"),
+        _kernel("KD-imagenet", "features", f"{_IMAGENET}; not KID"),
+        _manifold("imagenet", "features", _IMAGENET),
     ),
 }
 """The figures of each encoder, by its name."""

@@ -16,26 +16,25 @@ from engine.errors import RequestError
 from evaluate.report.records import NAME, Record, read_record
 from evaluate.report.tables import Summary, summarise
 
-__all__ = ["render_report"]
+__all__ = ["make_environment", "render_report"]
 
 
 def render_report(folders: Sequence[Path], title: str, note: str = "", *, real_pictures: bool = True) -> str:
-    """Return the HTML report of several records, in the given order.
+    """Return the HTML report of several records: those of `probe` first, the others in the given order.
 
     note: a sentence under the title. real_pictures: False leaves out the images that show real pictures, and says so.
     Raises RequestError for a folder without a record.
     """
     folders = list({folder.resolve(): folder for folder in folders}.values())
-    records = [read_record(folder) for folder in folders]
+    pairs = [(folder, read_record(folder)) for folder in folders]
+    # Whether the pictures can be told from real ones at all is what a reader should know first.
+    pairs.sort(key=lambda pair: pair[1].kind != "probe")
     definitions: dict[str, dict[str, str]] = {}
-    for record in records:
+    for _, record in pairs:
         definitions.setdefault(record.kind, {}).update(record.definitions)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters["thousands"] = lambda number: f"{number:,}"
+    environment = make_environment()
     parts, contents = [], []
-    for folder, record in zip(folders, records, strict=True):
+    for folder, record in pairs:
         try:
             summary = summarise(record)
             parts.append(_part(environment, folder, record, summary, real_pictures))
@@ -54,6 +53,15 @@ def render_report(folders: Sequence[Path], title: str, note: str = "", *, real_p
         parts=parts,
         definitions=definitions,
     )
+
+
+def make_environment() -> Environment:
+    """Return the environment of the templates in this folder, which escapes every text."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["thousands"] = lambda number: f"{number:,}"
+    return environment
 
 
 def _part(environment: Environment, folder: Path, record: Record, summary: Summary, real_pictures: bool) -> Markup:

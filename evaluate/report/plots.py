@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from evaluate.studies.morphology import TITLES, Comparison, Morphology
+from evaluate.studies.morphology import Comparison
 from evaluate.studies.utility_figures import Row
 
-__all__ = ["plot_histogram", "plot_morphology", "plot_utility", "to_image"]
+__all__ = ["plot_histogram", "plot_measures", "plot_utility", "to_image"]
 
 DPI = 144
 BINS = 24
@@ -45,14 +45,14 @@ def plot_histogram(
     return figure
 
 
-def plot_morphology(morphology: Morphology) -> Figure:
-    """Draw the histograms of every measure, two per row."""
-    rows = -(-len(morphology.measures) // 2)
+def plot_measures(measures: Mapping[str, Comparison], titles: Mapping[str, str]) -> Figure:
+    """Draw the histograms of measures, two per row. titles: the short name of each measure."""
+    rows = -(-len(measures) // 2)
     figure = Figure(figsize=(6.5, 1.0 + 1.7 * rows), layout="constrained")
     axes = figure.subplots(rows, 2, squeeze=False).ravel()
-    for name, ax in zip(morphology.measures, axes, strict=False):
-        _measure(ax, TITLES[name], morphology.measures[name])
-    for ax in axes[len(morphology.measures) :]:
+    for name, ax in zip(measures, axes, strict=False):
+        _measure(ax, titles[name], measures[name])
+    for ax in axes[len(measures) :]:
         ax.set_axis_off()
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=10)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from PIL import Image
 
@@ -27,17 +27,30 @@ from evaluate.studies.copies import CopiesResults
 from evaluate.studies.curve import CurveResults
 from evaluate.studies.judge import Verdict
 from evaluate.studies.morphology import Morphology
+from evaluate.studies.probe import ProbeResults
 from evaluate.studies.score import ScoreResults
 from evaluate.studies.utility import Utility
 
-__all__ = ["NAME", "Picture", "Record", "RecordImage", "check_out", "make_record", "read_record", "write_record"]
+__all__ = [
+    "NAME",
+    "Picture",
+    "Record",
+    "RecordImage",
+    "check_out",
+    "make_record",
+    "read_record",
+    "read_results",
+    "write_record",
+]
 
 NAME = "record.json"
 LIBRARIES = ("cytosynth", "numpy", "scipy", "scikit-image", "openvino", "pillow")
 
-Results = ScoreResults | CopiesResults | Morphology | Utility | Verdict | CurveResults
+Kind = TypeVar("Kind")
+Results = ScoreResults | ProbeResults | CopiesResults | Morphology | Utility | Verdict | CurveResults
 RESULTS: dict[str, type[Results]] = {
     "score": ScoreResults,
+    "probe": ProbeResults,
     "copies": CopiesResults,
     "morphology": Morphology,
     "utility": Utility,
@@ -184,6 +197,14 @@ def read_record(folder: Path) -> Record:
         if image.file != PurePosixPath(image.file).name or not (folder / image.file).is_file():
             raise _not_a_record(folder, f"the image {image.file}, which is not a file in that folder")
     return record
+
+
+def read_results(folder: Path, kind: type[Kind]) -> Kind:
+    """Return the results of the record in a folder. Raises RequestError as read_record does, and for another kind."""
+    record = read_record(folder)
+    if not isinstance(record.results, kind):
+        raise _not_a_record(folder, f"a record of `{record.kind}`, not {kind.__name__}")
+    return record.results
 
 
 def _read_json(folder: Path) -> dict[str, Any]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evaluate.report.records import Record
 from evaluate.studies.copies import CopiesResults
 from evaluate.studies.curve import CurveResults
 from evaluate.studies.judge import Verdict
-from evaluate.studies.morphology import TITLES, Morphology, is_far
+from evaluate.studies.morphology import TITLES, Comparison, Morphology, is_far
+from evaluate.studies.probe import ProbeResults, Told
 from evaluate.studies.score import CONTROLS, REPEATED, Figure, Score, ScoreResults
+from evaluate.studies.texture import TITLES as TEXTURES
 from evaluate.studies.utility import Utility
 from evaluate.studies.utility_figures import Estimate
 
@@ -39,6 +41,8 @@ def summarise(record: Record) -> Summary:
     results = record.results
     if isinstance(results, ScoreResults):
         return _score(results, has_other="--other" in record.inputs)
+    if isinstance(results, ProbeResults):
+        return _probe(results)
     if isinstance(results, CopiesResults):
         return _copies(results, record.inputs["FAKE"].pictures)
     if isinstance(results, Morphology):
@@ -87,6 +91,30 @@ def _shown(figure: Figure, mark: str = "") -> str:
     return f"{figure.value:.3g}{mark}\n[{figure.low:.3g}, {figure.high:.3g}]"
 
 
+def _probe(results: ProbeResults) -> Summary:
+    sentences = []
+    for name, found in results.classes.items():
+        one = found.accuracies["imagenet"]
+        sentences.append(
+            f"{name}: a linear classifier tells synthetic from real pictures in {one.synthetic.value:.1%} "
+            f"[{one.synthetic.low:.1%}, {one.synthetic.high:.1%}], and real from other real pictures in "
+            f"{one.control.value:.1%} [{one.control.low:.1%}, {one.control.high:.1%}]."
+        )
+    names = list(next(iter(results.classes.values())).accuracies)
+    rows = [
+        (f"{name}, N = {found.n}", *(_accuracies(found.accuracies[one]) for one in names))
+        for name, found in results.classes.items()
+    ]
+    title = "Accuracy of a linear classifier: real from synthetic, below it real from real [90 %]"
+    return Summary(sentences, [Table(title, ("", *names), rows)])
+
+
+def _accuracies(told: Told) -> str:
+    return "\n".join(
+        f"{100 * one.value:.1f} % [{100 * one.low:.0f}, {100 * one.high:.0f}]" for one in (told.synthetic, told.control)
+    )
+
+
 def _copies(results: CopiesResults, pictures: int) -> Summary:
     sentence = (
         f"Copies: {len(results.copies)} of {pictures} pictures, {results.rate:.1%} "
@@ -103,20 +131,32 @@ def _copies(results: CopiesResults, pictures: int) -> Summary:
 
 
 def _morphology(results: Morphology) -> Summary:
+    sentences, tables = [], []
+    for words, measures, titles in (
+        ("shape and stain", results.measures, TITLES),
+        ("texture", results.texture, TEXTURES),
+    ):
+        if measures:
+            far = sum(is_far(one.distance, one.floor) for one in measures.values())
+            sentences.append(
+                f"{far} of {len(measures)} measures of {words} are more than three floors away from the real ones."
+            )
+            tables.append(_measured(words, measures, titles))
+    return Summary(sentences, tables)
+
+
+def _measured(words: str, measures: Mapping[str, Comparison], titles: Mapping[str, str]) -> Table:
     rows = []
-    for name, one in results.measures.items():
+    for name, one in measures.items():
         in_sd = (
             "real values all equal" if value is None else f"{value:.2f}"
             for value in (one.distance_in_sd, one.floor_in_sd)
         )
-        rows.append((TITLES[name], _shown(Figure(one.distance, *one.interval)), f"{one.floor:.3g}", *in_sd))
-    header = ("", "distance [90 %]", "floor", "distance / sd", "floor / sd")
-    measures = results.measures.values()
-    far = sum(is_far(one.distance, one.floor) for one in measures)
-    sentence = f"{far} of {len(measures)} measures are more than three floors away from the real ones."
-    least = min((one.n for one in measures), default=0)
-    title = f"Wasserstein distances between real and synthetic, N = {least} or more"
-    return Summary([sentence], [Table(title, header, rows)])
+        means = (f"{sum(values) / len(values):.3g}" for values in (one.real, one.synthetic))
+        rows.append((titles[name], *means, _shown(Figure(one.distance, *one.interval)), f"{one.floor:.3g}", *in_sd))
+    header = ("", "real, mean", "synthetic, mean", "distance [90 %]", "floor", "distance / sd", "floor / sd")
+    least = min(one.n for one in measures.values())
+    return Table(f"Wasserstein distances between real and synthetic, {words}, N = {least} or more", header, rows)
 
 
 def _utility(results: Utility) -> Summary:

@@ -12,7 +12,11 @@ from evaluate.studies.thesis import MEANS, PUBLISHED, TABLES
 
 __all__ = ["DEFINITIONS", "SHOWN", "CurveResults", "Sampling", "Scores", "ThesisClass", "published_of", "score_all"]
 
-SHOWN = {"inception": ("FID-64", "FID-2048", "IS-10"), "cyto": ("FD-cyto", "IS-cyto-10")}
+SHOWN = {
+    "inception": ("FID-64", "FID-2048", "IS-10"),
+    "cyto": ("FD-cyto", "IS-cyto-10"),
+    "imagenet": ("FD-imagenet",),
+}
 """The figures in tables and plots, by encoder. A record holds every figure."""
 DEFINITIONS = {
     "thesis": "FID and IS as the thesis printed them, for Stable Diffusion 1.5 at 512 x 512 on pictures that are not"

@@ -1,9 +1,9 @@
-"""`morphology`: distributions of shapes and stain colours, of real and of synthetic cells."""
+"""`morphology`: distributions of shapes, stain colours and texture, of real and of synthetic cells."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from skimage.measure import label, regionprops
 
 from engine.errors import RequestError
 from evaluate.images import PictureFolder
+from evaluate.studies import texture
 from evaluate.studies.segmentation import Segmentation, optical_density, segment
 
 __all__ = [
@@ -60,6 +61,7 @@ DEFINITIONS = {
     "floor": "the same distance between N real and N other real values",
     "interval": "90 % bootstrap interval over pictures, moved by the difference of the means",
     "without a nucleus": "pictures in which no nucleus was found; no measure includes them",
+    **texture.DEFINITIONS,
 }
 
 
@@ -113,7 +115,7 @@ class Comparison:
 class Morphology:
     """The results in a record of `morphology`.
 
-    `measures` omits a measure that fewer than four real or two synthetic pictures have.
+    `measures` and `texture` omit a measure that fewer than four real or two synthetic pictures have.
     """
 
     measures: dict[str, Comparison]
@@ -124,11 +126,16 @@ class Morphology:
     side: int
     """Side at which all pictures were segmented, in pixels."""
     one_cell: bool
+    texture: dict[str, Comparison] = field(default_factory=dict)
+    """The measures of `evaluate.studies.texture`. Records of older versions have none."""
 
 
 def measure(picture: Picture, *, one_cell: bool = True) -> Measures:
     """Return the measures of one picture, (S, S, 3) uint8 RGB, segmented by `evaluate.studies.segmentation.segment`."""
-    found = segment(picture, one_cell=one_cell)
+    return _shape(picture, segment(picture, one_cell=one_cell), one_cell)
+
+
+def _shape(picture: Picture, found: Segmentation, one_cell: bool) -> Measures:
     if not found.nucleus.any():
         return Measures(*[np.nan] * len(fields(Measures)))
     density = optical_density(picture)
@@ -153,9 +160,19 @@ def _lobes(found: Segmentation) -> float:
 
 
 def measure_all(pictures: Iterable[Picture], *, one_cell: bool = True) -> dict[str, Floats]:
-    """Return each measure of pictures, (S, S, 3) uint8 RGB each: (N,) float64, with NaN as in `Measures`."""
-    rows = [asdict(measure(picture, one_cell=one_cell)) for picture in pictures]
-    return {name: np.array([row[name] for row in rows]) for name in TITLES}
+    """Return each measure of pictures, (S, S, 3) uint8 RGB each: (N,) float64.
+
+    The measures are those of `Measures` and of `evaluate.studies.texture`. All are NaN without a nucleus.
+    """
+    rows = [_measures_of(picture, one_cell) for picture in pictures]
+    return {name: np.array([row[name] for row in rows]) for name in (*TITLES, *texture.TITLES)}
+
+
+def _measures_of(picture: Picture, one_cell: bool) -> dict[str, float]:
+    found = segment(picture, one_cell=one_cell)
+    if not found.nucleus.any():
+        return dict.fromkeys((*TITLES, *texture.TITLES), np.nan)
+    return asdict(_shape(picture, found, one_cell)) | texture.texture(picture, found)
 
 
 def compare(
@@ -187,19 +204,20 @@ def compare(
                 fix="name a folder of stained cells, and set --cells to what its pictures show",
             )
     rng = np.random.default_rng(seed)
-    measures = {}
-    for name in TITLES:
+    comparisons = {}
+    for name in values[0]:
         first, second = (value[name][np.isfinite(value[name])] for value in values)
         if len(first) >= 2 * FEWEST and len(second) >= FEWEST:
-            measures[name] = _comparison(first, second, splits, resamples, rng)
+            comparisons[name] = _comparison(first, second, splits, resamples, rng)
     return Morphology(
-        measures,
+        {name: one for name, one in comparisons.items() if name in TITLES},
         real_pictures=len(real),
         synthetic_pictures=len(synthetic),
         real_without_nucleus=missing[0],
         synthetic_without_nucleus=missing[1],
         side=side,
         one_cell=one_cell,
+        texture={name: one for name, one in comparisons.items() if name in texture.TITLES},
     )
 
 

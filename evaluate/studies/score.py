@@ -37,6 +37,7 @@ __all__ = [
     "not_measured",
     "sample_size",
     "score",
+    "split_sources",
 ]
 
 Indices = NDArray[np.intp]
@@ -153,24 +154,24 @@ class ScoreResults:
     """Figures that need more pictures than N, and how many they need."""
 
 
-def sample_size(sources: Sequence[str], fakes: int, others: int | None, wanted: int | None) -> int:
+def sample_size(sources: Sequence[str], fakes: int, others: int | None, wanted: int | None, *, least: int = 2) -> int:
     """Return N for every figure: at most half the reals, and at most all synthetic pictures and all of another class.
 
-    The floor needs two halves of the reals that share no source. Raises RequestError if N is below 2, or if `wanted` is
-    larger than possible.
+    The floor needs two halves of the reals that share no source. Raises RequestError if N is below `least`, or if
+    `wanted` is larger than possible.
     """
     counts = np.sort(np.unique(sources, return_counts=True)[1])
     half = int(counts[: len(counts) // 2].sum())
     possible = min(half, fakes, *([] if others is None else [others]))
-    if possible < 2 or (wanted is not None and not 2 <= wanted <= possible):
+    if possible < least or (wanted is not None and not least <= wanted <= possible):
         found = f"{len(sources)} real pictures of {len(counts)} sources, {fakes} synthetic"
         raise RequestError(
             "The number of pictures",
             found=found
             + ("" if others is None else f", {others} of another class")
             + ("" if wanted is None else f", --n {wanted}"),
-            expected="N of at least 2, at most half the real pictures, and at most all the others",
-            fix="add pictures" if possible < 2 else f"set --n to a number from 2 to {possible}",
+            expected=f"N of at least {least}, at most half the real pictures, and at most all the others",
+            fix="add pictures" if possible < least else f"set --n to a number from {least} to {possible}",
         )
     return possible if wanted is None else wanted
 
@@ -247,13 +248,23 @@ def _groups(sources: Sequence[str]) -> list[Indices]:
     return [np.flatnonzero(labels == label) for label in range(labels.max() + 1)]
 
 
+def split_sources(sources: Sequence[str], rng: np.random.Generator) -> tuple[Indices, Indices]:
+    """Return the indices of two random halves of the pictures that share no source, each in random order."""
+    return _halves(_groups(sources), rng)
+
+
+def _halves(groups: list[Indices], rng: np.random.Generator) -> tuple[Indices, Indices]:
+    order = [groups[place] for place in rng.permutation(len(groups))]
+    half = len(order) // 2
+    first, second = (rng.permutation(np.concatenate(part)) for part in (order[:half], order[half:]))
+    return first, second
+
+
 def _split(
     compared: Compared, groups: list[Indices], n: int, rng: np.random.Generator
 ) -> tuple[Sample, dict[str, Sample]]:
     """Return n real reference pictures, and n pictures of each sample that is compared with them."""
-    order = [groups[place] for place in rng.permutation(len(groups))]
-    half = len(order) // 2
-    reference, rest = (rng.permutation(np.concatenate(part))[:n] for part in (order[:half], order[half:]))
+    reference, rest = (half[:n] for half in _halves(groups, rng))
     samples = {
         "floor": (compared.real, rest),
         "fake": (compared.fake, rng.permutation(len(_any(compared.fake)))[:n]),

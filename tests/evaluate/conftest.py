@@ -97,7 +97,7 @@ def checkpoints(whole_path, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def records(phantoms, command, tmp_path_factory):
-    """A record of score, copies, morphology and utility each, by their commands."""
+    """A record of score, probe, copies, morphology and utility each, by their commands."""
     root = tmp_path_factory.mktemp("records")
     sets = tmp_path_factory.mktemp("sets")
     for name, part in {"real": slice(0, 4), "synthetic": slice(4, 8), "heldout": slice(8, 12)}.items():
@@ -109,6 +109,7 @@ def records(phantoms, command, tmp_path_factory):
     other = phantoms / "real" / "cyt_kist_mast"
     for name, arguments in {
         "score": (real, fake, "--other", other, "--bootstrap", 20, "--splits", 10),
+        "probe": (real, fake, "--splits", 2, "--cells", "many"),
         "copies": (fake, "--train", real, "--held-out", other),
         "morphology": (real, fake, "--cells", "many"),
         "utility": (

@@ -42,7 +42,7 @@ def test_auto_says_that_inception_is_not_here(monkeypatch, tmp_path):
     monkeypatch.delenv("CYTOSYNTH_INCEPTION", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     encoders, said = open_encoders("auto")
-    assert [encoder.name for encoder in encoders] == ["cyto"]
+    assert [encoder.name for encoder in encoders] == ["cyto", "imagenet"]
     assert "FID, IS and KID were not measured" in said[0]
     with pytest.raises(RequestError, match="evaluate weights"):
         open_encoders("inception")

@@ -5,22 +5,20 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 
 import pytest
 
 from engine.errors import RequestError
 from evaluate.report.html import render_report
 from evaluate.report.records import read_record
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from tests.evaluate.report.browser import chromium, needs_chromium
 
 
 @pytest.fixture(scope="module")
 def report(records, command):
     """The file that the command writes."""
     out = records / "report.html"
-    folders = [records / name for name in ("score", "copies", "morphology", "utility")]
+    folders = [records / name for name in ("score", "probe", "copies", "morphology", "utility")]
     done = command("evaluate", "report", *folders, "--out", out, "--title", "Mastopathy & <others>", "--note", "Drawn.")
     assert done.returncode == 0, done.stderr
     return out
@@ -28,7 +26,7 @@ def report(records, command):
 
 def test_the_report_holds_figures_definitions_commands_and_hashes(report, records):
     text = report.read_text()
-    for name in ("score", "copies", "morphology", "utility"):
+    for name in ("score", "probe", "copies", "morphology", "utility"):
         record = read_record(records / name)
         for folder in record.inputs.values():
             assert folder.sha256 in text
@@ -72,14 +70,7 @@ def test_names_cannot_write_into_the_page(records, tmp_path):
     assert '" onerror="' not in text
 
 
-def chromium(tmp_path, *arguments):
-    options = ("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}")
-    done = subprocess.run([CHROMIUM, *options, *arguments], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium")
+@needs_chromium
 @pytest.mark.parametrize("width", [360, 1200])
 def test_a_browser_shows_all_of_it(width, report, tmp_path):
     """In a frame of this width every image decodes, and only the boxes of tables scroll sideways."""
@@ -103,16 +94,17 @@ def test_a_browser_shows_all_of_it(width, report, tmp_path):
     title = re.search(r"<title>(.*?)</title>", shown)
     assert title, shown[:500]
     found = json.loads(title[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
-    assert found["images"] == 8
+    assert found["images"] == 9
     assert found["broken"] == 0
-    assert found["tables"] == 5
+    assert found["tables"] == 7
     assert found["wide"] == []
     assert found["overflow"] <= 0
     assert found["headings"][0] == "Mastopathy & <others>"
+    assert found["headings"][1].startswith("Probe:")
     assert found["headings"][-1] == "Definitions"
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium")
+@needs_chromium
 def test_the_report_can_be_printed(report, tmp_path):
     out = tmp_path / "report.pdf"
     chromium(tmp_path, f"--print-to-pdf={out}", report.as_uri())

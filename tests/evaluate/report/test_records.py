@@ -8,7 +8,9 @@ import shutil
 import pytest
 
 from engine.errors import RequestError
-from evaluate.report.records import RESULTS, read_record
+from evaluate.report.records import RESULTS, read_record, read_results
+from evaluate.studies.copies import CopiesResults
+from evaluate.studies.score import ScoreResults
 
 
 def test_a_place_that_cannot_be_written_to_exits_2_at_once(phantoms, in_process, tmp_path):
@@ -38,7 +40,7 @@ def test_an_older_record_is_replaced_and_what_lies_beside_it_stays(phantoms, in_
     assert names == {"mine.txt", "real.png", "synthetic.png", "record.json"}
 
 
-@pytest.mark.parametrize("kind", ["score", "copies", "morphology", "utility"])
+@pytest.mark.parametrize("kind", ["score", "probe", "copies", "morphology", "utility"])
 def test_a_record_is_read_as_it_was_written(kind, records):
     found = read_record(records / kind)
     assert found.kind == kind
@@ -131,3 +133,9 @@ def test_a_damaged_record_is_refused(damage, records, tmp_path):
     damage(copy)
     with pytest.raises(RequestError, match=r"record\.json"):
         read_record(copy)
+
+
+def test_results_of_another_kind_are_refused(records):
+    assert read_results(records / "score", ScoreResults) == read_record(records / "score").results
+    with pytest.raises(RequestError, match="a record of `score`, not CopiesResults"):
+        read_results(records / "score", CopiesResults)

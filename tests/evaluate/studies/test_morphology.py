@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from engine.errors import RequestError
 from evaluate.images import open_folder
 from evaluate.studies.morphology import TITLES, compare, measure, measure_all
 from evaluate.studies.segmentation import segment
+from evaluate.studies.texture import TITLES as TEXTURES
 from tests.evaluate.studies.drawn_cells import BLANK, CYTOPLASM, NUCLEUS, blood_cell
 from trainer.pictures.phantom import draw
 
@@ -153,6 +155,35 @@ def test_the_seed_decides_and_json_holds_it_all(folder, round_cells):
     assert found == again
     assert found != other
     assert json.loads(json.dumps(asdict(found), allow_nan=False))["measures"].keys() == TITLES.keys()
+
+
+def test_threads_in_place_of_grain_are_seen_by_the_texture_alone(folder):
+    """Level sets of a smooth field, with the spread of the grain that they replace."""
+    grain, threads = folder(textured(range(12), threads=False)), folder(textured(range(20, 26), threads=True))
+    same = compare(grain, folder(textured(range(20, 26), threads=False)), resamples=5)
+    other = compare(grain, threads, resamples=5)
+    for name in ("blobness_0.8", "nucleus_coherence"):
+        assert same.texture[name].distance < 3 * same.texture[name].floor
+        assert other.texture[name].distance > 3 * other.texture[name].floor
+    assert np.mean(other.texture["blobness_0.8"].synthetic) < np.mean(other.texture["blobness_0.8"].real)
+    assert other.measures["nucleus_area"].distance < 3 * other.measures["nucleus_area"].floor
+    # Measures of a region that no picture has are left out.
+    assert {name for name in other.texture if name.startswith("background")} <= TEXTURES.keys()
+
+
+def textured(seeds, threads):
+    """Cells with grain or threads in their nuclei, of nearly equal size."""
+    pictures = []
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        picture = blood_cell(128, (rng.uniform(0.17, 0.19), 0.17)).astype(float)
+        field = gaussian_filter(rng.standard_normal((128, 128)), 2.5 if threads else 0.8)
+        if threads:
+            field = -np.abs(field)
+        field = (field - field.mean()) / field.std()
+        picture += 8 * field[..., None] * segment(picture.astype(np.uint8)).nucleus[..., None]
+        pictures.append(np.clip(picture, 0, 255).astype(np.uint8))
+    return pictures
 
 
 def test_a_measure_without_spread_has_no_distance_in_sd(folder, round_cells):
