@@ -7,7 +7,8 @@ import copy
 import pytest
 import torch
 
-from trainer.base.base import PRESETS, Base
+from trainer.base.base import Base
+from trainer.base.presets import PRESETS
 
 
 @pytest.fixture(scope="module")

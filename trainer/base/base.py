@@ -18,38 +18,11 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from engine.errors import RequestError, first_line
+from trainer.base.presets import PRESETS, BasePreset
+from trainer.base.refiner import REFINER_FILE, Refiner, expect_fitting, refiner_in, write_refiner
 from trainer.base.stable_diffusion import SCHEDULER, read_single_file
 
 __all__ = ["PRESETS", "Base", "BasePreset", "digest_of", "encode_prompts", "new_tokenizer", "open_base"]
-
-
-@dataclass(frozen=True)
-class BasePreset:
-    """Widths of a new base. The side of a latent pixel is 2**(len(vae_channels) - 1) picture pixels."""
-
-    vae_channels: tuple[int, ...]
-    latent_channels: int
-    unet_channels: tuple[int, ...]
-    attention_heads: tuple[int, ...]
-    """Heads per level. All levels attend to the prompt, so that a hypernetwork reaches the finest level, too."""
-    norm_groups: int
-    text_width: int
-    text_layers: int
-    prompt_tokens: int = 16
-
-    @property
-    def size_multiple(self) -> int:
-        """The side of a picture must be a multiple of this number of pixels.
-
-        A network with L levels halves the picture L - 1 times; this holds for the autoencoder and for the UNet.
-        """
-        return int(2 ** (len(self.vae_channels) - 1 + len(self.unet_channels) - 1))
-
-
-PRESETS = {
-    "small": BasePreset((24, 48, 96, 128), 16, (96, 128, 144), (2, 4, 4), 16, 64, 2),
-    "tiny": BasePreset((8, 16, 32), 4, (16, 32), (2, 2), 8, 16, 1, 8),
-}
 
 
 PARTS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
@@ -58,13 +31,15 @@ HUB_TOKENIZER = "openai/clip-vit-large-patch14"
 
 @dataclass
 class Base:
-    """The five parts of a base. Latents: (B, C, h, w) float32, multiplied by vae.config.scaling_factor."""
+    """The parts of a base. Latents: (B, C, h, w) float32, multiplied by vae.config.scaling_factor."""
 
     vae: AutoencoderKL
     unet: UNet2DConditionModel
     text_encoder: CLIPTextModel
     tokenizer: CLIPTokenizer
     scheduler: DDIMScheduler
+    refiner: Refiner | None = None
+    """The network behind the VAE's decoder that draws grain, if the base has one."""
 
     @property
     def picture_side(self) -> int:
@@ -118,7 +93,7 @@ class Base:
         return cls(vae, unet, CLIPTextModel(config), tokenizer, DDIMScheduler(**SCHEDULER))
 
     def save(self, folder: Path) -> None:
-        """Write a folder that StableDiffusionPipeline.from_pretrained can open."""
+        """Write a folder that StableDiffusionPipeline.from_pretrained can open. diffusers ignores the refiner."""
         StableDiffusionPipeline(
             vae=self.vae,
             unet=self.unet,
@@ -129,6 +104,8 @@ class Base:
             feature_extractor=None,
             requires_safety_checker=False,
         ).save_pretrained(folder)
+        if self.refiner is not None:
+            write_refiner(self.refiner, folder / REFINER_FILE)
 
 
 def open_base(name: str | Path, tokenizer: Path | None = None) -> Base:
@@ -184,7 +161,7 @@ def _download(name: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
 
-        wanted = ["*.json", "*.txt", "*/*.json", "*/*.txt", *(f"{part}/*.safetensors" for part in PARTS)]
+        wanted = ["*.json", "*.txt", "*/*.json", "*/*.txt", *(f"{part}/*.safetensors" for part in PARTS), REFINER_FILE]
         return Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=["*.fp16.*", "*non_ema*"]))
     except Exception as error:  # the library passes on errors of several other libraries
         raise RequestError(
@@ -211,7 +188,7 @@ def _open_folder(folder: Path) -> Base:
             )
             for name, kind in PARTS.items()
         }
-        return Base(
+        base = Base(
             **loaded,
             tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
             scheduler=DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
@@ -223,6 +200,10 @@ def _open_folder(folder: Path) -> Base:
             expected="complete parts with weights in safetensors files",
             fix="copy or make the base again",
         ) from error
+    base.refiner = refiner_in(folder)
+    if base.refiner is not None:
+        expect_fitting(base.refiner, base.vae, folder / REFINER_FILE)
+    return base
 
 
 def digest_of(module: nn.Module) -> str:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from trainer.base.base import Base
+from trainer.base.refiner import decode_latents
 from trainer.base.sampling import draw_latents
 
 __all__ = ["draw_preview"]
@@ -38,8 +39,7 @@ def draw_preview(
         guidance_scale=guidance_scale,
         num_inference_steps=num_inference_steps,
     )
-    latents = (x / base.vae.config.scaling_factor).to(base.vae.device, base.vae.dtype)
-    images = (base.vae.decode(latents).sample.float() / 2 + 0.5).clamp(0, 1) * 255
+    images = (decode_latents(base.vae, base.refiner, x, generator) / 2 + 0.5).clamp(0, 1) * 255
     row_of = np.concatenate(list(images.permute(0, 2, 3, 1).to(torch.uint8).cpu().numpy()), axis=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(row_of).save(path)

@@ -60,7 +60,5 @@ def _end(facts: dict[str, Any], what: str, out: Path) -> None:
     print(f"{what}: {path}; record: {path.with_suffix('.json')}")
     print(f"{run['steps_done']} steps in {run['seconds']:.0f} s, {speed:.2f} steps per second")
     if run["steps_done"] < run["steps"]:
-        print(
-            f"Stopped at step {run['steps_done']} of {run['steps']}. To continue, run the same command with --resume."
-        )
+        print(f"Stopped at step {run['steps_done']} of {run['steps']}. To resume, run the same command with --resume.")
         sys.exit(1)

@@ -15,10 +15,8 @@ from engine.options import setting
 if TYPE_CHECKING:
     from trainer.base.base import Base
 
-__all__ = ["BaseSource", "BatchSize", "Out", "Seed", "progress_bar"]
+__all__ = ["BaseSource", "Out", "progress_bar"]
 
-Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
-BatchSize = Annotated[int, typer.Option(help="Pictures per step.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="New folder for the output.")]
 
 

@@ -11,38 +11,19 @@ import typer
 from engine.machine import available_cores
 from engine.options import with_options
 from trainer.cli.options import Out, progress_bar
-from trainer.pictures.phantom import GENERAL, RECIPES
+from trainer.pictures.phantom_set import PhantomSettings, draw_set
 from trainer.pictures.prepare import PrepareSettings
 
 __all__ = ["phantom", "prepare"]
 
 
-def phantom(
-    out: Out,
-    class_name: Annotated[
-        list[str],
-        typer.Option("--class", help=f"Class to draw: {', '.join([*RECIPES, GENERAL])}; may be repeated."),
-    ] = list(RECIPES),  # noqa: B006 - typer copies it
-    n: Annotated[int, typer.Option("--n", help="Pictures per class.")] = 20,
-    size: Annotated[int, typer.Option(help="Side of a picture in pixels.")] = 256,
-    seed: Annotated[
-        int, typer.Option(help="Seed of the first picture; picture i has SEED + i. Use seeds N apart for two sets.")
-    ] = 0,
-) -> None:
+@with_options
+def phantom(out: Out, settings: PhantomSettings) -> None:
     """Draw procedural cytology pictures and their masks: OUT/pictures/<class> and OUT/masks/<class>."""
-    from trainer.pictures.phantom_set import draw_set
-
     with progress_bar() as progress:
-        draw_set(
-            out,
-            class_name,
-            n=n,
-            size=size,
-            seed=seed,
-            workers=available_cores(),
-            progress=progress,
-        )
-    print(f"{n} pictures of each class ({', '.join(class_name)}): {out / 'pictures'}; masks: {out / 'masks'}")
+        draw_set(out, settings, available_cores(), progress)
+    names = ", ".join(settings.class_names)
+    print(f"{settings.n} pictures of each class ({names}): {out / 'pictures'}; masks: {out / 'masks'}")
 
 
 @with_options

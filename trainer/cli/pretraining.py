@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from engine.options import Without, with_options
-from trainer.cli.options import BatchSize, Seed, progress_bar
-from trainer.pretraining.settings import PretrainSettings
+from trainer.cli.options import progress_bar
+from trainer.pretraining.settings import EncoderSettings, PretrainSettings
 from trainer.training.settings import Hardware
 
 __all__ = ["encoder", "pretrain"]
@@ -19,7 +19,7 @@ __all__ = ["encoder", "pretrain"]
 def pretrain(
     data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Folders of prepared pictures.")],
     out: Annotated[
-        Path, typer.Option("--out", help="Folder for the base. An interrupted run with the same --out continues.")
+        Path, typer.Option("--out", help="Folder for the base. The same command resumes an interrupted run.")
     ],
     settings: PretrainSettings,
     hardware: Annotated[Hardware, Without("gradient_checkpointing")],
@@ -41,29 +41,17 @@ def pretrain(
     print(f"The base: {out}; record: {out / 'record.json'}")
 
 
+@with_options
 def encoder(
     data: Annotated[
         list[Path], typer.Argument(metavar="DATA...", help="Folders of prepared pictures of real classes.")
     ],
     out: Annotated[Path, typer.Option("--out", help="Output ONNX file. The record is written beside it.")],
-    attribution: Annotated[str, typer.Option(help="Name to credit for the pictures.")],
-    work: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = Path("work/encoder"),
-    steps: Annotated[int, typer.Option(help="Number of training steps.")] = 1000,
-    batch_size: BatchSize = 32,
-    seed: Seed = 0,
+    settings: EncoderSettings,
 ) -> None:
     """Train the small encoder whose features `evaluate` uses."""
     from trainer.pretraining.feature_encoder import train_encoder
 
     with progress_bar() as progress:
-        record = train_encoder(
-            data,
-            out,
-            steps=steps,
-            batch_size=batch_size,
-            seed=seed,
-            attribution=attribution,
-            work=work,
-            progress=progress,
-        )
+        record = train_encoder(data, out, settings, progress)
     print(f"{out}: accuracy {record['validation_accuracy']:.3f} on {record['validation_pictures']} held-out pictures")

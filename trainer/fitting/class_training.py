@@ -62,9 +62,9 @@ class Trainee(ABC):
     templates: tuple[str, ...]
     """Templates of the captions if the settings have none."""
     subject: tuple[object, ...]
-    """Settings of the model. A checkpoint is only continued with equal values."""
+    """Settings of the model. A checkpoint is only resumed with equal values."""
     weights: tuple[torch.Tensor, ...]
-    """The weights before the training. A checkpoint is only continued with equal values."""
+    """The weights before the training. A checkpoint is only resumed with equal values."""
     optimizer_state: dict[int, Any] | None = None
     """State of AdamW to continue from."""
     facts: dict[str, Any]
@@ -93,12 +93,14 @@ class ClassTraining:
         self.outputs = Outputs(request.out, request.record.class_name)
         self.outputs.check(request.settings.output)
         self.base_sha256 = digest_of(base.unet)
-        self._parts_sha256 = [digest_of(base.vae), digest_of(base.text_encoder)]
+        # The refiner changes only the previews, as the VAE's decoder does.
+        parts = (base.vae, base.text_encoder, base.refiner)
+        self._parts_sha256 = [digest_of(part) for part in parts if part is not None]
 
     def run(self, trainee: Trainee) -> dict[str, Any]:
         """Train, write the weights and the record, and return the record. Raises RequestError.
 
-        A training that is already in the output folder is continued or replaced, as the settings say.
+        A training that is already in the output folder is resumed or replaced, as the settings say.
         """
         request, settings, outputs = self.request, self.request.settings, self.outputs
         compute, record = request.compute, asdict(request.record)

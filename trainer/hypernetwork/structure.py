@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from engine.errors import RequestError
-from engine.options import setting
+from engine.options import parse_numbers, parse_whole_numbers, setting
 
-__all__ = ["ACTIVATIONS", "WEIGHT_INITS", "HypernetworkSettings", "parse_dimensions", "parse_numbers"]
+__all__ = ["ACTIVATIONS", "WEIGHT_INITS", "HypernetworkSettings", "parse_dimensions"]
 
 
 REFUSED = {
@@ -52,25 +52,12 @@ WEIGHT_INITS = ("normal", "xavieruniform", "xaviernormal", "kaiminguniform", "ka
 LEGACY_DROPOUT = 0.3
 
 
-def parse_numbers(flag: str, text: str) -> tuple[float, ...]:
-    """Read "1,2,1". Raises RequestError unless the text is a list of finite numbers."""
-    try:
-        numbers = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if not numbers or not all(abs(number) < float("inf") for number in numbers):
-        raise RequestError(flag, found=text, expected="numbers separated by commas", fix="write, for example, 1,2,1")
-    return numbers
-
-
 def parse_dimensions(text: str) -> tuple[int, ...]:
     """Read "320,768". Raises RequestError unless the text is a list of different whole numbers above 0."""
-    numbers = parse_numbers("--dimensions", text)
-    if any(number < 1 or number != int(number) for number in numbers) or len(set(numbers)) < len(numbers):
-        raise RequestError(
-            "--dimensions", found=text, expected="different whole numbers above 0", fix="write, for example, 320,768"
-        )
-    return tuple(int(number) for number in numbers)
+    numbers = parse_whole_numbers("--dimensions", text)
+    if len(set(numbers)) < len(numbers):
+        raise RequestError("--dimensions", found=text, expected="different numbers", fix="write, for example, 320,768")
+    return numbers
 
 
 @dataclass(frozen=True)

@@ -3,46 +3,58 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from PIL import Image
 
-from engine.errors import RequestError
+from engine.options import Range, check_settings, setting
 from engine.progress import Progress, silent
 from trainer.folders import expect_new_folder
 from trainer.pictures.phantom import GENERAL, MASK_LABELS, RECIPES, draw
 
-__all__ = ["draw_set"]
+__all__ = ["PhantomSettings", "draw_set"]
 
 
-def draw_set(
-    out: Path,
-    class_names: Sequence[str],
-    *,
-    n: int,
-    size: int = 256,
-    seed: int = 0,
-    workers: int = 1,
-    progress: Progress = silent,
-) -> None:
-    """Write n pictures of each class to `out/pictures/<class>/` and their masks to `out/masks/<class>/`.
+@dataclass(frozen=True)
+class PhantomSettings:
+    """Which phantoms to draw. The constructor checks the values. Raises RequestError."""
 
-    Picture i has seed `seed + i`, so the same request writes the same bytes for any number of workers.
-    Raises RequestError for an unknown class, numbers out of range, or an `out` that is not empty.
+    PANEL: ClassVar[str] = "Phantoms"
+
+    class_name: list[str] | None = setting(
+        None,
+        flag="--class",
+        help=f"Class to draw (default: all except {GENERAL}). May be repeated",
+        choices=[*RECIPES, GENERAL],
+    )
+    n: int = setting(20, flag="--n", help="Pictures per class.", within=Range(low=1))
+    size: int = setting(256, help="Side of a picture in pixels.", within=Range(low=32))
+    seed: int = setting(
+        0,
+        help="Seed of the first picture; picture i has SEED + i. Use seeds N apart for two sets.",
+        within=Range(low=0),
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes to draw, each once."""
+        return list(dict.fromkeys(self.class_name or RECIPES))
+
+
+def draw_set(out: Path, settings: PhantomSettings, workers: int = 1, progress: Progress = silent) -> None:
+    """Write pictures of each class to `out/pictures/<class>/` and their masks to `out/masks/<class>/`.
+
+    Picture i has seed `seed + i`, so the same settings write the same bytes for any number of workers. Raises
+    RequestError for an `out` that is not empty.
     """
-    known = [*RECIPES, GENERAL]
-    class_names = list(dict.fromkeys(class_names))
-    for name in class_names:
-        if name not in known:
-            raise RequestError("--class", found=name, expected=f"one of {', '.join(known)}", fix="choose one of these")
-    if n < 1 or size < 32 or seed < 0:
-        found = f"n {n}, size {size}, seed {seed}"
-        raise RequestError(
-            "The request", found=found, expected="n >= 1, size >= 32, seed >= 0", fix="change these values"
-        )
+    class_names, n, size, seed = settings.class_names, settings.n, settings.size, settings.seed
     expect_new_folder(out)
     for name in class_names:
         (out / "pictures" / name).mkdir(parents=True)
@@ -51,7 +63,7 @@ def draw_set(
     with ProcessPoolExecutor(workers) as pool:
         for done, _ in enumerate(pool.map(partial(_draw_one, out, size), jobs, chunksize=4), 1):
             progress("phantom", done, len(jobs))
-    record = {"kind": "phantom", "classes": list(class_names), "n": n, "size": size, "seed": seed, "mask": MASK_LABELS}
+    record = {"kind": "phantom", "classes": class_names, "n": n, "size": size, "seed": seed, "mask": MASK_LABELS}
     (out / "phantom.json").write_text(json.dumps(record, indent=2) + "\n")
 
 

@@ -19,7 +19,7 @@ from torch.export import Dim
 
 from engine.progress import Progress, silent
 from trainer.pictures.dataset import PictureSet, read_set, turn
-from trainer.pretraining.settings import decaying_loop
+from trainer.pretraining.settings import EncoderSettings
 from trainer.training.loop import Training, digest_parts
 
 __all__ = ["Encoder", "train_encoder"]
@@ -64,36 +64,27 @@ class Encoder(nn.Module):
 
 
 def train_encoder(
-    folders: list[Path],
-    out: Path,
-    *,
-    steps: int,
-    batch_size: int,
-    seed: int,
-    attribution: str,
-    work: Path,
-    progress: Progress = silent,
+    folders: list[Path], out: Path, settings: EncoderSettings, progress: Progress = silent
 ) -> dict[str, Any]:
     """Train on prepared pictures, write the ONNX file `out` and its record beside it, and return the record.
 
     Augmentation changes the symmetry, the stain (optical density of each channel by 10 %) and the light (by 5 %). It
-    does not blur, so that the features stay sensitive to blur. Checkpoints go to `work`.
+    does not blur, so that the features stay sensitive to blur.
     """
     data = read_set(folders)
-    torch.manual_seed(seed)
+    torch.manual_seed(settings.seed)
     encoder = Encoder(len(data.class_names))
     kept = torch.arange(len(data.labels)) % VALIDATION_EVERY == 0
     pictures, labels = data.pictures[~kept], data.labels[~kept]
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        chosen = torch.randint(len(labels), (batch_size,), generator=generator)
+        chosen = torch.randint(len(labels), (settings.batch_size,), generator=generator)
         batch = turn(pictures[chosen], int(torch.randint(8, (1,), generator=generator)))
         _, logits = encoder(_jitter(batch, generator).permute(0, 2, 3, 1))
         return nn.functional.cross_entropy(logits, labels[chosen], label_smoothing=0.05)
 
-    settings = decaying_loop(steps, batch_size, 2e-3, weight_decay=0.02, seed=seed)
     subject = digest_parts(pictures, labels, data.class_names)
-    run = Training("encoder", encoder, loss_of, settings, work, subject=subject).run(progress=progress)
+    run = Training("encoder", encoder, loss_of, settings.loop(), settings.work, subject=subject).run(progress=progress)
     accuracy = _accuracy(encoder, data, kept)
     _export(encoder, out, data.size)
     record = {
@@ -106,7 +97,7 @@ def train_encoder(
         "pictures": {name: int((data.labels == label).sum()) for label, name in enumerate(data.class_names)},
         "validation_pictures": int(kept.sum()),
         "validation_accuracy": accuracy,
-        "attribution": attribution,
+        "attribution": settings.attribution,
         "training": run,
         "versions": {name: version(name) for name in ("torch", "onnx", "onnxscript")},
     }

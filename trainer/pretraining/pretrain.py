@@ -10,14 +10,18 @@ from torch import nn
 
 from engine.errors import RequestError
 from engine.progress import Progress, silent
-from trainer.base.base import PRESETS, Base, digest_of, encode_prompts, open_base
+from trainer.base.base import Base, digest_of, encode_prompts, open_base
 from trainer.base.caption_files import prompt_of
-from trainer.base.sampling import rebuild_latents
+from trainer.base.presets import PRESETS
+from trainer.base.refiner import Refiner, RefinerSettings
+from trainer.base.sampling import draw_latents, rebuild_latents
 from trainer.folders import expect_new_folder
 from trainer.pictures.dataset import SYMMETRIES, PictureSet, read_set
 from trainer.pretraining.autoencoder import normalise_latents, reconstruction_psnr_db, train_autoencoder
 from trainer.pretraining.decoder import DecoderData, train_decoder
+from trainer.pretraining.grain import GrainData, train_refiner
 from trainer.pretraining.perceptual import open_perceptual_distance
+from trainer.pretraining.photograph_features import open_photograph_features
 from trainer.pretraining.settings import Stages
 from trainer.training.devices import Compute, choose_attention
 from trainer.training.encoding import encode_symmetries
@@ -32,6 +36,12 @@ RECORD = "record.json"
 UNCONDITIONAL_SHARE = 0.1
 MEASURED = 128
 """Number of pictures whose reconstruction the record measures."""
+CONTEXT_WIDTH = 64
+"""Channels of a new refiner's context branch."""
+DRAWN = 64
+"""Latents that the UNet draws of each class, for the training of the refiner."""
+GUIDANCE_SCALE, GUIDANCE_INTERVAL = 2.0, (2.0, 6.0)
+"""Guidance of the drawn latents: the embedded bundle's default."""
 
 
 def pretrain(
@@ -44,10 +54,10 @@ def pretrain(
     compute: Compute | None = None,
     progress: Progress = silent,
 ) -> None:
-    """Train the autoencoder, then UNet and text encoder together, then only the decoder.
+    """Train the autoencoder, then UNet and text encoder together, then only the decoder, then the refiner.
 
     Writes a diffusers folder and `record.json`. All weights except the encoder's are moving averages. An interrupted
-    run continues from `out/checkpoints` when it is called again with the same arguments.
+    run is resumed from `out/checkpoints` when it is called again with the same arguments.
 
     Args:
         folders: Prepared pictures. The name of each class is its caption. One tenth of the captions is dropped, so that
@@ -61,15 +71,18 @@ def pretrain(
     compute = compute or Compute()
     data = read_set(folders)
     distance = open_perceptual_distance()
+    if stages.refiner is not None:
+        open_photograph_features()  # missing weights are reported now, not after hours
     torch.manual_seed(stages.vae.seed)
-    base = _new_base(preset, _captions(data), data.size) if start is None else _open_start(start, data.size)
+    if start is None:
+        base = _new_base(preset, _captions(data), data.size)
+    else:
+        base = _open_start(start, data.size, keep_refiner=stages.decoder is None or stages.refiner is not None)
     for part in (base.vae, base.unet, base.text_encoder):
         part.to(compute.device)
     choose_attention(base.unet, compute.device)
     checkpoints = out / "checkpoints"
-    vae_record = {}
-    if start is None:
-        vae_record = train_autoencoder(base.vae, data, stages.vae, checkpoints, compute, progress)
+    vae_record = train_autoencoder(base.vae, data, stages.vae, checkpoints, compute, progress) if start is None else {}
     sample = data.sample(MEASURED)
     vae_record["training_psnr_db"] = reconstruction_psnr_db(base.vae, sample, compute)
     latents = encode_symmetries(base.vae, data.pictures, compute)
@@ -82,9 +95,12 @@ def pretrain(
         unet_record = _train_unet(base, data, latents, stages.unet, checkpoints, compute, begun_with, progress)
     # Hypernetworks do not depend on the decoder, so they can be fitted on this base while the decoder is trained.
     base.save(checkpoints / "base")
-    material = DecoderData(data, latents, _rebuild(base, latents[0], data, compute), digest_of(base.unet))
-    decoder_record = train_decoder(base.vae, material, distance, stages.decoder, checkpoints, compute, progress)
+    decoder_record = {}
+    if stages.decoder is not None:
+        material = DecoderData(data, latents, _rebuild(base, latents[0], data, compute), digest_of(base.unet))
+        decoder_record = train_decoder(base.vae, material, distance, stages.decoder, checkpoints, compute, progress)
     decoder_record["training_psnr_db"] = reconstruction_psnr_db(base.vae, sample, compute)
+    refiner_record = _train_refiner(base, data, latents[0], stages.refiner, checkpoints, compute, progress)
     base.save(out)
     write_record(
         out / RECORD,
@@ -95,6 +111,7 @@ def pretrain(
         vae=vae_record,
         unet=unet_record,
         decoder=decoder_record,
+        refiner=refiner_record,
     )
 
 
@@ -103,9 +120,7 @@ def _captions(data: PictureSet) -> list[str]:
 
 
 def _new_base(preset: str, captions: list[str], size: int) -> Base:
-    """Return a new base. Raises RequestError for an unknown preset, or if the preset cannot halve the pictures."""
-    if preset not in PRESETS:
-        raise RequestError("--preset", found=preset, expected=f"one of {', '.join(PRESETS)}", fix="choose one of these")
+    """Return a new base. Raises RequestError if the preset cannot halve the pictures."""
     multiple = PRESETS[preset].size_multiple
     if size % multiple:
         raise RequestError(
@@ -117,9 +132,14 @@ def _new_base(preset: str, captions: list[str], size: int) -> Base:
     return Base.new(PRESETS[preset], captions, size)
 
 
-def _open_start(folder: Path, size: int) -> Base:
-    """Return the base in a folder. Raises RequestError if the pictures do not have its size."""
+def _open_start(folder: Path, size: int, keep_refiner: bool) -> Base:
+    """Return the base in a folder. Raises RequestError if the pictures do not have its size.
+
+    keep_refiner: False leaves the refiner out, because it belongs to a decoder that is about to change.
+    """
     base = open_base(folder)
+    if not keep_refiner:
+        base.refiner = None
     if size != base.picture_side:
         raise RequestError(
             "The prepared pictures",
@@ -164,6 +184,53 @@ def _train_unet(
     encoder = digest_of(base.vae.encoder)
     subject = digest_parts(data.pictures, data.labels, data.class_names, begun_with, encoder, compute.precision)
     return Training("unet", model, loss_of, settings, folder, subject=subject).run(progress=progress)
+
+
+def _train_refiner(
+    base: Base,
+    data: PictureSet,
+    latents: torch.Tensor,
+    settings: LoopSettings | None,
+    folder: Path,
+    compute: Compute,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Train the refiner of the base, or a new one, and return the record, which is empty without settings.
+
+    latents: (N, C, h, w).
+    """
+    if settings is None:
+        return {}
+    if base.refiner is None:
+        torch.manual_seed(settings.seed)
+        factor = 2 ** (len(base.vae.config.block_out_channels) - 1)
+        sizes = RefinerSettings(base.vae.config.latent_channels, factor, context_width=CONTEXT_WIDTH)
+        base.refiner = Refiner.new(sizes)
+    drawn, labels = _draw(base, data, compute)
+    material = GrainData(data, latents, drawn, labels)
+    features = open_photograph_features()
+    return train_refiner(base.vae, base.refiner, material, features, settings, folder, compute, progress)
+
+
+@torch.no_grad()
+def _draw(base: Base, data: PictureSet, compute: Compute) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return latents (M, C, h, w) that the UNet draws, and their classes (M,): DRAWN of each class."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(len(data.class_names)).repeat_interleave(DRAWN)
+    with compute.autocast():
+        *prompts, empty = encode_prompts(base, [*_captions(data), ""])
+        drawn = [
+            draw_latents(
+                base,
+                torch.stack(prompts)[part],
+                empty[None],
+                generator=generator,
+                guidance_scale=GUIDANCE_SCALE,
+                guidance_interval=GUIDANCE_INTERVAL,
+            )
+            for part in labels.split(compute.pictures_at_once)
+        ]
+    return torch.cat(drawn), labels
 
 
 def _rebuild(base: Base, latents: torch.Tensor, data: PictureSet, compute: Compute) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Settings of `pretrain`: the new base and its three stages. This module does not import torch."""
+"""Settings of `pretrain`: the new base and its four stages. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Annotated, Any, ClassVar
 
 from engine.errors import RequestError
 from engine.options import Prefix, Range, check_settings, setting
+from trainer.base.presets import PRESETS
 from trainer.training.schedule import constant
 from trainer.training.settings import LoopSettings
 
-__all__ = ["PretrainSettings", "Stages", "decaying_loop"]
+__all__ = ["EncoderSettings", "PretrainSettings", "Stages", "decaying_loop"]
 
 
 def decaying_loop(steps: int, batch_size: int, peak: float, *, warmup: int = 50, **rest: Any) -> LoopSettings:
@@ -30,11 +31,16 @@ def decaying_loop(steps: int, batch_size: int, peak: float, *, warmup: int = 50,
 
 @dataclass(frozen=True)
 class Stages:
-    """Loops of the three stages of pretraining. `unet` None keeps the UNet and the text encoder of the start base."""
+    """Loops of the four stages of pretraining.
+
+    `unet` None keeps the UNet and the text encoder of the start base, `decoder` None its decoder. `refiner` None trains
+    no refiner; the base then has the refiner of the start base, if that has one.
+    """
 
     vae: LoopSettings
-    decoder: LoopSettings
     unet: LoopSettings | None
+    decoder: LoopSettings | None
+    refiner: LoopSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -59,10 +65,22 @@ class VaeStage(StageSettings):
     PANEL: ClassVar[str] = "Autoencoder of a new base"
 
 
+@dataclass(frozen=True)
 class DecoderStage(StageSettings):
     """Settings of the decoder's training against critics."""
 
     PANEL: ClassVar[str] = "Decoder, trained against critics"
+
+    steps: int = setting(help="Number of training steps. 0 keeps the decoder of --start-from.", within=Range(low=0))
+
+
+@dataclass(frozen=True)
+class RefinerStage(StageSettings):
+    """Settings of the training of the refiner, which draws grain."""
+
+    PANEL: ClassVar[str] = "Refiner, which draws grain"
+
+    steps: int = setting(help="Number of training steps. 0 trains no refiner.", within=Range(low=0))
 
 
 @dataclass(frozen=True)
@@ -81,28 +99,48 @@ class PretrainSettings:
     """Settings of the training of a base."""
 
     start_from: Path | None = setting(None, help="Base to continue from, a diffusers folder. Default: a new base.")
-    preset: str = setting("small", help="Size of a new base: small, or tiny for trials.")
+    preset: str = setting("small", help="Size of a new base; tiny is for trials", choices=[*PRESETS])
     seed: int = setting(0, help="Seed of all random numbers.", within=Range(low=0, high=2**63 - 1))
     vae: Annotated[VaeStage, Prefix("vae")] = field(default=VaeStage(6000, 16, 6e-4))
     decoder: Annotated[DecoderStage, Prefix("decoder")] = field(default=DecoderStage(1800, 8, 1.2e-4))
     unet: Annotated[UNetStage, Prefix("unet")] = field(default=UNetStage(6500, 32, 4e-4))
+    refiner: Annotated[RefinerStage, Prefix("refiner")] = field(default=RefinerStage(4000, 6, 1e-3))
 
     def __post_init__(self) -> None:
         check_settings(self)
-        for prefix in ("vae", "decoder", "unet"):
+        for prefix in ("vae", "decoder", "unet", "refiner"):
             check_settings(getattr(self, prefix), prefix)
-        if self.unet.steps == 0 and self.start_from is None:
-            raise RequestError(
-                "--unet-steps",
-                found="0",
-                expected="at least 1 for a new base",
-                fix="raise --unet-steps, or continue from a base with --start-from",
-            )
+        for prefix in ("unet", "decoder"):
+            if getattr(self, prefix).steps == 0 and self.start_from is None:
+                raise RequestError(
+                    f"--{prefix}-steps",
+                    found="0",
+                    expected="at least 1 for a new base",
+                    fix=f"raise --{prefix}-steps, or continue from a base with --start-from",
+                )
 
     def stages(self) -> Stages:
-        """Return the loops of the three stages."""
+        """Return the loops of the four stages."""
         return Stages(
             vae=self.vae.loop(self.seed),
-            decoder=self.decoder.loop(self.seed, ema_decay=0.99, betas=(0.5, 0.99)),
-            unet=None if self.unet.steps == 0 else self.unet.loop(self.seed, ema_decay=0.999),
+            unet=self.unet.loop(self.seed, ema_decay=0.999) if self.unet.steps else None,
+            decoder=self.decoder.loop(self.seed, ema_decay=0.99, betas=(0.5, 0.99)) if self.decoder.steps else None,
+            refiner=self.refiner.loop(self.seed, ema_decay=0.995, betas=(0.9, 0.99)) if self.refiner.steps else None,
         )
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """Settings of the training of the encoder that `evaluate` uses."""
+
+    PANEL: ClassVar[str] = "Training"
+
+    attribution: str = setting(help="Name to credit for the pictures.")
+    work: Path = setting(Path("work/encoder"), help="Folder for checkpoints.")
+    steps: int = setting(1000, help="Number of training steps.", within=Range(low=1))
+    batch_size: int = setting(32, help="Pictures per step.", within=Range(low=1))
+    seed: int = setting(0, help="Seed of all random numbers.", within=Range(low=0, high=2**63 - 1))
+
+    def loop(self) -> LoopSettings:
+        """Return the settings of the loop."""
+        return decaying_loop(self.steps, self.batch_size, 2e-3, weight_decay=0.02, seed=self.seed)

@@ -37,7 +37,7 @@ def digest_parts(*parts: object) -> str:
 
 
 class Training:
-    """A training that can be interrupted at any step. On the CPU, it continues bit for bit from `folder/<name>.pt`.
+    """A training that can be interrupted at any step. On the CPU, it resumes bit for bit from `folder/<name>.pt`.
 
     Args:
         loss_of: Returns the scalar loss of a batch, counted from 0; a step consists of `accumulation` batches. Its
@@ -87,14 +87,14 @@ class Training:
         self._began = time.monotonic()
         self._checkpoint = folder / f"{name}.pt"
         if self._checkpoint.exists():
-            self._continue()
+            self._resume()
 
     @property
     def seconds(self) -> float:
         """Seconds spent on all steps so far, including those before an interruption."""
         return self._seconds_before + time.monotonic() - self._began
 
-    def _continue(self) -> None:
+    def _resume(self) -> None:
         path = self._checkpoint
         try:
             state: dict[str, Any] = torch.load(path, weights_only=True)

@@ -24,7 +24,7 @@ class OutputSettings:
         help="Also write the files of AUTOMATIC1111's WebUI: .pt, and .pt.optim of a hypernetwork.",
         flag="--webui",
     )
-    resume: bool = setting(False, help="Continue from the last checkpoint if there is one.")
+    resume: bool = setting(False, help="Resume from the last checkpoint if there is one.")
     overwrite: bool = setting(False, help="Replace an earlier training of this class in OUT.")
 
 
@@ -73,7 +73,7 @@ class Outputs:
                 f"The folder {self.folder}",
                 found=f"a training of {self.name}: {existing[0]}",
                 expected="its checkpoint, to resume" if settings.resume else "no training of this class",
-                fix=ways if settings.resume else f"continue it with --resume, {ways}",
+                fix=ways if settings.resume else f"resume it with --resume, {ways}",
             )
 
     def remove(self) -> None:

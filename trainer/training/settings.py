@@ -99,7 +99,7 @@ class LoopSettings:
         return {name: value for name, value in values.items() if name not in ("lr_scheduler", "lr_warmup_steps")}
 
     def continues(self, other: dict[str, Any]) -> bool:
-        """Return whether a training with these settings may continue a checkpoint with the settings `other`.
+        """Return whether a training with these settings may resume a checkpoint with the settings `other`.
 
         The settings must be equal. With a constant rate the number of steps may differ, because no value depends on it.
         """

@@ -13,7 +13,7 @@ from diffusers import DiffusionPipeline
 from engine.bundle.folder import open_bundle
 from engine.errors import CytosynthError, RequestError
 from tests.trainer.hypernetwork.examples import KINDS, RECORD, evaluate_unet, settings_of, strong
-from trainer.base.base import PRESETS, Base, digest_of
+from trainer.base.base import digest_of, open_base
 from trainer.hypernetwork.files import (
     HypernetworkFile,
     read_hypernetwork,
@@ -108,17 +108,14 @@ def test_a_gain_scales_the_drawn_latents_and_is_the_same_for_a_whole_bundle(in_p
 
 def test_modules_that_stay_in_the_graph_reach_the_bundle_and_the_pictures(in_process, whole_path, tmp_path):
     """A chain of a tanh and a linear hypernetwork is merged, exported and compared with torch by the exporter."""
-    base = Base.new(PRESETS["tiny"], ["cyt mast"], 32)
-    base.save(tmp_path / "base")
-    from trainer.base.base import open_base
-
-    opened = open_base(tmp_path / "base")
+    base = whole_path / "base"
+    opened = open_base(base)
     sha256 = digest_of(opened.unet)
     for name, activation in (("bent", "tanh"), ("straight", "linear")):
         hypernetwork = strong(settings_of(activation=activation, layer_norm=activation == "tanh"))
         write_hypernetwork(tmp_path / f"{name}.safetensors", HypernetworkFile(hypernetwork, name, 1, RECORD, sha256))
     files = [tmp_path / "bent.safetensors", tmp_path / "straight.safetensors"]
-    done = in_process("trainer", "merge", *files, "--base", tmp_path / "base", "--out", tmp_path / "merged")
+    done = in_process("trainer", "merge", *files, "--base", base, "--out", tmp_path / "merged")
     assert done.returncode == 0, done.stderr
     assert "bent: 4 modules stay in the graph (16 K, 16 V, 32 K, 32 V)" in done.stdout
     assert "straight: 4 modules folded" in done.stdout
@@ -128,7 +125,7 @@ def test_modules_that_stay_in_the_graph_reach_the_bundle_and_the_pictures(in_pro
     done = in_process("exporter", "verify", tmp_path / "bundle", "--merged", tmp_path / "merged", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     # A linear class in the same bundle shares its weights.
-    plain = ["trainer", "merge", files[1], "--base", tmp_path / "base", "--out", tmp_path / "plain", "--class", "plain"]
+    plain = ["trainer", "merge", files[1], "--base", base, "--out", tmp_path / "plain", "--class", "plain"]
     assert in_process(*plain).returncode == 0
     shared = (tmp_path / "bundle/unet.bin").read_bytes()
     done = in_process("exporter", "onnx", tmp_path / "plain", "--out", tmp_path / "bundle")

@@ -32,30 +32,6 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(command, photog
     assert contents["a"] == contents["b"] != contents["c"]
 
 
-def broken_picture(folder):
-    whole = (folder / "cyt_mast/picture0.png").read_bytes()
-    (folder / "cyt_mast/picture0.png").write_bytes(whole[: len(whole) // 2])
-
-
-def foreign_file(folder):
-    (folder / "cyt_mast/picture1.png").write_text("no picture")
-
-
-def no_picture(folder):
-    for path in folder.glob("*/*"):
-        path.unlink()
-
-
-@pytest.mark.parametrize("damage", [broken_picture, foreign_file, no_picture])
-def test_unreadable_folders_exit_2_and_write_nothing(damage, command, photographs, tmp_path):
-    damage(photographs)
-    done = command("trainer", "prepare", photographs, tmp_path / "out", "--size", 32)
-    assert done.returncode == 2, done.stderr
-    for word in ("found:", "expected:", "fix:", str(photographs)):
-        assert word in done.stderr
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize("extra", [["--size", "33"], ["--n", "0"], ["--crop", "1.5"]])
 def test_wrong_numbers_exit_2(extra, command, photographs, tmp_path):
     done = command("trainer", "prepare", photographs, tmp_path / "out", *extra)
@@ -76,31 +52,6 @@ def test_pictures_that_differ_only_in_their_suffix_are_both_kept(command, photog
         picture.save(photographs / "cyt_mast/picture0.jpg")
     assert command("trainer", "prepare", photographs / "cyt_mast", tmp_path / "out", "--size", 32).returncode == 0
     assert len(list((tmp_path / "out/cyt_mast").iterdir())) == 4
-
-
-def empty_class(folder):
-    (folder / "cyt_empty").mkdir()
-
-
-def loose_picture(folder):
-    (folder / "cyt_mast/picture0.png").rename(folder / "picture0.png")
-
-
-def strange_name(folder):
-    (folder / "cyt_mast").rename(folder / "my cells")
-
-
-def deep_greyscale(folder):
-    Image.fromarray(np.full((64, 64), 40_000, np.uint16)).save(folder / "cyt_mast/deep.png")
-
-
-@pytest.mark.parametrize("damage", [empty_class, loose_picture, strange_name, deep_greyscale])
-def test_folders_whose_pictures_would_be_dropped_or_distorted_are_refused(damage, command, photographs, tmp_path):
-    damage(photographs)
-    done = command("trainer", "prepare", photographs, tmp_path / "out", "--size", 32)
-    assert done.returncode == 2, done.stderr
-    assert "fix:" in done.stderr
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_picture_is_turned_as_its_camera_says(command, tmp_path):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from trainer.base.base import PRESETS, Base, digest_of
+from trainer.base.base import Base, digest_of
+from trainer.base.presets import PRESETS
 from trainer.pictures.dataset import PictureSet
 from trainer.pretraining.decoder import DecoderData, train_decoder
 from trainer.pretraining.perceptual import open_perceptual_distance

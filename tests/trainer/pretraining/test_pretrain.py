@@ -8,6 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from trainer.base.base import open_base
+
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
@@ -32,11 +34,11 @@ def test_pretrain_leaves_a_foreign_folder_alone(in_process, whole_path, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
 
 
-def test_pretrain_continues_from_a_base_and_keeps_its_latents(in_process, whole_path, tmp_path):
-    """The encoder must not move, or what the UNet learnt before would be lost."""
-    before = whole_path / "base"
+def test_pretrain_continues_from_a_base_and_keeps_its_latents(in_process, whole_path, stochastic, tmp_path):
+    """The encoder must not move, or what the UNet learnt before would be lost. The refiner belongs to the decoder."""
+    before = stochastic / "base"
     pretrain = ["trainer", "pretrain", "--start-from", before, "--unet-steps", 3, "--decoder-steps", 3, "--seed", 5]
-    pretrain += ["--unet-batch-size", 2, "--decoder-batch-size", 2]
+    pretrain += ["--unet-batch-size", 2, "--decoder-batch-size", 2, "--refiner-steps", 0]
     done = in_process(*pretrain, whole_path / "prepared", "--out", tmp_path / "base")
     assert done.returncode == 0, done.stderr
     parts = {part: load_file(tmp_path / f"base/{part}/{WEIGHTS}") for part in ("vae", "unet")}
@@ -50,19 +52,24 @@ def test_pretrain_continues_from_a_base_and_keeps_its_latents(in_process, whole_
     undecoded = {part: load_file(tmp_path / f"base/checkpoints/base/{part}/{WEIGHTS}") for part in ("vae", "unet")}
     assert all(torch.equal(tensor, undecoded["unet"][name]) for name, tensor in parts["unet"].items())
     assert any(not torch.equal(tensor, undecoded["vae"][name]) for name, tensor in parts["vae"].items())
+    assert not list((tmp_path / "base").rglob("refiner.safetensors"))
     record = json.loads((tmp_path / "base/record.json").read_text())
     assert record["compute"]["device"] == "cpu"
     assert record["unet"]["clip_at"]["pairs"] == [[1.0, None]]
     assert record["start"] == json.loads((before / "record.json").read_text())
     assert record["unet"]["loss_first"] < 0.9 * record["start"]["unet"]["loss_first"]
 
-    alone = [*pretrain, "--unet-steps", 0]
-    done = in_process(*alone, whole_path / "prepared", "--out", tmp_path / "decoder")
+    alone = [*pretrain, "--unet-steps", 0, "--decoder-steps", 0, "--refiner-steps", 3, "--refiner-batch-size", 2]
+    done = in_process(*alone, whole_path / "prepared", "--out", tmp_path / "refined")
     assert done.returncode == 0, done.stderr
-    for part, stays in (("vae", False), ("unet", True), ("text_encoder", True)):
+    for part in ("vae", "unet", "text_encoder"):
         name = "model.safetensors" if part == "text_encoder" else WEIGHTS
-        old, new = (load_file(folder / part / name) for folder in (before, tmp_path / "decoder"))
-        assert all(torch.equal(old[key], new[key]) for key in old) is stays
+        old, new = (load_file(folder / part / name) for folder in (before, tmp_path / "refined"))
+        assert all(torch.equal(old[key], new[key]) for key in old)
+    refiner = open_base(tmp_path / "refined").refiner
+    assert refiner is not None
+    assert (refiner.settings.latent_channels, refiner.settings.factor) == (4, 4)
+    assert json.loads((tmp_path / "refined/record.json").read_text())["refiner"]["steps_done"] == 3
 
     source = whole_path / "phantom/pictures/cyt_mast"
     assert in_process("trainer", "prepare", source, tmp_path / "other", "--size", 64).returncode == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import RequestError
-from trainer.pretraining.settings import DecoderStage, PretrainSettings, UNetStage, VaeStage
+from trainer.pretraining.settings import DecoderStage, PretrainSettings, RefinerStage, UNetStage, VaeStage
 from trainer.training.schedule import Cosine
 
 
@@ -19,11 +19,15 @@ def test_each_stage_has_its_own_loop():
     assert (stages.unet.schedule, stages.unet.ema_decay) == (Cosine(4e-4, 200), 0.999)
 
 
-def test_no_unet_steps_keep_the_unet_of_the_start_base():
-    none = UNetStage(0, 32, 4e-4)
-    assert PretrainSettings(start_from=Path("base"), unet=none).stages().unet is None
-    with pytest.raises(RequestError, match="--start-from"):
-        PretrainSettings(unet=none)
+@pytest.mark.parametrize(("part", "none"), [("unet", UNetStage(0, 32, 4e-4)), ("decoder", DecoderStage(0, 8, 1e-4))])
+def test_no_steps_keep_the_part_of_the_start_base(part, none):
+    assert getattr(PretrainSettings(start_from=Path("base"), **{part: none}).stages(), part) is None
+    with pytest.raises(RequestError, match=f"--{part}-steps"):
+        PretrainSettings(**{part: none})
+
+
+def test_no_refiner_steps_make_a_new_base_without_a_refiner():
+    assert PretrainSettings(refiner=RefinerStage(0, 6, 1e-3)).stages().refiner is None
 
 
 @pytest.mark.parametrize(
