@@ -26,6 +26,7 @@ __all__ = ["app", "main"]
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 
+NOT_IN_A_PRESET = ("seed", "rng", "shared_noise", "preset", "langevin_step_size", "langevin_steps_per_level")
 BundleArgument = Annotated[str, typer.Argument(metavar="BUNDLE", help="Name of an embedded bundle, or a folder.")]
 
 
@@ -54,7 +55,12 @@ def onnx(
 
 
 @app.command()
-def int8(bundle: BundleArgument) -> None:
+def int8(
+    bundle: BundleArgument,
+    keep_unets: Annotated[
+        bool, typer.Option("--keep-unets", help="Keep the 8-bit UNets of the bundle, for example after a new decoder.")
+    ] = False,
+) -> None:
     """Add 8-bit graphs of every class to a bundle, for `engine generate --precision int8`.
 
     The bundle's hash changes.
@@ -62,7 +68,7 @@ def int8(bundle: BundleArgument) -> None:
     from exporter.int8 import write_int8
 
     opened = open_bundle(bundle)
-    for made in write_int8(opened, progress=_say):
+    for made in write_int8(opened, keep_unets=keep_unets, progress=_say):
         unit = "of its norm" if made.output == "eps" else "grey levels, root mean square"
         print(f"{made.graph}: {made.output} differs by {made.error:.2g} {unit}")
     print(f"{opened.folder} has 8-bit graphs (--precision int8). SHA-256 of the bundle: {open_bundle(bundle).sha256}")
@@ -73,9 +79,7 @@ def int8(bundle: BundleArgument) -> None:
 def preset(
     bundle: BundleArgument,
     name: Annotated[str, typer.Argument(help="Name for `engine generate --preset`, for example fast.")],
-    sampling: Annotated[
-        SamplingSettings, Without("seed", "rng", "preset", "langevin_step_size", "langevin_steps_per_level")
-    ],
+    sampling: Annotated[SamplingSettings, Without(*NOT_IN_A_PRESET)],
     guidance: GuidanceSettings,
     hardware: Annotated[HardwareSettings, Without("batch_size", "backend", "threads")],
 ) -> None:

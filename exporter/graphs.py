@@ -15,6 +15,9 @@ from torch import nn
 from torch.export import Dim
 from transformers import CLIPTextModel
 
+from exporter.refiner import Refiner
+from exporter.reuse import Templates
+
 __all__ = [
     "DecoderGraph",
     "EncoderGraph",
@@ -84,21 +87,24 @@ class UNetGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    """The decoder: the UNet's latents -> pictures.
+    """The decoder: the UNet's latents -> pictures, with grain if there is a refiner.
 
-    latents (B, C, h, w) float32 -> images (B, H, W, 3) uint8 and finite (B,) bool. A picture is
-    255 * clamp((x + 1) / 2, 0, 1), truncated.
+    latents (B, C, h, w) float32, and with a refiner noise (B, P, H / 2, W / 2) float32 -> images (B, H, W, 3) uint8 and
+    finite (B,) bool. A picture is 255 * clamp((x + 1) / 2, 0, 1), truncated.
     """
 
-    def __init__(self, vae: AutoencoderKL) -> None:
+    def __init__(self, vae: AutoencoderKL, refiner: Refiner | None = None) -> None:
         super().__init__()
         self.decoder, self.post_quant_conv = vae.decoder, vae.post_quant_conv
         self.scaling_factor = vae.config.scaling_factor
+        self.refiner = refiner
 
-    def forward(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, latents: torch.Tensor, noise: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Decode in the decoder's dtype."""
         z = (latents / self.scaling_factor).to(self.post_quant_conv.weight.dtype)
         x = self.decoder(self.post_quant_conv(z)).float()
+        if self.refiner is not None:
+            x = self.refiner(x, latents, noise)
         # The sum is finite only if every term is finite. It costs one reduction, which every runtime has.
         total = x.abs().sum((1, 2, 3))
         finite = total < torch.inf
@@ -165,8 +171,13 @@ def frequencies(unet: UNet2DConditionModel) -> list[float]:
     return (10_000.0**-exponents).tolist()
 
 
-def export_unet(unet: UNet2DConditionModel, context_shape: tuple[int, int]) -> onnx.ModelProto:
-    """Export a UNet that `to_half` converted, with dynamic batch size, height and width."""
+def export_unet(
+    unet: UNet2DConditionModel, context_shape: tuple[int, int], templates: Templates | None = None
+) -> onnx.ModelProto:
+    """Export a UNet that `to_half` converted, with dynamic batch size, height and width.
+
+    templates: Take the graph of an earlier UNet of the same structure, and remember this one's.
+    """
     channels, side = unet.config.in_channels, unet.config.sample_size
     inputs = (
         torch.randn(2, channels, side, side),
@@ -176,14 +187,19 @@ def export_unet(unet: UNet2DConditionModel, context_shape: tuple[int, int]) -> o
     # From batch size 64 diffusers copies a tensor, which changes no value. A named Dim would fail on that guard.
     shapes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}, {0: Dim.DYNAMIC}, {0: Dim.DYNAMIC})
     names = ["latents", "time_features", "encoder_hidden_states"]
-    return export_graph(UNetGraph(unet), inputs, shapes, names, ["eps"])
+    return (templates or Templates()).export(export_graph, UNetGraph(unet), inputs, shapes, names, ["eps"])
 
 
-def export_decoder(vae: AutoencoderKL, side: int) -> onnx.ModelProto:
-    """Export the decoder in float16. side: height of the example latents."""
-    inputs = (torch.randn(2, vae.config.latent_channels, side, side),)
-    shapes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
-    return export_graph(DecoderGraph(to_half(vae)), inputs, shapes, ["latents"], ["images", "finite"])
+def export_decoder(vae: AutoencoderKL, side: int, refiner: Refiner | None = None) -> onnx.ModelProto:
+    """Export the decoder in float16. side: height of the example latents. With a refiner it has a second input."""
+    inputs, names = [torch.randn(2, vae.config.latent_channels, side, side)], ["latents"]
+    if refiner is not None:
+        noise_side = side * refiner.sizes.noise_scale
+        inputs.append(torch.randn(2, refiner.sizes.planes, noise_side, noise_side))
+        names.append("noise")
+    shapes = tuple({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC} for _ in inputs)
+    graph = DecoderGraph(to_half(vae), None if refiner is None else to_half(refiner))
+    return export_graph(graph, tuple(inputs), shapes, names, ["images", "finite"])
 
 
 def export_encoder(vae: AutoencoderKL, side: int) -> onnx.ModelProto:

@@ -28,7 +28,7 @@ from engine.bundle.job import make_job
 from engine.bundle.settings import settings_of
 from engine.errors import CytosynthError
 from engine.files import sha256_of
-from engine.pipeline.pipeline import Pipeline
+from engine.pipeline.pipeline import Pipeline, decoder_noise_of
 from engine.progress import StageProgress, silent_stages
 from exporter.graphs import without_traces
 from exporter.manifest_file import INT8, load_manifest, replace_manifest
@@ -64,16 +64,18 @@ class Quantised:
     error: float
 
 
-def write_int8(bundle: Bundle, *, progress: StageProgress = silent_stages) -> list[Quantised]:
+def write_int8(bundle: Bundle, *, keep_unets: bool = False, progress: StageProgress = silent_stages) -> list[Quantised]:
     """Add 8-bit graphs of every UNet and of the decoder to a bundle, or replace them. The bundle's hash changes.
 
     The calibration draws PICTURES pictures per class with the bundle's default settings, on OpenVINO in float32.
     Raises CytosynthError and leaves the bundle unchanged if the error of a graph exceeds LIMITS.
+
+    keep_unets: keep the 8-bit UNets that the bundle has, and write only the others and the decoder.
     """
     manifest = load_manifest(bundle.folder)
     classes = bundle.manifest.classes
     bundle.verify_for(classes)
-    latents: list[NDArray[np.float32]] = []
+    decoding: list[Rows] = []
     written: list[Quantised] = []
     staged: dict[str, Path] = {}
     with ExitStack() as at_the_end:
@@ -92,25 +94,30 @@ def write_int8(bundle: Bundle, *, progress: StageProgress = silent_stages) -> li
             progress(f"{unet}: pictures of {', '.join(sharing)}")
             calls: list[Rows] = []
             for class_name in sharing:
-                latents.append(_draw(bundle, class_name, calls))
+                decoding.append(_draw(bundle, class_name, calls))
+            if keep_unets and all(classes[name].unet_int8 for name in sharing):
+                continue
             graph = add(unet, _joined(calls), "eps")
             for class_name in sharing:
                 manifest["classes"][class_name]["unet_int8"] = graph
-        manifest["decoder_int8"] = add(bundle.manifest.decoder[0], _joined([{"latents": z} for z in latents]), "images")
+        manifest["decoder_int8"] = add(bundle.manifest.decoder[0], _joined(decoding), "images")
         for graph, path in staged.items():
             manifest["files"][graph] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
         replace_manifest(bundle.folder, manifest, staged)
     return written
 
 
-def _draw(bundle: Bundle, class_name: str, calls: list[Rows]) -> NDArray[np.float32]:
-    """Draw pictures of a class, add the UNet's inputs to `calls`, and return the latents (B, C, h, w)."""
-    job = make_job(bundle, [class_name], 1, settings_of(backend="openvino", batch_size=PICTURES, precision="f32"))
+def _draw(bundle: Bundle, class_name: str, calls: list[Rows]) -> Rows:
+    """Draw latents of a class, add the UNet's inputs to `calls`, and return the decoder's inputs."""
+    # Shared noise: the calibration of a class does not depend on its name.
+    settings = settings_of(backend="openvino", batch_size=PICTURES, precision="f32", shared_noise=True)
+    job = make_job(bundle, [class_name], 1, settings)
     recorder = recorder_of(OpenVINOBackend(precision="f32", threads=job.request.threads, cached=False))
+    seeds = range(FIRST_SEED, FIRST_SEED + PICTURES)
     with Pipeline(job, class_name, recorder) as pipeline:
-        latents = pipeline.generate_latents(range(FIRST_SEED, FIRST_SEED + PICTURES))
+        latents = pipeline.generate_latents(seeds)
     calls += [{name: np.asarray(value, np.float32) for name, value in inputs.items()} for inputs, _ in recorder.calls]
-    return latents
+    return {"latents": latents, **decoder_noise_of(job, class_name, seeds)}
 
 
 def _joined(parts: Sequence[Rows]) -> Rows:

@@ -16,6 +16,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from engine.errors import RequestError
 from engine.names import CLASS_NAME_RULE, is_class_name
+from exporter.refiner import REFINER_FILE, Refiner, read_refiner
 from exporter.residuals import RESIDUALS_FILE, attach_residuals
 
 __all__ = ["MergedModel", "load_merged"]
@@ -35,6 +36,8 @@ class MergedModel:
     tokenizer: CLIPTokenizer
     scheduler: dict[str, Any]
     record: dict[str, Any]
+    refiner: Refiner | None = None
+    """The network behind the decoder that draws grain, if the folder has one."""
 
     @property
     def signal_leak(self) -> Path | None:
@@ -44,9 +47,9 @@ class MergedModel:
 
     def base_sha256(self) -> str:
         """Return a hash of everything that the classes of a bundle share, except the UNet: autoencoder, text encoder,
-        tokenizer and schedule."""
+        refiner, tokenizer and schedule."""
         digest = hashlib.sha256()
-        for module in (self.vae, self.text_encoder):
+        for module in filter(None, (self.vae, self.text_encoder, self.refiner)):
             for name, tensor in sorted(module.state_dict().items()):
                 digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
         digest.update(f"{self.vae.config.scaling_factor:.9g}".encode())
@@ -95,16 +98,23 @@ def load_merged(folder: Path) -> MergedModel:
         ) from error
     if (folder / RESIDUALS_FILE).exists():
         attach_residuals(parts[0], folder / RESIDUALS_FILE)
-    model = MergedModel(folder, *parts, record)
+    refiner = read_refiner(folder / REFINER_FILE) if (folder / REFINER_FILE).exists() else None
+    model = MergedModel(folder, *parts, record, refiner)
     side = model.unet.config.sample_size * 2 ** (len(model.vae.config.block_out_channels) - 1)
     multiple = 2 ** (len(model.unet.config.block_out_channels) + len(model.vae.config.block_out_channels) - 2)
-    rules = {
+    rules: dict[str, tuple[Any, Any]] = {
         "the scheduler's prediction_type": (model.scheduler.get("prediction_type"), "epsilon"),
         "the scheduler's beta_schedule": (model.scheduler.get("beta_schedule"), "scaled_linear"),
         "the UNet's flip_sin_to_cos": (model.unet.config.flip_sin_to_cos, True),
         "the width of its text encoder": (model.text_encoder.config.hidden_size, model.unet.config.cross_attention_dim),
         f"the remainder of its side {side} divided by {multiple}": (side % multiple, 0),
     }
+    if refiner is not None:
+        factor = 2 ** (len(model.vae.config.block_out_channels) - 1)
+        rules |= {
+            "the refiner's factor": (refiner.sizes.factor, factor),
+            "the refiner's latent_channels": (refiner.sizes.latent_channels, model.vae.config.latent_channels),
+        }
     for what, (found, expected) in rules.items():
         if found != expected:
             raise RequestError(

@@ -32,6 +32,7 @@ from exporter.graphs import (
 from exporter.load import MergedModel, load_merged
 from exporter.manifest_file import INT8, load_manifest
 from exporter.proof import prove
+from exporter.reuse import Templates
 from exporter.settings import BundleSettings
 from exporter.weights import mergeable_digests, move_weights
 
@@ -88,9 +89,10 @@ def write_bundle(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
         staging = Path(temporary) / "new"
         staging.mkdir()
+        templates = Templates()
         for folder in merged_folders:
             # Load one model at a time, because a model of Stable Diffusion's size takes gigabytes.
-            _add_class(load_merged(folder), manifest, staging, out, vae_encoder, progress)
+            _add_class(load_merged(folder), manifest, staging, out, vae_encoder, templates, progress)
         dropped = _drop_unused(manifest)
         (staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         read_manifest(staging / "manifest.json")
@@ -182,6 +184,7 @@ def _add_class(
     staging: Path,
     out: Path,
     vae_encoder: bool,
+    templates: Templates,
     progress: StageProgress,
 ) -> None:
     record = model.record
@@ -192,7 +195,7 @@ def _add_class(
     context_name = f"context.{class_name}.safetensors"
     progress(f"{class_name}: UNet")
     half = to_half(model.unet, in_place=True)
-    unet = export_unet(half, context_shape)
+    unet = export_unet(half, context_shape, templates)
     files = _write_graph(unet, staging, graph_name, UNET_WEIGHTS, own_name, mergeable_digests(half))
     if twin := _twin_of(unet, staging, own_name, manifest):
         for name in (graph_name, own_name):
@@ -268,7 +271,7 @@ def _write_graph(
 
 def _write_shared(model: MergedModel, folder: Path, tokens: int) -> list[tuple[str, ...]]:
     """Write what all classes share, except the UNet's weights. Return the names of the files."""
-    decoder = export_decoder(model.vae, model.unet.config.sample_size)
+    decoder = export_decoder(model.vae, model.unet.config.sample_size, model.refiner)
     text_encoder = export_text_encoder(model.text_encoder, tokens)
     step = export_step(model.unet.config.in_channels)
     (folder / STEP).write_bytes(step.SerializeToString(deterministic=True))
@@ -308,7 +311,12 @@ def _new_manifest(out: Path, settings: BundleSettings) -> dict[str, Any]:
 def _facts_of_the_base(model: MergedModel, context_shape: tuple[int, int]) -> dict[str, Any]:
     side = model.unet.config.sample_size
     schedule = {key: model.scheduler[key] for key in ("beta_start", "beta_end", "num_train_timesteps")}
+    noise = {}
+    if model.refiner is not None:
+        sizes = model.refiner.sizes
+        noise["decoder_noise"] = {"planes": sizes.planes, "scale": sizes.noise_scale}
     return {
+        **noise,
         "latents": {
             "channels": model.unet.config.in_channels,
             "height": side,

@@ -68,7 +68,7 @@ class ParityRow:
 
 
 def _torch_recorder(merged: MergedModel) -> Recorder:
-    modules = {"eps": UNetGraph(merged.unet), "images": DecoderGraph(merged.vae)}
+    modules = {"eps": UNetGraph(merged.unet), "images": DecoderGraph(merged.vae, merged.refiner)}
 
     def open_function(path: Path, inputs: Signature, outputs: tuple[str, ...]) -> Function:
         module = modules[outputs[0]]
@@ -108,7 +108,7 @@ def compare(bundle: Bundle, merged_folder: Path, *, pictures: int = 2) -> tuple[
     def trajectory(job: Job, recorder: Recorder) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         with Pipeline(job, class_name, recorder) as pipeline:
             latents = pipeline.generate_latents(seeds)
-            return latents, pipeline.decode(latents)[0]
+            return latents, pipeline.decode(latents, seeds)[0]
 
     reference = _torch_recorder(merged)
     latents, images = trajectory(job, reference)

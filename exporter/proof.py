@@ -67,7 +67,13 @@ def _run(backend: Backend, folder: Path, manifest: Manifest, class_name: str) ->
             },
             ("eps",),
         ),
-        manifest.decoder[0]: ({"latents": latents}, ("images", "finite")),
+        manifest.decoder[0]: (
+            {
+                name: latents if name == "latents" else rng.standard_normal(shape).astype(np.float32)
+                for name, shape in manifest.decoder_inputs(1, (channels, sides[0], sides[1])).items()
+            },
+            ("images", "finite"),
+        ),
         manifest.step: (
             {**dict.fromkeys(("x", "eps_cond", "eps_uncond", "D_prev", "z"), latents), "row": row},
             ("x_next", "D"),

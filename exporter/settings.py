@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from engine.bundle.plans import FLAVOURS
 from engine.errors import RequestError
-from engine.options import Range, setting
+from engine.options import Range, parse_whole_numbers, setting
 
 __all__ = ["BundleSettings", "PlanSettings"]
 
@@ -44,6 +46,14 @@ class BundleSettings:
         return {name: value for name, value in given.items() if value is not None}
 
 
+def _parse_size(text: str) -> tuple[int, int]:
+    """Return the width and height in a text such as "512x384". Raises RequestError."""
+    found = re.fullmatch(r"(\d+)x(\d+)", text, re.ASCII | re.IGNORECASE)
+    if found is None:
+        raise RequestError("--size", found=text, expected="WIDTHxHEIGHT", fix="write, for example, --size 512x512")
+    return int(found[1]), int(found[2])
+
+
 @dataclass(frozen=True)
 class PlanSettings:
     """The GPU, the flavour of TensorRT, and the shapes for which plans are built."""
@@ -56,20 +66,21 @@ class PlanSettings:
         help="TensorRT for RTX (rtx) needs no GPU, TensorRT (tensorrt) builds on the GPU itself",
         choices=FLAVOURS,
     )
-    batch: str = setting("1,8,16", help="Batch sizes, separated by commas.")
-    size: str | None = setting(None, help="WIDTHxHEIGHT in pixels (default: from the bundle).")
+    batch: tuple[int, ...] = setting(
+        (1, 8, 16),
+        help="Batch sizes, separated by commas.",
+        parser=partial(parse_whole_numbers, "--batch"),
+        metavar="N,N,...",
+    )
+    size: tuple[int, int] | None = setting(
+        None,
+        help="WIDTHxHEIGHT in pixels (default: from the bundle).",
+        parser=_parse_size,
+        metavar="WIDTHxHEIGHT",
+    )
     refit: bool = setting(False, help="Build plans whose weights can be replaced. Needs the GPU itself.")
 
     def shapes(self, picture_size: tuple[int, int]) -> tuple[tuple[int, ...], int, int]:
-        """Return the batch sizes in ascending order, and width and height. Raises RequestError."""
-        words = (self.size or "x".join(map(str, picture_size))).lower().split("x")
-        numbers = [*self.batch.split(","), *words]
-        if len(words) != 2 or not all(word.strip().isascii() and word.strip().isdecimal() for word in numbers):
-            raise RequestError(
-                "--batch and --size",
-                found=f"{self.batch}, {self.size}",
-                expected="numbers separated by commas, and WIDTHxHEIGHT",
-                fix="write, for example, --batch 1,8 --size 512x512",
-            )
-        width, height = (int(word) for word in words)
-        return tuple(sorted({int(word) for word in self.batch.split(",")})), width, height
+        """Return the batch sizes in ascending order, and width and height."""
+        width, height = self.size or picture_size
+        return tuple(sorted(set(self.batch))), width, height

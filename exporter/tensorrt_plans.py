@@ -221,7 +221,7 @@ def _build(
 def _shapes(bundle: Bundle, graph: str, network: Any, request: PlanRequest) -> Profile:
     """Return the smallest, usual and largest shape of every input with a dynamic axis."""
     manifest = bundle.manifest
-    pixels = manifest.pixels_per_latent
+    pixels, noise = manifest.pixels_per_latent, manifest.decoder_noise
     sides = (request.height // pixels, request.width // pixels)
     least, most = min(request.batch_sizes), max(request.batch_sizes)
     usual = sorted(request.batch_sizes)[len(request.batch_sizes) // 2]
@@ -239,7 +239,9 @@ def _shapes(bundle: Bundle, graph: str, network: Any, request: PlanRequest) -> P
         tensor = network.get_input(i)
         shape = tuple(tensor.shape)
         if -1 in shape:
-            rest = (*shape[1:-2], *sides) if len(shape) == 4 else shape[1:]
+            # The noise of a decoder that draws grain is larger than the latents.
+            scale = noise.scale if noise is not None and tensor.name == "noise" else 1
+            rest = (*shape[1:-2], *(scale * side for side in sides)) if len(shape) == 4 else shape[1:]
             low, middle, high = ((batch, *rest) for batch in batches)
             shapes[tensor.name] = (low, middle, high)
     return shapes

@@ -24,6 +24,12 @@ CLASS = "cyt_mast"
 
 
 @pytest.fixture(scope="module")
+def tiny_bundle(stochastic):
+    """The tiny bundle with a decoder that draws grain: its 8-bit twin takes noise, too."""
+    return stochastic / "bundle"
+
+
+@pytest.fixture(scope="module")
 def made(tiny_bundle, tmp_path_factory):
     """A bundle with 8-bit graphs, and what was said of them."""
     folder = shutil.copytree(tiny_bundle, tmp_path_factory.mktemp("int8") / "bundle")
@@ -42,7 +48,7 @@ def initializers(path):
 def pictures(bundle, backend, precision, n=4):
     job = make_job(bundle, [CLASS], n, settings_of(batch_size=n, backend="openvino", precision=precision, threads=1))
     with Pipeline(job, CLASS, backend) as pipeline:
-        return pipeline.decode(pipeline.generate_latents(range(n)))[0].astype(float)
+        return pipeline.decode(pipeline.generate_latents(range(n)), range(n))[0].astype(float)
 
 
 def psnr_db(found, wanted):
@@ -66,6 +72,16 @@ def test_every_graph_has_a_valid_twin_of_the_same_weights(made, tiny_bundle):
     weights = {path.name for path in folder.glob("*.bin")}
     assert weights == {path.name for path in tiny_bundle.glob("*.bin")}
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_the_unets_that_have_8_bits_can_be_kept(made, tmp_path):
+    """After a new decoder only the decoder is written again."""
+    folder = shutil.copytree(made[0], tmp_path / "bundle")
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("unet*.int8.onnx")}
+    (written,) = write_int8(open_bundle(str(folder)), keep_unets=True)
+    assert written.graph == "vae_decoder.int8.onnx"
+    assert {path.name: path.stat().st_mtime_ns for path in folder.glob("unet*.int8.onnx")} == before
+    assert len(before) > 1
 
 
 def test_every_product_with_weights_takes_both_in_8_bits(made):
@@ -143,8 +159,8 @@ def test_the_command_line_makes_and_takes_them(in_process, bundle_copy, tmp_path
     assert json.loads((tmp_path / "f32/run.json").read_text())["identity"]["precision"] == "f32"
 
 
-def test_verify_compares_them_with_torch(in_process, made, whole_path):
-    done = in_process("exporter", "verify", made[0], "--merged", whole_path / "merged/cyt_mast", "--json")
+def test_verify_compares_them_with_torch(in_process, made, stochastic):
+    done = in_process("exporter", "verify", made[0], "--merged", stochastic / "merged/cyt_mast", "--json")
     rows = {row["runtime"]: row for row in json.loads(done.stdout)["rows"]}
     (quantised,) = (row for name, row in rows.items() if "int8" in name)
     (exact,) = (row for name, row in rows.items() if name.endswith(" f32") and "int8" not in name)
@@ -153,9 +169,9 @@ def test_verify_compares_them_with_torch(in_process, made, whole_path):
     assert quantised["limits"]["psnr_db"] < exact["limits"]["psnr_db"]
 
 
-def test_a_class_that_is_exported_anew_loses_its_8_bit_graph(in_process, with_int8, whole_path, tmp_path):
+def test_a_class_that_is_exported_anew_loses_its_8_bit_graph(in_process, with_int8, stochastic, tmp_path):
     folder = shutil.copytree(with_int8.folder, tmp_path / "bundle")
-    done = in_process("exporter", "onnx", whole_path / "merged/cyt_mast", "--out", folder)
+    done = in_process("exporter", "onnx", stochastic / "merged/cyt_mast", "--out", folder)
     assert done.returncode == 0, done.stderr
     bundle = open_bundle(str(folder))
     assert bundle.manifest.classes[CLASS].unet_int8 is None

@@ -28,13 +28,13 @@ def test_verify_fails_where_the_bundle_holds_other_weights(command, whole_path, 
     assert not any(row["passed"] for row in json.loads(done.stdout)["rows"])
 
 
-def test_the_parity_table_has_every_sigma(in_process, whole_path, tiny_bundle):
-    merged = whole_path / "merged/cyt_mast"
-    done = in_process("exporter", "verify", tiny_bundle, "--merged", merged, "--json")
+def test_the_parity_table_has_every_sigma_and_pictures_have_the_same_grain(in_process, stochastic):
+    merged, bundle = stochastic / "merged/cyt_mast", stochastic / "bundle"
+    done = in_process("exporter", "verify", bundle, "--merged", merged, "--json")
     assert done.returncode == 0, done.stderr
     for row in json.loads(done.stdout)["rows"]:
         sigmas = [sigma for sigma, _, _ in row["by_sigma"]]
         assert len(sigmas) == 20
         assert sigmas == sorted(sigmas, reverse=True)
         assert row["unet_rmse"] == max(rmse for _, rmse, _ in row["by_sigma"])
-    assert "TensorRT was not compared" in in_process("exporter", "verify", tiny_bundle, "--merged", merged).stdout
+    assert "TensorRT was not compared" in in_process("exporter", "verify", bundle, "--merged", merged).stdout
