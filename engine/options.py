@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from engine.errors import RequestError
 
-__all__ = ["Prefix", "Range", "Without", "check_settings", "check_within", "help_of", "setting", "with_options"]
+__all__ = [
+    "Prefix",
+    "Range",
+    "Without",
+    "check_settings",
+    "check_within",
+    "flags_of",
+    "help_of",
+    "parse_list",
+    "parse_numbers",
+    "parse_whole_numbers",
+    "setting",
+    "with_options",
+]
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -89,7 +106,8 @@ def setting(
         help: The option's help: a noun or an imperative, with its unit.
         flag: The option's name if it is not the field's, for example "--n".
         within: The allowed range. `check_settings` enforces it, and the help states it.
-        choices: The allowed words. `check_settings` enforces them, and the help lists them.
+        choices: The allowed words, of a list those of its members. `check_settings` enforces them, and the help lists
+            them.
         parser: Turns the option's text into the field's value.
         metavar: Placeholder for the value in the help.
         panel: Panel of the help, if it is not the PANEL of the dataclass.
@@ -105,9 +123,12 @@ def check_settings(settings: Any, prefix: str = "") -> None:
         if "option" not in declared.metadata or value is None:
             continue
         option: _Option = declared.metadata["option"]
-        if option.choices and value not in option.choices:
+        words = value if isinstance(value, list) else [value]
+        if option.choices and (wrong := [word for word in words if word not in option.choices]):
             expected = f"one of {', '.join(option.choices)}"
-            raise RequestError(_flag(declared, prefix), found=str(value), expected=expected, fix="choose one of these")
+            raise RequestError(
+                _flag(declared, prefix), found=str(wrong[0]), expected=expected, fix="choose one of these"
+            )
         if option.within is not None:
             check_within(_flag(declared, prefix), value, option.within)
 
@@ -120,6 +141,32 @@ def check_within(flag: str, value: float, allowed: Range) -> None:
         raise RequestError(flag, found=shown, expected=str(allowed), fix="change the value")
 
 
+def parse_list(item: Callable[[str], Item], text: str) -> tuple[Item, ...]:
+    """Return the items of a list such as "1,8,16", each read by `item`. Spaces beside the commas are ignored."""
+    return tuple(item(word.strip()) for word in text.split(","))
+
+
+def parse_numbers(flag: str, text: str) -> tuple[float, ...]:
+    """Return the finite numbers in a list such as "1,2,1". Raises RequestError that names the flag."""
+    try:
+        numbers = parse_list(float, text)
+    except ValueError:
+        numbers = ()
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise RequestError(flag, found=text, expected="numbers separated by commas", fix="write, for example, 1,2,1")
+    return numbers
+
+
+def parse_whole_numbers(flag: str, text: str) -> tuple[int, ...]:
+    """Return the numbers in a list such as "1,8,16". Raises RequestError that names the flag."""
+    words = parse_list(str, text)
+    # int() would also read signs, underscores and digits of other scripts, and refuses thousands of digits.
+    if not all(re.fullmatch(r"0*[1-9][0-9]{0,17}", word) for word in words):
+        expected = "whole numbers above 0, separated by commas"
+        raise RequestError(flag, found=text, expected=expected, fix="write, for example, 1,8,16")
+    return tuple(map(int, words))
+
+
 def help_of(declared: Field[Any]) -> str:
     """Return the help of a field that is declared with `setting`, with its choices and its range."""
     option: _Option = declared.metadata["option"]
@@ -129,6 +176,11 @@ def help_of(declared: Field[Any]) -> str:
     if option.within is not None:
         words += f". Range: {option.within}"
     return f"{words}."
+
+
+def flags_of(kind: type[Any]) -> dict[str, str]:
+    """Return the option of each field of a settings dataclass by the field's name, such as "--steps"."""
+    return {declared.name: _flag(declared, "") for declared in fields(kind) if "option" in declared.metadata}
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

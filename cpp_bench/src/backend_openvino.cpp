@@ -134,6 +134,7 @@ class DecodeWorkload : public Workload {
  public:
   DecodeWorkload(const Task& task, std::size_t batch, ov::CompiledModel& model) : request_(model) {
     request_.write("latents", repeated(task.latents, batch));
+    if (task.decoder_noise.planes != 0) request_.write("noise", repeated(task.grain, batch));
   }
 
   Sample run() override {
@@ -184,6 +185,10 @@ class OpenVINO : public Backend {
     Types outputs = {{"eps", ov::element::f32}};
     if (decodes) {
       outputs = {{"images", ov::element::u8}, {"finite", ov::element::boolean}};
+      if (const DecoderNoise& noise = task.decoder_noise; noise.planes != 0) {
+        const auto scale = static_cast<std::int64_t>(noise.scale);
+        inputs["noise"] = {rows, static_cast<std::int64_t>(noise.planes), scale * height, scale * width};
+      }
     } else {
       inputs["time_features"] = {rows, static_cast<std::int64_t>(2 * task.frequencies.size())};
       inputs["encoder_hidden_states"] = {rows, static_cast<std::int64_t>(task.context_tokens),

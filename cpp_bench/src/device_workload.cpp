@@ -1,6 +1,7 @@
 #include "device_workload.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "error.h"
 
@@ -20,6 +21,15 @@ std::unique_ptr<TensorRTContext> open_unet(const Task& task, std::size_t batch, 
                           {"time_features", {rows, 2 * task.frequencies.size()}},
                           {"encoder_hidden_states", {rows, task.context_tokens, task.context_width}}};
   return engines.open(task.unet.filename().string(), inputs, {"eps"});
+}
+
+Tensors decoder_inputs(const Task& task, std::size_t batch) {
+  Tensors inputs = {{"latents", latents_of(task, batch)}};
+  if (const DecoderNoise& noise = task.decoder_noise; noise.planes != 0) {
+    const LatentShape& shape = task.latent_shape;
+    inputs["noise"] = {batch, noise.planes, noise.scale * shape.height, noise.scale * shape.width};
+  }
+  return inputs;
 }
 
 std::size_t float_bytes(std::size_t count) { return count * sizeof(float); }
@@ -69,11 +79,12 @@ class UnetWorkload : public DeviceWorkload {
 class DecodeWorkload : public DeviceWorkload {
  public:
   DecodeWorkload(const Task& task, const Setting& setting, TensorRTEngines& engines)
-      : decoder_(engines.open(task.decoder.filename().string(), {{"latents", latents_of(task, setting.batch)}},
-                              {"images", "finite"})),
+      : decoder_(
+            engines.open(task.decoder.filename().string(), decoder_inputs(task, setting.batch), {"images", "finite"})),
         batch_(setting.batch),
         image_bytes_(setting.batch * task.image_size()),
         latents_(input(repeated(task.latents, setting.batch))),
+        noise_(task.decoder_noise.planes == 0 ? nullptr : input(repeated(task.grain, setting.batch))),
         images_(allocate(image_bytes_)),
         finite_(allocate(batch_)),
         found_images_(static_cast<const std::uint8_t*>(read_back(images_, image_bytes_))),
@@ -89,12 +100,15 @@ class DecodeWorkload : public DeviceWorkload {
 
  private:
   void start() override {
-    decoder_->enqueue({{"latents", latents_}, {"images", images_}, {"finite", finite_}}, stream_);
+    std::vector<std::pair<const char*, char*>> tensors = {
+        {"latents", latents_}, {"images", images_}, {"finite", finite_}};
+    if (noise_ != nullptr) tensors.emplace_back("noise", noise_);
+    decoder_->enqueue(tensors, stream_);
   }
 
   std::unique_ptr<TensorRTContext> decoder_;
   std::size_t batch_, image_bytes_;
-  char *latents_, *images_, *finite_;
+  char *latents_, *noise_, *images_, *finite_;
   const std::uint8_t *found_images_, *found_finite_;
 };
 

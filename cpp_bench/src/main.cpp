@@ -99,7 +99,9 @@ Request check_request(const Options& options) {
             manifest.context_width,
             bundle.context(options.class_name),
             reference.noise,
-            reference.latents};
+            reference.latents,
+            manifest.decoder_noise,
+            reference.grain};
   Task timed = task;
   timed.unet = bundle.path(graphs.unet);
   timed.decoder = bundle.path(graphs.decoder);

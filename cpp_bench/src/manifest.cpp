@@ -8,7 +8,8 @@
 namespace cyto {
 namespace {
 
-constexpr std::int64_t kFormatVersion = 1;
+/// The newest version that this program reads. Version 1 has no `decoder_noise`.
+constexpr std::int64_t kFormatVersion = 2;
 const std::vector<std::string> kSamplers = {"dpmpp_2m", "euler", "euler_a", "ddim", "ddpm", "langevin"};
 
 std::size_t size_of(const JsonField& field, std::int64_t most) {
@@ -52,6 +53,13 @@ std::map<std::string, FileEntry> files_of(const JsonField& field) {
   return files;
 }
 
+DecoderNoise decoder_noise_of(const JsonField& top) {
+  if (!top.has("decoder_noise")) return {};
+  const JsonField field = top["decoder_noise"];
+  if (top["format_version"].whole(1, kFormatVersion) == 1) field.fail("no such field in version 1 of the format");
+  return {size_of(field["planes"], 4096), size_of(field["scale"], 64)};
+}
+
 NoiseSchedule noise_of(const JsonField& schedule) {
   schedule["kind"].choice({"scaled_linear"});
   schedule["prediction_type"].choice({"epsilon"});
@@ -66,7 +74,7 @@ Manifest parse_manifest(const std::string& text, const std::filesystem::path& pa
   const JsonSource source{"The manifest " + path.string(), "export the bundle again"};
   const nlohmann::json json = parse_json(text, source);
   const JsonField top(source, "", json);
-  top["format_version"].whole(kFormatVersion, kFormatVersion);
+  top["format_version"].whole(1, kFormatVersion);
   const std::map<std::string, FileEntry> files = files_of(top["files"]);
   const JsonField latents = top["latents"], context = top["context"], defaults = top["defaults"];
   top["time_features"]["order"].choice({"cos_sin"});
@@ -94,6 +102,7 @@ Manifest parse_manifest(const std::string& text, const std::filesystem::path& pa
       defaults["guidance_scale"].number(0, 100),
       file_names(top["decoder"], files),
       file_name_or_none(top, "decoder_int8", files),
+      decoder_noise_of(top),
       file_name(top["step"], files),
       classes,
       files,

@@ -32,6 +32,12 @@ struct LatentShape {
   std::size_t size() const { return channels * height * width; }
 };
 
+/// The second input of a decoder that draws grain: noise (planes, scale * h, scale * w) of each picture. A decoder that
+/// takes latents alone has no planes.
+struct DecoderNoise {
+  std::size_t planes = 0, scale = 0;
+};
+
 struct Manifest {
   std::string name;
   LatentShape latents;
@@ -49,6 +55,7 @@ struct Manifest {
   std::vector<std::string> decoder;
   /// The 8-bit graph of the decoder. Empty if the bundle has none.
   std::string decoder_int8;
+  DecoderNoise decoder_noise;
   std::string step;
   std::map<std::string, ClassEntry> classes;
   std::map<std::string, FileEntry> files;

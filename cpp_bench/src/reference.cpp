@@ -82,10 +82,14 @@ Reference read_reference(const std::filesystem::path& path, const Bundle& bundle
   if (batch_size == 0) throw RequestError(subject + ", field batch_size", batch, "a number above 0", fix);
   const Manifest& manifest = bundle.manifest;
   const LatentShape& shape = manifest.latents;
+  const DecoderNoise& grain = manifest.decoder_noise;
   const std::vector<std::size_t> latents = {shape.channels, shape.height, shape.width};
   Reference reference{
       file.floats("noise", latents),
       file.floats("latents", latents),
+      grain.planes == 0
+          ? std::vector<float>{}
+          : file.floats("decoder_noise", {grain.planes, grain.scale * shape.height, grain.scale * shape.width}),
       file.bytes("image", {shape.height * manifest.pixels_per_latent, shape.width * manifest.pixels_per_latent, 3}),
       batch_size,
       text("runtime"),
@@ -93,7 +97,7 @@ Reference read_reference(const std::filesystem::path& path, const Bundle& bundle
   const auto finite = [](const std::vector<float>& values) {
     return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
   };
-  if (!finite(reference.noise) || !finite(reference.latents)) {
+  if (!finite(reference.noise) || !finite(reference.latents) || !finite(reference.grain)) {
     throw RequestError(subject, "values that are not finite", "finite noise and latents", fix);
   }
   return reference;

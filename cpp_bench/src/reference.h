@@ -23,6 +23,8 @@ struct ReferenceKey {
 struct Reference {
   /// Standard normal noise, and the result of the trajectory, (C, h, w).
   std::vector<float> noise, latents;
+  /// The noise with which the latents were decoded, (planes, H, W). Empty for a decoder that takes latents alone.
+  std::vector<float> grain;
   /// The decoded latents, (H, W, 3).
   std::vector<std::uint8_t> image;
   /// The batch size with which the reference was computed.

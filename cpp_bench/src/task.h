@@ -39,6 +39,10 @@ struct Task {
   std::vector<float> noise;
   /// Latents (C, h, w) for the decoder.
   std::vector<float> latents;
+  /// Size of the noise that the decoder takes beside the latents.
+  DecoderNoise decoder_noise;
+  /// Standard normal noise (planes, scale * h, scale * w) for the decoder. Empty without planes.
+  std::vector<float> grain;
 
   /// Whether the unconditional half is needed, which it is not for a scale of 1.
   bool guided() const { return guidance_scale != 1; }

@@ -87,16 +87,16 @@ void TensorRTContext::enqueue(const std::vector<std::pair<const char*, char*>>& 
   for (const auto& [name, address] : addresses) accepted = context_->setTensorAddress(name, address) && accepted;
   if (!accepted || !context_->enqueueV3(stream.get())) {
     throw RunError("The execution of " + graph_ + " by TensorRT", "a failure", "success",
-                   "see the message of TensorRT above");
+                   "free GPU memory or use a smaller --batch; if it still fails, build the plan again on this GPU");
   }
 }
 
 TensorRTEngines::TensorRTEngines(PlanFolder plans)
     : plans_(std::move(plans)), runtime_(nvinfer1::createInferRuntime(logger_)) {
   if (!runtime_) {
-    throw RunError(
-        "TensorRT " + tensorrt_version(), "no runtime", "a runtime",
-        "build cyto_bench with the headers of the same version as the library; see the message of TensorRT above");
+    throw RunError("TensorRT " + tensorrt_version(), "no runtime", "a runtime",
+                   "build cyto_bench again with TENSORRT_ROOT set to the folder of this version, and check with "
+                   "nvidia-smi that the GPU's driver works");
   }
 }
 

@@ -64,8 +64,16 @@ void test_manifest() {
   quantised["classes"]["a"]["unet_int8"] = quantised["decoder_int8"] = "unet.bin";
   EXPECT(parse(quantised).classes.at("a").unet_int8 == "unet.bin" && parse(quantised).decoder_int8 == "unet.bin");
 
+  EXPECT(parse(good_manifest()).decoder_noise.planes == 0);
+  json stochastic = changed("/decoder_noise", {{"planes", 7}, {"scale", 2}});
+  stochastic["format_version"] = 2;
+  EXPECT(parse(stochastic).decoder_noise.planes == 7 && parse(stochastic).decoder_noise.scale == 2);
+  stochastic["decoder_noise"]["planes"] = 0;
+  EXPECT_REFUSED(parse(stochastic), "some/manifest.json", "decoder_noise.planes", "export the bundle again");
+
   const std::vector<std::pair<std::string, json>> wrong = {
-      {"/format_version", 2},
+      {"/format_version", 3},
+      {"/decoder_noise", {{"planes", 7}, {"scale", 2}}},
       {"/name", "line\nbreak"},
       {"/latents/channels", 0},
       {"/latents/height", 8.5},
@@ -212,7 +220,7 @@ void test_options() {
 }
 
 void test_deviation() {
-  const cyto::Reference reference{{}, {3, 4}, {10, 200}, 1, "", ""};
+  const cyto::Reference reference{{}, {3, 4}, {}, {10, 200}, 1, "", ""};
   using cyto::Mode;
   EXPECT(cyto::deviation(Mode::trajectory, {{3, 4, 3, 4}, {}}, reference) == 0);
   // The worst picture counts: (0, 0.5) of a norm of 5.

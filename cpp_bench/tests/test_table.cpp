@@ -68,6 +68,8 @@ void test_trajectory(const json& golden, double guidance_scale) {
                     1,
                     {1, 2},
                     x0,
+                    {},
+                    {},
                     {}};
     const std::size_t rows = task.unet_rows(batch);
     std::vector<float> latents(rows * x0.size()), features(rows * 4), eps(rows * x0.size());

@@ -133,7 +133,7 @@ class ChunkMaker:
         """Return the pictures of a chunk. The last chunk of a job may be short."""
         start, size = self._chunks.start(chunk), self._chunks.size(chunk)
         seeds = [self._request.seed + start + i for i in range(self._request.batch_size)]
-        images, finite = self._pipeline.decode(self._pipeline.generate_latents(seeds))
+        images, finite = self._pipeline.decode(self._pipeline.generate_latents(seeds), seeds)
         checked = self._rescue.check(seeds, images[:size], finite[:size])
         failures = {i: trouble for i, trouble in enumerate(checked.troubles) if trouble}
         return Batch(checked.images, tuple(seeds[:size]), self._class_name, failures)

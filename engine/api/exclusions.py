@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import RequestError
+from engine.output.provenance import OPTIONAL
 
 __all__ = ["read_exclusions"]
 
@@ -49,12 +50,13 @@ def read_exclusions(path: Path, descriptions: dict[str, dict[str, Any]]) -> dict
             ) from error
         if name not in descriptions:
             continue
-        wanted = {key: value for key, value in descriptions[name].items() if key not in FREE}
-        if other := [key for key, value in wanted.items() if row.get(key) != value]:
+        wanted = descriptions[name]
+        keys = [key for key in dict.fromkeys([*wanted, *OPTIONAL]) if key not in FREE]
+        if other := [key for key in keys if row.get(key) != wanted.get(key)]:
             raise problem(
                 number,
                 ", ".join(f"{key} {str(row.get(key))[:80]}" for key in other),
-                ", ".join(f"{key} {str(wanted[key])[:80]}" for key in other),
+                ", ".join(f"{key} {str(wanted.get(key))[:80]}" for key in other),
                 "use the settings that the listed pictures were made with",
             )
         seeds[name].add(seed)

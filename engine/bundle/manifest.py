@@ -17,6 +17,7 @@ __all__ = [
     "FORMAT_VERSION",
     "PRECISIONS",
     "ClassEntry",
+    "DecoderNoise",
     "Defaults",
     "FileEntry",
     "Manifest",
@@ -25,7 +26,8 @@ __all__ = [
     "read_manifest",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""The version that the exporter writes. Version 1, which has no `decoder_noise`, stays readable."""
 PRECISIONS = ("auto", "f32", "int8")
 """Names of precisions: the choice of the runtime, float32, and 8-bit graphs."""
 ORIGINS = ("photographs", "phantom")
@@ -78,6 +80,20 @@ class TextEncoder:
 
 
 @dataclass(frozen=True)
+class DecoderNoise:
+    """The second input of a decoder that draws grain: standard normal noise of each picture."""
+
+    planes: int
+    scale: int
+    """Side of the noise relative to the side of the latents."""
+
+    def shape(self, latent_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Return (planes, height, width) of the noise for one picture's latents (channels, height, width)."""
+        _, height, width = latent_shape
+        return self.planes, self.scale * height, self.scale * width
+
+
+@dataclass(frozen=True)
 class Preset:
     """Settings with a name, which replace the defaults of the bundle."""
 
@@ -116,6 +132,8 @@ class Manifest:
     """The graph of the decoder, then its weight files."""
     decoder_int8: str | None
     """The 8-bit graph of the decoder, for `--precision int8`, on the same weights."""
+    decoder_noise: DecoderNoise | None
+    """The noise that the decoder takes beside the latents. None for a decoder that takes latents alone."""
     step: str
     text_encoder: TextEncoder | None
     classes: dict[str, ClassEntry]
@@ -144,6 +162,13 @@ class Manifest:
             )
         return entry.unet_int8, self.decoder_int8
 
+    def decoder_inputs(self, rows: int, latent_shape: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
+        """Return the input shapes of the decoder for this many pictures with these latents."""
+        inputs: dict[str, tuple[int, ...]] = {"latents": (rows, *latent_shape)}
+        if self.decoder_noise is not None:
+            inputs["noise"] = (rows, *self.decoder_noise.shape(latent_shape))
+        return inputs
+
     @property
     def picture_size(self) -> tuple[int, int]:
         """Width and height in pixels."""
@@ -170,8 +195,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _manifest(top: Field) -> Manifest:
-    if top["format_version"].value != FORMAT_VERSION:
-        raise top["format_version"].fail(f"{FORMAT_VERSION}, the version that this engine reads")
+    top["format_version"].whole(1, FORMAT_VERSION)
     files = {}
     for name, entry in top["files"].items():
         entry.check_file_name(name)
@@ -204,11 +228,19 @@ def _manifest(top: Field) -> Manifest:
         presets={name: _preset(entry, name) for name, entry in top["presets"].items()} if top.has("presets") else {},
         decoder=tuple(name.name_in(files) for name in top["decoder"].elements()),
         decoder_int8=top["decoder_int8"].name_in(files) if top.has("decoder_int8") else None,
+        decoder_noise=_decoder_noise(top) if top.has("decoder_noise") else None,
         step=top["step"].name_in(files),
         text_encoder=_text_encoder(top["text_encoder"], files) if top.has("text_encoder") else None,
         classes={name: _class_entry(entry, name, files) for name, entry in top["classes"].items()},
         files=files,
     )
+
+
+def _decoder_noise(top: Field) -> DecoderNoise:
+    entry = top["decoder_noise"]
+    if top["format_version"].value == 1:
+        raise entry.fail("no such field in version 1 of the format")
+    return DecoderNoise(entry["planes"].whole(1, 4096), entry["scale"].whole(1, 64))
 
 
 def _bundle_name(entry: Field) -> str:

@@ -23,7 +23,7 @@ from engine.bundle.settings import (
 from engine.errors import RequestError
 from engine.machine import available_cores
 from engine.options import Range, check_settings, check_within
-from engine.sampling.noise import MAX_SEED
+from engine.sampling.noise import MAX_SEED, WITH_CLASSES
 from engine.sampling.samplers import LANGEVIN, SAMPLERS, Langevin
 from engine.sampling.schedules import SCHEDULES
 
@@ -45,6 +45,8 @@ class GenerateRequest:
     """Number of pictures of each class. Picture i of a class has seed `seed + i`."""
     seed: int
     rng: str
+    shared_noise: bool
+    """Whether all classes have the same noise at the same seed. Otherwise the name of the class enters the noise."""
     sampler: str
     schedule: str
     num_inference_steps: int
@@ -64,10 +66,17 @@ class GenerateRequest:
     threads: int
 
     def as_json(self) -> dict[str, Any]:
-        """Return the request as plain JSON values."""
+        """Return the request as plain JSON values.
+
+        shared_noise is only stated if it is false, because it was always true in the runs of versions that do not
+        state it.
+        """
         interval = None if self.guidance_interval is None else list(self.guidance_interval)
         lists = {"class_names": list(self.class_names), "counts": list(self.counts), "guidance_interval": interval}
-        return {**asdict(self), **lists}
+        values = {**asdict(self), **lists}
+        if self.shared_noise:
+            del values["shared_noise"]
+        return values
 
 
 def make_request(
@@ -85,7 +94,7 @@ def make_request(
         n: Number of pictures per class, one number or a number by class name.
         settings: What to change from the defaults. A preset replaces the bundle's defaults, and explicit settings
             override the preset. The guidance interval EVERYWHERE guides every step even if the default has bounds.
-        previous: Identity of the run to continue. It supplies a seed of -1, threads of 0, a batch size of "auto" and an
+        previous: Identity of the run to resume. It supplies a seed of -1, threads of 0, a batch size of "auto" and an
             absent precision. Without it the seed is drawn, the threads are those of this process, the batch size is the
             bundle's and the precision is the preset's, or "auto".
 
@@ -106,6 +115,7 @@ def make_request(
         counts=tuple(n if isinstance(n, int) else n[name] for name in chosen),
         seed=_drawn_seed(previous) if sampling.seed == -1 else sampling.seed,
         rng=sampling.rng,
+        shared_noise=sampling.shared_noise or sampling.rng not in WITH_CLASSES,
         sampler=sampler,
         schedule=sampling.schedule or native,
         num_inference_steps=_given(sampling.num_inference_steps, defaults.num_inference_steps),
@@ -201,7 +211,7 @@ def _precision(previous: Mapping[str, Any] | None, preset: Preset | None) -> str
 
 
 def _threads(previous: Mapping[str, Any] | None) -> int:
-    """Return the number of threads of the run to continue, or the number of cores available to this process."""
+    """Return the number of threads of the run to resume, or the number of cores available to this process."""
     threads = (previous or {}).get("threads")
     if isinstance(threads, int):
         return threads
@@ -209,7 +219,7 @@ def _threads(previous: Mapping[str, Any] | None) -> int:
 
 
 def _check_numbers(request: GenerateRequest, manifest: Manifest) -> None:
-    """Check what depends on the manifest, on other values of the request, or on the run that it continues."""
+    """Check what depends on the manifest, on other values of the request, or on the run that it resumes."""
     for count in (min(request.counts), max(request.counts)):
         check_within("--n", count, Range(1, MAX_PICTURES))
     check_within("--seed", request.seed, Range(0, MAX_SEED - max(request.counts)))

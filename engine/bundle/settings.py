@@ -54,6 +54,9 @@ class SamplingSettings:
     rng: str = setting(
         "numpy", help="Random number generator; nv reproduces the noise of CUDA's randn", choices=[*RNGS]
     )
+    shared_noise: bool = setting(
+        False, help="Give pictures of the same seed the same noise in every class, as --rng nv always does."
+    )
     preset: str | None = setting(
         None, help="Preset defined by the bundle, for example fast. Options given explicitly override it."
     )
@@ -108,7 +111,7 @@ class HardwareSettings:
         parser=parse_batch_size,
         metavar="N|auto",
     )
-    backend: str = setting(AUTO, help=f"Inference runtime: {', '.join((AUTO, *BACKENDS))}.")
+    backend: str = setting(AUTO, help="Inference runtime", choices=(AUTO, *BACKENDS))
     threads: int = setting(0, help="Processor threads; 0 uses every core available to the process.", within=THREADS)
     precision: str | None = setting(
         None,

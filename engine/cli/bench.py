@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -15,40 +16,41 @@ from rich.table import Table
 from engine.backends.select import choose_backend, distinct_precisions, probe
 from engine.bundle.folder import Bundle, open_bundle
 from engine.bundle.job import Job, make_job
-from engine.bundle.settings import AUTO, parse_batch_size, settings_of
+from engine.bundle.settings import AUTO, GuidanceSettings, HardwareSettings, RequestSettings, SamplingSettings
 from engine.cli.options import BundleArgument, JsonOption
 from engine.cli.settings import ComparedSettings
 from engine.errors import RequestError
 from engine.files import expect_folder_of, write_json
-from engine.options import with_options
+from engine.options import Without, with_options
 
 __all__ = ["bench", "reference"]
 
-StepsOption = Annotated[int | None, typer.Option(help="Number of sampling steps (default: from the bundle).")]
-GuidanceOption = Annotated[
-    float | None, typer.Option(help="Guidance scale; 1 is no guidance (default: from the bundle).")
+Steps = Annotated[
+    SamplingSettings,
+    Without("seed", "rng", "preset", "sampler", "schedule", "langevin_step_size", "langevin_steps_per_level"),
 ]
+Scale = Annotated[GuidanceSettings, Without("guidance_interval")]
 
 
 @with_options
 def bench(
     compared: ComparedSettings,
+    sampling: Steps,
+    guidance: Scale,
+    hardware: Annotated[HardwareSettings, Without("batch_size", "backend", "precision")],
     bundle: BundleArgument = "cells",
     class_name: Annotated[
         str | None, typer.Option("--class", help="Class (default: the first class of the bundle).")
     ] = None,
-    steps: StepsOption = None,
-    guidance_scale: GuidanceOption = None,
     record: Annotated[Path | None, typer.Option(help="File for the record with the raw samples.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the time per picture on this machine, stage by stage, for each backend and batch size."""
     opened = open_bundle(bundle)
-    sizes = [parse_batch_size(size.strip()) for size in compared.batch_size.split(",")]
     if record is not None:
         expect_folder_of(record)
-    asked: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance_scale}
-    jobs = list(_jobs(opened, class_name or next(iter(opened.manifest.classes)), compared, sizes, asked))
+    settings = RequestSettings(sampling, guidance, hardware=hardware)
+    jobs = list(_jobs(opened, class_name or next(iter(opened.manifest.classes)), compared, settings))
     from engine.measure.bench import bench as measure
 
     found = measure(jobs, rounds=compared.rounds)
@@ -60,17 +62,16 @@ def bench(
         Console().print(_table(found))
 
 
-def _jobs(
-    bundle: Bundle, class_name: str, compared: ComparedSettings, sizes: list[int | str], asked: dict[str, Any]
-) -> Iterator[Job]:
-    """Yield the job of each batch size, backend and precision."""
+def _jobs(bundle: Bundle, class_name: str, compared: ComparedSettings, settings: RequestSettings) -> Iterator[Job]:
+    """Yield the job of each batch size, backend and precision. settings: what all jobs share."""
     wanted = compared.backend or [status.name for status in probe() if status.usable and status.name != "tensorrt"]
     backends = [choose_backend(name)[0] for name in wanted]
 
     def job(**options: Any) -> Job:
-        return make_job(bundle, [class_name], 1, settings_of(threads=compared.threads, **asked, **options))
+        hardware = replace(settings.hardware, **options)
+        return make_job(bundle, [class_name], 1, replace(settings, hardware=hardware))
 
-    for size in sizes:
+    for size in compared.batch_size:
         for name in backends:
             precisions = [AUTO]
             if name == "openvino":
@@ -90,7 +91,10 @@ def _table(found: dict[str, Any]) -> Table:
     return table
 
 
+@with_options
 def reference(
+    sampling: Steps,
+    guidance: Scale,
     bundle: BundleArgument = "cells",
     class_name: Annotated[
         list[str] | None, typer.Option("--class", help="Class (default: all classes). May be repeated.")
@@ -98,8 +102,6 @@ def reference(
     backend: Annotated[
         str, typer.Option(help="Runtime: openvino (float32), or tensorrt (in the format of its plans).")
     ] = "openvino",
-    steps: StepsOption = None,
-    guidance_scale: GuidanceOption = None,
     batch_size: Annotated[int, typer.Option(help="Batch size. TensorRT needs plans for this size.")] = 1,
     out: Annotated[
         Path | None,
@@ -114,8 +116,8 @@ def reference(
         opened,
         class_name or ["all"],
         backend=backend,
-        num_inference_steps=steps,
-        guidance_scale=guidance_scale,
+        num_inference_steps=sampling.num_inference_steps,
+        guidance_scale=guidance.guidance_scale,
         batch_size=batch_size,
     )
     paths = [out or default_path(job) for job in jobs]

@@ -51,7 +51,7 @@ def generate(
     hardware: HardwareSettings,
     cluster: ClusterSettings,
 ) -> None:
-    """Make n pictures of each class. Run the same command again to continue an interrupted run."""
+    """Make n pictures of each class. Run the same command again to resume an interrupted run."""
     settings = RequestSettings(sampling, guidance, picture, hardware)
     checked = _check(context, subject, output, settings, cluster)
     if checked is None:
@@ -75,7 +75,7 @@ class _Checked:
     remote: Remote | None
     """The URL that the pictures go to, if --out names one."""
     previous: Mapping[str, Any] | None
-    """Identity of the run in the output folder, if this command continues one."""
+    """Identity of the run in the output folder, if this command resumes one."""
 
 
 def _check(
@@ -86,8 +86,6 @@ def _check(
     cluster: ClusterSettings,
 ) -> _Checked | None:
     """Return the checked command line, or None if --balance finds that no class lacks a picture."""
-    if cluster.workers is not None and cluster.ray is None:
-        raise RequestError("--workers", found="no --ray", expected="--ray ADDRESS", fix="name a Ray cluster, or local")
     bundle = open_bundle(subject.bundle)
     class_names, counts = _wanted(bundle, subject)
     if counts == {}:

@@ -10,29 +10,23 @@ from typing import Any
 
 from PIL import Image
 
+from engine.bundle.settings import GuidanceSettings, HardwareSettings, PictureSettings, SamplingSettings
+from engine.cli.settings import SubjectSettings
 from engine.errors import RequestError
+from engine.options import flags_of
 from engine.output.provenance import PARAMETERS_KEY
 from engine.pictures import PNG_KEY
 
 __all__ = ["PngDescription", "read_png"]
 
+GROUPS = (SubjectSettings, SamplingSettings, GuidanceSettings, PictureSettings, HardwareSettings)
+APART = ("--n", "--balance", "--preset", "--guidance-interval", "--prompt", "--negative-prompt", "--shared-noise")
+"""Options that a description does not state, or that take its value in another form."""
 FLAGS = {
-    "class": "--class",
-    "seed": "--seed",
-    "rng": "--rng",
-    "sampler": "--sampler",
-    "schedule": "--schedule",
-    "steps": "--steps",
-    "langevin_step_size": "--langevin-step-size",
-    "langevin_steps_per_level": "--langevin-steps-per-level",
-    "guidance_scale": "--guidance-scale",
-    "width": "--width",
-    "height": "--height",
-    "batch_size": "--batch-size",
-    "backend": "--backend",
-    "precision": "--precision",
-    "threads": "--threads",
-    "bundle": "--bundle",
+    flag.removeprefix("--").replace("-", "_"): flag
+    for group in GROUPS
+    for flag in flags_of(group).values()
+    if flag not in APART
 }
 """The options of `engine generate` that make a picture again, by the field of the description."""
 
@@ -51,6 +45,9 @@ class PngDescription:
         for field, flag in FLAGS.items():
             if field in self.description:
                 words += [flag, str(self.description[field])]
+        # Earlier versions always shared the noise, and did not state it. nv always shares it.
+        if self.description.get("shared_noise", True) is not False and self.description.get("rng") != "nv":
+            words.append("--shared-noise")
         interval = self.description.get("guidance_interval")
         if isinstance(interval, list) and len(interval) == 2:
             words += ["--guidance-interval", *map(str, interval)]

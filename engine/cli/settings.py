@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from engine.bundle.settings import THREADS
-from engine.options import Range, setting
+from engine.bundle.manifest import PRECISIONS
+from engine.bundle.settings import AUTO, BACKENDS, parse_batch_size
+from engine.errors import RequestError
+from engine.options import Range, parse_list, setting
 from engine.output.formats import FORMATS
 
 __all__ = ["ClusterSettings", "ComparedSettings", "OutputSettings", "SubjectSettings"]
@@ -63,6 +66,11 @@ class ClusterSettings:
         help="Number of Ray workers. Each takes one GPU, or --threads processor cores (default: 1).",
     )
 
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.ray is None:
+            fix = "name a Ray cluster, or local"
+            raise RequestError("--workers", found="no --ray", expected="--ray ADDRESS", fix=fix)
+
 
 @dataclass(frozen=True)
 class ComparedSettings:
@@ -73,13 +81,20 @@ class ComparedSettings:
     backend: list[str] | None = setting(
         None,
         help="Inference runtime (default: every usable one except TensorRT, whose plans limit the sizes). "
-        "May be repeated.",
+        "May be repeated",
+        choices=(AUTO, *BACKENDS),
     )
     precision: list[str] | None = setting(
-        None, help="Precision of openvino (default: all that differ on this machine). May be repeated."
+        None,
+        help="Precision of openvino (default: all that differ on this machine). May be repeated",
+        choices=PRECISIONS,
     )
-    batch_size: str = setting("1,4,8", help="Batch sizes, separated by commas.")
-    threads: int = setting(0, help="Processor threads; 0 uses every core available to the process.", within=THREADS)
+    batch_size: tuple[int | str, ...] = setting(
+        (1, 4, 8),
+        help="Batch sizes, separated by commas.",
+        parser=partial(parse_list, parse_batch_size),
+        metavar="N,N,...",
+    )
     rounds: int = setting(
         5, within=Range(low=1), help="Number of rounds. Everything that is compared takes turns in each round."
     )

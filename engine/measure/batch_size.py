@@ -34,11 +34,11 @@ def measure_batch_size(job: Job) -> tuple[int, str]:
             continue
         with Pipeline(short, request.class_names[0], backend) as pipeline:
             seeds = list(range(size))
-            pipeline.decode(pipeline.generate_latents(seeds))
+            pipeline.decode(pipeline.generate_latents(seeds), seeds)
             began = time.perf_counter()
             latents = pipeline.generate_latents(seeds)
             denoised = time.perf_counter()
-            pipeline.decode(latents)
+            pipeline.decode(latents, seeds)
             seconds = (
                 (denoised - began) / short.request.num_inference_steps * request.num_inference_steps
                 + time.perf_counter()

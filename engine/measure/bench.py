@@ -155,9 +155,10 @@ def _round(job: Job, pipeline: Pipeline, backend: _TimedBackend, result: Measure
     description = {**describe(job, job.request.class_names[0]), "seed": 0}
     backend.clock[0] = 0.0
     marks = [time.perf_counter()]
-    latents = pipeline.generate_latents(range(job.request.batch_size))
+    seeds = range(job.request.batch_size)
+    latents = pipeline.generate_latents(seeds)
     marks.append(time.perf_counter())
-    images, _ = pipeline.decode(latents)
+    images, _ = pipeline.decode(latents, seeds)
     marks.append(time.perf_counter())
     with tempfile.TemporaryDirectory() as folder:
         for i, image in enumerate(images):

@@ -16,7 +16,7 @@ from engine.cache import cache_folder
 from engine.errors import RequestError
 from engine.files import replace_file
 from engine.output.provenance import own_version
-from engine.pipeline.pipeline import Pipeline, noise_of
+from engine.pipeline.pipeline import Pipeline, decoder_noise_of, noise_of
 
 __all__ = ["BACKENDS", "FORMAT_VERSION", "SAMPLER", "default_path", "reference_jobs", "write_reference"]
 
@@ -80,16 +80,18 @@ def write_reference(job: Job, path: Path) -> None:
     """Compute the picture with the seed of the request, for its first class, and write it as safetensors.
 
     The tensors are noise (C, h, w) float32, latents (C, h, w) float32, which are the result of the sampler, and image
-    (H, W, 3) uint8. The sampler begins at the noise times its initial scale. The metadata holds the settings as text.
+    (H, W, 3) uint8; for a decoder that draws grain also decoder_noise (planes, H, W) float32. The sampler begins at the
+    noise times its initial scale. The metadata holds the settings as text.
     """
     request = job.request
     class_name, seeds = request.class_names[0], (request.seed,)
+    chunk = seeds * request.batch_size
     job.bundle.verify_for(request.class_names)
     backend = open_backend(job)
     with Pipeline(job, class_name, backend) as pipeline:
         # A chunk always has batch_size pictures. The first one is the reference.
-        latents = pipeline.generate_latents(seeds * request.batch_size)
-        images, _ = pipeline.decode(latents)
+        latents = pipeline.generate_latents(chunk)
+        images, _ = pipeline.decode(latents, chunk)
     noise = noise_of(job, class_name)(seeds).draw()[0]
     metadata = {
         "format_version": str(FORMAT_VERSION),
@@ -101,6 +103,7 @@ def write_reference(job: Job, path: Path) -> None:
         "guidance_scale": repr(request.guidance_scale),
         "seed": str(request.seed),
         "rng": request.rng,
+        "shared_noise": str(request.shared_noise).lower(),
         "backend": request.backend,
         "precision": request.precision,
         "batch_size": str(request.batch_size),
@@ -108,5 +111,6 @@ def write_reference(job: Job, path: Path) -> None:
         "engine_version": own_version(),
     }
     tensors = {"noise": noise, "latents": np.ascontiguousarray(latents[0]), "image": np.ascontiguousarray(images[0])}
+    tensors |= {f"decoder_{name}": values[0] for name, values in decoder_noise_of(job, class_name, seeds).items()}
     with replace_file(path) as part:
         save_file(tensors, part, metadata)

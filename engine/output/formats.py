@@ -155,7 +155,7 @@ class WebDataset:
     """Writes shards `<name>-000000.tar` and `_info.json`, which timm reads.
 
     A shard holds `per_shard` pictures, each as `.png`, `.cls` (the index of the class) and `.json`. It covers a fixed
-    range of the run, even if pictures in this range failed. A killed run continues inside its shard.
+    range of the run, even if pictures in this range failed. A killed run is resumed inside its shard.
     """
 
     def __init__(self, folder: Path, name: str, *, per_shard: int, done: int, written: Mapping[int, int]) -> None:
@@ -185,7 +185,7 @@ class WebDataset:
         return self._path(shard).with_suffix(".tar.part")
 
     def _reopen(self, shard: int) -> None:
-        """Continue a shard after the pictures that metadata.jsonl lists."""
+        """Resume a shard after the pictures that metadata.jsonl lists."""
         part = self._part(shard)
         if self._path(shard).exists() and not part.exists():
             os.replace(self._path(shard), part)

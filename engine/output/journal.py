@@ -1,8 +1,8 @@
 """The journal of a run: its request, its progress and its pictures, in the output folder.
 
 run.json holds the request, metadata.jsonl one line per picture in order, and failed.jsonl one line per seed without a
-picture. The lines of a chunk are written after its pictures, so a killed run continues after the last chunk whose lines
-are complete.
+picture. The lines of a chunk are written after its pictures, so a killed run is resumed after the last chunk whose
+lines are complete.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ __all__ = [
 ]
 
 RUN, METADATA, FAILED = "run.json", "metadata.jsonl", "failed.jsonl"
+UNSTATED = {"shared_noise": True}
+"""Values of an identity that are only stated if they are others, because earlier versions did not state them."""
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*/[0-9]{6,}\.png\Z|[A-Za-z0-9][A-Za-z0-9_.-]*-[0-9]{6}\.tar(?=/)")
 
 
@@ -71,16 +73,17 @@ def file_of(row: Mapping[str, Any]) -> str:
 
 def expect_same_run(folder: Path, previous: Mapping[str, Any], identity: Mapping[str, Any], fix: str) -> None:
     """Raise RequestError that names the differences, unless the run in the folder equals the requested run."""
+    before, wanted = UNSTATED | {**previous}, UNSTATED | {**identity}
     differs = [
-        f"{key} {previous.get(key)!r} in the existing run, {identity.get(key)!r} requested"
-        for key in sorted({*previous, *identity})
-        if previous.get(key) != identity.get(key)
+        f"{key} {before.get(key)!r} in the existing run, {wanted.get(key)!r} requested"
+        for key in sorted({*before, *wanted})
+        if before.get(key) != wanted.get(key)
     ]
     if differs:
         raise RequestError(
             f"The output folder {folder}",
             found=f"another run: {'; '.join(differs)}",
-            expected="a new folder, or the same request to continue it",
+            expected="a new folder, or the same request to resume it",
             fix=fix,
         )
 
@@ -133,7 +136,7 @@ class Journal:
     """The record of one run in `folder`. Opening checks the folder and changes nothing."""
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], chunks: Chunks, *, overwrite: bool = False) -> None:
-        """identity: what must be equal to continue a run. Raises RequestError if the folder holds another run, or files
+        """identity: what must be equal to resume a run. Raises RequestError if the folder holds another run, or files
         that belong to no run."""
         self.folder, self.identity, self.chunks = folder, identity, chunks
         self._overwrite = overwrite
@@ -141,7 +144,7 @@ class Journal:
         self._check()
 
     def _check(self) -> None:
-        """Find out whether the run in the folder is continued or replaced. Raises RequestError."""
+        """Find out whether the run in the folder is resumed or replaced. Raises RequestError."""
         folder, identity = self.folder, self.identity
         self.resumed = self.complete = False
         self._replaced: Mapping[str, Any] | None = None
@@ -175,7 +178,7 @@ class Journal:
             self._check()
             if self._replaced is not None:
                 # From here on the folder belongs to the new run, so that the old run never looks complete after a
-                # kill. As long as run.json says "replaces", a continued run removes the remaining old files.
+                # kill. As long as run.json says "replaces", a resumed run removes the remaining old files.
                 self.write_run(complete=False, replaces=dict(self._replaced))
                 for path in self._files_of(self._replaced):
                     path.unlink()

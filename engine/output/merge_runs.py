@@ -61,7 +61,7 @@ def merge_runs(out: Path, progress: Progress = silent) -> MergedRun:
     """Join the pieces in `out/pieces` into `out`.
 
     Before a file is moved, everything is checked: each piece exists, is complete and belongs to the same run, and each
-    picture exists once or is listed as failed. Calling this function again continues a killed merge, or returns the
+    picture exists once or is listed as failed. Calling this function again resumes a killed merge, or returns the
     result of a finished one. Raises RequestError.
     """
     if not out.is_dir():

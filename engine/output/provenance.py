@@ -11,10 +11,12 @@ from PIL.PngImagePlugin import PngInfo
 from engine.bundle.job import Job
 from engine.pictures import PNG_KEY
 
-__all__ = ["PARAMETERS_KEY", "describe", "own_version", "parameters_line", "png_text"]
+__all__ = ["OPTIONAL", "PARAMETERS_KEY", "describe", "own_version", "parameters_line", "png_text"]
 
 PARAMETERS_KEY = "parameters"
 """The PNG text chunk that AUTOMATIC1111's WebUI reads."""
+OPTIONAL = ("shared_noise", "guidance_interval", "langevin_step_size", "langevin_steps_per_level")
+"""Fields that a description only has if they differ from what every version did at first."""
 SAMPLER_NAMES = {
     "dpmpp_2m": "DPM++ 2M",
     "euler": "Euler",
@@ -43,7 +45,7 @@ def own_version() -> str:
 def describe(job: Job, class_name: str) -> dict[str, Any]:
     """Return the description that all pictures of a class share, which is everything except the seed.
 
-    It is a pure function of the job, so that a continued run repeats it exactly.
+    It is a pure function of the job, so that a resumed run repeats it exactly.
     """
     bundle, request = job.bundle, job.request
     entry = bundle.manifest.classes[class_name]
@@ -74,6 +76,9 @@ def describe(job: Job, class_name: str) -> dict[str, Any]:
         "licence": entry.licence,
         "attribution": entry.attribution,
     }
+    if not request.shared_noise:
+        # Pictures of versions that do not state it have shared noise.
+        description["shared_noise"] = False
     if request.guidance_interval is not None:
         description["guidance_interval"] = list(request.guidance_interval)
     if request.langevin is not None:

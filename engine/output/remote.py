@@ -27,7 +27,7 @@ RECORD = (METADATA, FAILED, CROISSANT, SHEET, RUN)
 
 @contextmanager
 def open_remote(url: str) -> Iterator[Remote]:
-    """Yield the local folder for a run into `url`. It holds the run to continue, which the URL's run.json names.
+    """Yield the local folder for a run into `url`. It holds the run to resume, which the URL's run.json names.
 
     Raises RequestError if the URL cannot be reached or holds files that belong to no run, or if another process of this
     machine writes to the URL.
@@ -109,7 +109,7 @@ class Remote:
         self._read, self._current = 0, ""
 
     def recall(self) -> None:
-        """Prepare the local folder as the URL says: for the run to continue, the record of a finished run, or nothing.
+        """Prepare the local folder as the URL says: for the run to resume, the record of a finished run, or nothing.
 
         Raises RequestError if the URL holds files that belong to no run.
         """

@@ -15,10 +15,10 @@ from engine.backends.base import Backend
 from engine.bundle.job import Job
 from engine.pipeline.loops import LoopSpec, half_bytes, open_loop
 from engine.pipeline.prompts import read_embeddings
-from engine.sampling.noise import NoiseSource
+from engine.sampling.noise import DECODER, LATENTS, NoiseSource, Stream
 from engine.sampling.signal_leak import read_signal_leak
 
-__all__ = ["Pipeline", "check_opening", "decode_batch_size", "noise_of"]
+__all__ = ["Pipeline", "check_opening", "decode_batch_size", "decoder_noise_of", "noise_of"]
 
 DECODE_PIXELS = 2**19
 """Largest number of pixels of a decoder batch. The decoder's activations take most of the memory."""
@@ -30,16 +30,34 @@ def decode_batch_size(batch_size: int, width: int, height: int) -> int:
 
 
 def noise_of(job: Job, class_name: str) -> Callable[[Sequence[int]], NoiseSource]:
-    """Return the function that makes the noise of given seeds.
+    """Return the function that makes the sampler's noise of given seeds.
 
     The first noise carries the signal leak of the class if the bundle has one for this size.
     """
     shape, file = job.latent_shape, job.bundle.manifest.classes[class_name].signal_leak
+    stream = _stream(job, class_name, LATENTS)
     first = None
     # A signal leak is measured at one size and does not apply to other sizes.
     if file is not None and shape == job.bundle.manifest.latent_shape:
         first = partial(read_signal_leak(job.bundle.path(file), shape).into, plan=job.plan)
-    return lambda seeds: NoiseSource(seeds, shape, job.request.rng, first)
+    return lambda seeds: NoiseSource(seeds, shape, job.request.rng, first, stream)
+
+
+def _stream(job: Job, class_name: str, number: int) -> Stream:
+    return Stream(number, None if job.request.shared_noise else class_name)
+
+
+def decoder_noise_of(job: Job, class_name: str, seeds: Sequence[int]) -> dict[str, NDArray[np.float32]]:
+    """Return the decoder's inputs besides the latents for the pictures of these seeds.
+
+    These are the noise (B, planes, H, W) float32 of a decoder that draws grain, and nothing for other decoders. The
+    noise of a picture depends on its class and seed alone.
+    """
+    noise = job.bundle.manifest.decoder_noise
+    if noise is None:
+        return {}
+    stream = _stream(job, class_name, DECODER)
+    return {"noise": NoiseSource(seeds, noise.shape(job.latent_shape), job.request.rng, stream=stream).draw()}
 
 
 def _loop_spec(job: Job, class_name: str) -> LoopSpec:
@@ -77,7 +95,8 @@ class Pipeline:
         self._noise = noise_of(job, class_name)
         self._loop = open_loop(spec, backend)
         self._decode_batch = decode_batch_size(request.batch_size, request.width, request.height)
-        shapes = {"latents": (self._decode_batch, *spec.latent_shape)}
+        self._decoder_noise = partial(decoder_noise_of, job, class_name)
+        shapes = job.bundle.manifest.decoder_inputs(self._decode_batch, spec.latent_shape)
         decoder = job.bundle.path(job.bundle.manifest.graphs(class_name, request.precision)[1])
         self._decoder = backend.open(decoder, shapes, ("images", "finite"))
 
@@ -85,15 +104,24 @@ class Pipeline:
         """Return the latents (B, C, h, w) float32 of batch_size seeds. Raises Stopped if `stop` is set."""
         return self._loop.run(self._noise(seeds), stop or threading.Event())
 
-    def decode(self, latents: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Return the pictures (B, H, W, 3) uint8 RGB of latents (B, C, h, w), and which are finite (B,) bool."""
+    def decode(self, latents: NDArray[np.float32], seeds: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Return the pictures (B, H, W, 3) uint8 RGB of latents (B, C, h, w), and which are finite (B,) bool.
+
+        seeds: the seed of each picture, from which a decoder that draws grain takes its noise.
+        """
         images, finite = [], []
         for start in range(0, len(latents), self._decode_batch):
-            chunk = latents[start : start + self._decode_batch]
-            padded = np.concatenate([chunk, np.repeat(chunk[-1:], self._decode_batch - len(chunk), axis=0)])
-            outputs = self._decoder.run({"latents": padded})
-            images.append(outputs["images"][: len(chunk)])
-            finite.append(outputs["finite"][: len(chunk)])
+            chunk = slice(start, start + self._decode_batch)
+            inputs = {"latents": latents[chunk], **self._decoder_noise(seeds[chunk])}
+            size = len(inputs["latents"])
+            missing = self._decode_batch - size
+            padded = {
+                name: np.concatenate([values, np.repeat(values[-1:], missing, axis=0)])
+                for name, values in inputs.items()
+            }
+            outputs = self._decoder.run(padded)
+            images.append(outputs["images"][:size])
+            finite.append(outputs["finite"][:size])
         return np.concatenate(images), np.concatenate(finite)
 
     def close(self) -> None:

@@ -71,7 +71,7 @@ class Rescue:
         if self._pipeline is None:
             exact_job = self._job.changed(backend=CPU_BACKEND, precision="f32")
             self._pipeline = Pipeline(exact_job, self._class_name, self._open_cpu(exact_job))
-        again, finite_again = self._pipeline.decode(self._pipeline.generate_latents(seeds, stop))
+        again, finite_again = self._pipeline.decode(self._pipeline.generate_latents(seeds, stop), seeds)
         remaining = troubles_of(again[: len(images)], finite_again[: len(images)])
         images = images.copy()
         for i, trouble in enumerate(troubles):

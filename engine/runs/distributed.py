@@ -40,10 +40,8 @@ LOOK_S = 0.5
 def open_cluster(address: str, workers: int, threads: int) -> Iterator[RayCluster]:
     """Connect to the Ray cluster at `address` ("auto", host:port, ray://host:port), or start a cluster for "local".
 
-    Raises RequestError if Ray is not installed, if nothing answers, or if workers is below 1.
+    workers: number of workers, at least 1. Raises RequestError if Ray is not installed, or if nothing answers.
     """
-    if workers < 1:
-        raise RequestError("--workers", found=str(workers), expected="a number above 0", fix="change the value")
     # By default Ray sends usage statistics to its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:

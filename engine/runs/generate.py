@@ -59,7 +59,7 @@ def generate(
 ) -> RunResult:
     """Write the run's pictures, metadata.jsonl, run.json, croissant.json and sheet.png.
 
-    Everything, including every hash, is checked before a model loads or the folder is touched. The same job continues
+    Everything, including every hash, is checked before a model loads or the folder is touched. The same job resumes
     an interrupted run. The last chunk of a class is padded, so that no picture depends on where a run stopped.
 
     Args:
@@ -102,7 +102,7 @@ def generate(
 
 
 def _identity(job: Job, output: Output, runtime: Backend) -> dict[str, Any]:
-    """Return what must be equal for a run to be continued."""
+    """Return what must be equal for a run to be resumed."""
     identity = {
         "bundle_sha256": job.bundle.sha256,
         **job.request.as_json(),

@@ -93,9 +93,9 @@ class ClassWorker:
     def _decode(self, denoised: Iterator[tuple[int, NDArray[np.float32]]]) -> Iterator[tuple[int, Checked]]:
         with suppress(Stopped):
             for chunk, latents in denoised:
-                size = self._chunks.size(chunk)
-                images, finite = self._pipeline.decode(latents)
-                yield chunk, self._rescue.check(self._seeds(chunk), images[:size], finite[:size], self._stop)
+                size, seeds = self._chunks.size(chunk), self._seeds(chunk)
+                images, finite = self._pipeline.decode(latents, seeds)
+                yield chunk, self._rescue.check(seeds, images[:size], finite[:size], self._stop)
 
     def _encode(self, checked: Iterator[tuple[int, Checked]]) -> Iterator[Finished]:
         for chunk, found in checked:

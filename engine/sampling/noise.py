@@ -1,21 +1,38 @@
-"""Noise: each seed has its own random generator, so that a picture depends on its class and seed alone.
+"""Noise: each class and seed has its own random generators, so that a picture depends on its class and seed alone.
 
 `numpy` is NumPy's PCG64. `nv` reproduces CUDA's randn: Philox 4x32-10 (Salmon et al. 2011,
 doi:10.1145/2063384.2063405) keyed by the seed, with one counter per number, and the sine branch of Box-Muller.
+
+A seed has one stream for its latents and another one for the decoder. So the decoder's noise does not depend on the
+sampler, on the number of steps or on what was drawn before. With `numpy` the name of the class enters both streams,
+because classes that share their noise share the surroundings of the cell, too. `nv` has the same noise for all classes.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_SEED", "RNGS", "NoiseSource", "philox_4x32_10"]
+__all__ = ["DECODER", "LATENTS", "MAX_SEED", "RNGS", "WITH_CLASSES", "NoiseSource", "Stream", "philox_4x32_10"]
 
 MAX_SEED = 2**63 - 1
+LATENTS, DECODER = 0, 1
+"""The numbers of a seed's streams: the sampler's, and the decoder's."""
 Words = NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One of the random streams of a seed."""
+
+    number: int = LATENTS
+    class_name: str | None = None
+    """The class whose name enters the stream. None is the stream that all classes share."""
 
 
 class Generator(Protocol):
@@ -39,17 +56,20 @@ def philox_4x32_10(counter: Words, key: Words) -> Words:
 
 
 class _NvGenerator:
-    """torch.randn on a CUDA device for one seed: call i of a stream takes counters (i, 0, 0..n-1, 0)."""
+    """torch.randn on a CUDA device for one seed: call i takes counters (i, 0, 0..n-1, 0).
 
-    def __init__(self, seed: int) -> None:
+    Stream s begins at call s * 2^32, which no sampler reaches: its call i takes counters (i, s, 0..n-1, 0).
+    """
+
+    def __init__(self, seed: int, stream: Stream) -> None:
         self._key = np.array([[seed & 0xFFFFFFFF], [seed >> 32]], np.uint32)
-        self._calls = 0
+        self._calls, self._stream = 0, stream.number
 
     def standard_normal(self, size: tuple[int, ...]) -> NDArray[np.float64]:
         """Return the next numbers of the stream."""
         n = int(np.prod(size))
         counter = np.zeros((4, n), np.uint32)
-        counter[0], counter[2] = self._calls, np.arange(n)
+        counter[0], counter[1], counter[2] = self._calls, self._stream, np.arange(n)
         self._calls += 1
         words = philox_4x32_10(counter, np.repeat(self._key, n, axis=1))
         # CUDA's constants: 2^-32 and 2 pi 2^-32 in float32. Adding half of one keeps the logarithm's argument above 0.
@@ -60,12 +80,23 @@ class _NvGenerator:
         return np.asarray(radius * np.sin(angle)).reshape(size)
 
 
-def _numpy_generator(seed: int) -> Generator:
-    return np.random.Generator(np.random.PCG64(seed))
+def _numpy_generator(seed: int, stream: Stream) -> Generator:
+    """Return PCG64 of the seed, or of a child of the seed for every stream except the shared stream of the latents.
+
+    NumPy's SeedSequence mixes the seed with a spawn key: the number of the stream and the first 128 bits of the SHA-256
+    of the class name, as four little-endian words.
+    """
+    key: tuple[int, ...] = () if stream == Stream() else (stream.number,)
+    if stream.class_name is not None:
+        digest = hashlib.sha256(stream.class_name.encode()).digest()
+        key += tuple(int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4))
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
 
 
-RNGS: dict[str, Callable[[int], Generator]] = {"numpy": _numpy_generator, "nv": _NvGenerator}
-"""Functions that make the generator of a seed, by name."""
+RNGS: dict[str, Callable[[int, Stream], Generator]] = {"numpy": _numpy_generator, "nv": _NvGenerator}
+"""Functions that make the generator of a seed's stream, by name."""
+WITH_CLASSES = frozenset({"numpy"})
+"""Names of the generators whose noise depends on the class."""
 
 
 class NoiseSource:
@@ -77,9 +108,10 @@ class NoiseSource:
         shape: tuple[int, int, int],
         rng: str = "numpy",
         first: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
+        stream: Stream = Stream(),
     ) -> None:
         """first: applied to the first noise, if a trajectory does not begin at plain noise."""
-        self._generators = [RNGS[rng](seed) for seed in seeds]
+        self._generators = [RNGS[rng](seed, stream) for seed in seeds]
         self._shape, self._first = shape, first
 
     def draw(self) -> NDArray[np.float32]:

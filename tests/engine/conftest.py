@@ -8,6 +8,12 @@ import pytest
 
 
 @pytest.fixture
+def own_cache(monkeypatch, tmp_path):
+    """A user cache that no other test uses."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
 def small_disk(tmp_path):
     """A file system of 256 KB, where this user may mount one."""
     folder = tmp_path / "small"

@@ -44,10 +44,10 @@ def spoil_two(images, finite, call):
         images[2] = 7
 
 
-def poisoned_run(bundle_folder, out, **options):
+def poisoned_run(bundle_folder, out, spoil=spoil_two, **options):
     bundle = open_bundle(str(bundle_folder))
     job = make_job(bundle, ["cyt_mast"], 11, settings_of(batch_size=4, backend="openvino", precision="auto", **options))
-    return run.generate(job, Output(out), backend=Poisoned(spoil_two))
+    return run.generate(job, Output(out), backend=Poisoned(spoil))
 
 
 def keep_bad(monkeypatch):

@@ -10,7 +10,18 @@ import typer
 from typer.testing import CliRunner
 
 from engine.errors import RequestError
-from engine.options import Prefix, Range, Without, check_settings, setting, with_options
+from engine.options import (
+    Prefix,
+    Range,
+    Without,
+    check_settings,
+    flags_of,
+    parse_list,
+    parse_numbers,
+    parse_whole_numbers,
+    setting,
+    with_options,
+)
 
 
 @dataclass(frozen=True)
@@ -146,3 +157,45 @@ def test_values_outside_their_range_are_refused(settings, words):
 def test_a_prefix_is_part_of_the_name_in_errors():
     with pytest.raises(RequestError, match="--vae-steps"):
         check_settings(Loop(steps=0), "vae")
+
+
+def test_choices_hold_for_every_member_of_a_list():
+    @dataclass(frozen=True)
+    class Chosen:
+        part: list[str] | None = setting(None, help="Part.", choices=("step", "decode"))
+
+    for allowed in (None, [], ["step", "decode"]):
+        check_settings(Chosen(allowed))
+    with pytest.raises(RequestError, match="--part") as caught:
+        check_settings(Chosen(["step", "encode"]))
+    assert caught.value.found == "encode"
+
+
+def test_lists_are_separated_by_commas():
+    assert parse_list(str.upper, "a, b,c") == ("A", "B", "C")
+    assert parse_numbers("--widths", "1, 0.5,-2e3") == (1, 0.5, -2000)
+    assert parse_whole_numbers("--batch", "8, 1,8") == (8, 1, 8)
+
+
+@pytest.mark.parametrize("text", ["", ",", "1,", "1,x", "nan", "1,inf"])
+def test_what_is_no_list_of_numbers_is_refused(text):
+    for parse in (parse_numbers, parse_whole_numbers):
+        with pytest.raises(RequestError, match="--widths"):
+            parse("--widths", text)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "1_0", "\u00b2", "9" * 5000])
+def test_what_is_no_list_of_whole_numbers_is_refused(text):
+    with pytest.raises(RequestError, match="above 0"):
+        parse_whole_numbers("--batch", text)
+
+
+def test_the_options_of_a_group_are_known_by_its_fields():
+    assert flags_of(Loop) == {
+        "steps": "--steps",
+        "rate": "--rate",
+        "clipping": "--clipping",
+        "fast": "--fast",
+        "wanted": "--n",
+    }
+    assert flags_of(Network) == {"width": "--width", "share": "--share", "factor": "--factor"}

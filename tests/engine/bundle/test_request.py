@@ -63,23 +63,6 @@ def test_the_bundle_names_its_presets(in_process, with_preset):
     assert "one of fast, the presets of the bundle" in done.stderr
 
 
-WRONG = {
-    "a path for a name": ["../fast", "--steps", 5],
-    "no such sampler": ["fast", "--sampler", "heun"],
-    "langevin, whose own settings a preset has not": ["fast", "--sampler", "langevin"],
-    "an interval upside down": ["fast", "--guidance-interval", 3, 2],
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_preset_is_refused_and_changes_nothing(case, in_process, bundle_copy):
-    before = (bundle_copy / "manifest.json").read_bytes()
-    done = in_process("exporter", "preset", bundle_copy, *WRONG[case])
-    assert done.returncode == 2
-    assert "fix:" in done.stderr
-    assert (bundle_copy / "manifest.json").read_bytes() == before
-
-
 def test_a_bundles_default_may_guide_on_an_interval(in_process, whole_path, tmp_path):
     merged = whole_path / "merged/cyt_mast"
     options = ["--steps", 4, "--guidance-scale", 3, "--guidance-interval"]

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from engine.api.engine import Engine
 from engine.bundle.folder import open_bundle
 
-DESCRIBES = {"format_version", "bundle_sha256", "class", "seed", "rng", "runtime", "engine_version"}
+DESCRIBES = {"format_version", "bundle_sha256", "class", "seed", "rng", "shared_noise", "runtime", "engine_version"}
 SETTINGS = {"sampler", "schedule", "num_inference_steps", "guidance_scale", "backend", "precision", "batch_size"}
 
 
@@ -18,7 +18,8 @@ def read(path):
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118 - no mapping
 
 
-def test_it_is_what_the_engine_makes(command, tiny_bundle, tmp_path):
+def test_it_is_what_the_engine_makes(command, stochastic, tmp_path):
+    tiny_bundle = stochastic / "bundle"
     out = tmp_path / "reference.safetensors"
     arguments = ["--class", "cyt_mast", "--steps", 3, "--guidance-scale", 1.5, "--out", out]
     done = command("engine", "reference", tiny_bundle, *arguments)
@@ -31,6 +32,8 @@ def test_it_is_what_the_engine_makes(command, tiny_bundle, tmp_path):
     assert metadata.keys() == DESCRIBES | SETTINGS
     assert tensors["noise"].shape == tensors["latents"].shape == bundle.manifest.latent_shape
     assert 0.8 < tensors["noise"].std() < 1.2
+    assert tensors["decoder_noise"].shape == (11, 16, 16)
+    assert 0.9 < tensors["decoder_noise"].std() < 1.1
     engine = Engine.open(str(tiny_bundle), precision="f32")
     (batch,) = engine.generate("cyt_mast", n=1, seed=0, num_inference_steps=3, guidance_scale=1.5, batch_size=1)
     assert (tensors["image"] == batch.images[0]).all()
@@ -40,7 +43,8 @@ def test_it_is_what_the_engine_makes(command, tiny_bundle, tmp_path):
     assert metadata["batch_size"] == "2"
     difference = np.linalg.norm(in_a_batch["latents"] - tensors["latents"])
     assert difference < 1e-3 * np.linalg.norm(tensors["latents"])
-    assert (in_a_batch["noise"] == tensors["noise"]).all()
+    for name in ("noise", "decoder_noise"):
+        assert (in_a_batch[name] == tensors[name]).all()
 
 
 def test_by_default_every_class_has_one_in_the_cache(command, tiny_bundle, tmp_path, monkeypatch):

@@ -38,6 +38,26 @@ def test_a_read_only_folder_is_refused_and_left_as_it_is(command, tiny_bundle, s
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
+def test_a_run_with_shared_noise_is_continued_with_shared_noise_only(in_process, tiny_bundle, tmp_path):
+    """Runs of earlier versions are such runs, and do not say so."""
+    arguments = ["engine", "generate", "--bundle", tiny_bundle, "--class", "all", "--n", 1, "--steps", 1]
+    out = ["--out", tmp_path / "out"]
+    done = in_process(*arguments, "--shared-noise", *out)
+    assert done.returncode == 0, done.stderr
+    assert "shared_noise" not in json.loads((tmp_path / "out/run.json").read_text())["identity"]
+    before = pictures(tmp_path / "out")
+    done = in_process(*arguments, *out)
+    assert done.returncode == 2
+    assert "shared_noise True in the existing run, False requested" in done.stderr
+    done = in_process(*arguments, "--shared-noise", *out)
+    assert (done.returncode, "0 of them new" in done.stdout) == (0, True), done.stderr
+    assert pictures(tmp_path / "out") == before
+    done = in_process(*arguments, *out, "--overwrite")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out/run.json").read_text())["identity"]["shared_noise"] is False
+    assert not set(before.values()) & set(pictures(tmp_path / "out").values())
+
+
 def test_a_replaced_run_leaves_nothing_even_if_it_is_killed_at_it(tiny_bundle, tmp_path, monkeypatch):
     bundle = open_bundle(str(tiny_bundle))
 

@@ -31,8 +31,8 @@ def latents_of(job, backend):
 
 CASES = {
     "default": {},
-    "no guidance": {"guidance_scale": 1.0},
-    "guidance on an interval": {"guidance_interval": (0.5, 5.0), "guidance_scale": 3.0},
+    "no guidance": {"guidance_scale": 1.0, "num_inference_steps": 6},
+    "guidance on an interval": {"guidance_interval": (0.5, 5.0), "guidance_scale": 3.0, "num_inference_steps": 8},
     "ancestral": {"sampler": "euler_a", "num_inference_steps": 8},
     "ddim": {"sampler": "ddim", "num_inference_steps": 8},
     "ddpm, CUDA's noise": {"sampler": "ddpm", "rng": "nv", "num_inference_steps": 8},

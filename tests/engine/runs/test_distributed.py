@@ -30,6 +30,12 @@ def words(bundle, *more):
 
 
 @pytest.fixture(scope="module")
+def tiny_bundle(stochastic):
+    """The tiny bundle with a decoder that draws grain: its noise must not depend on which worker made it."""
+    return stochastic / "bundle"
+
+
+@pytest.fixture(scope="module")
 def alone(command, tiny_bundle, tmp_path_factory):
     out = tmp_path_factory.mktemp("alone") / "out"
     done = command(*words(tiny_bundle, "--out", out))

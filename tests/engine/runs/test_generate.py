@@ -26,6 +26,12 @@ from tests.engine.runs.commands import long_run, wait_for_work
 
 
 @pytest.fixture(scope="module")
+def tiny_bundle(stochastic):
+    """The tiny bundle with a decoder that draws grain: its noise must not depend on where a run stopped."""
+    return stochastic / "bundle"
+
+
+@pytest.fixture(scope="module")
 def whole_run(command, tiny_bundle, tmp_path_factory):
     """A long run that nothing disturbed."""
     out = tmp_path_factory.mktemp("runs") / "whole"

@@ -1,8 +1,6 @@
-"""Schedules and sampler tables: k-diffusion's values (tests/golden/make_k_diffusion.py), diffusers live, equalities."""
+"""Sampler tables: k-diffusion's values (tests/golden/make_k_diffusion.py), diffusers live, equalities."""
 
 from __future__ import annotations
-
-import json
 
 import numpy as np
 import pytest
@@ -17,13 +15,10 @@ from diffusers import (
 
 from engine.sampling import samplers
 from engine.sampling.samplers import SAMPLERS, Langevin, dpmpp_2m, euler, langevin, plan_steps
-from engine.sampling.schedules import SCHEDULES, NoiseSchedule, time_features
-from tests.conftest import ROOT
+from engine.sampling.schedules import SCHEDULES
+from tests.engine.sampling.golden import GOLDEN, NOISE, RUNS
 
-GOLDEN = json.loads((ROOT / "tests/golden" / "k_diffusion.json").read_text())
-NOISE = NoiseSchedule(GOLDEN["beta_start"], GOLDEN["beta_end"], GOLDEN["num_train_timesteps"])
 MEAN, VARIANCE = GOLDEN["mean"], GOLDEN["std"] ** 2
-RUNS = [pytest.param(run, id=f"{run['steps']} steps") for run in GOLDEN["runs"]]
 SIGMAS = np.append(SCHEDULES["karras"](NOISE, 20), 0.0)
 
 
@@ -46,26 +41,6 @@ def apply_plan(plan, noise):
     sigmas = np.array([*(row.sigma for row in plan.rows), 0.0])
     table = [(row.a, row.b, row.c, row.d) for row in plan.rows]
     return apply_table(sigmas, table, noise[0] * plan.initial_scale, noise[1:])
-
-
-def test_the_models_sigmas_are_stable_diffusions():
-    assert NOISE.sigmas[0] == pytest.approx(GOLDEN["sigma_min"], rel=1e-12)
-    assert NOISE.sigmas[-1] == pytest.approx(GOLDEN["sigma_max"], rel=1e-12)
-
-
-@pytest.mark.parametrize("name", ["karras", "exponential", "normal", "sgm_uniform"])
-@pytest.mark.parametrize("run", RUNS)
-def test_schedules_agree_with_k_diffusion(run, name):
-    # k-diffusion rounds the timesteps of normal and sgm_uniform to float32.
-    tolerance = 1e-10 if name in ("karras", "exponential") else 1e-6
-    np.testing.assert_allclose(SCHEDULES[name](NOISE, run["steps"]), run["sigmas"][name][:-1], rtol=tolerance, atol=0)
-
-
-@pytest.mark.parametrize("run", RUNS)
-def test_timesteps_agree_with_k_diffusion(run):
-    sigmas = SCHEDULES["karras"](NOISE, run["steps"])
-    np.testing.assert_allclose(NOISE.timesteps(sigmas), run["timesteps"], rtol=0, atol=1e-6)
-    np.testing.assert_allclose(NOISE.sigmas_at(NOISE.timesteps(sigmas)), sigmas, rtol=1e-10, atol=0)
 
 
 @pytest.mark.parametrize("name", ["dpmpp_2m", "euler", "euler_a"])
@@ -237,11 +212,3 @@ def test_the_plans_hash_names_its_numbers():
     assert digest("euler", 2.0) == digest("euler", 2.0)
     assert len({digest("euler", 2.0), digest("euler", 3.0), digest("dpmpp_2m", 2.0)}) == 3
     assert euler(SIGMAS).shape == (20, 4)
-
-
-def test_fractional_timesteps_keep_their_fraction():
-    frequencies = np.array([1.0, 0.01])
-    found = time_features(np.array([961.73]), frequencies)
-    expected = [np.cos(961.73), np.cos(9.6173), np.sin(961.73), np.sin(9.6173)]
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found[0], expected, atol=1e-7)

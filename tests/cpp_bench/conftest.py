@@ -1,0 +1,75 @@
+"""Fixtures that build and run cpp_bench with AddressSanitizer and UndefinedBehaviorSanitizer."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from engine.bundle.folder import EMBEDDED, open_bundle
+from engine.measure.reference import reference_jobs, write_reference
+from tests.conftest import ROOT
+
+BUILD = ROOT / "cpp_bench/build/sanitized"
+CELLS = EMBEDDED / "cells"
+STEPS = 3
+
+
+@pytest.fixture(scope="session")
+def built():
+    """Build the program and return the build folder. Skip if a tool is missing, with its name as the reason."""
+    if not all(map(shutil.which, ("cmake", os.environ.get("CXX", "c++")))):
+        pytest.skip("no cmake or no C++ compiler: apt install cmake g++")
+    openvino = importlib.util.find_spec("openvino").submodule_search_locations[0]
+    options = [f"-DOpenVINO_DIR={openvino}/cmake", "-DCYTO_SANITIZE=ON", "-DCMAKE_BUILD_TYPE=Debug"]
+    configure = ["cmake", "-S", ROOT / "cpp_bench", "-B", BUILD, "--log-level=NOTICE", *options]
+    done = subprocess.run(configure, capture_output=True, text=True)
+    if missing := re.search(r".*was not found: apt install.*", done.stderr):
+        pytest.skip(missing[0].strip())
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^OpenVINO .*: built in$", done.stderr, re.MULTILINE), done.stderr
+    assert re.search(r"^TensorRT: left out; .*TENSORRT_ROOT=", done.stderr, re.MULTILINE), done.stderr
+    done = subprocess.run(["cmake", "--build", BUILD], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return BUILD
+
+
+@pytest.fixture(scope="session")
+def class_name():
+    return next(iter(open_bundle(str(CELLS)).manifest.classes))
+
+
+def reference_of(folder, class_name, bundle=CELLS, **settings):
+    opened = open_bundle(str(bundle))
+    settings = {"backend": "openvino", "num_inference_steps": STEPS, **settings}
+    (job,) = reference_jobs(opened, [class_name], **settings)
+    path = folder / "reference.safetensors"
+    write_reference(job, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory, class_name):
+    return reference_of(tmp_path_factory.mktemp("reference"), class_name)
+
+
+@pytest.fixture
+def bench(built, class_name, tmp_path):
+    """Run cyto_bench; a leak, an overflow or undefined behaviour ends it with another exit code."""
+
+    def run(*arguments, bundle=CELLS, program="cyto_bench", of=class_name):
+        command = [built / program, "--bundle", bundle, "--class", of, *map(str, arguments)]
+        environment = {
+            **os.environ,
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+            # TBB opens its libraries in a way that AddressSanitizer refuses, unless it is told.
+            "TBB_ENABLE_SANITIZERS": "1",
+            "LSAN_OPTIONS": f"suppressions={ROOT / 'cpp_bench/tests/leaks.supp'}:print_suppressions=0",
+        }
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+    return run
