@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-__all__ = ["existing_folder", "new_file", "numbers", "script_parser"]
+from engine.errors import RequestError
+from engine.options import parse_numbers, parse_whole_numbers
+
+__all__ = ["decimals", "existing_folder", "new_file", "numbers", "script_parser"]
+
+Item = TypeVar("Item")
 
 
 def script_parser(module: str, doc: str | None) -> argparse.ArgumentParser:
@@ -35,8 +43,18 @@ def existing_folder(text: str) -> Path:
 
 
 def numbers(text: str) -> list[int]:
-    """Return the positive whole numbers in a list such as "1,8,16"."""
-    words = text.split(",")
-    if not all(word.isascii() and word.isdecimal() and int(word) > 0 for word in words):
-        raise argparse.ArgumentTypeError(f"{text} is not a list of positive numbers such as 1,8,16")
-    return [int(word) for word in words]
+    """Return the whole numbers above 0 in a list such as "1,8,16"."""
+    return [*_checked(partial(parse_whole_numbers, ""), text)]
+
+
+def decimals(text: str) -> list[float]:
+    """Return the numbers in a list such as "0.5,1"."""
+    return [*_checked(partial(parse_numbers, ""), text)]
+
+
+def _checked(parse: Callable[[str], tuple[Item, ...]], text: str) -> tuple[Item, ...]:
+    """Turn the error of a parser of options into one of argparse, which names the option itself."""
+    try:
+        return parse(text)
+    except RequestError as error:
+        raise argparse.ArgumentTypeError(f"{text}: expected {error.expected}; {error.fix}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.rounds import System
+from exporter.refiner import Refiner
 
 __all__ = ["SIDE", "MatrixProduct", "count_operations", "matrix_products"]
 
@@ -29,8 +31,12 @@ class MatrixProduct:
     operations: int
 
 
-def count_operations(unet: UNet2DConditionModel, vae: AutoencoderKL, tokens: int) -> dict[str, int]:
+def count_operations(
+    unet: UNet2DConditionModel, vae: AutoencoderKL, refiner: Refiner | None, tokens: int
+) -> dict[str, int]:
     """Count the operations of one row of the UNet and of one decoding at the models' own size, without computing them.
+
+    A refiner is part of the decoding.
 
     torch counts only matrix products, attention and convolutions. A multiply-add counts as two operations.
     """
@@ -39,7 +45,15 @@ def count_operations(unet: UNet2DConditionModel, vae: AutoencoderKL, tokens: int
         shapes = (1, channels, side, side), (1,), (1, tokens, unet.config.cross_attention_dim)
         inputs = [torch.zeros(shape) for shape in shapes]
         bare, decoder = UNet2DConditionModel.from_config(unet.config), AutoencoderKL.from_config(vae.config)
-    return {"unet_row": _count(bare, *inputs), "decode": _count(decoder.decode, inputs[0])}
+    decode = _count(decoder.decode, inputs[0])
+    if refiner is not None:
+        sizes = refiner.sizes
+        picture_side, noise_side = side * sizes.factor, side * sizes.noise_scale
+        with torch.device("meta"):
+            pictures = torch.zeros(1, 3, picture_side, picture_side)
+            noise = torch.zeros(1, sizes.planes, noise_side, noise_side)
+        decode += _count(copy.deepcopy(refiner).to("meta"), pictures, inputs[0], noise)
+    return {"unet_row": _count(bare, *inputs), "decode": decode}
 
 
 @torch.no_grad()
@@ -64,7 +78,7 @@ def matrix_products() -> dict[str, MatrixProduct]:
         whole = torch.randint(-128, 128, (SIDE, SIDE), dtype=torch.int8)
         found["int8"] = lambda: torch._int_mm(whole, whole)
     return {
-        kind: MatrixProduct(System(f"matrix product {kind}", _timed(product), warms_up=True), operations)
+        kind: MatrixProduct(System(f"matrix product {kind}", "torch", _timed(product), warms_up=True), operations)
         for kind, product in found.items()
     }
 

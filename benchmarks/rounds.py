@@ -46,6 +46,7 @@ picture."""
 class System:
     """A system to time.
 
+    program: what computes it, such as "engine"; a program may offer several systems.
     run: computes the part once and returns seconds and the result. The result is None if the system checks itself.
     deviation: for a system that checks itself, the words for its agreement.
     tolerance: replaces the tolerance of the part.
@@ -53,6 +54,7 @@ class System:
     """
 
     name: str
+    program: str
     run: Callable[[], tuple[float, Result | None]]
     deviation: str | None = None
     tolerance: float | None = None
@@ -117,8 +119,8 @@ def compare(
         cap_s: A system that needs more seconds than this takes part in only one round.
         alongside: Other things to time in the same rounds, such as a matrix product.
 
-    Returns `seconds` (raw), `alongside_seconds`, `deviation`, `refused` and `not_measured`, each by name. Raises
-    CytosynthError if the reference has no result.
+    Returns `program`, `seconds` (raw), `alongside_seconds`, `deviation`, `refused` and `not_measured`, each by name.
+    Raises CytosynthError if the reference has no result.
     """
     results: dict[str, Result | None] = {}
     for system in [*opened.systems, *alongside]:
@@ -153,6 +155,7 @@ def compare(
     seconds = _interleaved([*taken, *timed_too], rounds, cap_s, opened.not_measured)
     beside = {one.name for one in alongside}
     return {
+        "program": {one.name: one.program for one in taken if one.name in seconds},
         "seconds": {name: found for name, found in seconds.items() if name not in beside},
         "alongside_seconds": {name: found for name, found in seconds.items() if name in beside},
         "deviation": deviation,

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from engine.errors import RequestError
-from engine.options import Range, setting
+from engine.options import Range, parse_whole_numbers, setting
 
 __all__ = ["PARTS", "PeerSettings", "RecordSettings", "TrainingSettings"]
 
 PARTS = ("picture", "step", "decode")
 CYTO_BENCH = Path(__file__).parents[1] / "cpp_bench/build/cyto_bench"
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    """Return the numbers in a list such as "1,8,16". Raises RequestError."""
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isascii() and word.isdecimal() and int(word) for word in words):
-        raise RequestError(
-            "--batch-size", found=text, expected="numbers above 0, separated by commas", fix="change the value"
-        )
-    return tuple(int(word) for word in words)
 
 
 @dataclass(frozen=True)
@@ -32,13 +22,16 @@ class PeerSettings:
     PANEL: ClassVar[str] = "Comparison"
 
     part: list[str] | None = setting(
-        None, help=f"Part to compare: {', '.join(PARTS)} (default: {PARTS[0]}). May be repeated."
+        None, help=f"Part to compare (default: {PARTS[0]}). May be repeated", choices=PARTS
     )
     system: list[str] | None = setting(
         None, help="Only systems whose names start with this text (default: all). May be repeated."
     )
     batch_size: tuple[int, ...] = setting(
-        (8,), help="Batch sizes, separated by commas.", parser=_numbers, metavar="N,N,..."
+        (8,),
+        help="Batch sizes, separated by commas.",
+        parser=partial(parse_whole_numbers, "--batch-size"),
+        metavar="N,N,...",
     )
     guidance_scale: float | None = setting(None, help="Guidance scale of all systems (default: from the bundle).")
     num_inference_steps: int | None = setting(
@@ -65,11 +58,6 @@ class PeerSettings:
     def parts(self) -> list[str]:
         """The parts to compare."""
         return self.part or [PARTS[0]]
-
-    def check(self) -> None:
-        """Raise RequestError for a part that does not exist."""
-        if unknown := [name for name in self.parts if name not in PARTS]:
-            raise RequestError("--part", found=unknown[0], expected=f"one of {', '.join(PARTS)}", fix="choose one")
 
 
 @dataclass(frozen=True)

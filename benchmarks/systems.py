@@ -49,7 +49,7 @@ def bench_systems(bundle: Bundle, merged_folder: Path, settings: PeerSettings) -
     bundle.verify_for([class_name])
     asked = job.request
     torch.set_num_threads(asked.threads)
-    counted = count_operations(merged.unet, merged.vae, bundle.manifest.context_shape[0])
+    counted = count_operations(merged.unet, merged.vae, merged.refiner, bundle.manifest.context_shape[0])
     operations = _operations(counted, asked)
     peers = _peers(merged, asked.threads, settings.program)
     compared = []
@@ -135,7 +135,7 @@ def _compare(opened: Opened, part: str, batch_size: int, operations: int, settin
     found = compare(opened, part, rounds=settings.rounds, cap_s=settings.cap_s, alongside=beside_them)
     beside = found.pop("alongside_seconds")
     medians = {name: float(np.median(seconds)) for name, seconds in found["seconds"].items()}
-    best = min(seconds for name, seconds in medians.items() if name.startswith(PEER))
+    best = min(seconds for name, seconds in medians.items() if found["program"][name] == PEER)
     return {
         "part": part,
         "batch_size": batch_size,

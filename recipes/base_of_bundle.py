@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,10 @@ from engine.bundle.folder import Bundle, open_bundle
 from engine.errors import RequestError
 from engine.terminal import run_command_line
 from exporter.graphs import export_decoder, export_text_encoder, export_unet, to_half
-from trainer.base.base import PRESETS, Base, digest_of
+from exporter.refiner import read_refiner
+from trainer.base.base import Base, digest_of
+from trainer.base.presets import PRESETS
+from trainer.base.refiner import REFINER_FILE, Refiner, RefinerSettings, write_refiner
 from trainer.folders import expect_new_folder
 from trainer.hypernetwork.files import HypernetworkFile, write_hypernetwork
 from trainer.hypernetwork.network import SIDES, Hypernetwork, attention_dimensions, attention_layers
@@ -140,6 +144,7 @@ def base_of(bundle: Bundle, record: dict[str, Any], encoder: Path) -> tuple[Base
     )
     base = Base.new(preset, tokenizer, first["size"])
     put_encoder(base.vae, encoder)
+    base.refiner = refiner_of(bundle)
     decoding = {
         name: tensor
         for name, tensor in base.vae.state_dict().items()
@@ -151,13 +156,59 @@ def base_of(bundle: Bundle, record: dict[str, Any], encoder: Path) -> tuple[Base
     unchanged = next(name for name in manifest.classes if name not in record["hypernetworks"])
     parts = (
         (text.state_dict(), lambda: export_text_encoder(text, tokens), prompts.graph),
-        (decoding, lambda: export_decoder(base.vae, side), manifest.decoder[0]),
+        (decoding, lambda: export_with_refiner(base, side), manifest.decoder[0]),
         (unet.state_dict(), lambda: export_unet(to_half(unet), context), manifest.classes[unchanged].unet),
     )
     for weights, export, graph in parts:
         places = find_places(weights, export)
         fill(weights, places, bundle.path(graph))
     return base, places
+
+
+def refiner_of(bundle: Bundle) -> Refiner | None:
+    """Return the refiner in the decoder graph of a bundle, or None if the decoder has none.
+
+    The graph keeps the names of the refiner's tensors, and their shapes are its settings. Raises RequestError.
+    """
+    manifest = bundle.manifest
+    if manifest.decoder_noise is None:
+        return None
+    path, prefix = bundle.path(manifest.decoder[0]), "refiner."
+    weights = {
+        name.removeprefix(prefix): torch.from_numpy(value.astype(np.float32))
+        for name, value in initialisers(onnx.load(path)).items()
+        if name.startswith(prefix)
+    }
+    convolutions = sum(name.startswith("convs.") and name.endswith(".weight") for name in weights)
+    context = weights.get("context_out.weight")
+    try:
+        settings = RefinerSettings(
+            latent_channels=manifest.latent_shape[0],
+            factor=2 * manifest.decoder_noise.scale,
+            width=len(weights["convs.0.weight"]),
+            convolutions=convolutions,
+            noise_planes=manifest.decoder_noise.planes - convolutions + 1,
+            context_width=0 if context is None else context.shape[1],
+        )
+        refiner = Refiner(settings)
+        refiner.load_state_dict(weights)
+    except (ValueError, KeyError, RuntimeError) as error:
+        raise RequestError(
+            f"The graph {path}",
+            found=f"no complete refiner ({error})",
+            expected="the tensors of a refiner, whose values differ",
+            fix="use a bundle whose refiner was trained",
+        ) from error
+    return refiner.eval().requires_grad_(False)
+
+
+def export_with_refiner(base: Base, side: int) -> onnx.ModelProto:
+    """Export the decoder of a base and its refiner, if it has one."""
+    if base.refiner is None:
+        return export_decoder(base.vae, side)
+    with tempfile.TemporaryDirectory() as folder:
+        write_refiner(base.refiner, Path(folder) / REFINER_FILE)
+        return export_decoder(base.vae, side, read_refiner(Path(folder) / REFINER_FILE))
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@
 #   recipes/cells.sh PICTURES WORK        (or: make bundle PICTURES=...)
 #
 # PICTURES holds pretrain/<class>/*.jpg and fewshot/<class>/*.jpg of the blood cells of Acevedo et al. (2020). WORK keeps
-# the result of every stage. Run the script again to resume: it skips finished stages and continues trainings. The bundle
+# the result of every stage. Run the script again to resume: it skips finished stages and resumes trainings. The bundle
 # and its record are in WORK/cells. Copy them to engine/bundles/cells by hand if the new bundle is better.
 #
 # Environment variables:
@@ -12,6 +12,7 @@
 #   START          base from which the training starts (default: a new base)
 #   UNET_STEPS     training steps of the UNet; 0 keeps the UNet of START and trains only the decoder
 #   DECODER_STEPS  training steps of the decoder
+#   REFINER_STEPS  training steps of the refiner; 0 leaves it out
 #   PRECISION      f32, or bf16 for a processor with bfloat16; used without a GPU (default: f32)
 set -euo pipefail
 [ $# = 2 ] || {
@@ -68,7 +69,7 @@ fi
 [ -e "$work/base/record.json" ] ||
     "$python" -m trainer pretrain "$work/train" "$work/general" --out "$work/base" ${START:+--start-from "$START"} \
         --compile "${budget[@]}" ${UNET_STEPS:+--unet-steps "$UNET_STEPS"} \
-        ${DECODER_STEPS:+--decoder-steps "$DECODER_STEPS"}
+        ${DECODER_STEPS:+--decoder-steps "$DECODER_STEPS"} ${REFINER_STEPS:+--refiner-steps "$REFINER_STEPS"}
 
 merged=() multipliers=()
 for class in "${blood[@]}"; do

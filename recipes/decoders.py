@@ -3,9 +3,9 @@
     python -m recipes.decoders RECORD.json RECIPE BASE...
 
 RECIPE is the work folder of `make bundle`. The script uses its pictures in settings/, and the UNets, prompts and signal
-leaks in merged/. Each BASE is a base in the diffusers layout and provides one decoder. The script draws the latents of
-every class in settings/ once, with the settings of the recipe's bundle. FD-cyto compares the pictures of each decoder
-with settings/<class>.
+leaks in merged/. Each BASE is a base in the diffusers layout and provides one decoder, with its refiner if it has one.
+The script draws the latents of every class in settings/ once, with the settings of the recipe's bundle. FD-cyto
+compares the pictures of each decoder with settings/<class>.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from evaluate.images import open_folder
 from evaluate.metrics.frechet import frechet_distance
 from recipes.folds import decode, features, latents_of
 from trainer.base.base import open_base
+from trainer.base.refiner import REFINER_FILE, refiner_in
 from trainer.hypernetwork.signal_leak import SIGNAL_LEAK_FILE
 from trainer.training.devices import Compute, choose_attention
 
@@ -55,22 +56,24 @@ def main() -> None:
     asked = parser.parse_args()
     compute, encoder = Compute(precision=asked.precision), Cyto()
     vaes = [AutoencoderKL.from_pretrained(base / "vae", local_files_only=True).eval() for base in asked.bases]
+    refiners = [refiner_in(base) for base in asked.bases]
     found: list[dict[str, float]] = [{} for _ in vaes]
     for folder in sorted((asked.recipe / "settings").iterdir()):
         real = features_of(encoder, open_folder(folder))["features"]
         latents = drawn(asked.recipe / "merged" / folder.name, asked.n, compute)
-        for vae, one in zip(vaes, found, strict=True):
+        for vae, refiner, one in zip(vaes, refiners, found, strict=True):
             with compute.autocast():
-                pictures = decode(vae, latents)
+                pictures = decode(vae, refiner, latents)
             one[folder.name] = frechet_distance(real, features(encoder, pictures))
         print(folder.name, *(f"{one[folder.name]:.2f}" for one in found), flush=True)
     decoders = [
         {
             "vae_sha256": sha256_of(base / "vae/diffusion_pytorch_model.safetensors"),
+            "refiner_sha256": None if refiner is None else sha256_of(base / REFINER_FILE),
             "fd_cyto": one,
             "mean": float(np.mean([*one.values()])),
         }
-        for base, one in zip(asked.bases, found, strict=True)
+        for base, refiner, one in zip(asked.bases, refiners, found, strict=True)
     ]
     facts = {"machine": processor_name(), "n": asked.n, "precision": asked.precision}
     write_json(asked.record, {**facts, "decoders": decoders})

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from benchmarks.arguments import existing_folder, new_file, numbers, script_parser
+from benchmarks.arguments import decimals, existing_folder, new_file, numbers, script_parser
 from engine.files import write_json
 from engine.machine import processor_name
 from engine.sampling.signal_leak import SignalLeak, read_signal_leak
@@ -35,6 +35,7 @@ from evaluate.encoders.features import Cyto, features_of
 from evaluate.images import open_folder
 from evaluate.metrics.kernel import kernel_distance
 from trainer.base.base import Base, encode_prompts, open_base
+from trainer.base.refiner import Refiner, decode_latents
 from trainer.base.sampling import draw_latents
 from trainer.hypernetwork.files import read_hypernetwork
 from trainer.hypernetwork.network import Hypernetwork, attached
@@ -110,9 +111,10 @@ def latents_of(
 
 
 @torch.no_grad()
-def decode(vae: AutoencoderKL, latents: torch.Tensor) -> np.ndarray:
-    """Decode latents (N, C, h, w) to (N, H, W, 3) uint8 pictures."""
-    parts = [vae.decode(z / vae.config.scaling_factor).sample.float() for z in latents.split(AT_A_TIME)]
+def decode(vae: AutoencoderKL, refiner: Refiner | None, latents: torch.Tensor) -> np.ndarray:
+    """Decode latents (N, C, h, w) to (N, H, W, 3) uint8 pictures. A refiner adds grain, always from the same noise."""
+    generator = torch.Generator().manual_seed(SEED)
+    parts = [decode_latents(vae, refiner, z, generator) for z in latents.split(AT_A_TIME)]
     return (255 * (torch.cat(parts) / 2 + 0.5).clamp(0, 1)).byte().permute(0, 2, 3, 1).numpy()
 
 
@@ -128,7 +130,7 @@ def draw(
     """Draw (n, H, W, 3) uint8 pictures of a prompt with the base and a hypernetwork."""
     with attached(base.unet, chain):
         latents = latents_of(base, prompt, n, guidance_scale, guidance_interval, leak)
-    return decode(base.vae, latents)
+    return decode(base.vae, base.refiner, latents)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -145,7 +147,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--multiplier",
-        type=lambda text: [float(word) for word in text.split(",")],
+        type=decimals,
         default=[1.0],
         help="multipliers of the hypernetwork (default: 1)",
     )

@@ -15,7 +15,13 @@ from typing import Any
 
 from benchmarks.arguments import existing_folder, script_parser
 from engine.files import sha256_of
-from evaluate.studies.morphology import is_far
+from engine.terminal import run_command_line
+from evaluate.report.records import read_results
+from evaluate.studies.copies import CopiesResults
+from evaluate.studies.judge import Share, Verdict
+from evaluate.studies.morphology import Morphology, is_far
+from evaluate.studies.score import Figure, Score, ScoreResults
+from evaluate.studies.utility import Utility
 
 Record = dict[str, Any]
 Row = tuple[str, str]
@@ -28,14 +34,18 @@ class Sources:
 
     work: Path
     manifest: Record
-    judge: Record
+    judge: Verdict
     autoencoder: Record
     probe: Record
     base_classes: Record
 
-    def figures(self, name: str) -> Record:
+    def figures(self, name: str) -> dict[str, Score]:
         """Return the figures of a `score` record by name, for example of `fast-ig`."""
-        return dict(read(self.work / f"records/score-{name}/record.json")["results"]["figures"])
+        return read_results(self.work / f"records/score-{name}", ScoreResults).figures
+
+    def copies(self, name: str) -> CopiesResults:
+        """Return the results of the `copies` record of a class."""
+        return read_results(self.work / f"records/copies-{name}", CopiesResults)
 
 
 def read(path: Path) -> Record:
@@ -43,14 +53,14 @@ def read(path: Path) -> Record:
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
-def interval(figure: Record, digits: str = ".3g") -> str:
+def interval(figure: Figure) -> str:
     """Return a value with its interval."""
-    return f"{figure['value']:{digits}} [{figure['low']:{digits}}, {figure['high']:{digits}}]"
+    return f"{figure.value:.3g} [{figure.low:.3g}, {figure.high:.3g}]"
 
 
-def share(found: Record) -> str:
+def share(found: Share) -> str:
     """Return the share of the intended class in per cent, with its interval."""
-    return f"{found['intended']:.0%} [{found['low']:.0%}, {found['high']:.0%}]"
+    return f"{found.intended:.0%} [{found.low:.0%}, {found.high:.0%}]"
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
@@ -76,28 +86,27 @@ def distance_rows(sources: Sources, name: str) -> list[Row]:
     """Return FD-cyto with its floor and nearest control, and recall."""
     found = sources.figures(name)
     fd, recall = found["FD-cyto"], found["recall-cyto"]
-    floor = fd["floor"]["value"]
-    controls = {key: one["value"] / floor for key, one in fd["controls"].items()}
+    floor = fd.floor.value
+    controls = {key: one.value / floor for key, one in fd.controls.items()}
     nearest = min(controls, key=lambda key: controls[key])
     return [
-        ("FD-cyto", f"{interval(fd['fake'])}: **{fd['fake']['value'] / floor:.1f} floors** (floor {floor:.3g})"),
+        ("FD-cyto", f"{interval(fd.fake)}: **{fd.fake.value / floor:.1f} floors** (floor {floor:.3g})"),
         ("nearest control", f"{controls[nearest]:.1f} floors ({nearest})"),
-        ("recall (of real cells)", f"{recall['fake']['value']:.2f} ({recall['floor']['value']:.2f})"),
+        ("recall (of real cells)", f"{recall.fake.value:.2f} ({recall.floor.value:.2f})"),
     ]
 
 
 def judge_rows(sources: Sources, name: str) -> list[Row]:
     """Return the judge's result, copies and morphology."""
-    results = sources.judge["results"]
-    found = results["synthetic"]["blood"][name]
-    other = instead(found["given"], name)
-    copies = read(sources.work / f"records/copies-{name}/record.json")["results"]
-    measures = read(sources.work / f"records/morphology-{name}/record.json")["results"]["measures"].values()
-    far = sum(is_far(one["distance"], one["floor"]) for one in measures)
+    found, real = sources.judge.synthetic["blood"][name], sources.judge.held_out[name]
+    other = instead(found.given, name)
+    copies = sources.copies(name)
+    measures = read_results(sources.work / f"records/morphology-{name}", Morphology).measures.values()
+    far = sum(is_far(one.distance, one.floor) for one in measures)
     return [
-        ("intended class by the judge", f"{share(found)} (of held-out real cells {share(results['held_out'][name])})"),
-        ("most often instead", f"{other}, {found['given'][other]} of {sum(found['given'].values())}"),
-        ("copies", f"{copies['rate']:.1%} [{copies['rate_low']:.1%}, {copies['rate_high']:.1%}]"),
+        ("intended class by the judge", f"{share(found)} (of held-out real cells {share(real)})"),
+        ("most often instead", f"{other}, {found.given[other]} of {sum(found.given.values())}"),
+        ("copies", f"{copies.rate:.1%} [{copies.rate_low:.1%}, {copies.rate_high:.1%}]"),
         ("morphology off", f"{far} of {len(measures)}"),
     ]
 
@@ -120,12 +129,12 @@ def instead(counts: dict[str, int], name: str) -> str:
 
 def hypernetwork_rows(sources: Sources, name: str) -> list[Row]:
     """Return FD-cyto, and for photographs the judge's result, without a hypernetwork and with another class's."""
-    judged = sources.judge["results"]["synthetic"]
+    judged = sources.judge.synthetic
     rows = []
     for kind, words in (("alone", "without its hypernetwork"), ("other", "with another class's hypernetwork")):
-        value = f"FD-cyto {interval(sources.figures(f'{kind}-{name}')['FD-cyto']['fake'])}"
+        value = f"FD-cyto {interval(sources.figures(f'{kind}-{name}')['FD-cyto'].fake)}"
         if name in judged[f"blood-{kind}"]:
-            value += f", judge {judged[f'blood-{kind}'][name]['intended']:.0%}"
+            value += f", judge {judged[f'blood-{kind}'][name].intended:.0%}"
         rows.append((words, value))
     return rows
 
@@ -153,9 +162,9 @@ def fast_row(sources: Sources, name: str) -> Row:
     default, preset = sources.figures(name), sources.figures(f"fast-{name}")
     words = []
     for figure in ("FD-cyto", "KD-cyto"):
-        found, high = preset[figure]["fake"]["value"], default[figure]["fake"]["high"]
+        found, high = preset[figure].fake.value, default[figure].fake.high
         words.append(
-            f"{figure} {found:.3g}{'' if found <= high else ' (above)'} (default {interval(default[figure]['fake'])})"
+            f"{figure} {found:.3g}{'' if found <= high else ' (above)'} (default {interval(default[figure].fake)})"
         )
     return ("preset `fast`", "; ".join(words))
 
@@ -163,17 +172,17 @@ def fast_row(sources: Sources, name: str) -> Row:
 def overview(sources: Sources, names: list[str]) -> str:
     """Return one row per class: distance in floors, the judge's or the probe's word, copies."""
     rows = []
-    judged = sources.judge["results"]["synthetic"]["blood"]
+    judged = sources.judge.synthetic["blood"]
     for name in names:
         fd = sources.figures(name)["FD-cyto"]
-        counts = judged[name]["given"] if name in judged else sources.probe["as drawn"]["synthetic"][name]
-        intended = judged[name]["intended"] if name in judged else counts[name] / sum(counts.values())
-        copies = "not measured"
         if name in judged:
-            copies = f"{read(sources.work / f'records/copies-{name}/record.json')['results']['rate']:.1%}"
+            intended, copies = judged[name].intended, f"{sources.copies(name).rate:.1%}"
+        else:
+            counts = sources.probe["as drawn"]["synthetic"][name]
+            intended, copies = counts[name] / sum(counts.values()), "not measured"
         entry = sources.manifest["classes"][name]
         kind = "phantoms" if entry["origin"] == "phantom" else "photographs"
-        floors = fd["fake"]["value"] / fd["floor"]["value"]
+        floors = fd.fake.value / fd.floor.value
         rows.append([f"[`{name}`](#{name})", f"{entry['pictures']} {kind}", f"{floors:.1f}", f"{intended:.0%}", copies])
     return table(["class", "trained on", "FD-cyto, floors", "intended class", "copies"], rows)
 
@@ -190,14 +199,13 @@ def fast_settings(manifest: Record) -> str:
 
 def utility(work: Path) -> str:
     """Return the balanced accuracy of each training set, and the gains."""
-    rows = read(work / "records/utility/record.json")["results"]["rows"]
     lines: list[list[str]] = []
-    for row, found in rows.items():
-        for arm, figures in found["arms"].items():
-            one = figures["balanced_accuracy"]
-            lines.append([f"{row}: {arm}", f"{one['mean']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"])
-        for arm, gain in found["gains"].items():
-            points = [f"{100 * gain[key]:+.1f}" for key in ("mean", "low", "high")]
+    for row, found in read_results(work / "records/utility", Utility).rows.items():
+        for arm, figures in found.arms.items():
+            one = figures.balanced_accuracy
+            lines.append([f"{row}: {arm}", f"{one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]"])
+        for arm, gain in found.gains.items():
+            points = [f"{100 * value:+.1f}" for value in (gain.mean, gain.low, gain.high)]
             lines.append([f"**{row}: gain of {arm}**, points", f"**{points[0]}** [{points[1]}, {points[2]}]"])
     return table(["", "balanced accuracy"], lines)
 
@@ -284,7 +292,7 @@ def main() -> None:
     sources = Sources(
         work,
         manifest,
-        read(work / "records/judge/record.json"),
+        read_results(work / "records/judge", Verdict),
         read(work / "autoencoder.json"),
         read(work / "phantom_probe.json"),
         read(RECORDS / "base_classes.json"),
@@ -296,7 +304,7 @@ def main() -> None:
         files=len(manifest["files"]),
         megabytes=f"{sum(one['bytes'] for one in manifest['files'].values()) / 1e6:.1f}",
         digest=sha256_of(recipe / "cells/manifest.json")[:12],
-        judge_accuracy=f"{sources.judge['results']['held_out_accuracy']:.1%}",
+        judge_accuracy=f"{sources.judge.held_out_accuracy:.1%}",
         overview=overview(sources, [*photographs, *phantom]),
         autoencoder_mean=autoencoder_mean(sources),
         fast_settings=fast_settings(manifest),
@@ -308,4 +316,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command_line(main)

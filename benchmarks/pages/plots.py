@@ -16,6 +16,8 @@ __all__ = ["plot_front", "plot_latency", "plot_limit", "plot_scaling", "plot_sta
 Record = dict[str, Any]
 matplotlib.rcParams.update({"svg.hashsalt": "cytosynth", "svg.fonttype": "none", "font.size": 9})
 MARKERS = "osD^vPX*<>"
+OWN = "engine"
+"""The program whose systems stand out."""
 STAGES = {"denoise": "#3182bd", "decode": "#9ecae1", "png": "#d9d9d9"}
 
 
@@ -40,7 +42,7 @@ def plot_latency(rows: list[Record]) -> Figure:
         found = [row for row in rows if name in row["seconds"]]
         sizes = [row["batch_size"] for row in found]
         times = [1000 * median(row["seconds"][name]) / row["batch_size"] for row in found]
-        axes.plot(sizes, times, marker=marker, label=name, linestyle="-" if name.startswith("engine") else ":")
+        axes.plot(sizes, times, marker=marker, label=name, linestyle="-" if found[0]["program"][name] == OWN else ":")
     axes.set(xlabel="batch size", ylabel="ms per picture", xscale="log", yscale="log")
     axes.set_xticks(sorted({row["batch_size"] for row in rows}), minor=False)
     axes.xaxis.set_major_formatter("{x:g}")
@@ -54,7 +56,7 @@ def plot_limit(row: Record, limits: dict[str, float]) -> Figure:
     figure, axes = _axes(height=0.28 * len(row["seconds"]) + 1.2)
     names = list(row["seconds"])[::-1]
     rates = [row["operations_per_second"][name] / 1e9 for name in names]
-    colours = ["#3182bd" if name.startswith("engine") else "#bdbdbd" for name in names]
+    colours = ["#3182bd" if row["program"][name] == OWN else "#bdbdbd" for name in names]
     axes.barh(names, rates, color=colours, edgecolor="black", linewidth=0.5)
     for (kind, rate), style in zip(limits.items(), ("-", "--", ":"), strict=False):
         axes.axvline(rate / 1e9, color="black", linestyle=style, linewidth=1, label=f"matrix product, {kind}")

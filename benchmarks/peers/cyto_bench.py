@@ -61,7 +61,7 @@ def _system(name: str, program: Path, work: Work, part: str, precision: str) -> 
     if part == "step":
         # This mode does not check what it times. A trajectory in the same precision does.
         runs.rate("trajectory")
-    return System(name, runs, "its own check", warms_up=True)
+    return System(name, "cyto_bench", runs, "its own check", warms_up=True)
 
 
 class _Runs:

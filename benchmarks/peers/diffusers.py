@@ -9,9 +9,8 @@ from functools import cache, partial
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
 
-from benchmarks.peers.diffusers_pipeline import make_pipeline, system_of
+from benchmarks.peers.diffusers_pipeline import Drawing, make_pipeline, system_of
 from benchmarks.peers.peer import Work
 from benchmarks.rounds import Opened
 from engine.errors import RequestError
@@ -36,31 +35,34 @@ class DiffusersPeer:
         eagerly without a message.
         """
         torch.compiler.reset()
-        pipelines: dict[str, Callable[[], StableDiffusionPipeline]]
+        pipelines: dict[str, Callable[[], Drawing]]
         pipelines = {f"diffusers {dtype}": partial(self._eager, dtype) for dtype in DTYPES}
         pipelines |= {f"diffusers {dtype} compiled": partial(self._compiled, dtype) for dtype in DTYPES}
         for name, pipeline in pipelines.items():
-            opened.add(name, partial(system_of, name, work, part, pipeline))
+            opened.add(name, partial(system_of, "diffusers", name, work, part, pipeline))
 
-    def _make_eager(self, dtype: str) -> StableDiffusionPipeline:
+    def _make_eager(self, dtype: str) -> Drawing:
         def module(kind: str) -> Any:
             # In float32 the pipeline shares the merged modules, because a copy at Stable Diffusion's size takes 4 GB.
             own = getattr(self._merged, kind)
             return own if own.dtype == DTYPES[dtype] else copy.deepcopy(own).to(DTYPES[dtype])
 
-        return make_pipeline(self._merged, module)
+        refiner = self._merged.refiner
+        return Drawing(
+            make_pipeline(self._merged, module), None if refiner is None else copy.deepcopy(refiner).to(DTYPES[dtype])
+        )
 
-    def _make_compiled(self, dtype: str) -> StableDiffusionPipeline:
+    def _make_compiled(self, dtype: str) -> Drawing:
         if shutil.which("g++") is None and shutil.which("clang++") is None:
             raise RequestError("torch.compile", found="no C++ compiler", expected="g++", fix="apt install g++")
         eager = self._eager(dtype)
 
         def twin(kind: str) -> Any:
             """Return a copy of a module that shares its tensors."""
-            module = getattr(eager, kind)
+            module = getattr(eager.pipeline, kind)
             return copy.deepcopy(module, {id(one): one for one in (*module.parameters(), *module.buffers())})
 
         pipeline = make_pipeline(self._merged, twin)
         pipeline.unet.compile(dynamic=False)
         pipeline.vae.decode = torch.compile(pipeline.vae.decode, dynamic=False)
-        return pipeline
+        return Drawing(pipeline, None if eager.refine is None else torch.compile(eager.refine, dynamic=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,18 @@ from benchmarks.peers.peer import TIMESTEP, Work
 from benchmarks.rounds import System, timed
 from exporter.load import MergedModel
 
-__all__ = ["make_pipeline", "system_of"]
+__all__ = ["Drawing", "make_pipeline", "system_of"]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A pipeline of diffusers, and the refiner behind its decoder if the merged folder has one.
+
+    refine: maps pictures (B, 3, H, W) in [-1, 1], latents and noise to pictures with grain.
+    """
+
+    pipeline: StableDiffusionPipeline
+    refine: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None
 
 
 def make_pipeline(merged: MergedModel, module: Callable[[str], Any]) -> StableDiffusionPipeline:
@@ -36,21 +48,32 @@ def make_pipeline(merged: MergedModel, module: Callable[[str], Any]) -> StableDi
     return pipeline
 
 
-def system_of(name: str, work: Work, part: str, make: Callable[[], StableDiffusionPipeline]) -> System:
+def system_of(program: str, name: str, work: Work, part: str, make: Callable[[], Drawing]) -> System:
     """Return a system that computes a part with a pipeline."""
-    pipeline = make()
+    drawing = make()
+    pipeline = drawing.pipeline
     dtype = pipeline.unet.dtype
     noise, context = torch.from_numpy(work.noise).to(dtype), torch.from_numpy(work.context).to(dtype)
     doubled, (cond, uncond) = torch.cat([noise, noise]), context.chunk(2)
 
+    def decoded(latents: torch.Tensor) -> torch.Tensor:
+        pictures = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0]
+        if drawing.refine is None:
+            return pictures
+        return drawing.refine(pictures, latents, torch.from_numpy(work.decoder_noise["noise"]).to(dtype))
+
     def picture() -> NDArray[Any]:
+        # The pipeline has no refiner, so its decoding is only used without one.
         pictures = pipeline(
             prompt_embeds=cond,
             negative_prompt_embeds=uncond,
             num_inference_steps=work.request.num_inference_steps,
             guidance_scale=work.request.guidance_scale,
             latents=noise,
+            output_type="pil" if drawing.refine is None else "latent",
         ).images
+        if drawing.refine is not None:
+            pictures = pipeline.image_processor.postprocess(decoded(pictures).float(), output_type="pil")
         for seed, one in enumerate(pictures):
             one.save(work.folder / f"{seed}.png", compress_level=1)
         return np.stack([np.asarray(one) for one in pictures])
@@ -60,7 +83,6 @@ def system_of(name: str, work: Work, part: str, make: Callable[[], StableDiffusi
         return np.asarray(eps.float().numpy())
 
     def decode() -> NDArray[Any]:
-        images = pipeline.vae.decode(noise / pipeline.vae.config.scaling_factor, return_dict=False)[0]
-        return np.asarray(pipeline.image_processor.postprocess(images, output_type="np") * 255)
+        return np.asarray(pipeline.image_processor.postprocess(decoded(noise), output_type="np") * 255)
 
-    return System(name, timed(torch.no_grad()({"picture": picture, "step": step, "decode": decode}[part])))
+    return System(name, program, timed(torch.no_grad()({"picture": picture, "step": step, "decode": decode}[part])))

@@ -51,7 +51,7 @@ class EnginePeer:
 
 def _system(name: str, work: Work, part: str, job: Job) -> System:
     tolerance = INT8_PICTURE_DB if (part, job.request.precision) == ("picture", "int8") else None
-    return System(name, timed(_open(work, part, job)), tolerance=tolerance)
+    return System(name, "engine", timed(_open(work, part, job)), tolerance=tolerance)
 
 
 def _open(work: Work, part: str, job: Job) -> Callable[[], NDArray[Any]]:
@@ -60,9 +60,10 @@ def _open(work: Work, part: str, job: Job) -> Callable[[], NDArray[Any]]:
         return _one_graph(work, part, backend, job.request.precision)
     pipeline = Pipeline(job, work.class_name, backend)
     description = describe(job, work.class_name)
+    seeds = range(job.request.batch_size)
 
     def picture() -> NDArray[Any]:
-        pictures, _ = pipeline.decode(pipeline.generate_latents(range(job.request.batch_size)))
+        pictures, _ = pipeline.decode(pipeline.generate_latents(seeds), seeds)
         for seed, one in enumerate(pictures):
             (work.folder / f"{seed}.png").write_bytes(encode_png(one, {**description, "seed": seed}))
         return pictures
@@ -72,7 +73,7 @@ def _open(work: Work, part: str, job: Job) -> Callable[[], NDArray[Any]]:
 
 def _one_graph(work: Work, part: str, backend: Backend, precision: str) -> Callable[[], NDArray[Any]]:
     manifest = work.bundle.manifest
-    inputs = {"latents": work.noise}
+    inputs = {"latents": work.noise, **work.decoder_noise}
     unet, path = manifest.graphs(work.class_name, precision)
     outputs = ["images", "finite"]
     if part == "step":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -11,16 +12,18 @@ import onnx
 import onnxruntime as ort
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from numpy.typing import NDArray
 from torch import nn
 from torch.export import Dim
 
-from benchmarks.peers.diffusers_pipeline import make_pipeline, system_of
+from benchmarks.peers.diffusers_pipeline import Drawing, make_pipeline, system_of
 from benchmarks.peers.peer import Work
 from benchmarks.rounds import Opened
 from engine.errors import CytosynthError
 from engine.sampling.schedules import time_features
 from exporter.graphs import export_graph, export_unet, frequencies
 from exporter.load import MergedModel
+from exporter.refiner import Refiner
 
 __all__ = ["OnnxRuntimePeer"]
 
@@ -30,7 +33,7 @@ MOST_BYTES = 2**31
 
 
 class OnnxRuntimePeer:
-    """Both networks of one merged folder on ONNX Runtime, as Optimum runs them. The pipeline is made once."""
+    """The networks of one merged folder on ONNX Runtime, as Optimum runs them. The pipeline is made once."""
 
     def __init__(self, merged: MergedModel, threads: int) -> None:
         self._merged, self._threads = merged, threads
@@ -38,13 +41,14 @@ class OnnxRuntimePeer:
 
     def add_to(self, opened: Opened, work: Work, part: str) -> None:
         """Add the system for a part."""
-        opened.add(NAME, partial(system_of, NAME, work, part, self._pipeline))
+        opened.add(NAME, partial(system_of, "ONNX Runtime", NAME, work, part, self._pipeline))
 
-    def _make_pipeline(self) -> StableDiffusionPipeline:
+    def _make_pipeline(self) -> Drawing:
         _expect_one_file(self._merged.unet)
         pipeline = make_pipeline(self._merged, lambda kind: copy.deepcopy(getattr(self._merged, kind)))
         _replace_networks(pipeline, self._threads, self._merged.tokenizer.model_max_length)
-        return pipeline
+        refiner, side = self._merged.refiner, self._merged.unet.config.sample_size
+        return Drawing(pipeline, None if refiner is None else _refine(refiner, side, self._threads))
 
 
 class _Decoder(nn.Module):
@@ -89,6 +93,28 @@ def _replace_networks(pipeline: StableDiffusionPipeline, threads: int, tokens: i
         return (torch.from_numpy(decode.run(None, {"latents": latents.numpy()})[0]),)
 
     unet.forward, vae.decode = unet_forward, vae_decode
+
+
+def _refine(
+    refiner: Refiner, side: int, threads: int
+) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Return the refiner as a float32 graph. side: height of the example latents."""
+    sizes = refiner.sizes
+    picture_side, noise_side = side * sizes.factor, side * sizes.noise_scale
+    example = (
+        torch.randn(2, 3, picture_side, picture_side),
+        torch.randn(2, sizes.latent_channels, side, side),
+        torch.randn(2, sizes.planes, noise_side, noise_side),
+    )
+    shapes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},) * len(example)
+    names = ["pictures", "latents", "noise"]
+    session = _session(export_graph(refiner, example, shapes, names, ["refined"]), threads)
+
+    def refine(*tensors: torch.Tensor) -> torch.Tensor:
+        inputs: dict[str, NDArray[Any]] = {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)}
+        return torch.from_numpy(session.run(None, inputs)[0])
+
+    return refine
 
 
 def _decoder_graph(vae: AutoencoderKL, side: int) -> onnx.ModelProto:

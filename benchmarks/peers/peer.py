@@ -14,7 +14,7 @@ from benchmarks.rounds import Opened
 from engine.bundle.folder import Bundle
 from engine.bundle.job import Job
 from engine.bundle.request import GenerateRequest
-from engine.pipeline.pipeline import noise_of
+from engine.pipeline.pipeline import decoder_noise_of, noise_of
 from exporter.load import MergedModel
 
 __all__ = ["TIMESTEP", "Peer", "Work"]
@@ -51,6 +51,11 @@ class Work:
     def noise(self) -> NDArray[np.float32]:
         """Initial noise (B, C, h, w) float32."""
         return noise_of(self.job, self.class_name)(range(self.request.batch_size)).draw()
+
+    @cached_property
+    def decoder_noise(self) -> dict[str, NDArray[np.float32]]:
+        """The decoder's inputs besides the latents: noise (B, P, H, W) float32 if the decoder draws grain."""
+        return decoder_noise_of(self.job, self.class_name, range(self.request.batch_size))
 
     @cached_property
     def context(self) -> NDArray[np.float32]:

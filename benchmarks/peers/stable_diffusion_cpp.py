@@ -63,7 +63,9 @@ def _system(work: Work, part: str) -> System:
             expected=f"at least {limit:g} dB",
             fix="do not compare its speed; report the difference to its authors",
         )
-    return System(NAME, lambda: (draw()[0], None), f"a whole picture, {psnr:.1f} dB", warms_up=True)
+    return System(
+        NAME, "stable-diffusion.cpp", lambda: (draw()[0], None), f"a whole picture, {psnr:.1f} dB", warms_up=True
+    )
 
 
 def _expect_known(work: Work, part: str) -> None:
@@ -81,6 +83,13 @@ def _expect_known(work: Work, part: str) -> None:
             found="a program that starts from its own noise",
             expected="the noise of the other systems",
             fix="compare the parts step and decode",
+        )
+    if part == "decode" and work.merged.refiner is not None:
+        raise RequestError(
+            "The part decode",
+            found="a program without the refiner",
+            expected="a decoder that draws grain",
+            fix="compare the part step",
         )
     if work.request.batch_size > 1:
         raise RequestError(

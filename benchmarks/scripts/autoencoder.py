@@ -5,7 +5,8 @@
 BASE is the output folder of `python -m trainer pretrain`. Each CLASS_FOLDER holds prepared pictures of one class that
 the base never saw. The script measures the signal-to-noise ratio of whole pictures, and of the pixels that `morphology`
 calls nucleus. It splits the pictures at random into two halves, SPLITS times. FD-cyto compares one reconstructed half
-with the other half; the floor is the same distance without reconstruction.
+with the other half; the floor is the same distance without reconstruction. If BASE has a refiner, reconstructions pass
+through it, as in the engine.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from evaluate.images import Pictures, open_folder
 from evaluate.metrics.frechet import frechet_distance
 from evaluate.studies.segmentation import segment
 from exporter.parity import psnr_db
+from trainer.base.refiner import REFINER_FILE, Refiner, decode_latents, refiner_in
 from trainer.pictures.dataset import to_model_range
 from trainer.training.record import machine_and_versions
 
@@ -36,12 +38,13 @@ AVERAGED = ("psnr_db", "psnr_nucleus_db", "fd_cyto_floor", "fd_cyto_reconstructe
 
 
 @torch.no_grad()
-def reconstruct(vae: AutoencoderKL, pictures: Pictures) -> Pictures:
+def reconstruct(vae: AutoencoderKL, refiner: Refiner | None, pictures: Pictures) -> Pictures:
     """Encode and decode (N, S, S, 3) uint8 pictures through the posterior's mean; truncate to uint8 as the engine
-    does."""
-    found = []
+    does. A refiner adds grain."""
+    found, generator = [], torch.Generator().manual_seed(SEED)
     for chunk in torch.from_numpy(pictures).permute(0, 3, 1, 2).split(BATCH):
-        decoded = vae.decode(vae.encode(to_model_range(chunk)).latent_dist.mean).sample
+        latents = vae.encode(to_model_range(chunk)).latent_dist.mean * vae.config.scaling_factor
+        decoded = decode_latents(vae, refiner, latents, generator)
         found.append(((decoded / 2 + 0.5).clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).numpy())
     return np.concatenate(found)
 
@@ -51,10 +54,10 @@ def features_of_all(encoder: Cyto, pictures: Pictures) -> NDArray[Any]:
     return np.concatenate([encoder(pictures[i : i + BATCH])["features"] for i in range(0, len(pictures), BATCH)])
 
 
-def measure_class(vae: AutoencoderKL, encoder: Cyto, folder: Path) -> dict[str, float]:
+def measure_class(vae: AutoencoderKL, refiner: Refiner | None, encoder: Cyto, folder: Path) -> dict[str, float]:
     """Return the figures of one class folder."""
     real = open_folder(folder).read()
-    fake = reconstruct(vae, real)
+    fake = reconstruct(vae, refiner, real)
     real_features, fake_features = features_of_all(encoder, real), features_of_all(encoder, fake)
     errors = fake.astype(np.float64) - real
     nuclei = [segment(picture).nucleus for picture in real]
@@ -86,13 +89,21 @@ def main() -> None:
     parser.add_argument("folders", metavar="CLASS_FOLDER", type=existing_folder, nargs="+")
     asked = parser.parse_args()
     vae = AutoencoderKL.from_pretrained(asked.base / "vae", local_files_only=True).eval()
-    encoder, found = Cyto(), {}
+    refiner, encoder, found = refiner_in(asked.base), Cyto(), {}
     for folder in asked.folders:
-        found[folder.name] = measure_class(vae, encoder, folder)
+        found[folder.name] = measure_class(vae, refiner, encoder, folder)
         print(folder.name, found[folder.name], file=sys.stderr)
     means = {key: float(np.mean([one[key] for one in found.values()])) for key in AVERAGED}
     weights = sha256_of(asked.base / "vae/diffusion_pytorch_model.safetensors")
-    facts = {"classes": found, "means": means, "splits": SPLITS, "vae_sha256": weights, "encoder": encoder.sha256}
+    grain = None if refiner is None else sha256_of(asked.base / REFINER_FILE)
+    facts = {
+        "classes": found,
+        "means": means,
+        "splits": SPLITS,
+        "vae_sha256": weights,
+        "refiner_sha256": grain,
+        "encoder": encoder.sha256,
+    }
     asked.record.write_text(json.dumps({**facts, **machine_and_versions()}, indent=1) + "\n")
 
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import subprocess
 import sys
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from engine.machine import machine_facts
 from engine.output.provenance import own_version
 from engine.pipeline.pipeline import Pipeline
 from engine.terminal import run_command_line
+from evaluate.report.records import read_results
+from evaluate.studies.score import Score, ScoreResults
 
 DEFAULT = "default"
 STEPS = (6, 8, 10, 12, 16, 20, 30, 50)
@@ -76,12 +78,25 @@ def options_of(request: GenerateRequest) -> list[str]:
     return [*words, "--guidance-interval", *map(repr, interval), "--precision", request.precision]
 
 
-def score(
-    asked: argparse.Namespace, bundle: Bundle, name: str, class_name: str, request: GenerateRequest
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Scored:
+    """The distances of a setting on one class, by figure, over n pictures."""
+
+    n: int
+    figures: dict[str, Score]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what the record keeps."""
+        kept = {name: {"fake": asdict(one.fake), "floor": asdict(one.floor)} for name, one in self.figures.items()}
+        return {"n": self.n, **kept}
+
+
+def score(asked: argparse.Namespace, bundle: Bundle, name: str, class_name: str, request: GenerateRequest) -> Scored:
     """Return the figures of a setting on one class, made by the public command lines. The folder's name contains a
     digest of bundle, options and number of pictures, so that WORK never mixes different runs."""
-    subject = [bundle.sha256, *options_of(request), str(asked.n), str(SEED)]
+    # A folder of an earlier version, whose noise did not depend on the class, has no such word.
+    noise = "shared noise" if request.shared_noise else "noise by class"
+    subject = [bundle.sha256, *options_of(request), str(asked.n), str(SEED), noise]
     digest = hashlib.sha256(" ".join(subject).encode()).hexdigest()[:8]
     folder = asked.work / f"{name.replace(' ', '-').replace(',', '')}-{digest}"
     records = folder / f"score-{class_name}"
@@ -92,12 +107,8 @@ def score(
         command = [sys.executable, "-m", "evaluate", "score", str(asked.real / class_name)]
         command += [str(folder / class_name / class_name), "--features", "cyto", "--out", str(records)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    results = json.loads((records / "record.json").read_text())["results"]
-    figures = {figure: results["figures"][figure] for figure in FIGURES}
-    return {
-        "n": results["n"],
-        **{figure: {key: found[key] for key in ("fake", "floor")} for figure, found in figures.items()},
-    }
+    results = read_results(records, ScoreResults)
+    return Scored(results.n, {figure: results.figures[figure] for figure in FIGURES})
 
 
 def times(jobs: dict[str, Job], rounds: int) -> dict[str, list[float]]:
@@ -108,19 +119,19 @@ def times(jobs: dict[str, Job], rounds: int) -> dict[str, list[float]]:
         for name, job in jobs.items():
             with Pipeline(job, job.request.class_names[0], open_backend(job)) as pipeline:
                 seeds = range(job.request.batch_size)
-                pipeline.decode(pipeline.generate_latents(seeds))
+                pipeline.decode(pipeline.generate_latents(seeds), seeds)
                 began = time.perf_counter()
-                pipeline.decode(pipeline.generate_latents(seeds))
+                pipeline.decode(pipeline.generate_latents(seeds), seeds)
                 seconds[name].append(round(time.perf_counter() - began, 4))
     return seconds
 
 
-def within(found: dict[str, Any], default: dict[str, Any]) -> bool:
+def within(found: dict[str, Scored], default: dict[str, Scored]) -> bool:
     """Return whether the distances of every class stay within the default's intervals."""
     return all(
-        scored[figure]["fake"]["value"] <= default[class_name][figure]["fake"]["high"]
+        one.fake.value <= default[class_name].figures[figure].fake.high
         for class_name, scored in found.items()
-        for figure in FIGURES
+        for figure, one in scored.figures.items()
     )
 
 
@@ -174,7 +185,7 @@ def main() -> None:
             "seconds": seconds[name],
             "pictures_per_second": one.request.batch_size / median,
             "times_the_default": default_s / median,
-            "classes": scores[name],
+            "classes": {class_name: scored.as_json() for class_name, scored in scores[name].items()},
             "within": within(scores[name], scores[DEFAULT]),
         }
     record = {

@@ -36,11 +36,15 @@ PRECISIONS = ("f32", "int8")
 def inputs_of(bundle: Bundle, rows: int, *, decodes: bool) -> dict[str, NDArray[np.float32]]:
     """Return standard normal inputs for a graph."""
     manifest = bundle.manifest
-    shapes: dict[str, tuple[int, ...]] = {"latents": manifest.latent_shape}
+    shapes = manifest.decoder_inputs(rows, manifest.latent_shape)
     if not decodes:
-        shapes |= {"time_features": (2 * len(manifest.frequencies),), "encoder_hidden_states": manifest.context_shape}
+        shapes = {
+            "latents": shapes["latents"],
+            "time_features": (rows, 2 * len(manifest.frequencies)),
+            "encoder_hidden_states": (rows, *manifest.context_shape),
+        }
     rng = np.random.default_rng(0)
-    return {name: rng.standard_normal((rows, *shape), dtype=np.float32) for name, shape in shapes.items()}
+    return {name: rng.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
 
 
 def opened(path: Path, inputs: dict[str, Any], output: str, precision: str, way: str) -> Callable[[], NDArray[Any]]:

@@ -87,8 +87,9 @@ def measure(asked: argparse.Namespace, folder: Path) -> None:
         pipelines[words] = Pipeline(jobs["f32"], name, Replaced(path, threads))
     pictures: dict[str, list[Any]] = {words: [] for words in pipelines}
     for start in range(0, len(TEST_SEEDS), 8):
+        seeds = TEST_SEEDS[start : start + 8]
         for words, pipeline in pipelines.items():
-            images, _ = pipeline.decode(pipeline.generate_latents(TEST_SEEDS[start : start + 8]))
+            images, _ = pipeline.decode(pipeline.generate_latents(seeds), seeds)
             pictures[words].append(images)
     seconds: dict[str, list[float]] = {words: [] for words in pipelines}
     for _ in range(asked.rounds):

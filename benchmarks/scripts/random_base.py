@@ -12,7 +12,8 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from benchmarks.arguments import script_parser
-from trainer.base.base import PRESETS, Base, new_tokenizer
+from trainer.base.base import Base, new_tokenizer
+from trainer.base.presets import PRESETS
 from trainer.base.stable_diffusion import CLIP_TEXT, SCHEDULER, UNET, VAE
 
 SMALL_SIDE = 128

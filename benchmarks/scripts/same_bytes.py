@@ -5,8 +5,9 @@
 OLD and NEW are paths of `engine` programs, or of Python interpreters in which engine is installed, one per checkout.
 The requests cover samplers, schedules, guidance, a preset, seeds, noise generators, prompts, sizes, batch sizes, shards
 of a webdataset, pieces that merge-runs joins, several classes, and precisions. Every run uses one thread and OpenVINO.
-Each engine has its own cache, which is empty at first: on some processors OpenVINO computes slightly different values
-with a graph that it has just compiled than with the same graph from its cache.
+If only one engine knows the option --shared-noise, it gets this option, because earlier engines always share the noise
+between classes. Each engine has its own cache, which is empty at first: on some processors OpenVINO computes slightly
+different values with a graph that it has just compiled than with the same graph from its cache.
 
 The script compares all files that the runs write. In run.json it ignores the fields that IGNORED names, and nothing
 else. It prints a table, and exits 1 if any file differs or is missing.
@@ -20,7 +21,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ __all__ = ["IGNORED", "REQUESTS", "Request", "differences"]
 IGNORED = ("seconds", "versions")
 """Fields of run.json that may differ: the duration of the run, and the versions of the software."""
 COMMON = ("--threads", "1", "--backend", "openvino")
+SHARED_NOISE = "--shared-noise"
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,11 @@ REQUESTS = (
 
 @dataclass(frozen=True)
 class Engine:
-    """The engine of one checkout: a program or a Python interpreter, and the folder of its cache."""
+    """The engine of one checkout: a program or a Python interpreter, the folder of its cache, and further options."""
 
     program: Path
     cache: Path
+    options: tuple[str, ...] = ()
 
     @property
     def command(self) -> list[str]:
@@ -93,13 +96,25 @@ class Engine:
     def run(self, *words: str) -> str:
         """Run the engine outside every checkout. Return its output. Exit if it fails."""
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        environment["XDG_CACHE_HOME"] = str(self.cache)
+        # A narrow help cuts the names of options.
+        environment |= {"XDG_CACHE_HOME": str(self.cache), "COLUMNS": "200"}
         command = [*self.command, *words]
         with tempfile.TemporaryDirectory() as folder:
             done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
         if done.returncode:
             sys.exit(f"{' '.join(command)} exited {done.returncode}:\n{done.stdout}{done.stderr}")
         return done.stdout
+
+
+def with_equal_noise(engines: dict[str, Engine]) -> dict[str, Engine]:
+    """Return the engines with the option that gives all of them the same noise."""
+    knowing = [name for name, engine in engines.items() if SHARED_NOISE in engine.run("generate", "--help")]
+    if len(knowing) in (0, len(engines)):
+        return engines
+    return {
+        name: replace(engine, options=(SHARED_NOISE,)) if name in knowing else engine
+        for name, engine in engines.items()
+    }
 
 
 def values_of(engine: Engine, bundle: str, n: int, steps: int) -> dict[str, str]:
@@ -112,7 +127,8 @@ def values_of(engine: Engine, bundle: str, n: int, steps: int) -> dict[str, str]
 
 def produce(engine: Engine, request: Request, values: dict[str, str], bundle: str, out: Path) -> None:
     """Make the pictures of a request."""
-    words = ["generate", "--bundle", bundle, *(values.get(word, word) for word in request.options), *COMMON]
+    words = ["generate", "--bundle", bundle, *(values.get(word, word) for word in request.options)]
+    words += [*COMMON, *engine.options]
     pieces = [["--shard", f"{number}/{request.pieces}"] for number in range(1, request.pieces + 1)] or [[]]
     for piece in pieces:
         engine.run(*words, *piece, "--out", str(out))
@@ -169,6 +185,7 @@ def main() -> None:
         engines = {name: Engine(path, Path(temporary) / f"cache-{name}") for name, path in programs.items()}
         for engine in engines.values():
             engine.cache.mkdir()
+        engines = with_equal_noise(engines)
         values = {name: values_of(engine, bundle, asked.n, asked.steps) for name, engine in engines.items()}
         for number, request in enumerate(REQUESTS, start=1):
             print(f"{number}/{len(REQUESTS)} {request.name}", file=sys.stderr, flush=True)

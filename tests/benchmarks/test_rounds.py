@@ -19,7 +19,7 @@ def systems(calls, **seconds):
             calls.append(name)
             return seconds[name], np.ones(2)
 
-        return System(name, run)
+        return System(name, name.split()[0], run)
 
     return Opened(systems=[system(name) for name in seconds])
 
@@ -29,6 +29,7 @@ def test_rounds_are_interleaved_and_a_slow_system_runs_once():
     opened = systems(calls, **{"diffusers float32": 1.0, "slow": 9.0, "fast": 0.5})
     found = compare(opened, "step", rounds=3, cap_s=5.0)
     assert found["seconds"] == {"diffusers float32": [1.0] * 3, "slow": [9.0], "fast": [0.5] * 3}
+    assert found["program"] == {"diffusers float32": "diffusers", "slow": "slow", "fast": "fast"}
     reference, slow, fast = "diffusers float32", "slow", "fast"
     first = [reference, reference, slow, slow, fast, fast]
     assert calls == [reference, slow, fast, *first, *[fast, fast, reference, reference] * 2]
@@ -51,7 +52,7 @@ def test_a_system_that_fails_between_rounds_leaves_the_others_be():
             raise RuntimeError("out of memory")
         return answer
 
-    opened.systems.append(System("other", run))
+    opened.systems.append(System("other", "other", run))
     found = compare(opened, "step", rounds=3, cap_s=5.0)
     assert found["seconds"] == {"diffusers float32": [1.0] * 3}
     assert found["not_measured"] == {"other": "out of memory"}
@@ -63,7 +64,7 @@ def test_a_system_may_have_a_tolerance_of_its_own(tolerance, timed):
     picture = np.full((1, 8, 8, 3), 100, np.uint8)
 
     def system(name, result):
-        return System(name, lambda: (0.5, result), tolerance=tolerance)
+        return System(name, "own", lambda: (0.5, result), tolerance=tolerance)
 
     opened = Opened(systems=[system("diffusers float32", picture), system("other", picture + np.uint8(10))])
     found = compare(opened, "picture", rounds=1, cap_s=5.0)

@@ -15,33 +15,17 @@ from benchmarks.pages.page import main as write_page
 
 STEPS, BATCH = 3, 2
 OPTIONS = ["--batch-size", BATCH, "--steps", STEPS, "--rounds", 2, "--threads", 1]
-PROGRAM = """#!{python}
-import json, sys
-asked = dict(zip(sys.argv[1::2], sys.argv[2::2]))
-assert asked["--class"] == "cyt_mast" and int(asked["--batch"]) * int(asked["--streams"]) == 2
-if {code}: sys.exit("error: the latents differ")
-rate = {{"trajectory": 4.0, "decode": 8.0}}[asked["--mode"]]
-json.dump({{"results": [{{"pictures_per_second": rate}}]}}, open(asked["--json"], "w"))
-"""
-
-
-def program(folder, code):
-    """A stand-in for cyto_bench that denoises 4 pictures a second and decodes 8, or finds that it differs."""
-    path = folder / "cyto_bench"
-    path.write_text(PROGRAM.format(python=sys.executable, code=code))
-    path.chmod(0o755)
-    return path
 
 
 @pytest.fixture(scope="module")
-def record(command, whole_path, tiny_bundle, tmp_path_factory):
-    """A comparison of every part, and the folder of its file."""
+def record(command, stochastic, tmp_path_factory):
+    """A comparison of every part, and the folder of its file. All systems draw grain from equal noise."""
     folder = tmp_path_factory.mktemp("bench")
     parts = ["--part", "picture", "--part", "step", "--part", "decode", "--cyto-bench", folder / "absent"]
     chosen = ["--system", "engine", "--system", "ONNX", "--system", "cyto", "--system", "stable-diffusion.cpp"]
-    options = ["--merged", whole_path / "merged/cyt_mast", *OPTIONS, *parts, *chosen]
+    options = ["--merged", stochastic / "merged/cyt_mast", *OPTIONS, *parts, *chosen]
     options += ["--record", folder / "peers_small.json"]
-    done = command("benchmarks", "peers", tiny_bundle, *options, "--json")
+    done = command("benchmarks", "peers", stochastic / "bundle", *options, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((folder / "peers_small.json").read_text())
     assert found == json.loads(done.stdout)
@@ -62,7 +46,7 @@ def test_every_system_computes_every_part(record):
             deviation = row["deviation"][name]
             assert deviation < 0.01 if row["part"] == "step" else deviation > 40
         medians = {name: median(values) for name, values in row["seconds"].items()}
-        best = min(seconds for name, seconds in medians.items() if name.startswith("diffusers"))
+        best = min(seconds for name, seconds in medians.items() if row["program"][name] == "diffusers")
         for name, ratio in row["times_the_best_of_diffusers"].items():
             assert ratio == pytest.approx(best / medians[name])
             assert row["per_second"][name] == pytest.approx(BATCH / medians[name])
@@ -106,18 +90,3 @@ def test_a_system_of_other_weights_is_not_timed(in_process, whole_path, tiny_bun
     assert {"engine openvino f32", "engine onnxruntime"} <= row["refused"].keys()
     assert not row["refused"].keys() & row["seconds"].keys()
     assert row["deviation"]["engine onnxruntime"] == pytest.approx(0.2 / 1.2, abs=0.05)
-
-
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers' scheduler
-def test_cyto_bench_is_a_system_unless_it_finds_that_it_differs(in_process, whole_path, tiny_bundle, tmp_path):
-    options = ["--merged", whole_path / "merged/cyt_mast", *OPTIONS, "--json", "--system", "cyto", "--cyto-bench"]
-    for code in (0, 1):
-        done = in_process("benchmarks", "peers", tiny_bundle, *options, program(tmp_path, code))
-        assert done.returncode == 0, done.stderr
-        (row,) = json.loads(done.stdout)["compared"]
-        name = "cyto_bench f32, no PNG files"
-        if code:
-            assert "the latents differ" in row["not_measured"][name]
-            assert name not in row["seconds"]
-        else:
-            assert row["seconds"][name] == [0.75, 0.75]

@@ -25,16 +25,17 @@ def read_back(*arguments: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def bundle(
     whole_path: Path,
-    tiny_bundle: Path,
+    stochastic: Path,
     command: Command,
     shared_exports: None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """The tiny bundle, whose classes have hypernetworks, one class without, and the record that the recipe writes."""
+    """A bundle whose classes have hypernetworks, one class without, and the record that the recipe writes. Its decoder
+    has a refiner."""
     folder = tmp_path_factory.mktemp("recipe")
-    shutil.copytree(tiny_bundle, folder / "bundle")
+    shutil.copytree(stochastic / "bundle", folder / "bundle")
     facts = ["--class", "plain", "--prompt", "cyt mast", "--origin", "phantom", "--pictures", 24]
-    done = command("trainer", "merge", *facts, "--base", whole_path / "base", "--out", folder / "plain")
+    done = command("trainer", "merge", *facts, "--base", stochastic / "base", "--out", folder / "plain")
     assert done.returncode == 0, done.stderr
     write_bundle([folder / "plain"], folder / "bundle")
     base = json.loads((whole_path / "base/record.json").read_text())
@@ -51,12 +52,13 @@ def bundle(
 
 
 def test_what_the_bundle_was_made_from_comes_back_in_its_float16(
-    bundle: Path, whole_path: Path, tmp_path: Path
+    in_process: Command, bundle: Path, whole_path: Path, stochastic: Path, tmp_path: Path
 ) -> None:
-    done = read_back(bundle / "bundle", tmp_path / "out", bundle / "encoder.safetensors")
+    done = in_process("recipes.base_of_bundle", bundle / "bundle", tmp_path / "out", bundle / "encoder.safetensors")
     assert done.returncode == 0, done.stderr
-    base, found = open_base(whole_path / "base"), open_base(tmp_path / "out/base")
-    for part in ("unet", "vae", "text_encoder"):
+    base, found = open_base(stochastic / "base"), open_base(tmp_path / "out/base")
+    assert found.refiner.settings == base.refiner.settings
+    for part in ("unet", "vae", "text_encoder", "refiner"):
         wanted = getattr(base, part).state_dict()
         for name, value in getattr(found, part).state_dict().items():
             torch.testing.assert_close(value, wanted[name], rtol=1e-3, atol=1e-7, msg=f"{part} {name}")
@@ -81,10 +83,10 @@ def test_a_bundle_without_its_record_is_refused(tiny_bundle: Path, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
-def test_an_encoder_of_another_base_is_refused(bundle: Path, tmp_path: Path) -> None:
+def test_an_encoder_of_another_base_is_refused(in_process: Command, bundle: Path, tmp_path: Path) -> None:
     weights = load_file(bundle / "encoder.safetensors")
     weights.popitem()
     save_file(weights, tmp_path / "other.safetensors")
-    done = read_back(bundle / "bundle", tmp_path / "out", tmp_path / "other.safetensors")
+    done = in_process("recipes.base_of_bundle", bundle / "bundle", tmp_path / "out", tmp_path / "other.safetensors")
     assert (done.returncode, "1 tensors" in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "out").exists()

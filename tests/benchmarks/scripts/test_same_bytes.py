@@ -15,20 +15,25 @@ from pathlib import Path
 
 if sys.argv[1] == "info":
     print(json.dumps({{"classes": {{"one": {{}}, "two": {{}}}}, "width": 32, "height": 32}}))
+elif "--help" in sys.argv:
+    print("options: {knows}")
 elif sys.argv[1] == "generate":
+    shared = "--shared-noise" in sys.argv or not "{knows}"
+    sys.argv = [word for word in sys.argv if word != "--shared-noise"]
     options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
     out = Path(sys.argv[sys.argv.index("--out") + 1])
     out.mkdir(parents=True, exist_ok=True)
-    (out / "picture.png").write_bytes(repr([word for word in sys.argv if word not in sys.argv[-1:]][1:]).encode())
+    words = [word for word in sys.argv if word not in sys.argv[-1:]][1:]
+    (out / "picture.png").write_bytes(repr([shared, *words]).encode())
     run = {{"seconds": {seconds}, "versions": {{}}, "identity": {{"seed": {seed}}}}}
     (out / "run.json").write_text(json.dumps(run))
 """
 
 
-def engine(folder, seconds, seed):
+def engine(folder, seconds, seed, knows="--shared-noise"):
     folder.mkdir()
     path = folder / "engine"
-    path.write_text(ENGINE.format(python=sys.executable, seconds=seconds, seed=seed))
+    path.write_text(ENGINE.format(python=sys.executable, seconds=seconds, seed=seed, knows=knows))
     path.chmod(0o755)
     return str(path)
 
@@ -42,6 +47,13 @@ def test_equal_engines_pass_and_a_changed_one_fails(tmp_path, monkeypatch, capsy
     with pytest.raises(SystemExit, match="12 of 12"):
         same_bytes.main()
     assert "run.json differs" in capsys.readouterr().out
+
+
+def test_an_engine_that_knows_noise_by_class_is_asked_for_the_noise_of_one_that_does_not(tmp_path, monkeypatch):
+    engines = [engine(tmp_path / "old", 1.0, 0, knows=""), engine(tmp_path / "new", 1.0, 0)]
+    for pair in (engines, engines[::-1]):
+        monkeypatch.setattr(sys, "argv", ["same_bytes", *pair])
+        same_bytes.main()
 
 
 def test_missing_and_changed_files_are_named(tmp_path):

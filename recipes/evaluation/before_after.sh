@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Compare two bundles of the same classes of blood cells on held-out cells: before/, after/ and table.md.
+#
+#   recipes/evaluation/before_after.sh HELDOUT BEFORE AFTER      (run it in a work folder, which keeps every stage)
+#
+# HELDOUT has the held-out pictures of Acevedo et al. (2020) per class. BEFORE and AFTER are bundles. Run the script
+# again to resume: it skips finished stages. It takes about an hour on two cores.
+set -euo pipefail
+[ $# = 3 ] || {
+    echo "usage: recipes/evaluation/before_after.sh HELDOUT BEFORE AFTER" >&2
+    exit 2
+}
+heldout=$1
+python=${PYTHON:-python}
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/stages.sh"
+
+once heldout/sources.jsonl "$python" -m trainer prepare "$heldout" heldout --size 128 --crop 0.7
+for side in before after; do
+    bundle=$2
+    [ $side = after ] && bundle=$3
+    mkdir -p $side
+    for class in erythroblast ig lymphocyte monocyte neutrophil platelet basophil eosinophil; do
+        "$python" -m engine generate --bundle "$bundle" --class $class --n 150 --seed 1000 --out "$side-$class"
+        for study in score probe morphology; do
+            once "$side/$study-$class/record.json" "$python" -m evaluate $study "heldout/$class" "$side-$class/$class" \
+                --out "$side/$study-$class"
+        done
+    done
+done
+"$python" -m recipes.before_after before after | tee table.md
