@@ -12,11 +12,13 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from engine.terminal import run_command_line
 from tests.prefork import PACKAGES, ROOT, SUPPORTED, Server, run_prepared
 
 # Threads of several workers wait for each other, and a process that has threads cannot be forked. Torch and NumPy read
@@ -24,17 +26,18 @@ from tests.prefork import PACKAGES, ROOT, SUPPORTED, Server, run_prepared
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+RECIPE = "recipes.base_of_bundle"
 COMMAND_LINES = {
     "engine": "engine.cli.app",
     "trainer": "trainer.cli.app",
     "exporter": "exporter.cli",
     "evaluate": "evaluate.cli.app",
     "benchmarks": "benchmarks.app",
+    RECIPE: RECIPE,
 }
 LONG_FILES = (
     "tests/exporter/test_onnx_bundle.py",
     "tests/cpp_bench/test_cyto_bench.py",
-    "tests/trainer/base/test_stable_diffusion.py",
     "tests/trainer/fitting/test_fit.py",
     "tests/trainer/hypernetwork/test_merge.py",
     "tests/engine/runs/test_generate.py",
@@ -115,12 +118,16 @@ def start_command() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 @pytest.fixture(scope="session")
-def shared_exports(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[None]:
-    """Export equal modules once for all workers of the session (tests/shared_exports.py)."""
+def shared_exports(whole_path: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[None]:
+    """Export a structure once for all workers of the session (tests/shared_exports.py), beginning with what the whole
+    path exported."""
     from exporter import graphs
-    from tests.shared_exports import stored
+    from tests.shared_exports import fill_store, stored
 
     folder = shared_folder(tmp_path_factory, worker_id) / "graphs"
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.exists():
+            fill_store(whole_path / "merged/cyt_mast", whole_path / "bundle", folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(graphs, "export_graph", stored(graphs.export_graph, folder))
         yield
@@ -137,9 +144,11 @@ def in_process(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]
     """Run a part's command line in this process: the same, without seconds of imports and with shared exports."""
 
     def run(part: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-        if part == "exporter":
+        if part in ("exporter", RECIPE):
             request.getfixturevalue("shared_exports")
         main = importlib.import_module(COMMAND_LINES[part]).main
+        if part == RECIPE:
+            main = partial(run_command_line, main)
         words = [part, *map(str, arguments)]
         capfd.readouterr()
         with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
@@ -197,6 +206,8 @@ def make_whole_path(folder: Path) -> None:
             60,
             "--unet-batch-size",
             16,
+            "--refiner-steps",
+            0,
         ],
     ]
     for name in ("cyt_mast", "cyt_nep_mast"):
@@ -229,6 +240,27 @@ def make_whole_path(folder: Path) -> None:
 def tiny_bundle(whole_path: Path) -> Path:
     """A bundle of two tiny classes, not to be changed."""
     return whole_path / "bundle"
+
+
+@pytest.fixture(scope="session")
+def stochastic(request: pytest.FixtureRequest, whole_path: Path) -> Path:
+    """A folder with the tiny base, a merged class and the tiny bundle once more, whose decoder draws grain.
+
+    It lies inside the whole path, so that a prepared path keeps it.
+    """
+    folder = whole_path / "stochastic"
+    if folder.exists():
+        return folder
+    with FileLock(whole_path / "stochastic.lock"):
+        if not folder.exists():
+            # Workers that find the folder do not import torch.
+            from tests.stochastic import make_stochastic
+
+            request.getfixturevalue("shared_exports")
+            with tempfile.TemporaryDirectory(dir=whole_path) as unfinished:
+                make_stochastic(whole_path, Path(unfinished) / "new")
+                (Path(unfinished) / "new").rename(folder)
+    return folder
 
 
 @pytest.fixture

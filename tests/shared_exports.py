@@ -1,13 +1,13 @@
-"""Export equal modules once: a store of ONNX graphs that all tests of a session share.
+"""Export a structure once: a store of ONNX graphs that all tests of a session share.
 
 Many tests export the decoder, the text encoder and the UNets of the same tiny base, and each export takes many seconds.
-A graph comes from the store only if the module's structure, settings and weights, the inputs' shapes and the names are
-equal. Commands in processes of their own do not use the store.
+The store holds templates (exporter/reuse.py): graphs without weights, which it fills with the weights of the module
+that a test exports. Commands in processes of their own do not use the store.
 """
 
 from __future__ import annotations
 
-import hashlib
+import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +15,15 @@ from typing import Any
 from uuid import uuid4
 
 import onnx
+from filelock import FileLock
 from torch import nn
 
-__all__ = ["stored"]
+from exporter import graphs
+from exporter.load import load_merged
+from exporter.reuse import Place, Template, emptied, structure_of
 
-PLAIN = (bool, int, float, str, tuple, type(None))
+__all__ = ["fill_store", "stored"]
+
 Export = Callable[..., onnx.ModelProto]
 
 
@@ -28,31 +32,52 @@ def stored(export: Export, folder: Path) -> Export:
     folder.mkdir(parents=True, exist_ok=True)
 
     def export_once(module: nn.Module, inputs: Any, *options: Any) -> onnx.ModelProto:
-        path = folder / f"{_digest(module.eval(), inputs, options)}.onnx"
-        if not path.exists():
-            unfinished = folder / uuid4().hex
+        path = folder / f"{structure_of(module.eval(), inputs, *options)}.onnx"
+        with FileLock(path.with_suffix(".lock")):
+            if path.exists() and (model := _read(path).filled(module)):
+                return model
             with warnings.catch_warnings():
                 # Torch's exporter warns of its own future.
                 warnings.simplefilter("ignore")
-                unfinished.write_bytes(export(module, inputs, *options).SerializeToString())
-            unfinished.replace(path)
-        return onnx.load(path)
+                model = export(module, inputs, *options)
+            if (template := emptied(model, module)) is None:
+                return model
+            _write(path, template)
+        filled = template.filled(module)
+        assert filled is not None
+        return filled
 
     return export_once
 
 
-def _digest(module: nn.Module, inputs: Any, options: tuple[Any, ...]) -> str:
-    """Everything that an export depends on."""
-    digest = hashlib.sha256(repr([(tensor.shape, tensor.dtype) for tensor in inputs]).encode())
-    digest.update(repr(options).encode())
-    for name, part in module.named_modules():
-        settings = {key: value for key, value in vars(part).items() if isinstance(value, PLAIN)}
-        settings |= {key: type(value) for key, value in vars(part).items() if key not in settings}
-        # Where a model was read from does not change its graph.
-        settings |= {key: value for key, value in getattr(part, "_internal_dict", {}).items() if key[0] != "_"}
-        settings.pop("name_or_path", None)
-        digest.update(repr((name, type(part), part.extra_repr(), settings)).encode())
-    for name, tensor in module.state_dict().items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.cpu().numpy().tobytes())
-    return digest.hexdigest()
+def fill_store(merged: Path, bundle: Path, folder: Path) -> None:
+    """Put the graphs of a bundle into the store, which `python -m exporter onnx` wrote from a merged folder."""
+    model = load_merged(merged)
+    name, shape = model.record["class_name"], tuple(model.embed_prompts([""]).shape[1:])
+    exports = {
+        f"unet.{name}": lambda: graphs.export_unet(graphs.to_half(model.unet), shape),
+        "vae_decoder": lambda: graphs.export_decoder(model.vae, model.unet.config.sample_size),
+        "text_encoder": lambda: graphs.export_text_encoder(model.text_encoder, shape[0]),
+        "step": lambda: graphs.export_step(model.unet.config.in_channels),
+    }
+    original = graphs.export_graph
+    try:
+        for graph, export in exports.items():
+            path = bundle / f"{graph}.onnx"
+            graphs.export_graph = stored(lambda *_, path=path: onnx.load(path), folder)
+            export()
+    finally:
+        graphs.export_graph = original
+
+
+def _write(path: Path, template: Template) -> None:
+    places = {name: (place.name, place.transposed) for name, place in template.places.items()}
+    path.with_suffix(".json").write_text(json.dumps(places))
+    unfinished = path.parent / uuid4().hex
+    unfinished.write_bytes(template.graph.SerializeToString())
+    unfinished.replace(path)
+
+
+def _read(path: Path) -> Template:
+    places = json.loads(path.with_suffix(".json").read_text())
+    return Template(onnx.load(path), {name: Place(*place) for name, place in places.items()})

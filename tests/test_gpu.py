@@ -34,7 +34,7 @@ def wanted():
     job = make_job(bundle, ["cyt_mast"], 8, settings_of(batch_size=8, backend="openvino"))
     with Pipeline(job, "cyt_mast", OpenVINOBackend(precision="f32")) as pipeline:
         latents = pipeline.generate_latents(SEEDS)
-        return latents, pipeline.decode(latents)[0]
+        return latents, pipeline.decode(latents, SEEDS)[0]
 
 
 def close(found, wanted):
@@ -49,7 +49,7 @@ def draw(job, backend):
         # A plain run, one that is captured or replayed, and a decode.
         pipeline.generate_latents(SEEDS)
         latents = pipeline.generate_latents(SEEDS)
-        return latents, pipeline.decode(latents)[0]
+        return latents, pipeline.decode(latents, SEEDS)[0]
 
 
 def test_onnxruntime_on_cuda_draws_the_same_pictures(wanted):
@@ -91,7 +91,7 @@ def test_tensorrt_draws_the_same_pictures(options, plans):
     )
     with Pipeline(job, "cyt_mast", OpenVINOBackend(precision="f32")) as pipeline:
         latents = pipeline.generate_latents(SEEDS)
-        reference = latents, pipeline.decode(latents)[0]
+        reference = latents, pipeline.decode(latents, SEEDS)[0]
     close(draw(job, TensorRTBackend(job, installed_api(bundle))), reference)
 
 

@@ -1,4 +1,4 @@
-"""Limits that keep the code readable: lines of a file and of a function, parameters of a signature."""
+"""Limits that keep the code readable, and a test file for every module, in the mirrored folder."""
 
 from __future__ import annotations
 
@@ -11,6 +11,35 @@ MAX_FILE_LINES = 350
 MAX_FUNCTION_LINES = 70
 MAX_PARAMETERS = 8
 SOURCES = (".py", ".h", ".cpp", ".sh")
+PARTS = ("engine", "trainer", "exporter", "evaluate", "benchmarks", "recipes")
+DECLARATIONS = "declarations only"
+OF_SCRIPTS = "tests/benchmarks/test_arguments.py"
+"""Runs the command line of every script of benchmarks and recipes; most scripts then compute for hours."""
+TESTED_ELSEWHERE = {
+    "benchmarks/pages/front_page.py": "tests/benchmarks/pages/test_page.py",
+    "benchmarks/pages/markdown_page.py": "tests/benchmarks/pages/test_page.py",
+    "benchmarks/pages/published.py": DECLARATIONS,
+    "benchmarks/pages/scale_page.py": "tests/benchmarks/scripts/test_scale.py",
+    "benchmarks/peers/diffusers.py": "tests/benchmarks/test_systems.py",
+    "benchmarks/peers/diffusers_pipeline.py": "tests/benchmarks/test_systems.py",
+    "benchmarks/peers/engine.py": "tests/benchmarks/test_systems.py",
+    "benchmarks/peers/onnxruntime.py": "tests/benchmarks/test_systems.py",
+    "benchmarks/peers/peer.py": DECLARATIONS,
+    "benchmarks/peers/stable_diffusion_cpp_process.py": "tests/benchmarks/peers/test_stable_diffusion_cpp.py",
+    "benchmarks/settings.py": DECLARATIONS,
+    "engine/cli/options.py": "tests/engine/cli/test_app.py",
+    "engine/cli/settings.py": DECLARATIONS,
+    "engine/progress.py": DECLARATIONS,
+    "engine/runs/production.py": "tests/engine/runs/test_generate.py",
+    "evaluate/cli/options.py": "tests/evaluate/cli/test_score.py",
+    "exporter/residuals.py": "tests/trainer/hypernetwork/test_merge.py",
+    "trainer/base/presets.py": DECLARATIONS,
+    "trainer/cli/options.py": DECLARATIONS,
+    "trainer/cli/pictures.py": "tests/trainer/pictures/test_prepare.py",
+    "trainer/cli/pretraining.py": "tests/trainer/pretraining/test_pretrain.py",
+    "trainer/fitting/class_training.py": "tests/trainer/fitting/test_fit.py",
+}
+"""Modules without a test file of their name: the file that tests them, or why there is nothing to test."""
 
 
 def tracked(*endings):
@@ -59,3 +88,32 @@ def test_no_test_changes_where_python_looks_for_modules():
 
 def test_the_files_that_start_first_exist():
     assert [name for name in LONG_FILES if not (ROOT / name).is_file()] == []
+
+
+def modules():
+    """Return the modules of all parts, as paths in the repository."""
+    found = (path.relative_to(ROOT) for path in tracked(".py"))
+    return [path for path in found if path.parts[0] in PARTS and not path.name.startswith("__")]
+
+
+def mirrored(module):
+    """Return the path of a module's test file."""
+    return ROOT / "tests" / module.with_name(f"test_{module.name}")
+
+
+def is_script(module):
+    return module.parts[0] in PARTS[-2:] and "if __name__ ==" in (ROOT / module).read_text(encoding="utf-8")
+
+
+def test_every_module_has_a_test_file_of_its_name_in_the_mirrored_folder():
+    without = [path for path in modules() if not mirrored(path).is_file() and not is_script(path)]
+    assert {str(path) for path in without} == TESTED_ELSEWHERE.keys()
+    named = {*TESTED_ELSEWHERE.values(), OF_SCRIPTS} - {DECLARATIONS}
+    assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
+def test_every_test_file_of_a_part_has_its_module():
+    tested = {mirrored(path) for path in modules()}
+    found = [path for part in PARTS for path in (ROOT / "tests" / part).rglob("test_*.py")]
+    assert len(found) > 150
+    assert [str(path.relative_to(ROOT)) for path in found if path not in tested] == []

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from recipes.site.command_lines import APPS, command_of, markdown_of
+from recipes.site.command_lines import APPS
 from tests.conftest import ROOT
 from tests.docs.commands import PAGES, Command, blocks, check, commands
 
@@ -105,18 +105,6 @@ def test_python_examples_are_python():
     for page in PAGES:
         for block in blocks(page, "python"):
             ast.parse(block)
-
-
-@pytest.mark.parametrize("part", APPS)
-def test_the_reference_names_every_option(part):
-    """The page is made from the code when the site is built; here its text is compared with the parser."""
-    text = markdown_of(part)
-    for name, command in command_of(part).commands.items():
-        assert re.search(rf"^### .*{name}$", text, re.MULTILINE)
-        for option in command.params:
-            if option.param_type_name == "option" and option.name != "help":
-                assert all(f"`{flag}`" in text for flag in (*option.opts, *option.secondary_opts)), option.opts
-    assert f"<!-- command line: {part} -->" in (ROOT / "docs/reference/command-lines.md").read_text(encoding="utf-8")
 
 
 def test_the_site_is_built_without_broken_links_and_loads_nothing_from_another_host(tmp_path):

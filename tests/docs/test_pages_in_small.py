@@ -24,6 +24,8 @@ SMALL = {
     ("engine", "generate"): {"--n": "32", "--steps": "2"},
     ("engine", "bench"): {"--rounds": "1", "--batch-size": "1", "--steps": "1"},
     ("evaluate", "score"): {"--splits": "10", "--bootstrap": "20"},
+    ("evaluate", "probe"): {"--splits": "2"},
+    ("evaluate", "blind"): {"--n": "8"},
     ("evaluate", "judge"): {"--steps": "2", "--size": "32"},
     ("evaluate", "utility"): {"--steps": "2", "--seeds": "1", "--size": "32"},
 }
@@ -38,6 +40,7 @@ PARSED_ONLY = {
     ("evaluate", "weights"): "needs a network",
     ("exporter", "tensorrt"): "needs TensorRT",
     ("exporter", "verify"): "takes minutes; tests/exporter runs it",
+    ("evaluate", "probe"): "needs 20 real pictures per class, and there are 12; tests/evaluate runs it",
     ("evaluate", "curve"): "exports each checkpoint; tests/evaluate runs it",
     ("trainer", "pretrain"): "trains a base; the tiny base was made by it",
 }
