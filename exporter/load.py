@@ -100,7 +100,8 @@ def load_merged(folder: Path) -> MergedModel:
         attach_residuals(parts[0], folder / RESIDUALS_FILE)
     refiner = read_refiner(folder / REFINER_FILE) if (folder / REFINER_FILE).exists() else None
     model = MergedModel(folder, *parts, record, refiner)
-    side = model.unet.config.sample_size * 2 ** (len(model.vae.config.block_out_channels) - 1)
+    factor = 2 ** (len(model.vae.config.block_out_channels) - 1)
+    side = model.unet.config.sample_size * factor
     multiple = 2 ** (len(model.unet.config.block_out_channels) + len(model.vae.config.block_out_channels) - 2)
     rules: dict[str, tuple[Any, Any]] = {
         "the scheduler's prediction_type": (model.scheduler.get("prediction_type"), "epsilon"),
@@ -110,7 +111,6 @@ def load_merged(folder: Path) -> MergedModel:
         f"the remainder of its side {side} divided by {multiple}": (side % multiple, 0),
     }
     if refiner is not None:
-        factor = 2 ** (len(model.vae.config.block_out_channels) - 1)
         rules |= {
             "the refiner's factor": (refiner.sizes.factor, factor),
             "the refiner's latent_channels": (refiner.sizes.latent_channels, model.vae.config.latent_channels),

@@ -4,7 +4,7 @@
 #   recipes/evaluation/before_after.sh HELDOUT BEFORE AFTER      (run it in a work folder, which keeps every stage)
 #
 # HELDOUT has the held-out pictures of Acevedo et al. (2020) per class. BEFORE and AFTER are bundles. Run the script
-# again to resume: it skips finished stages. It takes about an hour on two cores.
+# again to resume: it skips finished stages.
 set -euo pipefail
 [ $# = 3 ] || {
     echo "usage: recipes/evaluation/before_after.sh HELDOUT BEFORE AFTER" >&2

@@ -18,11 +18,11 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from engine.errors import RequestError, first_line
-from trainer.base.presets import PRESETS, BasePreset
+from trainer.base.presets import BasePreset
 from trainer.base.refiner import REFINER_FILE, Refiner, expect_fitting, refiner_in, write_refiner
 from trainer.base.stable_diffusion import SCHEDULER, read_single_file
 
-__all__ = ["PRESETS", "Base", "BasePreset", "digest_of", "encode_prompts", "new_tokenizer", "open_base"]
+__all__ = ["Base", "digest_of", "encode_prompts", "new_tokenizer", "open_base"]
 
 
 PARTS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
@@ -44,7 +44,12 @@ class Base:
     @property
     def picture_side(self) -> int:
         """Side of a picture in pixels."""
-        return int(self.unet.config.sample_size * 2 ** (len(self.vae.config.block_out_channels) - 1))
+        return int(self.unet.config.sample_size * self.pixels_per_latent)
+
+    @property
+    def pixels_per_latent(self) -> int:
+        """Side of a latent pixel in picture pixels."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
     @classmethod
     def new(cls, preset: BasePreset, words: Iterable[str] | CLIPTokenizer, size: int) -> Base:

@@ -126,7 +126,7 @@ class Refiner(nn.Module):
     def _context(self, pictures: torch.Tensor, latents: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """Return (B, width, h, w): what a wider neighbourhood says of each place."""
         half = self.settings.factor // 2
-        # The mean of half^2 planes' values has deviation 1 / half.
+        # The mean of n standard normal values has deviation 1 / sqrt(n).
         pooled = nn.functional.avg_pool2d(noise[:, :POOLED_PLANES], half) * half
         whole = noise[:, POOLED_PLANES : POOLED_PLANES + WHOLE_PLANES]
         whole = whole.mean((2, 3), keepdim=True) * (whole.shape[2] * whole.shape[3]) ** 0.5
@@ -140,11 +140,15 @@ class Refiner(nn.Module):
     def _enlarged(values: torch.Tensor, size: torch.Size) -> torch.Tensor:
         return nn.functional.interpolate(values, size=size, mode="bilinear", align_corners=False)
 
-    def draw_noise(self, latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Return standard normal noise for latents (B, C, h, w), on their device. generator: a generator of the CPU."""
+    def noise_size(self, latents: torch.Tensor) -> torch.Size:
+        """Return the size (B, planes, H / 2, W / 2) of the noise for latents (B, C, h, w)."""
         b, _, h, w = latents.shape
         half = self.settings.factor // 2
-        return torch.randn(b, self.settings.planes, h * half, w * half, generator=generator).to(latents)
+        return torch.Size((b, self.settings.planes, h * half, w * half))
+
+    def draw_noise(self, latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return standard normal noise for latents (B, C, h, w), on their device. generator: a generator of the CPU."""
+        return torch.randn(self.noise_size(latents), generator=generator).to(latents)
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["Blur", "Draws", "PixelScore", "energy_score", "feature_scores", "set_distance"]
+__all__ = ["Blur", "Draws", "PixelScore", "VectorSet", "energy_score", "feature_scores"]
 
 FILTERS = ((8, 1), (8, 3), (4, 5), (4, 9))
 """Number and side of the random linear filters."""
@@ -52,16 +52,23 @@ def energy_score(draws: Draws) -> torch.Tensor:
     return ((a - y).abs().mean() + (b - y).abs().mean() - (a - b).abs().mean()) / 2
 
 
-def set_distance(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Return the energy distance between two sets of vectors, (N, D) and (M, D), by absolute differences: a scalar.
+class VectorSet:
+    """A fixed set of vectors (M, D), whose own spread is measured once."""
 
-    The estimate has no bias (Székely and Rizzo 2013, doi:10.1016/j.jspi.2013.03.018), so it can be negative.
-    """
+    def __init__(self, vectors: torch.Tensor) -> None:
+        self._vectors, self._spread = vectors, _spread(vectors)
 
-    def apart(values: torch.Tensor) -> torch.Tensor:
-        return torch.cdist(values, values, p=1).sum() / (len(values) * (len(values) - 1))
+    def distance_of(self, found: torch.Tensor) -> torch.Tensor:
+        """Return the energy distance of another set (N, D) from this one, by absolute differences: a scalar.
 
-    return torch.cdist(found, wanted, p=1).mean() - apart(found) / 2 - apart(wanted) / 2
+        The estimate has no bias (Székely and Rizzo 2013, doi:10.1016/j.jspi.2013.03.018), so it can be negative.
+        """
+        return torch.cdist(found, self._vectors, p=1).mean() - _spread(found) / 2 - self._spread / 2
+
+
+def _spread(values: torch.Tensor) -> torch.Tensor:
+    """Return the mean distance between two different vectors of a set (N, D)."""
+    return torch.cdist(values, values, p=1).sum() / (len(values) * (len(values) - 1))
 
 
 class Blur(nn.Module):

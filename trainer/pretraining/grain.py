@@ -19,7 +19,7 @@ from engine.progress import Progress
 from trainer.base.base import digest_of
 from trainer.base.refiner import Refiner
 from trainer.pictures.dataset import PictureSet, to_model_range
-from trainer.pretraining.energy import Blur, Draws, PixelScore, feature_scores, set_distance
+from trainer.pretraining.energy import Blur, Draws, PixelScore, VectorSet, feature_scores
 from trainer.pretraining.photograph_features import PhotographFeatures
 from trainer.training.devices import Compute, draw_normal
 from trainer.training.loop import Training, digest_parts
@@ -103,13 +103,12 @@ def train_refiner(
     generator = torch.Generator().manual_seed(settings.seed)
     features.standardise(crops([data.pictures], data.draw_balanced(SAMPLE, generator), generator)[0])
     rows_of, drawn_rows_of = (_rows_of(labels) for labels in (data.labels, material.drawn_labels))
-    banks = [_averages(features, crops, data.pictures, rows, generator) for rows in rows_of]
+    banks = [VectorSet(_averages(features, crops, data.pictures, rows, generator)) for rows in rows_of]
     few = max(2, round(settings.batch_size * DRAWN_SHARE))
 
     def refine(pictures: torch.Tensor, latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        b, _, height, width = pictures.shape
-        size = torch.Size((b, refiner.settings.planes, height // 2, width // 2))
-        refined: torch.Tensor = refiner(pictures, latents, draw_normal(size, generator, compute.device))
+        noise = draw_normal(refiner.noise_size(latents), generator, compute.device)
+        refined: torch.Tensor = refiner(pictures, latents, noise)
         return refined.float()
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
@@ -127,7 +126,7 @@ def train_refiner(
                 wanted_maps = [m.float() for m in features(wanted)]
         first, second = both.chunk(2)
         loss = pixels(Draws(first, second, wanted), plain, generator) + feature_scores(maps, wanted_maps)
-        loss = loss + DRAWN_WEIGHT * set_distance(_averaged(other_maps), banks[label])
+        loss = loss + DRAWN_WEIGHT * banks[label].distance_of(_averaged(other_maps))
         return loss + COARSE_WEIGHT * (coarse(refined) - coarse(unpaired)).abs().mean()
 
     subject = digest_parts(data.pictures, data.labels, digest_of(vae), digest_of(refiner), compute.precision)

@@ -6,15 +6,11 @@ Only the weights of their package are used (BSD 2-Clause), because its code need
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-from pathlib import Path
-
 import torch
 from torch import nn
 from torch.nn import functional
 
-from engine.errors import RequestError
+from trainer.pretraining.package_weights import find_weights
 
 __all__ = ["CHANNELS", "PerceptualDistance", "open_perceptual_distance"]
 
@@ -98,21 +94,7 @@ def open_perceptual_distance() -> PerceptualDistance:
 
     Raises RequestError if the weights are missing or have another SHA-256.
     """
-    spec = importlib.util.find_spec(PACKAGE)
-    places = spec.submodule_search_locations if spec is not None else None
-    path = Path(places[0]) / FILE if places else None
-    if path is None or not path.is_file():
-        raise RequestError(
-            "The weights of the perceptual distance",
-            found="none",
-            expected="the weights of the package stlpips-pytorch",
-            fix="pip install stlpips-pytorch (it is in the extra trainer)",
-        )
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != SHA256:
-        raise RequestError(
-            f"The weights {path}", found=f"SHA-256 {digest}", expected=SHA256, fix="install stlpips-pytorch again"
-        )
+    path = find_weights("The weights of the perceptual distance", PACKAGE, FILE, SHA256, "stlpips-pytorch")
     distance = PerceptualDistance()
     distance.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return distance.requires_grad_(False).eval()

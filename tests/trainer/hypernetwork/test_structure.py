@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import RequestError
-from trainer.hypernetwork.structure import HypernetworkSettings, parse_numbers
+from engine.options import parse_numbers
+from trainer.hypernetwork.structure import HypernetworkSettings
 
 
 @pytest.mark.parametrize(

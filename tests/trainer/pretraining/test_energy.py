@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from trainer.pretraining.energy import Draws, PixelScore, energy_score, feature_scores, set_distance
+from trainer.pretraining.energy import Draws, PixelScore, VectorSet, energy_score, feature_scores
 
 GRAIN = {
     "grain like the photographs'": lambda x: x,
@@ -48,6 +48,7 @@ def test_the_score_of_one_known_picture_is_its_mean_absolute_error():
 def test_the_distance_of_sets_is_zero_for_one_distribution_and_grows_with_a_shift():
     generator = torch.Generator().manual_seed(0)
     one, other = torch.randn(2, 400, 3, generator=generator)
-    near, far = float(set_distance(one, other)), float(set_distance(one + 2, other))
+    wanted = VectorSet(other)
+    near, far = float(wanted.distance_of(one)), float(wanted.distance_of(one + 2))
     assert abs(near) < 0.02
     assert far > 2
