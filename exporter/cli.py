@@ -105,7 +105,10 @@ def tensorrt(
     bundle: BundleArgument,
     settings: PlanSettings,
     class_name: Annotated[
-        list[str] | None, typer.Option("--class", help="Class of the bundle, or classes separated by commas (default: all). May be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--class", help="Class of the bundle, or classes separated by commas (default: all). May be repeated."
+        ),
     ] = None,
 ) -> None:
     """Build TensorRT plans of a bundle for a GPU, in the folder BUNDLE/plans."""
