@@ -12,6 +12,7 @@ from rich.table import Table
 
 from benchmarks.settings import PeerSettings, RecordSettings, TrainingSettings
 from engine.bundle.folder import open_bundle
+from engine.command_line import new_command_line
 from engine.files import expect_folder_of, write_json
 from engine.options import Without, with_options
 from engine.terminal import run_command_line, silence_libraries
@@ -19,7 +20,7 @@ from trainer.cli.options import BaseSource
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = new_command_line(__doc__)
 
 
 @app.command()

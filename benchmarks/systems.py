@@ -28,7 +28,7 @@ from engine.bundle.request import GenerateRequest
 from engine.bundle.settings import EVERYWHERE, settings_of
 from engine.errors import RequestError
 from engine.machine import machine_facts
-from engine.output.provenance import own_version
+from engine.version import __version__
 from exporter.load import MergedModel, load_merged
 
 __all__ = ["bench_systems"]
@@ -67,7 +67,7 @@ def bench_systems(bundle: Bundle, merged_folder: Path, settings: PeerSettings) -
                 gc.collect()
     return {
         "machine": {**machine_facts(), "threads": asked.threads},
-        "versions": {"cytosynth": own_version(), **_versions()},
+        "versions": {"cytosynth": __version__, **_versions()},
         "commit": commit,
         "bundle": bundle.manifest.name,
         "bundle_sha256": bundle.sha256,

@@ -3,5 +3,6 @@
 from engine.api.datasets import ChunkShuffle, SyntheticCells
 from engine.api.engine import Batch, Engine
 from engine.api.guard import expect_real
+from engine.version import __version__
 
-__all__ = ["Batch", "ChunkShuffle", "Engine", "SyntheticCells", "expect_real"]
+__all__ = ["Batch", "ChunkShuffle", "Engine", "SyntheticCells", "__version__", "expect_real"]

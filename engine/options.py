@@ -20,6 +20,7 @@ __all__ = [
     "check_within",
     "flags_of",
     "help_of",
+    "parse_each",
     "parse_list",
     "parse_numbers",
     "parse_whole_numbers",
@@ -61,6 +62,7 @@ class _Option:
 
     help: str
     flag: str | None
+    alias: str | None
     within: Range | None
     choices: Sequence[str]
     parser: Callable[[str], Any] | None
@@ -93,6 +95,7 @@ def setting(
     *,
     help: str,  # noqa: A002 - Typer's own word
     flag: str | None = None,
+    alias: str | None = None,
     within: Range | None = None,
     choices: Sequence[str] = (),
     parser: Callable[[str], Any] | None = None,
@@ -105,6 +108,7 @@ def setting(
         default: The field's default. Without one the option is required.
         help: The option's help: a noun or an imperative, with its unit.
         flag: The option's name if it is not the field's, for example "--n".
+        alias: A second name, for example "--lr". A command that takes the group with a Prefix does not have it.
         within: The allowed range. `check_settings` enforces it, and the help states it.
         choices: The allowed words, of a list those of its members. `check_settings` enforces them, and the help lists
             them.
@@ -112,7 +116,7 @@ def setting(
         metavar: Placeholder for the value in the help.
         panel: Panel of the help, if it is not the PANEL of the dataclass.
     """
-    option = _Option(help, flag, within, choices, parser, metavar, panel)
+    option = _Option(help, flag, alias, within, choices, parser, metavar, panel)
     return field(default=default, metadata={"option": option})
 
 
@@ -144,6 +148,11 @@ def check_within(flag: str, value: float, allowed: Range) -> None:
 def parse_list(item: Callable[[str], Item], text: str) -> tuple[Item, ...]:
     """Return the items of a list such as "1,8,16", each read by `item`. Spaces beside the commas are ignored."""
     return tuple(item(word.strip()) for word in text.split(","))
+
+
+def parse_each(words: Sequence[str] | None) -> list[str]:
+    """Return the items of an option that may be repeated and whose values may be lists: "a,b" and "c" are a, b, c."""
+    return [item for word in words or () for item in parse_list(str, word)]
 
 
 def parse_numbers(flag: str, text: str) -> tuple[float, ...]:
@@ -236,7 +245,7 @@ class _Group:
                 found += inside.parameters()
                 continue
             default = _default(declared, self.defaults)
-            option = _typer_option(self.kind, declared, default)
+            option = _typer_option(self.kind, declared, default, self.prefix)
             found.append(
                 inspect.Parameter(
                     _name(declared, self.prefix),
@@ -295,16 +304,21 @@ def _default(declared: Field[Any], defaults: Any) -> Any:
     return inspect.Parameter.empty if declared.default is MISSING else declared.default
 
 
-def _typer_option(kind: type[Any], declared: Field[Any], default: Any) -> Any:
+def _typer_option(kind: type[Any], declared: Field[Any], default: Any, prefix: str) -> Any:
     # The Python library declares settings too, and needs no command line.
     import typer
+    from rich.markup import escape
 
     option: _Option = declared.metadata["option"]
     parsed = option.parser is not None and isinstance(default, tuple)
+    # Without a flag Typer derives the name from the field, with a --no- form for a bool.
+    names = [] if option.flag is None else [option.flag]
+    if option.alias is not None and not prefix:
+        names = [_flag(declared, prefix), option.alias]
     return typer.Option(
-        # Without a flag Typer derives the name from the field, with a --no- form for a bool.
-        *([] if option.flag is None else [option.flag]),
-        help=help_of(declared),
+        *names,
+        # Typer's help would take words in square brackets for markup and lose them.
+        help=escape(help_of(declared)),
         rich_help_panel=option.panel or getattr(kind, "PANEL", None),
         metavar=option.metavar,
         show_default=",".join(f"{value:g}" for value in default) if parsed else True,

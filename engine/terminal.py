@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,24 +56,29 @@ def silence_libraries(*ignored: type[Warning], **variables: str) -> None:
 
 
 @contextmanager
-def progress_bar(*, bar_per_task: bool = True, lines: bool = False) -> Iterator[Progress]:
-    """Yield a Progress that draws bars on stderr if stderr is a terminal.
+def progress_bar(*, bar_per_task: bool = True, line_every_s: float = 10.0) -> Iterator[Progress]:
+    """Yield a Progress that draws bars on stderr if stderr is a terminal, and prints lines if not.
 
     Args:
         bar_per_task: Draw a bar for each task. Otherwise one bar shows the task that is running.
-        lines: If stderr is no terminal, print a line after each twentieth of a task.
+        line_every_s: If stderr is no terminal, print a line after each twentieth of a task, but at least so many
+            seconds after the line before, or after the start. A short task prints nothing.
     """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
         tasks: dict[str, TaskID] = {}
+        printed = time.monotonic()
 
         def update(task: str, done: int, total: int, loss: float | None = None, rate: float | None = None, /) -> None:
+            nonlocal printed
             words = task + (f", loss {loss:.4f}" if loss is not None else "")
             words += f", rate {rate:.2g}" if rate is not None else ""
             if not console.is_terminal:
-                if lines and done * LINES // total > (done - 1) * LINES // total:
+                now = time.monotonic()
+                if done * LINES // total > (done - 1) * LINES // total and now - printed >= line_every_s:
                     print(f"{words}, {done}/{total}", file=sys.stderr, flush=True)
+                    printed = now
                 return
             key = task if bar_per_task else ""
             if key not in tasks:

@@ -22,6 +22,7 @@ __all__ = [
     "PictureFolder",
     "Pictures",
     "blur",
+    "compression_warnings",
     "expect_real",
     "first_of",
     "open_different",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 Pictures = NDArray[np.uint8]
+LOSSY = {"JPEG", "MPO", "WEBP"}
 NAMED = 5
 """Number of wrong files that an error names. It counts all of them."""
 RECORDS = (".csv", ".json", ".jsonl", ".md", ".txt")
@@ -249,6 +251,17 @@ def expect_real(named: Mapping[str, PictureFolder]) -> None:
                 expected="real pictures",
                 fix="name another folder; check that the real and the synthetic folder are not swapped",
             )
+
+
+def compression_warnings(real: PictureFolder, fake: PictureFolder) -> list[str]:
+    """Return a warning if only one side was compressed with loss, which changes every figure of texture."""
+    kinds = {name: LOSSY.intersection(folder.formats) for name, folder in (("REAL", real), ("FAKE", fake))}
+    if bool(kinds["REAL"]) == bool(kinds["FAKE"]):
+        return []
+    return [
+        f"REAL is saved as {' and '.join(real.formats)} and FAKE as {' and '.join(fake.formats)}. JPEG is lossy, and "
+        "its loss counts as a difference between real and synthetic pictures. Save both sides in the same format."
+    ]
 
 
 def open_different(named: Mapping[str, Path]) -> dict[str, PictureFolder]:

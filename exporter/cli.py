@@ -14,7 +14,8 @@ from rich.table import Table
 
 from engine.bundle.folder import open_bundle
 from engine.bundle.settings import GuidanceSettings, HardwareSettings, RequestSettings, SamplingSettings, settings_of
-from engine.options import Without, with_options
+from engine.command_line import new_command_line
+from engine.options import Without, parse_each, with_options
 from engine.terminal import run_command_line, silence_libraries
 from exporter.settings import BundleSettings, PlanSettings
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = new_command_line(__doc__)
 
 
 NOT_IN_A_PRESET = ("seed", "rng", "shared_noise", "preset", "langevin_step_size", "langevin_steps_per_level")
@@ -104,7 +105,10 @@ def tensorrt(
     bundle: BundleArgument,
     settings: PlanSettings,
     class_name: Annotated[
-        list[str] | None, typer.Option("--class", help="Class of the bundle (default: all). May be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--class", help="Class of the bundle, or classes separated by commas (default: all). May be repeated."
+        ),
     ] = None,
 ) -> None:
     """Build TensorRT plans of a bundle for a GPU, in the folder BUNDLE/plans."""
@@ -116,7 +120,7 @@ def tensorrt(
     batch_sizes, width, height = settings.shapes(opened.manifest.picture_size)
     for batch_size in batch_sizes:
         options = settings_of(backend="tensorrt", batch_size=batch_size, width=width, height=height)
-        checked = make_request(opened.manifest, class_name or ["all"], 1, options)
+        checked = make_request(opened.manifest, parse_each(class_name) or ["all"], 1, options)
     capability = compute_capability(settings.gpu)
     request = PlanRequest(capability, settings.flavour, batch_sizes, width, height, settings.refit)
     folder = build_plans(opened, checked.class_names, request, progress=_say)

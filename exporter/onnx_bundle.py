@@ -17,7 +17,7 @@ from safetensors.torch import save
 from engine.bundle.manifest import FORMAT_VERSION, read_manifest
 from engine.errors import RequestError
 from engine.files import sha256_of
-from engine.names import CLASS_NAME_RULE, is_class_name
+from engine.names import CLASS_NAME_RULE, is_class_name, look_alikes
 from engine.options import check_settings
 from engine.progress import StageProgress, silent_stages
 from exporter.graphs import (
@@ -167,6 +167,13 @@ def _check_models(folders: list[Path], manifest: dict[str, Any], out: Path) -> l
                 f"The class {name}", found="two merged folders of this class", expected="one", fix="leave one out"
             )
         names.append(name)
+        if alike := look_alikes([*manifest.get("classes", {}), *names]):
+            raise RequestError(
+                f"The class {name} for the bundle {out}",
+                found=f"the classes {' and '.join(alike)}, which are one file name on Windows and macOS",
+                expected="names that differ in more than the case of letters",
+                fix="merge one of them again with another --class",
+            )
         found = model.base_sha256()
         if manifest.setdefault("base_sha256", found) != found:
             raise RequestError(

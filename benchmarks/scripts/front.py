@@ -31,9 +31,9 @@ from engine.bundle.request import GenerateRequest
 from engine.bundle.settings import EVERYWHERE, settings_of
 from engine.files import write_json
 from engine.machine import machine_facts
-from engine.output.provenance import own_version
 from engine.pipeline.pipeline import Pipeline
 from engine.terminal import run_command_line
+from engine.version import __version__
 from evaluate.report.records import read_results
 from evaluate.studies.score import Score, ScoreResults
 
@@ -190,7 +190,7 @@ def main() -> None:
         }
     record = {
         "machine": machine_facts(),
-        "version": own_version(),
+        "version": __version__,
         "backend": why,
         "bundle_sha256": bundle.sha256,
         "batch_size": jobs[DEFAULT].request.batch_size,

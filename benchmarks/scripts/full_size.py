@@ -22,7 +22,7 @@ from PIL import Image
 from benchmarks.arguments import new_file, script_parser
 from benchmarks.scripts.random_base import full_size_base
 from engine.machine import processor_name
-from engine.output.provenance import own_version
+from engine.version import __version__
 from trainer.base.base import digest_of
 from trainer.hypernetwork.files import HypernetworkFile, write_hypernetwork
 from trainer.hypernetwork.network import Hypernetwork, attention_dimensions
@@ -105,7 +105,7 @@ def main() -> None:
     found = {
         "processor": processor_name(),
         **machine_and_versions(),
-        "cytosynth": own_version(),
+        "cytosynth": __version__,
         "stages": stages,
         "bundle_bytes": {"one class": sizes[0], "added by the second": sizes[1] - sizes[0]},
         "plans": {

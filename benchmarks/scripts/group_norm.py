@@ -24,8 +24,8 @@ from engine.backends.group_norm import keep_channels_last
 from engine.bundle.folder import Bundle, open_bundle
 from engine.files import write_json
 from engine.machine import installed_cores, machine_facts
-from engine.output.provenance import own_version
 from engine.terminal import run_command_line
+from engine.version import __version__
 from exporter.parity import relative_l2
 
 WAYS: dict[str, Callable[..., int]] = {"as exported": lambda model: 0, "channels last": keep_channels_last}
@@ -95,7 +95,7 @@ def main() -> None:
     machine = machine_facts()
     write_json(
         asked.record,
-        {"machine": machine, "version": own_version(), "bundle_sha256": bundle.sha256, "measured": found},
+        {"machine": machine, "version": __version__, "bundle_sha256": bundle.sha256, "measured": found},
     )
 
 

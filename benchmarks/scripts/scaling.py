@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.arguments import new_file, numbers, script_parser
 from engine.files import write_json
 from engine.machine import machine_facts
-from engine.output.provenance import own_version
+from engine.version import __version__
 
 LONG = 1000
 TIMES = 3
@@ -51,7 +51,7 @@ def main() -> None:
                 seconds[str(n)].append(round(took, 3))
     record = {
         "machine": machine_facts(),
-        "version": own_version(),
+        "version": __version__,
         "options": options,
         "request": {name: value for name, value in found["identity"].items() if name != "counts"},
         "seconds": seconds,

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.arguments import existing_folder, new_file, script_parser
 from benchmarks.scripts.full_size import measure
 from engine.machine import processor_name
-from engine.output.provenance import own_version
+from engine.version import __version__
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
             "tensorrt": measure("exporter", "tensorrt", bundle, "--gpu", "a6000", "--batch", "1,8,16"),
         }
     total = round(sum(stage["seconds"] for stage in stages.values()), 1)
-    found = {"processor": processor_name(), "cytosynth": own_version(), "stages": stages, "total_seconds": total}
+    found = {"processor": processor_name(), "cytosynth": __version__, "stages": stages, "total_seconds": total}
     asked.record.write_text(json.dumps(found, indent=1) + "\n")
 
 

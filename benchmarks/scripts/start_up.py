@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.arguments import new_file, script_parser
 from engine.machine import processor_name
-from engine.output.provenance import own_version
+from engine.version import __version__
 
 TIMES = 7
 ENGINE = [sys.executable, "-m", "engine"]
@@ -62,7 +62,7 @@ def main() -> None:
     }
     found = {
         "machine": processor_name(),
-        "version": own_version(),
+        "version": __version__,
         "median_s": {name: statistics.median(values) for name, values in samples.items()},
         "samples_s": samples,
     }

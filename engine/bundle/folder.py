@@ -35,9 +35,13 @@ class Bundle:
             expected = self.manifest.files[name]
             path = self.path(name)
             fix = "the file is damaged or was changed; copy or export the bundle again"
-            if path.is_symlink() or not path.is_file():
-                found = "a link" if path.is_symlink() else "no such file"
-                raise RequestError(f"The bundle's file {path}", found=found, expected="a regular file", fix=fix)
+            if path.is_symlink():  # OpenVINO refuses weights whose real path is outside the folder of the graph
+                copy = "copy the bundle with the files that its links lead to, for example with `cp -rL`"
+                raise RequestError(f"The bundle's file {path}", found="a link", expected="a regular file", fix=copy)
+            if not path.is_file():
+                raise RequestError(
+                    f"The bundle's file {path}", found="no such file", expected="a regular file", fix=fix
+                )
             size = path.stat().st_size
             if size != expected.size_bytes:
                 wanted = f"{expected.size_bytes} bytes"

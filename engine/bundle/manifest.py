@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine.bundle.fields import Field
 from engine.errors import RequestError
-from engine.names import CLASS_NAME_RULE, is_class_name
+from engine.names import CLASS_NAME_RULE, is_class_name, look_alikes
 from engine.sampling.samplers import LANGEVIN, SAMPLERS
 from engine.sampling.schedules import SCHEDULES, NoiseSchedule
 
@@ -231,7 +231,7 @@ def _manifest(top: Field) -> Manifest:
         decoder_noise=_decoder_noise(top) if top.has("decoder_noise") else None,
         step=top["step"].name_in(files),
         text_encoder=_text_encoder(top["text_encoder"], files) if top.has("text_encoder") else None,
-        classes={name: _class_entry(entry, name, files) for name, entry in top["classes"].items()},
+        classes=_class_entries(top["classes"], files),
         files=files,
     )
 
@@ -282,6 +282,13 @@ def _text_encoder(entry: Field, files: dict[str, FileEntry]) -> TextEncoder:
         weights=tuple(weight.name_in(files) for weight in entry["weights"].elements()),
         tokenizer=entry["tokenizer"].name_in(files),
     )
+
+
+def _class_entries(classes: Field, files: dict[str, FileEntry]) -> dict[str, ClassEntry]:
+    entries = {name: _class_entry(entry, name, files) for name, entry in classes.items()}
+    if alike := look_alikes(entries):
+        raise classes.fail(f"class names that differ in more than the case of letters, not {' and '.join(alike)}")
+    return entries
 
 
 def _class_entry(entry: Field, name: str, files: dict[str, FileEntry]) -> ClassEntry:

@@ -18,11 +18,12 @@ from engine.bundle.settings import AUTO
 from engine.cli.bench import bench, reference
 from engine.cli.generate import generate
 from engine.cli.options import BundleArgument, JsonOption, origin_words, settings_words
+from engine.command_line import new_command_line
 from engine.terminal import printable, progress_bar, run_command_line
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = new_command_line(__doc__, completion=True)
 
 app.command()(generate)
 app.command()(bench)
@@ -57,11 +58,17 @@ def info(bundle: BundleArgument = "cells", as_json: JsonOption = False) -> None:
     print(f"Defaults: {settings_words(defaults)}, batch {defaults.batch_size}")
     for name, preset in manifest.presets.items():
         print(f"--preset {name}: {settings_words(preset)}")
+    numbers: dict[str, int] = {}
+    for entry in manifest.classes.values():
+        numbers.setdefault(entry.attribution, len(numbers) + 1)
     table = Table("class", "trained on", "licence", "attribution")
     for name, entry in manifest.classes.items():
-        words = (name, f"{entry.pictures} {origin_words(entry.origin)}", entry.licence, entry.attribution)
+        trained_on = f"{entry.pictures} {origin_words(entry.origin)}"
+        words = (name, trained_on, entry.licence, f"[{numbers[entry.attribution]}]")
         table.add_row(*map(escape, words))
     Console().print(table)
+    for attribution, number in numbers.items():
+        print(f"[{number}] {attribution}")
 
 
 @app.command()

@@ -21,7 +21,7 @@ from engine.cli.options import BundleArgument, JsonOption
 from engine.cli.settings import ComparedSettings
 from engine.errors import RequestError
 from engine.files import expect_folder_of, write_json
-from engine.options import Without, with_options
+from engine.options import Without, parse_each, with_options
 
 __all__ = ["bench", "reference"]
 
@@ -97,7 +97,8 @@ def reference(
     guidance: Scale,
     bundle: BundleArgument = "cells",
     class_name: Annotated[
-        list[str] | None, typer.Option("--class", help="Class (default: all classes). May be repeated.")
+        list[str] | None,
+        typer.Option("--class", help="Class, or classes separated by commas (default: all classes). May be repeated."),
     ] = None,
     backend: Annotated[
         str, typer.Option(help="Runtime: openvino (float32), or tensorrt (in the format of its plans).")
@@ -114,7 +115,7 @@ def reference(
 
     jobs = reference_jobs(
         opened,
-        class_name or ["all"],
+        parse_each(class_name) or ["all"],
         backend=backend,
         num_inference_steps=sampling.num_inference_steps,
         guidance_scale=guidance.guidance_scale,

@@ -26,7 +26,7 @@ from engine.bundle.settings import (
 from engine.cli.options import origin_words
 from engine.cli.settings import ClusterSettings, OutputSettings, SubjectSettings
 from engine.errors import RequestError
-from engine.options import with_options
+from engine.options import parse_each, with_options
 from engine.output.chunks import parse_piece
 from engine.output.formats import Output, make_output
 from engine.output.journal import previous_identity, read_usable_folder
@@ -104,7 +104,7 @@ def _check(
 
 def _wanted(bundle: Bundle, subject: SubjectSettings) -> tuple[list[str], int | dict[str, int]]:
     """Return the classes, and the number of pictures of each, as one number or by class. Raises RequestError."""
-    chosen = subject.class_name or []
+    chosen = parse_each(subject.class_name)
     if subject.balance is not None:
         counts = missing_pictures(subject.balance, list(bundle.manifest.classes), chosen, subject.n)
         return list(counts), counts

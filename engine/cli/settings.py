@@ -22,7 +22,9 @@ class SubjectSettings:
 
     PANEL: ClassVar[str] = "Pictures"
 
-    class_name: list[str] | None = setting(None, flag="--class", help="Class of the bundle, or all. May be repeated.")
+    class_name: list[str] | None = setting(
+        None, flag="--class", help="Class of the bundle, classes separated by commas, or all. May be repeated."
+    )
     n: int | None = setting(None, flag="--n", help="Number of pictures per class.")
     balance: Path | None = setting(
         None,

@@ -17,8 +17,9 @@ from engine.backends.select import open_backend
 from engine.bundle.job import Job
 from engine.machine import machine_facts
 from engine.output.formats import encode_png
-from engine.output.provenance import describe, own_version
+from engine.output.provenance import describe
 from engine.pipeline.pipeline import Pipeline
+from engine.version import __version__
 
 __all__ = ["Measured", "bench"]
 
@@ -140,7 +141,7 @@ def bench(jobs: Sequence[Job], *, rounds: int = 5) -> dict[str, Any]:
             pipeline.close()
     return {
         "machine": {**machine_facts(), "system": platform.platform()},
-        "version": own_version(),
+        "version": __version__,
         "bundle_sha256": jobs[0].bundle.sha256,
         "request": replace(first, backend="", precision="", batch_size=0).as_json(),
         "rounds": rounds,

@@ -15,8 +15,8 @@ from engine.bundle.settings import EVERYWHERE, settings_of
 from engine.cache import cache_folder
 from engine.errors import RequestError
 from engine.files import replace_file
-from engine.output.provenance import own_version
 from engine.pipeline.pipeline import Pipeline, decoder_noise_of, noise_of
+from engine.version import __version__
 
 __all__ = ["BACKENDS", "FORMAT_VERSION", "SAMPLER", "default_path", "reference_jobs", "write_reference"]
 
@@ -108,7 +108,7 @@ def write_reference(job: Job, path: Path) -> None:
         "precision": request.precision,
         "batch_size": str(request.batch_size),
         "runtime": backend.version,
-        "engine_version": own_version(),
+        "engine_version": __version__,
     }
     tensors = {"noise": noise, "latents": np.ascontiguousarray(latents[0]), "image": np.ascontiguousarray(images[0])}
     tensors |= {f"decoder_{name}": values[0] for name, values in decoder_noise_of(job, class_name, seeds).items()}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from PIL.PngImagePlugin import PngInfo
 
 from engine.bundle.job import Job
 from engine.pictures import PNG_KEY
+from engine.version import __version__
 
-__all__ = ["OPTIONAL", "PARAMETERS_KEY", "describe", "own_version", "parameters_line", "png_text"]
+__all__ = ["OPTIONAL", "PARAMETERS_KEY", "describe", "parameters_line", "png_text"]
 
 PARAMETERS_KEY = "parameters"
 """The PNG text chunk that AUTOMATIC1111's WebUI reads."""
@@ -32,14 +32,6 @@ SCHEDULE_NAMES = {
     "sgm_uniform": "SGM Uniform",
     "leading": "Leading",
 }
-
-
-def own_version() -> str:
-    """Return the version of the installed distribution."""
-    try:
-        return version("cytosynth")
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def describe(job: Job, class_name: str) -> dict[str, Any]:
@@ -99,7 +91,7 @@ def parameters_line(description: dict[str, Any]) -> str:
         "Model hash": description["bundle_sha256"][:10],
         "Model": f"{description['bundle']} {description['class']}",
         "RNG": {"nv": "NV", "numpy": "NumPy"}[description["rng"]],
-        "Version": f"cytosynth {own_version()}",
+        "Version": f"cytosynth {__version__}",
     }
     lines = [description["prompt"]]
     if description["negative_prompt"]:

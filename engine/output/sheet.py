@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import tarfile
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from engine.files import replace_file
 __all__ = ["SHEET", "write_sheet"]
 
 SHEET = "sheet.png"
-PER_CLASS, COLUMNS, GAP, CAPTION = 16, 8, 4, 22
+PER_CLASS, COLUMNS, GAP, CAPTION, LINE = 16, 8, 4, 22, 16
 SMALL = 4
 """Number of columns if only one class is shown."""
 
@@ -27,22 +28,52 @@ def write_sheet(folder: Path) -> Path:
     """
     rows = _first_rows(folder)
     columns = SMALL if len(rows) == 1 else COLUMNS
-    width = max(picture.width for _, pictures in rows for picture in pictures)
-    side = max(picture.height for _, pictures in rows for picture in pictures)
-    heights = [CAPTION + -(-len(pictures) // columns) * (side + GAP) for _, pictures in rows]
-    sheet = Image.new("RGB", (columns * (width + GAP) + GAP, sum(heights) + GAP), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    top = 0
-    for (caption, pictures), height in zip(rows, heights, strict=True):
-        pen.text((GAP, top + 3), caption, fill="black", font=font)
-        for index, picture in enumerate(pictures):
-            row, column = divmod(index, columns)
-            sheet.paste(picture, (GAP + column * (width + GAP), top + CAPTION + row * (side + GAP)))
-        top += height
+    sizes = [picture.size for _, pictures in rows for picture in pictures]
+    cell = (max(width for width, _ in sizes) + GAP, max(height for _, height in sizes) + GAP)
+    blocks = [_Block(caption, pictures, cell, columns) for caption, pictures in rows]
+    # Classes with few pictures stand side by side.
+    width = max(block.width for block in blocks)
+    beside = max(1, min(len(blocks), columns * cell[0] // width))
+    lines = [blocks[i : i + beside] for i in range(0, len(blocks), beside)]
+    captions = [max(block.caption_height for block in line) for line in lines]
+    heights = [caption + max(block.height for block in line) for caption, line in zip(captions, lines, strict=True)]
+    sheet = Image.new("RGB", (beside * width + GAP, sum(heights) + GAP), "white")
+    for number, line in enumerate(lines):
+        for index, block in enumerate(line):
+            block.draw(sheet, index * width, sum(heights[:number]), captions[number])
     path = folder / SHEET
     with replace_file(path) as part:
         sheet.save(part, format="PNG")
     return path
+
+
+class _Block:
+    """The pictures of a class below its caption, whose words are broken into lines that fit."""
+
+    def __init__(self, caption: str, pictures: list[Image.Image], cell: tuple[int, int], columns: int) -> None:
+        self._pictures, self._cell, self._font = pictures, cell, ImageFont.load_default(13)
+        self._columns = min(columns, len(pictures))
+        longest = max(self._font.getlength(word) for word in caption.split())
+        self.width = max(self._columns * cell[0], GAP + math.ceil(longest))
+        self._lines = [""]
+        for word in caption.split():
+            longer = f"{self._lines[-1]} {word}".strip()
+            if self._font.getlength(longer) <= self.width - GAP:
+                self._lines[-1] = longer
+            else:
+                self._lines.append(word)
+        self.caption_height = CAPTION + LINE * (len(self._lines) - 1)
+        self.height = -(-len(pictures) // self._columns) * cell[1]
+
+    def draw(self, sheet: Image.Image, left: int, top: int, caption_height: int) -> None:
+        """Draw the block with its upper left corner at (left, top), and its pictures below captions of that height."""
+        pen = ImageDraw.Draw(sheet)
+        for number, line in enumerate(self._lines):
+            pen.text((left + GAP, top + 3 + LINE * number), line, fill="black", font=self._font)
+        for index, picture in enumerate(self._pictures):
+            row, column = divmod(index, self._columns)
+            across, down = column * self._cell[0], row * self._cell[1]
+            sheet.paste(picture, (left + GAP + across, top + caption_height + down))
 
 
 def _first_rows(folder: Path) -> list[tuple[str, list[Image.Image]]]:

@@ -19,8 +19,8 @@ from engine.bundle.folder import EMBEDDED, open_bundle
 from engine.bundle.job import Job
 from engine.errors import CytosynthError, RequestError, first_line
 from engine.output.chunks import Chunks
-from engine.output.provenance import own_version
 from engine.runs.production import ClassWorker, Finished
+from engine.version import __version__
 
 __all__ = ["LOCAL", "RayCluster", "open_cluster"]
 
@@ -142,7 +142,7 @@ class _Work:
 
 def _versions(backend: Backend) -> str:
     """Return the versions that must be equal on every machine, so that pictures have equal bytes."""
-    return f"cytosynth {own_version()}, {backend.version}"
+    return f"cytosynth {__version__}, {backend.version}"
 
 
 def _expect_room(options: dict[str, int]) -> None:

@@ -20,11 +20,11 @@ from engine.output.chunks import Chunks
 from engine.output.croissant import write_croissant
 from engine.output.formats import ImageFolder, Output, PictureWriter, WebDataset, shard_counts
 from engine.output.journal import METADATA, Journal, expect_same_run, previous_identity
-from engine.output.provenance import own_version
 from engine.output.sheet import SHEET, write_sheet
 from engine.pipeline.pipeline import check_opening
 from engine.progress import Progress, silent
 from engine.runs.production import Finished, produce
+from engine.version import __version__
 
 __all__ = ["Producer", "RunResult", "generate"]
 
@@ -147,7 +147,7 @@ def _finish(journal: Journal, output: Output, done: int, made: int, began: float
         seconds=round(result.seconds, 3),
         pictures_in_this_call=made,
         failed=failed,
-        versions={"cytosynth": own_version(), "runtime": runtime.version, "python": platform.python_version()},
+        versions={"cytosynth": __version__, "runtime": runtime.version, "python": platform.python_version()},
     )
     return result
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import typer
-
+from engine.command_line import new_command_line
 from engine.terminal import run_command_line
 from evaluate.cli.blind import blind_command
 from evaluate.cli.copies import copies_command
@@ -18,12 +17,7 @@ from evaluate.cli.weights import weights_command
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-
-
-@app.callback()
-def evaluate() -> None:
-    """Honest figures for folders of pictures."""
+app = new_command_line(__doc__)
 
 
 app.command("score")(score_command)

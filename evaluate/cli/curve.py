@@ -79,7 +79,7 @@ def curve_command(
     expect_real(reals)
     fakes = _generate(chosen, folders.out / "checkpoints", generation)
     least = min(len(folder) for by_step in fakes.values() for folder in by_step.values())
-    settings = replace(settings, n=min(sample_size(reals[name].sources, least, None, None) for name in names))
+    settings = replace(settings, n=min(sample_size(reals[name].sources, least, {}, None) for name in names))
     results = _measure(encoders, reals, fakes, chosen, settings, generation)
     if results.n < FEW:
         warnings.append(f"N is {results.n}: below {FEW} these figures say little.")

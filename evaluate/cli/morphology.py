@@ -10,7 +10,7 @@ from PIL import Image
 
 from engine.options import Range, setting, with_options
 from evaluate.cli.options import Fake, Output, Real, finish
-from evaluate.images import PictureFolder, expect_real, open_different
+from evaluate.images import PictureFolder, compression_warnings, expect_real, open_different
 from evaluate.report.inputs import describe_folder
 from evaluate.report.plots import plot_measures, to_image
 from evaluate.report.records import Picture, check_out, make_record
@@ -53,7 +53,7 @@ def morphology_command(real: Real, fake: Fake, settings: Segmenting, output: Out
         found,
         inputs=inputs,
         definitions=DEFINITIONS,
-        warnings=_warnings(found, reals),
+        warnings=compression_warnings(reals, fakes) + _warnings(found, reals),
     )
     caption = "cells outlined green, nuclei yellow; a wrong outline gives a wrong measure"
     pictures = {

@@ -58,6 +58,9 @@ class Output:
 
     out: Path | None = setting(None, help="Folder for the record and its pictures. The command `report` reads it.")
     as_json: bool = setting(False, flag="--json", help="Print the record as one JSON object to stdout.")
+    explain: bool = setting(
+        False, flag="--explain", help="Also print what each figure means, what was not measured, and the folders."
+    )
 
 
 def finish(
@@ -69,7 +72,7 @@ def finish(
     if output.as_json:
         print(json.dumps(record.as_json()))
     else:
-        _show(Console(highlight=False, markup=False), record, output.out)
+        _show(Console(highlight=False, markup=False), record, output)
     warn(record.warnings)
 
 
@@ -93,13 +96,10 @@ def check_page(out: Path) -> None:
         )
 
 
-def _show(console: Console, record: Record, out: Path | None) -> None:
-    """Print definitions first and the verdict last, so that the verdict is next to the prompt."""
+def _show(console: Console, record: Record, output: Output) -> None:
+    """Print the verdict first, then the tables and the other sentences."""
     summary = summarise(record)
-    for name, words in record.definitions.items():
-        console.print(f"{name}: {words}.")
-    for name, folder in record.inputs.items():
-        console.print(f"{name}: {folder.pictures} pictures in {folder.folder}")
+    console.print(summary.verdict)
     for found in summary.tables:
         table = Table(*found.header, title=found.title, box=SIMPLE, show_lines=True, padding=(0, 1, 0, 0))
         for row in found.rows:
@@ -107,5 +107,15 @@ def _show(console: Console, record: Record, out: Path | None) -> None:
         console.print(table)
     for words in summary.sentences:
         console.print(words)
-    if out is not None:
-        console.print(f"Record: {out}")
+    if output.explain:
+        for words in summary.missing:
+            console.print(words)
+        for name, words in record.definitions.items():
+            console.print(f"{name}: {words}.")
+        for name, folder in record.inputs.items():
+            console.print(f"{name}: {folder.pictures} pictures in {folder.folder}")
+    else:
+        left_out = f", and {len(summary.missing)} things that were not measured" if summary.missing else ""
+        console.print(f"--explain adds what each figure means{left_out}.")
+    if output.out is not None:
+        console.print(f"Record: {output.out}")

@@ -13,7 +13,7 @@ from engine.options import with_options
 from engine.terminal import progress_bar
 from evaluate.cli.options import EncoderChoice, Fake, Output, Real, finish
 from evaluate.encoders.features import Encoder, open_encoders
-from evaluate.images import PictureFolder, expect_real, open_different
+from evaluate.images import PictureFolder, compression_warnings, expect_real, open_different
 from evaluate.report.inputs import describe_folder
 from evaluate.report.records import Picture, check_out, make_record
 from evaluate.report.sheets import draw_sheet
@@ -44,6 +44,9 @@ def score_command(
     encoder_choice: EncoderChoice,
     output: Output,
     other: Annotated[Path | None, typer.Option(help="Real pictures of another class, for the third control.")] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="Synthetic pictures of the base without the class's adapter, for comparison.")
+    ] = None,
 ) -> None:
     """Measure FID, IS, KID, precision, recall, density and coverage of FAKE against REAL.
 
@@ -52,10 +55,12 @@ def score_command(
     """
     check_out(output.out, "score")
     encoders, warnings = open_encoders(encoder_choice.features)
-    folders = open_different({"REAL": real, "FAKE": fake} | ({} if other is None else {"--other": other}))
-    expect_real({name: folder for name, folder in folders.items() if name != "FAKE"})
-    reals, fakes, others = folders["REAL"], folders["FAKE"], folders.get("--other")
-    n = sample_size(reals.sources, len(fakes), None if others is None else len(others), settings.n)
+    given = {"REAL": real, "FAKE": fake, "--other": other, "--base": base}
+    folders = open_different({name: path for name, path in given.items() if path is not None})
+    expect_real({name: folders[name] for name in ("REAL", "--other") if name in folders})
+    reals, fakes = folders["REAL"], folders["FAKE"]
+    further = {name: len(folder) for name, folder in folders.items() if name.startswith("--")}
+    n = sample_size(reals.sources, len(fakes), further, settings.n)
     warnings += _warnings(folders, n)
     inputs = {name: describe_folder(folder) for name, folder in folders.items()}
     results = _measure(encoders, folders, replace(settings, n=n))
@@ -73,6 +78,9 @@ def score_command(
         "real": Picture(_sheet(reals), f"Real: the first {min(SHOWN, len(reals))} pictures of {real}", real=True),
         "synthetic": Picture(_sheet(fakes), f"Synthetic: the first {min(SHOWN, len(fakes))} pictures of {fake}"),
     }
+    if "--base" in folders:
+        shown = min(SHOWN, len(folders["--base"]))
+        sheets["base"] = Picture(_sheet(folders["--base"]), f"Base: the first {shown} synthetic pictures of {base}")
     finish(record, sheets, output)
 
 
@@ -83,7 +91,7 @@ def _measure(encoders: list[Encoder], folders: dict[str, PictureFolder], setting
     omitted: dict[str, str] = {}
     for encoder in encoders:
         with progress_bar() as progress:
-            compared = compare_folders(encoder, folders["REAL"], folders["FAKE"], folders.get("--other"), progress)
+            compared = compare_folders(encoder, folders, progress)
         scores |= score(encoder.name, compared, settings)
         if words := insensitive(encoder.name, scores):
             blind[encoder.name] = words
@@ -116,6 +124,7 @@ def _warnings(folders: dict[str, PictureFolder], n: int) -> list[str]:
         sides = ", ".join(f"{name} {folder.side}" for name, folder in folders.items())
         found.append(f"The folders' pictures differ in size ({sides} pixels), which changes the figures too.")
     reals = folders["REAL"]
+    found += compression_warnings(reals, folders["FAKE"])
     if reals.has_variants:
         sources = len(set(reals.sources))
         found.append(

@@ -18,17 +18,19 @@ from evaluate.report.tables import Summary, summarise
 
 __all__ = ["make_environment", "render_report"]
 
+ORDER = ("probe", "score", "morphology", "copies", "judge", "utility", "curve")
+"""Whether the pictures can be told from real ones at all is what a reader should know first."""
+
 
 def render_report(folders: Sequence[Path], title: str, note: str = "", *, real_pictures: bool = True) -> str:
-    """Return the HTML report of several records: those of `probe` first, the others in the given order.
+    """Return the HTML report of several records, by kind in the order of ORDER, and within a kind as given.
 
     note: a sentence under the title. real_pictures: False leaves out the images that show real pictures, and says so.
     Raises RequestError for a folder without a record.
     """
     folders = list({folder.resolve(): folder for folder in folders}.values())
     pairs = [(folder, read_record(folder)) for folder in folders]
-    # Whether the pictures can be told from real ones at all is what a reader should know first.
-    pairs.sort(key=lambda pair: pair[1].kind != "probe")
+    pairs.sort(key=lambda pair: ORDER.index(pair[1].kind))
     definitions: dict[str, dict[str, str]] = {}
     for _, record in pairs:
         definitions.setdefault(record.kind, {}).update(record.definitions)
@@ -38,7 +40,7 @@ def render_report(folders: Sequence[Path], title: str, note: str = "", *, real_p
         try:
             summary = summarise(record)
             parts.append(_part(environment, folder, record, summary, real_pictures))
-            contents.append((record.title, summary.sentences))
+            contents.append((record.title, summary.verdict))
         except (KeyError, OSError, ValueError) as error:
             raise RequestError(
                 f"The record {folder / NAME}",

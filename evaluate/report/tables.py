@@ -19,6 +19,10 @@ from evaluate.studies.utility_figures import Estimate
 __all__ = ["Summary", "Table", "summarise"]
 
 
+LEADING = ("FD-imagenet", "FD-cyto")
+"""The distance that the verdict of a score names: the first that was measured. FD-cyto does not see texture."""
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of text under a title. The first column names the row."""
@@ -30,10 +34,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Summary:
-    """Sentences, then tables."""
+    """What a record says, from the one sentence that a reader needs first to what only some readers need."""
 
+    verdict: str
+    """The result in one sentence."""
     sentences: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    """What was not measured, and what it needs."""
 
 
 def summarise(record: Record) -> Summary:
@@ -56,30 +64,32 @@ def summarise(record: Record) -> Summary:
 
 def _score(results: ScoreResults, has_other: bool) -> Summary:
     figures = results.figures
-    sentences = [
-        f"{name} is {found.fake.value:.3g}, {found.fake.value / found.floor.value:.3g} times the floor."
-        for name, found in figures.items()
-        if name.startswith(("FID", "FD"))
-    ]
-    if not results.insensitive:
-        sentences.append("Every control that was measured stands clear of the floor.")
+    distances = {name: found for name, found in figures.items() if name.startswith(("FID", "FD"))}
+    lead = next(name for name in (*LEADING, *distances) if name in distances)
+    in_floors = {name: found.fake.value / found.floor.value for name, found in distances.items()}
+    verdict = (
+        f"Synthetic pictures are {in_floors[lead]:.3g} floors from real ones: {lead} is "
+        f"{distances[lead].fake.value:.3g}, and {distances[lead].floor.value:.3g} between two samples of real pictures."
+    )
+    sentences = [f"{name} is {in_floors[name]:.3g} times the floor." for name in distances if name != lead]
     sentences += [
         f"The feature set {name} is INSENSITIVE for these pictures: {words}."
         for name, words in results.insensitive.items()
-    ]
-    if not has_other:
-        sentences.append("The control `another class` was not measured: give --other DIR.")
+    ] or ["Every control that was measured stands clear of the floor."]
+    missing = [] if has_other else ["The control `another class` was not measured: give --other DIR."]
     if any("ten repeated reals" not in found.controls for found in figures.values()):
-        sentences.append(f"The control `ten repeated reals` was not measured: it needs N of at least {2 * REPEATED}.")
-    sentences += [f"{name} was not measured: it {words}." for name, words in results.not_measured.items()]
+        missing.append(f"The control `ten repeated reals` was not measured: it needs N of at least {2 * REPEATED}.")
+    missing += [f"{name} was not measured: it {words}." for name, words in results.not_measured.items()]
     title = f"N = {results.n}, {results.splits} splits [5 %, 95 %]"
     controls = [one for one in CONTROLS if any(one in found.controls for found in figures.values())]
-    header = ("", "floor (real)", "synthetic", *controls)
-    rows = [
-        (name, _shown(found.floor), _shown(found.fake), *(_control(found, control) for control in controls))
-        for name, found in figures.items()
-    ]
-    return Summary(sentences, [Table(title, header, rows)])
+    with_base = any(found.base is not None for found in figures.values())
+    header = ("", "floor (real)", "synthetic", *(["base"] if with_base else []), *controls)
+    rows = []
+    for name, found in figures.items():
+        base = [] if found.base is None else [_shown(found.base)]
+        shown = (_shown(found.floor), _shown(found.fake), *base, *(_control(found, control) for control in controls))
+        rows.append((name, *shown))
+    return Summary(verdict, sentences, [Table(title, header, rows)], missing)
 
 
 def _control(found: Score, control: str) -> str:
@@ -93,6 +103,13 @@ def _shown(figure: Figure, mark: str = "") -> str:
 
 def _probe(results: ProbeResults) -> Summary:
     sentences = []
+    told = {name: found.accuracies["imagenet"].synthetic.value for name, found in results.classes.items()}
+    worst = max(told, key=lambda name: told[name])
+    verdict = (
+        f"A linear classifier tells synthetic from real pictures in {sum(told.values()) / len(told):.1%} of cases"
+        f"{'' if len(told) == 1 else f', the mean of {len(told)} classes; most easily {worst}, {told[worst]:.1%}'}. "
+        "50 % would be chance."
+    )
     for name, found in results.classes.items():
         one = found.accuracies["imagenet"]
         sentences.append(
@@ -106,7 +123,7 @@ def _probe(results: ProbeResults) -> Summary:
         for name, found in results.classes.items()
     ]
     title = "Accuracy of a linear classifier: real from synthetic, below it real from real [90 %]"
-    return Summary(sentences, [Table(title, ("", *names), rows)])
+    return Summary(verdict, sentences, [Table(title, ("", *names), rows)])
 
 
 def _accuracies(told: Told) -> str:
@@ -126,7 +143,7 @@ def _copies(results: CopiesResults, pictures: int) -> Summary:
         for pair in results.closest
     ]
     return Summary(
-        [sentence], [Table("The closest pairs", ("synthetic", "nearest training picture", "distance"), rows)]
+        sentence, [], [Table("The closest pairs", ("synthetic", "nearest training picture", "distance"), rows)]
     )
 
 
@@ -142,7 +159,7 @@ def _morphology(results: Morphology) -> Summary:
                 f"{far} of {len(measures)} measures of {words} are more than three floors away from the real ones."
             )
             tables.append(_measured(words, measures, titles))
-    return Summary(sentences, tables)
+    return Summary(" ".join(sentences), [], tables)
 
 
 def _measured(words: str, measures: Mapping[str, Comparison], titles: Mapping[str, str]) -> Table:
@@ -161,6 +178,7 @@ def _measured(words: str, measures: Mapping[str, Comparison], titles: Mapping[st
 
 def _utility(results: Utility) -> Summary:
     settings = results.settings
+    gains = []
     sentences = [
         f"Every arm: {settings.steps} steps of {settings.batch_size} pictures of {settings.size} x {settings.size}, "
         f"{len(settings.seeds)} seeds."
@@ -177,11 +195,12 @@ def _utility(results: Utility) -> Summary:
         tables.append(Table(f"Recall of each class; {row} [5 %, 95 %]", ("", *results.class_names), recalls))
         for name, gain in found.gains.items():
             low, high = (f"{100 * end:+.1f}" for end in (gain.low, gain.high))
-            sentences.append(
+            gains.append(
                 f"{row}: the gain of {name} over real + classical is {100 * gain.mean:+.1f} points of balanced "
                 f"accuracy [{low}, {high}]."
             )
-    return Summary(sentences, tables)
+    verdict, *others = gains or ["No gain was measured: there is one arm only."]
+    return Summary(verdict, others + sentences, tables)
 
 
 def _estimated(estimate: Estimate) -> str:
@@ -191,10 +210,12 @@ def _estimated(estimate: Estimate) -> str:
 def _judge(results: Verdict) -> Summary:
     names, own = results.class_names, results.held_out
     sets = {"held-out real pictures": own, **results.synthetic}
+    shares = [share.intended for found in results.synthetic.values() for share in found.values()]
+    verdict = (
+        f"The judge gives their own class to {sum(shares) / len(shares):.1%} of synthetic pictures and to "
+        f"{results.held_out_accuracy:.1%} of held-out real pictures (balanced)."
+    )
     sentences = [
-        f"The judge gives the right class to {results.held_out_accuracy:.1%} of held-out real pictures (balanced)."
-    ]
-    sentences += [
         f"{path}: {name} is given its own class in {share.intended:.1%} [{share.low:.1%}, {share.high:.1%}] "
         f"(real: {own[name].intended:.1%})."
         for path, shares in results.synthetic.items()
@@ -216,7 +237,7 @@ def _judge(results: Verdict) -> Summary:
         )
         for path, shares in sets.items()
     ]
-    return Summary(sentences, tables)
+    return Summary(verdict, sentences, tables)
 
 
 def _curve(results: CurveResults) -> Summary:
@@ -230,8 +251,6 @@ def _curve(results: CurveResults) -> Summary:
         }
     )
     sentences = []
-    if insensitive:
-        sentences.append(f"These figures say little, because a control is not clear: {', '.join(insensitive)}.")
     for figure in (one for one in results.shown if one.startswith(("FID", "FD"))):
         courses = [
             [figures[figure].fake.value for figures in by_step.values() if figure in figures]
@@ -241,7 +260,10 @@ def _curve(results: CurveResults) -> Summary:
         sentences.append(
             f"{figure} is lower after the last step than after the first in {fallen} of {len(courses)} classes."
         )
-    return Summary(sentences, [*(_course(results, name) for name in results.classes), _means(results)])
+    verdict, *others = sentences or ["No distance was measured at two numbers of steps."]
+    if insensitive:
+        others.append(f"These figures say little, because a control is not clear: {', '.join(insensitive)}.")
+    return Summary(verdict, others, [*(_course(results, name) for name in results.classes), _means(results)])
 
 
 def _course(results: CurveResults, name: str) -> Table:

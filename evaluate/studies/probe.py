@@ -179,7 +179,7 @@ def check_sizes(pairs: Mapping[str, FolderPair], wanted: int | None = None) -> d
     """
     found = {}
     for name, pair in pairs.items():
-        found[name] = sample_size(pair.real.sources, len(pair.fake), None, wanted, least=LEAST)
+        found[name] = sample_size(pair.real.sources, len(pair.fake), {}, wanted, least=LEAST)
         for folder, least in ((pair.real, 2 * FOLDS), (pair.fake, FOLDS)):
             if (sources := len(set(folder.sources))) < least:
                 raise RequestError(

@@ -92,7 +92,8 @@ def _default(option: Any) -> str:
 
 
 def _text(words: str | None) -> str:
-    return _one_paragraph(words or "").replace("|", "\\|").replace("<", "&lt;").replace("[", "\\[")
+    # Help texts mark brackets, which Typer would take for markup.
+    return _one_paragraph(words or "").replace("\\[", "[").replace("|", "\\|").replace("<", "&lt;").replace("[", "\\[")
 
 
 def _one_paragraph(words: str) -> str:

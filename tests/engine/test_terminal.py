@@ -36,9 +36,9 @@ def test_an_error_is_printed_without_a_traceback_and_gives_the_exit_code(error, 
     assert words in capsys.readouterr().err
 
 
-def test_without_a_terminal_progress_is_a_few_lines_if_lines_are_wanted(capsys):
-    for lines in (False, True):
-        with progress_bar(lines=lines) as progress:
+def test_without_a_terminal_progress_is_a_few_lines_and_a_short_task_prints_none(capsys):
+    for line_every_s in (60.0, 0.0):
+        with progress_bar(line_every_s=line_every_s) as progress:
             for done in range(1, 101):
                 progress("train", done, 100, 0.5)
     printed = capsys.readouterr().err.splitlines()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import typer
-
+from engine.command_line import new_command_line
 from engine.terminal import run_command_line, silence_libraries
 from trainer.cli.files import convert, inspect, merge
 from trainer.cli.fitting import embed, fit
@@ -14,7 +13,7 @@ from trainer.cli.pretraining import encoder, pretrain
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = new_command_line(__doc__)
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     phantom,

@@ -38,5 +38,5 @@ class BaseSource:
         return open_base(self.base, self.tokenizer)
 
 
-progress_bar = partial(terminal.progress_bar, lines=True)
+progress_bar = partial(terminal.progress_bar, line_every_s=0.0)
 """Progress with loss and rate on stderr: bars on a terminal, and elsewhere a line after each twentieth of a task."""

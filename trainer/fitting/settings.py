@@ -40,8 +40,7 @@ class FitOptions:
     )
     templates: tuple[str, ...] | None = setting(
         None,
-        help="Text file with one template per line, in place of the prompt. The words name and filewords in square "
-        "brackets are replaced.",
+        help="Text file with one template per line, in place of the prompt. [name] and [filewords] are replaced.",
         flag="--template",
         parser=_templates,
         metavar="FILE",

@@ -44,6 +44,7 @@ EDITS = {
     "classes.cyt_mast.unet": lambda m: m["classes"]["cyt_mast"].update(unet="../other.onnx"),
     "classes.cyt_mast.origin": lambda m: m["classes"]["cyt_mast"].update(origin="hearsay"),
     "classes.cyt_mast.licence": lambda m: m["classes"]["cyt_mast"].pop("licence"),
+    "classes": lambda m: m["classes"].update({"Cyt_Mast": m["classes"]["cyt_mast"]}),
     "classes.../up": lambda m: m["classes"].update({"../up": m["classes"]["cyt_mast"]}),
     "latents.channels": lambda m: m["latents"].update(channels="4"),
     "latents.height": lambda m: m["latents"].update(height=10**9),

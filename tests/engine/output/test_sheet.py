@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+from PIL import Image
 
 from engine.cli.png_info import read_png
 from engine.errors import RequestError
@@ -38,3 +39,19 @@ def test_a_sheet_of_no_run_is_refused(command, tmp_path):
     done = command("engine", "sheet", tmp_path)
     assert done.returncode == 2
     assert "no metadata.jsonl" in done.stderr
+
+
+def test_few_pictures_of_many_classes_stand_side_by_side(tmp_path):
+    """Two pictures of each of eight classes fill at least half of the sheet, captions aside."""
+    rows = []
+    for number in range(8):
+        (tmp_path / f"c{number}").mkdir()
+        for picture in range(2):
+            name = f"c{number}/{picture:06}.png"
+            Image.new("RGB", (96, 64), (200, 20, 20)).save(tmp_path / name)
+            rows.append(json.dumps({"file_name": name, "class": f"c{number}", "trained_on": "phantom"}))
+    (tmp_path / "metadata.jsonl").write_text("\n".join(rows))
+    sheet = np.asarray(Image.open(write_sheet(tmp_path)))
+    painted = (sheet == (200, 20, 20)).all(-1)
+    assert painted.sum() == 16 * 96 * 64
+    assert painted.mean() > 0.5

@@ -66,6 +66,31 @@ def test_options_out_of_range_exit_2(phantoms, in_process):
         assert arguments[0] in done.stderr
 
 
+def test_the_base_is_a_column_of_its_own(phantoms, in_process, tmp_path):
+    folders = phantoms / "real" / "cyt_mast", phantoms / "synthetic" / "cyt_mast"
+    options = "--splits", 10, "--bootstrap", 20, "--features", "cyto"
+    alone = json.loads(in_process("evaluate", "score", *folders, *options, "--json").stdout)
+    base = phantoms / "real" / "cyt_kist_mast"
+    done = in_process("evaluate", "score", *folders, *options, "--base", base, "--out", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["results"]["figures"]["FD-cyto"]
+    assert found["fake"]["value"] == pytest.approx(alone["results"]["figures"]["FD-cyto"]["fake"]["value"], rel=0.2)
+    assert found["base"]["value"] > found["fake"]["value"]
+    assert (tmp_path / "out" / "base.png").is_file()
+
+
+def test_a_folder_of_jpeg_beside_one_of_png_is_a_warning(phantoms, in_process, tmp_path):
+    real, synthetic = (shutil.copytree(phantoms / name / "cyt_mast", tmp_path / name) for name in ("real", "synthetic"))
+    options = "--splits", 10, "--bootstrap", 20, "--features", "cyto"
+    for folder, warned in ((real, True), (synthetic, False)):
+        for path in list(folder.glob("*.png")):
+            Image.open(path).convert("RGB").save(path.with_suffix(".jpg"), quality=90)
+            path.unlink()
+        done = in_process("evaluate", "score", real, synthetic, *options)
+        assert done.returncode == 0, done.stderr
+        assert ("JPEG is lossy" in done.stderr) is warned
+
+
 def grey(folder):
     Image.open(folder / "0100.png").convert("L").save(folder / "0100.png")
 

@@ -100,7 +100,8 @@ def test_a_browser_shows_all_of_it(width, report, tmp_path):
     assert found["wide"] == []
     assert found["overflow"] <= 0
     assert found["headings"][0] == "Mastopathy & <others>"
-    assert found["headings"][1].startswith("Probe:")
+    assert found["headings"][1] == "Verdict"
+    assert found["headings"][2].startswith("Probe:")
     assert found["headings"][-1] == "Definitions"
 
 

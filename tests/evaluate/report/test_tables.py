@@ -9,10 +9,11 @@ from PIL import Image
 
 def test_the_table_names_floor_controls_definitions_and_verdict(phantoms, in_process):
     real = phantoms / "real" / "cyt_mast"
-    done = in_process("evaluate", "score", real, phantoms / "synthetic" / "cyt_mast", "--bootstrap", 20)
+    done = in_process("evaluate", "score", real, phantoms / "synthetic" / "cyt_mast", "--bootstrap", 20, "--explain")
     assert done.returncode == 0, done.stderr
     for words in ("floor (real)", "blurred reals", "give --other DIR", "not FID", "[5 %, 95 %]"):
         assert words in done.stdout
+    assert done.stdout.startswith("Synthetic pictures are ")
 
 
 def test_the_output_calls_a_blind_feature_set_insensitive(phantoms, in_process, tmp_path):
@@ -23,11 +24,11 @@ def test_the_output_calls_a_blind_feature_set_insensitive(phantoms, in_process, 
     folders = phantoms / "real" / "cyt_mast", phantoms / "synthetic" / "cyt_mast"
     done = in_process("evaluate", "score", *folders, "--other", tmp_path / "other", "--bootstrap", 20)
     assert done.returncode == 0, done.stderr
-    assert "The feature set cyto is INSENSITIVE for these pictures: FD-cyto does not tell" in done.stdout
+    assert "The feature set cyto is INSENSITIVE for these pictures: none of FD-cyto, KD-cyto tells" in done.stdout
     assert "another class" in done.stdout.partition("INSENSITIVE")[2]
 
 
 def test_ten_repeated_reals_need_20_pictures(phantoms, in_process):
     folders = phantoms / "real" / "cyt_mast", phantoms / "synthetic" / "cyt_mast"
-    done = in_process("evaluate", "score", *folders, "--bootstrap", 20, "--features", "cyto")
+    done = in_process("evaluate", "score", *folders, "--bootstrap", 20, "--features", "cyto", "--explain")
     assert "it needs N of at least 20" in done.stdout

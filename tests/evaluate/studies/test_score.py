@@ -92,7 +92,7 @@ def test_copies_of_one_source_are_never_on_both_sides():
     settings = ScoreSettings(n=50, splits=6, bootstrap=20)
     floors = [score("cyto", one, settings)["FD-cyto"].floor for one in (together, apart)]
     assert floors[0].low > 3 * floors[1].high
-    assert sample_size(together.sources, 50, None, None) == 50
+    assert sample_size(together.sources, 50, {}, None) == 50
 
 
 def test_the_seed_decides_every_figure():
@@ -105,10 +105,10 @@ def test_n_is_the_largest_number_that_every_figure_can_use():
     def sources(n):
         return [str(i) for i in range(n)]
 
-    assert sample_size(sources(600), 1000, 200, None) == 200
-    assert sample_size(sources(301), 1000, None, None) == 150
-    assert sample_size(["a"] * 9 + ["b", "c", "d"], 1000, None, None) == 2
-    for arguments in ((3, 100, None, None), (100, 100, None, 51), (100, 100, 30, 31), (100, 100, None, 1)):
+    assert sample_size(sources(600), 1000, {"--other": 200}, None) == 200
+    assert sample_size(sources(301), 1000, {}, None) == 150
+    assert sample_size(["a"] * 9 + ["b", "c", "d"], 1000, {}, None) == 2
+    for arguments in ((3, 100, {}, None), (100, 100, {}, 51), (100, 100, {"--other": 30}, 31), (100, 100, {}, 1)):
         with pytest.raises(RequestError, match="number of pictures"):
             sample_size(sources(arguments[0]), *arguments[1:])
 
@@ -124,7 +124,7 @@ def test_figures_that_need_more_pictures_say_so_and_the_rest_are_measured():
 def test_compare_folders_takes_the_features_of_each_folder(phantoms):
     real, fake = (open_folder(phantoms / name / "cyt_mast") for name in ("real", "synthetic"))
     encoder = Cyto()
-    found = compare_folders(encoder, real, fake, None)
+    found = compare_folders(encoder, {"REAL": real, "FAKE": fake})
     np.testing.assert_array_equal(found.fake["features"], features_of(encoder, fake)["features"])
     np.testing.assert_array_equal(found.blurred["features"], blurred_features(encoder, real)["features"])
     assert len(found.real["features"]) == len(found.sources) == 24
