@@ -111,7 +111,7 @@ def convert(
     from engine.files import expect_folder_of
     from trainer.hypernetwork.files import read_hypernetwork, write_hypernetwork, write_webui
 
-    if out.suffix not in (".pt", ".safetensors") or out.exists():
+    if out.suffix.lower() not in (".pt", ".safetensors") or out.exists():
         raise RequestError(
             f"The file {out}",
             found="an existing file" if out.exists() else f"the extension {out.suffix or 'of no kind'}",
@@ -120,7 +120,7 @@ def convert(
         )
     expect_folder_of(out)
     file = read_hypernetwork(source)
-    if out.suffix == ".pt":
+    if out.suffix.lower() == ".pt":
         write_webui(out, file)
     else:
         changed = file if not record.given() else replace(file, record=record.changed(file.record, file.name))
