@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ __all__ = [
     "is_system_file",
     "lock_folder",
     "locked_folder",
+    "locked_folder_of",
     "replace_file",
     "sha256_of",
     "write_json",
@@ -161,6 +162,13 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Replace a file by indented JSON."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def locked_folder_of(path: Path) -> Iterator[None]:
+    """Lock the folder of a file that will be written, if the folder exists. Raises RequestError as locked_folder."""
+    with locked_folder(path.parent) if path.parent.is_dir() else nullcontext():
+        yield
 
 
 def _make_and_lock(folder: Path) -> int | None:

@@ -108,7 +108,7 @@ def convert(
     record: ClassSettings,
 ) -> None:
     """Convert the file of a hypernetwork to the other format."""
-    from engine.files import expect_folder_of
+    from engine.files import expect_folder_of, locked_folder_of
     from trainer.hypernetwork.files import read_hypernetwork, write_hypernetwork, write_webui
 
     if out.suffix.lower() not in (".pt", ".safetensors") or out.exists():
@@ -120,11 +120,12 @@ def convert(
         )
     expect_folder_of(out)
     file = read_hypernetwork(source)
-    if out.suffix.lower() == ".pt":
-        write_webui(out, file)
-    else:
-        changed = file if not record.given() else replace(file, record=record.changed(file.record, file.name))
-        write_hypernetwork(out, changed)
+    with locked_folder_of(out):
+        if out.suffix.lower() == ".pt":
+            write_webui(out, file)
+        else:
+            changed = file if not record.given() else replace(file, record=record.changed(file.record, file.name))
+            write_hypernetwork(out, changed)
     print(f"{out}: {file.name}, step {file.step}")
 
 

@@ -18,6 +18,7 @@ from trainer.base.base import Base, digest_of
 from trainer.base.preview import draw_preview
 from trainer.fitting.material import Material, read_training_set
 from trainer.fitting.settings import ClassTrainingSettings
+from trainer.pictures.folders import expect_one_class
 from trainer.training.devices import Compute, choose_compute
 from trainer.training.loop import Training, digest_parts
 from trainer.training.outputs import Outputs
@@ -40,6 +41,7 @@ class ClassRequest:
     progress: Progress = silent
 
     def __post_init__(self) -> None:
+        expect_one_class(self.data)
         _ = self.record, self.compute
 
     @cached_property

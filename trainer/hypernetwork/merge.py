@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from engine.errors import CytosynthError, RequestError
 from trainer.base.base import Base, digest_of, encode_prompts
-from trainer.folders import expect_new_folder
+from trainer.folders import new_folder
 from trainer.hypernetwork.files import HypernetworkFile
 from trainer.hypernetwork.network import (
     SIDES,
@@ -87,7 +87,6 @@ def merge(
     another size. Raises CytosynthError if the UNet's output changes by more than LARGEST_DIFFERENCE. Nothing is written
     then.
     """
-    expect_new_folder(out)
     if not GAINS[0] <= latents_gain <= GAINS[1]:
         raise RequestError(
             "--latents-gain", found=f"{latents_gain:g}", expected=f"{GAINS[0]} to {GAINS[1]}", fix="change the gain"
@@ -101,7 +100,20 @@ def merge(
                 expected=f"SHA-256 {file.base_sha256}, on which {file.name} was trained",
                 fix="use that base, or fit the class on this one",
             )
-    leak = None if signal_leak is None else measure_signal_leak(base, signal_leak)
+    with new_folder(out):
+        leak = None if signal_leak is None else measure_signal_leak(base, signal_leak)
+        return _merge(base, files, out, record, latents_gain, leak)
+
+
+def _merge(
+    base: Base,
+    files: Sequence[tuple[HypernetworkFile, float]],
+    out: Path,
+    record: ClassRecord,
+    latents_gain: float,
+    leak: dict[str, torch.Tensor] | None,
+) -> Merged:
+    """Merge and write into a locked folder; see merge."""
     chain = [(file.hypernetwork.eval(), multiplier) for file, multiplier in files]
     context = encode_prompts(base, [record.prompt, ""]).detach()
     with attached(base.unet, chain):

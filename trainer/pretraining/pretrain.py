@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from engine.errors import RequestError
+from engine.files import contents_of, locked_folder
 from engine.progress import Progress, silent
 from trainer.base.base import Base, digest_of, encode_prompts, open_base
 from trainer.base.caption_files import prompt_of
@@ -66,9 +67,22 @@ def pretrain(
         start: Folder of a base to continue from, in place of a new base. Its autoencoder is not trained as a whole, so
             its latents stay as they are. Its record becomes part of the new one.
     """
-    if not out.is_dir() or {path.name for path in out.iterdir()} != {"checkpoints"}:
-        expect_new_folder(out)
-    compute = compute or Compute()
+    with locked_folder(out):
+        if {path.name for path in contents_of(out)} != {"checkpoints"}:
+            expect_new_folder(out)
+        _pretrain(folders, out, stages, preset, start, compute or Compute(), progress)
+
+
+def _pretrain(
+    folders: list[Path],
+    out: Path,
+    stages: Stages,
+    preset: str,
+    start: Path | None,
+    compute: Compute,
+    progress: Progress,
+) -> None:
+    """Train all stages in a locked folder; see pretrain."""
     data = read_set(folders)
     distance = open_perceptual_distance()
     features = None if stages.refiner is None else open_photograph_features()
