@@ -17,6 +17,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from engine.errors import RequestError
 from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.sampling.models import ModelConfigs, expect_supported, not_whole
+from engine.sampling.prompts import read_prompt
 from exporter.refiner import REFINER_FILE, Refiner, read_refiner
 from exporter.residuals import RESIDUALS_FILE, attach_residuals
 
@@ -62,8 +63,21 @@ class MergedModel:
     def embed_prompts(self, prompts: list[str]) -> torch.Tensor:
         """Return prompt embeddings (len(prompts), T, D) float32."""
         length = self.tokenizer.model_max_length
-        tokens = self.tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+        used = [self.used_of(prompt) for prompt in prompts]
+        tokens = self.tokenizer(used, padding="max_length", max_length=length, return_tensors="pt")
         return self.text_encoder(tokens.input_ids)[0].float()
+
+    def used_of(self, prompt: str) -> str:
+        """Return the part of a prompt for which the text encoder has room, up to its last whole word."""
+        tokenizer = self.tokenizer
+        room = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
+        read = read_prompt(
+            lambda text: tokenizer(text, add_special_tokens=False, verbose=False).encodings[0],
+            prompt,
+            room,
+            tokenizer.vocab_size,
+        )
+        return read.used
 
     def tokenizer_json(self) -> str:
         """Return the tokenizer as JSON for the library `tokenizers`. It pads and truncates every prompt to the model's
@@ -101,6 +115,8 @@ def load_merged(folder: Path) -> MergedModel:
         attach_residuals(parts[0], folder / RESIDUALS_FILE)
     refiner = read_refiner(folder / REFINER_FILE) if (folder / REFINER_FILE).exists() else None
     model = MergedModel(folder, *parts, record, refiner)
+    # The manifest states what is used.
+    record["prompt"] = model.used_of(str(record["prompt"]))
     configs = ModelConfigs(model.scheduler, model.unet.config, model.vae.config, model.text_encoder.config.to_dict())
     expect_supported(f"The merged folder {folder}", configs)
     if refiner is not None:

@@ -21,6 +21,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from engine.errors import RequestError, first_line
 from engine.sampling.models import ModelConfigs, expect_supported, not_whole
+from engine.sampling.prompts import ReadPrompt, read_prompt
 from trainer.base.presets import BasePreset
 from trainer.base.refiner import REFINER_FILE, Refiner, expect_fitting, refiner_in, write_refiner
 from trainer.base.stable_diffusion import SCHEDULER, read_single_file
@@ -100,6 +101,14 @@ class Base:
             pad_token_id=tokenizer.pad_token_id,
         )
         return cls(vae, unet, CLIPTextModel(config), tokenizer, DDIMScheduler(**SCHEDULER))
+
+    def read_prompt(self, prompt: str) -> ReadPrompt:
+        """Return how the text encoder reads a prompt: what there is room for, and the words that it does not know."""
+        tokenizer = self.tokenizer
+        room = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
+        return read_prompt(
+            lambda text: tokenizer(text, add_special_tokens=False, verbose=False).encodings[0], prompt, room, tokenizer.vocab_size
+        )
 
     def save(self, folder: Path) -> None:
         """Write a folder that StableDiffusionPipeline.from_pretrained can open. diffusers ignores the refiner."""
@@ -252,10 +261,16 @@ def digest_of(module: nn.Module) -> str:
 
 
 def encode_prompts(base: Base, prompts: list[str]) -> torch.Tensor:
-    """Return token embeddings (len(prompts), T, D) float32 of the last layer of the text encoder."""
+    """Return token embeddings (len(prompts), T, D) float32 of the last layer of the text encoder.
+
+    A prompt that is too long is cut after its last whole word; see Base.read_prompt.
+    """
     length = base.tokenizer.model_max_length
-    tokens = base.tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-    return base.text_encoder(tokens.input_ids.to(base.text_encoder.device))[0]
+    rows = base.tokenizer(prompts, padding="max_length", max_length=length, verbose=False).input_ids
+    if any(len(row) > length for row in rows):
+        used = [base.read_prompt(prompt).used for prompt in prompts]
+        rows = base.tokenizer(used, padding="max_length", max_length=length).input_ids
+    return base.text_encoder(torch.tensor(rows, device=base.text_encoder.device))[0]
 
 
 def new_tokenizer(captions: Iterable[str], length: int) -> CLIPTokenizer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,7 @@ def merge(
 
     Args:
         files: Hypernetworks in their order, each with its multiplier. Without any, the UNet stays as it is.
+        record: The class. A prompt that is too long for the text encoder is cut after its last whole word.
         latents_gain: Factor on the drawn latents before they are decoded. The scaling_factor of the autoencoder in the
             folder is divided by it.
         signal_leak: Prepared pictures. Sampling then starts at their mean and coarse spread.
@@ -100,6 +101,7 @@ def merge(
                 expected=f"SHA-256 {file.base_sha256}, on which {file.name} was trained",
                 fix="use that base, or fit the class on this one",
             )
+    record = replace(record, prompt=base.read_prompt(record.prompt).used)
     with new_folder(out):
         leak = None if signal_leak is None else measure_signal_leak(base, signal_leak)
         return _merge(base, files, out, record, latents_gain, leak)

@@ -91,6 +91,7 @@ def _pretrain(
         base = _new_base(preset, _captions(data), data.size)
     else:
         base = _open_start(start, data.size, keep_refiner=stages.decoder is None or stages.refiner is not None)
+    _expect_room(base, data.class_names)
     for part in (base.vae, base.unet, base.text_encoder):
         part.to(compute.device)
     choose_attention(base.unet, compute.device)
@@ -132,6 +133,19 @@ def _pretrain(
 
 def _captions(data: PictureSet) -> list[str]:
     return [prompt_of(name) for name in data.class_names]
+
+
+def _expect_room(base: Base, class_names: list[str]) -> None:
+    """Raise RequestError if the name of a class has more words than the text encoder takes."""
+    for name in class_names:
+        read = base.read_prompt(prompt_of(name))
+        if read.used != read.prompt:
+            raise RequestError(
+                f"The class {name}, whose name is its caption",
+                found=f"more tokens than the {read.room} that the text encoder takes: it would read {read.used!r}",
+                expected="a name with fewer words",
+                fix="rename the folder",
+            )
 
 
 def _new_base(preset: str, captions: list[str], size: int) -> Base:

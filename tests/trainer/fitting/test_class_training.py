@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from engine.files import locked_folder
@@ -25,3 +27,16 @@ def test_a_second_process_in_the_same_folder_is_refused(command, in_process, who
         assert done.returncode == 2, done.stderr
         assert "another process that is writing" in done.stderr
         assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_long_prompts_and_unknown_words_are_said_and_recorded(fit_it, tmp_path):
+    done = fit_it("out", *SHORT, "--prompt", "cyt mast cyt mast cyt mast blob")
+    assert done.returncode == 0, done.stderr
+    assert "It was cut" in done.stderr
+    assert json.loads((tmp_path / "out/cyst.json").read_text())["record"]["prompt"] == "cyt mast cyt mast cyt mast"
+    (tmp_path / "t.txt").write_text("cyt blob cell")
+    done = fit_it("other", *SHORT, "--template", tmp_path / "t.txt")
+    assert "never learnt these words of the captions: blob, cell" in done.stderr
+    captions = json.loads((tmp_path / "other/cyst.json").read_text())["captions"]
+    assert captions["cut"] == {"cyt blob cell": "cyt blob"}
+    assert captions["unknown_words"] == ["blob", "cell"]
