@@ -107,7 +107,10 @@ class Base:
         tokenizer = self.tokenizer
         room = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
         return read_prompt(
-            lambda text: tokenizer(text, add_special_tokens=False, verbose=False).encodings[0], prompt, room, tokenizer.vocab_size
+            lambda text: tokenizer(text, add_special_tokens=False, verbose=False).encodings[0],
+            prompt,
+            room,
+            tokenizer.vocab_size,
         )
 
     def save(self, folder: Path) -> None:
