@@ -195,7 +195,7 @@ def _expect_eight_bits(picture: Image.Image, path: Path) -> None:
 
 
 def _expect_colours(picture: Image.Image, path: Path) -> None:
-    found = None if picture.mode in COLOURS else f"the colour mode {picture.mode}"
+    found = None if picture.mode in COLOURS else f"{picture.mode} pixels"
     if picture.mode in PREMULTIPLIED:
         smallest = picture.getchannel("a").getextrema()[0]
         found = None if smallest == 255 else "colours that are multiplied by their transparency"

@@ -9,7 +9,7 @@ import typer
 
 from engine.files import locked_folder, locked_folder_of
 from engine.options import Without, with_options
-from trainer.cli.options import progress_bar
+from trainer.cli.options import progress_bar, warn
 from trainer.pretraining.settings import EncoderSettings, PretrainSettings
 from trainer.training.settings import Hardware
 
@@ -38,6 +38,7 @@ def pretrain(
             start=settings.start_from,
             compute=choose_compute(hardware),
             progress=progress,
+            warn=warn,
         )
     print(f"The base: {out}; record: {out / 'record.json'}")
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from engine.errors import RequestError
 from engine.files import contents_of, locked_folder
-from engine.progress import Progress, silent
+from engine.progress import Progress, StageProgress, silent, silent_stages
 from trainer.base.base import Base, digest_of, encode_prompts, open_base
 from trainer.base.caption_files import prompt_of
 from trainer.base.presets import PRESETS
@@ -54,6 +54,7 @@ def pretrain(
     start: Path | None = None,
     compute: Compute | None = None,
     progress: Progress = silent,
+    warn: StageProgress = silent_stages,
 ) -> None:
     """Train the autoencoder, then UNet and text encoder together, then only the decoder, then the refiner.
 
@@ -66,11 +67,12 @@ def pretrain(
         preset: Size of a new base, a key of PRESETS.
         start: Folder of a base to continue from, in place of a new base. Its autoencoder is not trained as a whole, so
             its latents stay as they are. Its record becomes part of the new one.
+        warn: Receives a sentence for each class whose name has words that the tokenizer of `start` does not know.
     """
     with locked_folder(out):
         if {path.name for path in contents_of(out)} != {"checkpoints"}:
             expect_new_folder(out)
-        _pretrain(folders, out, stages, preset, start, compute or Compute(), progress)
+        _pretrain(folders, out, stages, preset, start, compute or Compute(), progress, warn)
 
 
 def _pretrain(
@@ -81,6 +83,7 @@ def _pretrain(
     start: Path | None,
     compute: Compute,
     progress: Progress,
+    warn: StageProgress,
 ) -> None:
     """Train all stages in a locked folder; see pretrain."""
     data = read_set(folders)
@@ -91,7 +94,7 @@ def _pretrain(
         base = _new_base(preset, _captions(data), data.size)
     else:
         base = _open_start(start, data.size, keep_refiner=stages.decoder is None or stages.refiner is not None)
-    _expect_room(base, data.class_names)
+    _check_captions(base, data.class_names, warn)
     for part in (base.vae, base.unet, base.text_encoder):
         part.to(compute.device)
     choose_attention(base.unet, compute.device)
@@ -135,8 +138,8 @@ def _captions(data: PictureSet) -> list[str]:
     return [prompt_of(name) for name in data.class_names]
 
 
-def _expect_room(base: Base, class_names: list[str]) -> None:
-    """Raise RequestError if the name of a class has more words than the text encoder takes."""
+def _check_captions(base: Base, class_names: list[str], warn: StageProgress) -> None:
+    """Raise RequestError if the name of a class has more words than the text encoder takes. Warn of unknown words."""
     for name in class_names:
         read = base.read_prompt(prompt_of(name))
         if read.used != read.prompt:
@@ -146,6 +149,8 @@ def _expect_room(base: Base, class_names: list[str]) -> None:
                 expected="a name with fewer words",
                 fix="rename the folder",
             )
+        for words in read.warnings(f"The class {name}"):
+            warn(words)
 
 
 def _new_base(preset: str, captions: list[str], size: int) -> Base:
