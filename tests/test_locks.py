@@ -22,6 +22,9 @@ COMMANDS = {
     "int8": ["exporter", "int8", "bundle"],
     "generate": ["engine", "generate", "--bundle", "bundle", "--class", "cyt_mast", "--n", 1, "--out", "out"],
     "merge-runs": ["engine", "merge-runs", "out"],
+    "sheet": ["engine", "sheet", "out"],
+    "bench": ["engine", "bench", "bundle", "--rounds", 1, "--record", "out/x.json"],
+    "reference": ["engine", "reference", "bundle", "--class", "cyt_mast", "--out", "out/x.safetensors"],
     "score": ["evaluate", "score", "prepared/cyt_mast", "prepared/cyt_mast", "--out", "out"],
     "morphology": ["evaluate", "morphology", "prepared/cyt_mast", "prepared/cyt_mast", "--out", "out"],
     "copies": [
