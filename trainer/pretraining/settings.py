@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -27,6 +27,9 @@ def decaying_loop(steps: int, batch_size: int, peak: float, *, warmup: int = 50,
         clip_at=constant(1.0),
         **rest,
     )
+
+
+REFINER_STEPS = 4000
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,18 @@ class RefinerStage(StageSettings):
 
     PANEL: ClassVar[str] = "Refiner, which draws grain"
 
-    steps: int = setting(help="Number of training steps. 0 trains no refiner.", within=Range(low=0))
+    steps: int | None = setting(  # type: ignore[assignment]
+        help=f"Number of training steps. 0 trains no refiner. Default: {REFINER_STEPS}, and 0 for the preset tiny.",
+        within=Range(low=0),
+    )
+
+    def loop_of(self, preset: str, seed: int) -> LoopSettings | None:
+        """Return the settings of the stage's loop for a preset of the base, or None if no refiner is trained.
+
+        A base of the preset tiny is for trials, and training its refiner would take most of the time.
+        """
+        steps = self.steps if self.steps is not None else 0 if preset == "tiny" else REFINER_STEPS
+        return replace(self, steps=steps).loop(seed, ema_decay=0.995, betas=(0.9, 0.99)) if steps else None
 
 
 @dataclass(frozen=True)
@@ -104,7 +118,7 @@ class PretrainSettings:
     vae: Annotated[VaeStage, Prefix("vae")] = field(default=VaeStage(6000, 16, 6e-4))
     decoder: Annotated[DecoderStage, Prefix("decoder")] = field(default=DecoderStage(1800, 8, 1.2e-4))
     unet: Annotated[UNetStage, Prefix("unet")] = field(default=UNetStage(6500, 32, 4e-4))
-    refiner: Annotated[RefinerStage, Prefix("refiner")] = field(default=RefinerStage(4000, 6, 1e-3))
+    refiner: Annotated[RefinerStage, Prefix("refiner")] = field(default=RefinerStage(None, 6, 1e-3))
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -125,7 +139,7 @@ class PretrainSettings:
             vae=self.vae.loop(self.seed),
             unet=self.unet.loop(self.seed, ema_decay=0.999) if self.unet.steps else None,
             decoder=self.decoder.loop(self.seed, ema_decay=0.99, betas=(0.5, 0.99)) if self.decoder.steps else None,
-            refiner=self.refiner.loop(self.seed, ema_decay=0.995, betas=(0.9, 0.99)) if self.refiner.steps else None,
+            refiner=self.refiner.loop_of(self.preset, self.seed),
         )
 
 

@@ -30,6 +30,12 @@ def test_no_refiner_steps_make_a_new_base_without_a_refiner():
     assert PretrainSettings(refiner=RefinerStage(0, 6, 1e-3)).stages().refiner is None
 
 
+def test_a_base_for_trials_has_a_refiner_only_if_it_is_asked_for():
+    assert PretrainSettings().stages().refiner.steps == 4000
+    assert PretrainSettings(preset="tiny").stages().refiner is None
+    assert PretrainSettings(preset="tiny", refiner=RefinerStage(7, 6, 1e-3)).stages().refiner.steps == 7
+
+
 @pytest.mark.parametrize(
     ("values", "flag"),
     [
