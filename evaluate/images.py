@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from engine.errors import RequestError
 from engine.files import sha256_of
-from engine.pictures import SUFFIXES, is_synthetic, pictures_in, read_picture
+from engine.pictures import SUFFIXES, class_names_of, is_synthetic, pictures_in, read_picture, strangers_in
 
 __all__ = [
     "PictureFolder",
@@ -35,8 +35,6 @@ Pictures = NDArray[np.uint8]
 LOSSY = {"JPEG", "MPO", "WEBP"}
 NAMED = 5
 """Number of wrong files that an error names. It counts all of them."""
-RECORDS = (".csv", ".json", ".jsonl", ".md", ".txt")
-"""Endings of other files that a picture folder may contain."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ def open_folder(path: Path) -> PictureFolder:
     unknown. Also raises it for a folder without pictures, and unless all pictures are squares of one size.
     """
     files = pictures_in(path) if path.is_dir() else []
-    inner = [one.name for one in sorted(path.iterdir()) if one.is_dir() and pictures_in(one)] if path.is_dir() else []
+    inner = [name for name in class_names_of(path) if pictures_in(path / name)]
     if not files or (inner and (path / "metadata.jsonl").is_file()):
         found = "no such folder" if not path.exists() else "a file" if path.is_file() else "no picture directly inside"
         raise RequestError(
@@ -162,8 +160,7 @@ def open_folder(path: Path) -> PictureFolder:
             marked += mark
         except RequestError as error:
             wrong.append(f"{file.name}: {error.found}")
-    # Without this check, pictures of another format would be left out silently.
-    wrong += [f"{file.name}: not {', '.join(SUFFIXES)}" for file in _strangers(path)]
+    wrong += [f"{file.name}: not {', '.join(SUFFIXES)}" for file in strangers_in(path)]
     if wrong:
         raise RequestError(
             f"{len(wrong)} of the files in {path}, which contains {len(files)} pictures",
@@ -187,16 +184,6 @@ def first_of(wrong: Sequence[str]) -> str:
     """Return the first few words of a list in one line, and the number of the remaining ones."""
     rest = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
     return "; ".join(wrong[:NAMED]) + rest
-
-
-def _strangers(path: Path) -> list[Path]:
-    """Return the files that may be pictures of another format."""
-    kinds = (*SUFFIXES, *RECORDS)
-    return sorted(
-        file
-        for file in path.iterdir()
-        if file.is_file() and file.suffix.lower() not in kinds and not file.name.startswith(".")
-    )
 
 
 def _check(path: Path) -> tuple[tuple[int, int], bool]:

@@ -27,7 +27,7 @@ from engine.bundle.folder import Bundle
 from engine.bundle.job import make_job
 from engine.bundle.settings import settings_of
 from engine.errors import CytosynthError
-from engine.files import sha256_of
+from engine.files import locked_folder, sha256_of
 from engine.pipeline.pipeline import Pipeline, decoder_noise_of
 from engine.progress import StageProgress, silent_stages
 from exporter.graphs import without_traces
@@ -72,13 +72,13 @@ def write_int8(bundle: Bundle, *, keep_unets: bool = False, progress: StageProgr
 
     keep_unets: keep the 8-bit UNets that the bundle has, and write only the others and the decoder.
     """
-    manifest = load_manifest(bundle.folder)
     classes = bundle.manifest.classes
-    bundle.verify_for(classes)
     decoding: list[Rows] = []
     written: list[Quantised] = []
     staged: dict[str, Path] = {}
-    with ExitStack() as at_the_end:
+    with locked_folder(bundle.folder), ExitStack() as at_the_end:
+        manifest = load_manifest(bundle.folder)
+        bundle.verify_for(classes)
 
         def add(source: str, rows: Rows, output: str) -> str:
             """Write an 8-bit graph into the bundle's folder, where a runtime finds the weights. Return its name."""

@@ -16,6 +16,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from engine.errors import RequestError
 from engine.names import CLASS_NAME_RULE, is_class_name
+from engine.sampling.models import ModelConfigs, expect_supported, not_whole
+from engine.sampling.prompts import read_prompt
 from exporter.refiner import REFINER_FILE, Refiner, read_refiner
 from exporter.residuals import RESIDUALS_FILE, attach_residuals
 
@@ -61,8 +63,21 @@ class MergedModel:
     def embed_prompts(self, prompts: list[str]) -> torch.Tensor:
         """Return prompt embeddings (len(prompts), T, D) float32."""
         length = self.tokenizer.model_max_length
-        tokens = self.tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+        used = [self.used_of(prompt) for prompt in prompts]
+        tokens = self.tokenizer(used, padding="max_length", max_length=length, return_tensors="pt")
         return self.text_encoder(tokens.input_ids)[0].float()
+
+    def used_of(self, prompt: str) -> str:
+        """Return the part of a prompt for which the text encoder has room, up to its last whole word."""
+        tokenizer = self.tokenizer
+        room = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
+        read = read_prompt(
+            lambda text: tokenizer(text, add_special_tokens=False, verbose=False).encodings[0],
+            prompt,
+            room,
+            tokenizer.vocab_size,
+        )
+        return read.used
 
     def tokenizer_json(self) -> str:
         """Return the tokenizer as JSON for the library `tokenizers`. It pads and truncates every prompt to the model's
@@ -100,30 +115,28 @@ def load_merged(folder: Path) -> MergedModel:
         attach_residuals(parts[0], folder / RESIDUALS_FILE)
     refiner = read_refiner(folder / REFINER_FILE) if (folder / REFINER_FILE).exists() else None
     model = MergedModel(folder, *parts, record, refiner)
-    factor = 2 ** (len(model.vae.config.block_out_channels) - 1)
-    side = model.unet.config.sample_size * factor
-    multiple = 2 ** (len(model.unet.config.block_out_channels) + len(model.vae.config.block_out_channels) - 2)
-    rules: dict[str, tuple[Any, Any]] = {
-        "the scheduler's prediction_type": (model.scheduler.get("prediction_type"), "epsilon"),
-        "the scheduler's beta_schedule": (model.scheduler.get("beta_schedule"), "scaled_linear"),
-        "the UNet's flip_sin_to_cos": (model.unet.config.flip_sin_to_cos, True),
-        "the width of its text encoder": (model.text_encoder.config.hidden_size, model.unet.config.cross_attention_dim),
-        f"the remainder of its side {side} divided by {multiple}": (side % multiple, 0),
-    }
+    # The manifest states what is used.
+    record["prompt"] = model.used_of(str(record["prompt"]))
+    configs = ModelConfigs(model.scheduler, model.unet.config, model.vae.config, model.text_encoder.config.to_dict())
+    expect_supported(f"The merged folder {folder}", configs)
     if refiner is not None:
-        rules |= {
-            "the refiner's factor": (refiner.sizes.factor, factor),
-            "the refiner's latent_channels": (refiner.sizes.latent_channels, model.vae.config.latent_channels),
-        }
-    for what, (found, expected) in rules.items():
+        _expect_fitting_refiner(refiner, model)
+    return model
+
+
+def _expect_fitting_refiner(refiner: Refiner, model: MergedModel) -> None:
+    config = model.vae.config
+    for what, found, expected in (
+        ("factor", refiner.sizes.factor, 2 ** (len(config.block_out_channels) - 1)),
+        ("latent_channels", refiner.sizes.latent_channels, config.latent_channels),
+    ):
         if found != expected:
             raise RequestError(
-                f"The merged folder {folder}, {what}",
+                f"The merged folder {model.folder}, the refiner's {what}",
                 found=str(found),
                 expected=str(expected),
-                fix="use a base that predicts eps and has the kind of schedule of Stable Diffusion 1.5",
+                fix="make the folder again with `python -m trainer merge`",
             )
-    return model
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
@@ -150,11 +163,8 @@ def _load_parts(
         found, info = kind.from_pretrained(
             folder / name, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
-        for what in ("missing_keys", "unexpected_keys"):
-            if names := sorted(map(str, info[what])):
-                words = what.replace("_keys", " tensors")
-                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-                raise ValueError(f"{name}: {words}, perhaps from an unfinished training: {', '.join(names[:3])}{more}")
+        if wrong := not_whole(name, info):
+            raise ValueError(wrong)
         return found.eval()
 
     return (

@@ -16,7 +16,7 @@ from safetensors.torch import save
 
 from engine.bundle.manifest import FORMAT_VERSION, read_manifest
 from engine.errors import RequestError
-from engine.files import sha256_of
+from engine.files import contents_of, locked_folder, sha256_of
 from engine.names import CLASS_NAME_RULE, is_class_name, look_alikes
 from engine.options import check_settings
 from engine.progress import StageProgress, silent_stages
@@ -75,6 +75,14 @@ def write_bundle(
         raise RequestError(f"The bundle {out}", found="a file", expected="a folder", fix="choose another name")
     settings = settings or BundleSettings()
     check_settings(settings)
+    with locked_folder(out):
+        _write_bundle(merged_folders, out, settings, vae_encoder, progress)
+
+
+def _write_bundle(
+    merged_folders: list[Path], out: Path, settings: BundleSettings, vae_encoder: bool, progress: StageProgress
+) -> None:
+    """Write a bundle into a locked folder; see write_bundle."""
     manifest = _existing_manifest(out) or _new_manifest(out, settings)
     wanted = {"name": settings.name, "base": settings.base}
     wanted |= {f"defaults.{key}": value for key, value in settings.defaults.items()}
@@ -149,7 +157,7 @@ def _exchange(staging: Path, out: Path, old: Path) -> None:
 
 
 def _existing_manifest(out: Path) -> dict[str, Any] | None:
-    if not out.exists() or not any(out.iterdir()):
+    if not out.exists() or not contents_of(out):
         return None
     read_manifest(out / "manifest.json")
     return load_manifest(out)

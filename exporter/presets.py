@@ -8,6 +8,7 @@ from engine.bundle.folder import Bundle
 from engine.bundle.manifest import PRECISIONS
 from engine.bundle.request import GenerateRequest
 from engine.errors import RequestError
+from engine.files import locked_folder
 from engine.names import CLASS_NAME_RULE, is_class_name
 from exporter.manifest_file import load_manifest, replace_manifest
 
@@ -33,6 +34,7 @@ def write_preset(bundle: Bundle, name: str, request: GenerateRequest) -> None:
         settings["guidance_interval"] = list(request.guidance_interval)
     if request.precision != PRECISIONS[0]:
         settings["precision"] = request.precision
-    manifest = load_manifest(bundle.folder)
-    manifest.setdefault("presets", {})[name] = settings
-    replace_manifest(bundle.folder, manifest)
+    with locked_folder(bundle.folder):
+        manifest = load_manifest(bundle.folder)
+        manifest.setdefault("presets", {})[name] = settings
+        replace_manifest(bundle.folder, manifest)

@@ -11,7 +11,7 @@ import importlib
 import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from engine.backends.tensorrt import MODULES, wanted_graphs
 from engine.bundle.folder import Bundle
 from engine.bundle.plans import FORMAT_VERSION, Plan, graph_digest, read_plan_folder
 from engine.errors import CytosynthError, RequestError
-from engine.files import replace_file, write_json
+from engine.files import locked_folder, replace_file, write_json
 from engine.pipeline.pipeline import decode_batch_size
 from engine.progress import StageProgress, silent_stages
 from exporter.tensorrt_builder import Profile, build_graph, gpu_here
@@ -82,6 +82,20 @@ def build_plans(
     bundle.verify_for(class_names)
     folder = bundle.folder / "plans" / request.folder_name(trt.__version__)
     graphs = wanted_graphs(bundle, class_names)
+    with locked_folder(folder):
+        _build_missing(trt, bundle, graphs, request, folder, progress)
+    return folder
+
+
+def _build_missing(
+    trt: Any,
+    bundle: Bundle,
+    graphs: Mapping[str, tuple[str, ...]],
+    request: PlanRequest,
+    folder: Path,
+    progress: StageProgress,
+) -> None:
+    """Build the plans that a locked folder lacks; see build_plans."""
     standing = _standing(bundle, folder)
     missing = {
         graph: files
@@ -91,7 +105,6 @@ def build_plans(
     _check_space(bundle, folder, missing)
     plans = dict(standing)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for graph, files in missing.items():
             progress(f"{graph}: building")
             plans[graph] = _build(trt, bundle, graph, files, request, folder, progress)
@@ -105,10 +118,6 @@ def build_plans(
             expected="a writable folder with free space (finished plans are kept)",
             fix="free some space and run the same command again" if full else "check the folder's permissions",
         ) from error
-    finally:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-    return folder
 
 
 def _write_record(trt: Any, folder: Path, request: PlanRequest, plans: dict[str, Plan]) -> None:

@@ -37,7 +37,6 @@ TESTED_ELSEWHERE = {
     "trainer/cli/options.py": DECLARATIONS,
     "trainer/cli/pictures.py": "tests/trainer/pictures/test_prepare.py",
     "trainer/cli/pretraining.py": "tests/trainer/pretraining/test_pretrain.py",
-    "trainer/fitting/class_training.py": "tests/trainer/fitting/test_fit.py",
 }
 """Modules without a test file of their name: the file that tests them, or why there is nothing to test."""
 

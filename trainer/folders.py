@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import RequestError
+from engine.files import contents_of, locked_folder
 
-__all__ = ["expect_new_folder"]
+__all__ = ["expect_new_folder", "new_folder"]
 
 
 def expect_new_folder(path: Path) -> None:
-    """Raise RequestError unless the path does not exist or is an empty folder."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    """Raise RequestError unless the path does not exist or is an empty folder.
+
+    Files of the operating system, such as .DS_Store, do not count.
+    """
+    if path.exists() and (not path.is_dir() or contents_of(path)):
         raise RequestError(
             f"The output folder {path}",
-            found="a folder that is not empty" if path.is_dir() else "a file",
+            found=f"a folder that is not empty: {contents_of(path)[0].name}" if path.is_dir() else "a file",
             expected="a new or empty folder",
             fix="choose another folder",
         )
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[None]:
+    """Make a new folder and lock it against other processes while the context is open.
+
+    Raises RequestError unless the path does not exist or is an empty folder, and if another process holds the lock. A
+    folder that was made here is removed again if it is still empty at the end.
+    """
+    expect_new_folder(path)
+    with locked_folder(path):
+        # Another process may have filled the folder since the first check.
+        expect_new_folder(path)
+        yield

@@ -70,6 +70,8 @@ class Engine:
     def job(self, class_name: str, n: int, **options: Any) -> Job:
         """Return the checked job of n pictures of a class. It takes the options of `generate`. Raises RequestError."""
         job = make_job(self.bundle, [class_name], n, settings_of(**self._hardware, **options))
+        for words in job.warnings:
+            warnings.warn(words, UserWarning, stacklevel=2)
         return settled(job, job.request.backend, self._hardware["precision"])
 
     def generate(self, class_name: str, n: int, *, seed: int = 0, **options: Any) -> Iterator[Batch]:

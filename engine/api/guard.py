@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from PIL import Image
 
 from engine.errors import RequestError, first_line
+from engine.files import is_system_file
 from engine.output.journal import METADATA
 from engine.pictures import SUFFIXES, is_synthetic
 
@@ -152,7 +153,8 @@ def _in_files(path: Path) -> Iterator[tuple[str, bool]]:
         if path.suffix.lower() == ".tar":
             with tarfile.open(path) as tar:
                 for member in tar:
-                    if (file := tar.extractfile(member)) is not None:
+                    hidden = is_system_file(member.name.rsplit("/", 1)[-1])
+                    if not hidden and (file := tar.extractfile(member)) is not None:
                         name = f"{path}/{member.name}"
                         for mark in _marks_of_content(name, member.name, file.read()):
                             yield name, mark
@@ -166,7 +168,10 @@ def _in_files(path: Path) -> Iterator[tuple[str, bool]]:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """Yield all files at any depth. Links to folders are followed, as torchvision's ImageFolder does."""
+    """Yield all files at any depth, except those of the operating system.
+
+    Links to folders are followed, as torchvision's ImageFolder does.
+    """
     seen = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         # A link may lead back to a parent folder.
@@ -174,8 +179,8 @@ def _files_below(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(resolved)
-        folders.sort()
-        yield from (Path(place, file) for file in sorted(files))
+        folders[:] = sorted(name for name in folders if not is_system_file(name))
+        yield from (Path(place, file) for file in sorted(files) if not is_system_file(file))
 
 
 def _in_metadata(path: Path) -> Iterator[tuple[str, bool]]:

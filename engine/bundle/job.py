@@ -9,6 +9,7 @@ from typing import Any, Self
 from engine.bundle.folder import Bundle
 from engine.bundle.request import GenerateRequest, make_request
 from engine.bundle.settings import RequestSettings
+from engine.bundle.words import with_used_prompts
 from engine.sampling.guidance import guidance_table
 from engine.sampling.samplers import Langevin, SamplerPlan, plan_steps
 
@@ -25,9 +26,11 @@ class Job:
     """The sampler's table."""
     scales: tuple[float, ...]
     """The guidance scale of each row of the table."""
+    warnings: tuple[str, ...] = ()
+    """What of the request is used otherwise than it was written: prompts that were cut, and unknown words."""
 
     @classmethod
-    def of(cls, bundle: Bundle, request: GenerateRequest) -> Self:
+    def of(cls, bundle: Bundle, request: GenerateRequest, warnings: tuple[str, ...] = ()) -> Self:
         """Return the job of a request, with its tables computed."""
         plan = plan_steps(
             bundle.manifest.noise,
@@ -37,11 +40,12 @@ class Job:
             langevin_settings=request.langevin or Langevin(),
         )
         sigmas = [row.sigma for row in plan.rows]
-        return cls(bundle, request, plan, guidance_table(sigmas, request.guidance_scale, request.guidance_interval))
+        scales = guidance_table(sigmas, request.guidance_scale, request.guidance_interval)
+        return cls(bundle, request, plan, scales, warnings)
 
     def changed(self, **fields: Any) -> Job:
         """Return the job whose request has these fields instead. They are not checked again."""
-        return Job.of(self.bundle, replace(self.request, **fields))
+        return Job.of(self.bundle, replace(self.request, **fields), self.warnings)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -62,5 +66,9 @@ def make_job(
     settings: RequestSettings | None = None,
     previous: Mapping[str, Any] | None = None,
 ) -> Job:
-    """Return the job of a request that is made and checked by `make_request`. Raises RequestError."""
-    return Job.of(bundle, make_request(bundle.manifest, class_names, n, settings, previous))
+    """Return the job of a request that is made and checked by `make_request`. Raises RequestError.
+
+    A prompt that is too long for the text encoder is cut after its last whole word; the warnings of the job say so.
+    """
+    request = make_request(bundle.manifest, class_names, n, settings, previous)
+    return Job.of(bundle, *with_used_prompts(bundle, request))

@@ -19,6 +19,7 @@ from engine.cli.bench import bench, reference
 from engine.cli.generate import generate
 from engine.cli.options import BundleArgument, JsonOption, origin_words, settings_words
 from engine.command_line import new_command_line
+from engine.files import locked_folder_of
 from engine.terminal import printable, progress_bar, run_command_line
 
 __all__ = ["app", "main"]
@@ -86,9 +87,10 @@ def verify(bundle: BundleArgument = "cells", as_json: JsonOption = False) -> Non
 @app.command()
 def sheet(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `engine generate` wrote.")]) -> None:
     """Draw the contact sheet of a run again."""
-    from engine.output.sheet import write_sheet
+    from engine.output.sheet import SHEET, write_sheet
 
-    print(write_sheet(folder))
+    with locked_folder_of(folder / SHEET):
+        print(write_sheet(folder))
 
 
 @app.command("merge-runs")

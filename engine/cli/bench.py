@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -20,7 +21,7 @@ from engine.bundle.settings import AUTO, GuidanceSettings, HardwareSettings, Req
 from engine.cli.options import BundleArgument, JsonOption
 from engine.cli.settings import ComparedSettings
 from engine.errors import RequestError
-from engine.files import expect_folder_of, write_json
+from engine.files import expect_folder_of, locked_folder_of, write_json
 from engine.options import Without, parse_each, with_options
 
 __all__ = ["bench", "reference"]
@@ -53,9 +54,10 @@ def bench(
     jobs = list(_jobs(opened, class_name or next(iter(opened.manifest.classes)), compared, settings))
     from engine.measure.bench import bench as measure
 
-    found = measure(jobs, rounds=compared.rounds)
-    if record is not None:
-        write_json(record, found)
+    with nullcontext() if record is None else locked_folder_of(record):
+        found = measure(jobs, rounds=compared.rounds)
+        if record is not None:
+            write_json(record, found)
     if as_json:
         print(json.dumps(found))
     else:
@@ -128,5 +130,6 @@ def reference(
     expect_folder_of(paths[0])
     choose_backend(backend, jobs[0].request.precision, jobs[0])
     for job, path in zip(jobs, paths, strict=True):
-        write_reference(job, path)
+        with locked_folder_of(path):
+            write_reference(job, path)
         print(path)

@@ -97,6 +97,8 @@ def _check(
         folder = remote.folder
     previous = None if output.overwrite else previous_identity(folder)
     job = make_job(bundle, class_names, counts, settings, previous)
+    for words in job.warnings:
+        print(f"warning: {words}.", file=sys.stderr)
     size = job.request.width, job.request.height
     where = make_output(folder, output.file_format, *size, output.shard_pictures, piece, overwrite=output.overwrite)
     return _Checked(job, where, remote, previous)

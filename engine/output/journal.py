@@ -17,14 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import CytosynthError, RequestError
-from engine.files import write_json, write_text
+from engine.files import contents_of, lock_folder, write_json, write_text
 from engine.names import is_class_name
 from engine.output.chunks import Chunks
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such lock.
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = [
     "FAILED",
@@ -33,7 +28,6 @@ __all__ = [
     "Journal",
     "expect_same_run",
     "file_of",
-    "lock_folder",
     "previous_identity",
     "read_run",
     "read_usable_folder",
@@ -88,27 +82,6 @@ def expect_same_run(folder: Path, previous: Mapping[str, Any], identity: Mapping
         )
 
 
-def lock_folder(folder: Path) -> int | None:
-    """Lock a folder until the returned file descriptor is closed. Return None on systems without such locks.
-
-    Raises RequestError if another process holds the lock.
-    """
-    if fcntl is None:
-        return None
-    lock_file = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock_file)
-        raise RequestError(
-            f"The output folder {folder}",
-            found="another process that is writing into the folder",
-            expected="one process at a time",
-            fix="wait for the other process, or name another folder with --out",
-        ) from None
-    return lock_file
-
-
 def read_usable_folder(folder: Path) -> dict[str, Any] | None:
     """Return the run.json of a folder that a run may be written into, or None if the folder is new or empty.
 
@@ -119,13 +92,16 @@ def read_usable_folder(folder: Path) -> dict[str, Any] | None:
             f"The output folder {folder}", found="a file", expected="a folder", fix="name another folder with --out"
         )
     # A run that was killed before its first file was whole left nothing but parts.
-    if not folder.exists() or not any(path.suffix != ".part" for path in folder.iterdir()):
+    others = [path.name for path in contents_of(folder) if path.suffix != ".part"] if folder.exists() else []
+    if not others:
         return None
     run = read_run(folder)
     if run is None:
         raise RequestError(
             f"The output folder {folder}",
-            found="an unreadable run.json" if (folder / RUN).exists() else "files, but no run.json",
+            found="an unreadable run.json"
+            if (folder / RUN).exists()
+            else f"files, but no run.json, such as {others[0]}",
             expected="a new or empty folder, or a run of this engine",
             fix="name another folder with --out",
         )

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import RequestError, first_line
-from engine.files import write_json, write_text
+from engine.files import contents_of, lock_folder, write_json, write_text
 from engine.names import is_class_name
 from engine.output.chunks import PIECES, Chunks, Piece, parse_piece
 from engine.output.croissant import write_croissant
 from engine.output.formats import WebDataset
-from engine.output.journal import FAILED, METADATA, RUN, expect_same_run, lock_folder, previous_identity, read_run
+from engine.output.journal import FAILED, METADATA, RUN, expect_same_run, previous_identity, read_run
 from engine.output.sheet import SHEET, write_sheet
 from engine.progress import Progress, silent
 
@@ -132,7 +132,7 @@ def _no_pieces(out: Path) -> RequestError:
 
 def _open_parts(out: Path) -> tuple[Row, list[_Part]]:
     """Return the identity of the run, and its pieces in order."""
-    folders = sorted(path for path in (out / PIECES).iterdir() if path.is_dir()) if (out / PIECES).is_dir() else []
+    folders = [path for path in contents_of(out / PIECES) if path.is_dir()] if (out / PIECES).is_dir() else []
     runs = {folder: read_run(folder) for folder in folders}
     if not folders:
         raise _no_pieces(out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from safetensors.numpy import load_file
 
 from engine.bundle.folder import Bundle
 from engine.bundle.job import Job
+from engine.bundle.words import open_tokenizer
 from engine.errors import CytosynthError, RequestError
 
 __all__ = ["read_embeddings"]
@@ -55,20 +55,6 @@ def _unreadable(path: Path, error: Exception) -> RequestError:
     )
 
 
-def _tokenizer_class() -> Any:
-    """Return the class tokenizers.Tokenizer. Raises RequestError if the library is not installed."""
-    try:
-        from tokenizers import Tokenizer
-    except ImportError:
-        raise RequestError(
-            "--prompt and --negative-prompt",
-            found="the package tokenizers is not installed",
-            expected="tokenizers, which turns words into tokens",
-            fix="pip install 'cytosynth[prompts]'",
-        ) from None
-    return Tokenizer
-
-
 def _encode(bundle: Bundle, prompts: list[str]) -> NDArray[np.float32]:
     """Return the embeddings of prompts, (len(prompts), T, D) float32."""
     from engine.backends.openvino import OpenVINOBackend
@@ -77,12 +63,7 @@ def _encode(bundle: Bundle, prompts: list[str]) -> NDArray[np.float32]:
     assert files is not None, "make_request refuses a prompt if the bundle has no text encoder"
     length, _ = bundle.manifest.context_shape
     path: Path = bundle.path(files.tokenizer)
-    try:
-        tokenizer = _tokenizer_class().from_file(str(path))
-    except Exception as error:  # the library raises plain exceptions
-        if isinstance(error, RequestError):
-            raise
-        raise _unreadable(path, error) from error
+    tokenizer = open_tokenizer(bundle)
     tokens = [tokenizer.encode(prompt).ids for prompt in prompts]
     if any(len(row) != length for row in tokens):
         raise CytosynthError(

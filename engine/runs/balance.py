@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from engine.errors import RequestError
-from engine.pictures import class_names_of, is_synthetic, pictures_in
+from engine.pictures import UNREADABLE, class_names_of, is_synthetic, pictures_in
 
 __all__ = ["missing_pictures"]
 
@@ -48,7 +48,7 @@ def _count(folder: Path) -> int:
         try:
             with Image.open(path) as picture:
                 synthetic = is_synthetic(picture)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except UNREADABLE as error:
             raise RequestError(
                 f"The picture {path}", found=f"unreadable ({error})", expected="a picture", fix="remove the file"
             ) from error

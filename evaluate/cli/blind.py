@@ -9,7 +9,7 @@ from typing import ClassVar
 from engine.files import write_text
 from engine.options import Range, setting, with_options
 from evaluate.class_folders import open_pairs
-from evaluate.cli.options import FakeClasses, RealClasses, check_page, warn
+from evaluate.cli.options import FakeClasses, RealClasses, check_page, locked, warn
 
 __all__ = ["blind_command"]
 
@@ -27,6 +27,7 @@ class BlindSettings:
 
 
 @with_options
+@locked(lambda values: values["settings"].out)
 def blind_command(real: RealClasses, fake: FakeClasses, settings: BlindSettings) -> None:
     """Write one HTML page with shuffled real and synthetic pictures, for a blind test by people.
 

@@ -11,7 +11,7 @@ import typer
 from engine.errors import RequestError
 from engine.options import with_options
 from engine.terminal import progress_bar
-from evaluate.cli.options import Fake, Output, finish
+from evaluate.cli.options import Fake, Output, finish, locked
 from evaluate.images import PictureFolder, expect_real, first_of, open_different, open_folder, refuse_shared
 from evaluate.report.inputs import describe_folder, metadata_of
 from evaluate.report.plots import plot_histogram, to_image
@@ -28,6 +28,7 @@ SAME = 0.02
 
 
 @with_options
+@locked(lambda values: values["output"].out)
 def copies_command(
     fake: Fake,
     train: Annotated[Path, typer.Option(help="Pictures that the class, or its base, was trained on.")],

@@ -11,7 +11,7 @@ import typer
 
 from engine.options import Without, setting, with_options
 from engine.terminal import progress_bar
-from evaluate.cli.options import EncoderChoice, Output, finish
+from evaluate.cli.options import EncoderChoice, Output, finish, locked
 from evaluate.encoders.features import Encoder, open_encoders
 from evaluate.images import PictureFolder, expect_real, open_different, open_folder
 from evaluate.report.curve_plots import plot_curve, plot_means
@@ -54,6 +54,7 @@ class CurveFolders:
 
 
 @with_options
+@locked(lambda values: values["folders"].out)
 def curve_command(
     checkpoints: Annotated[
         Path, typer.Argument(metavar="CHECKPOINTS", help="Output folder of `trainer fit --save-every`.")

@@ -9,7 +9,7 @@ import typer
 
 from engine.options import with_options
 from engine.terminal import progress_bar
-from evaluate.cli.options import Output, finish
+from evaluate.cli.options import Output, finish, locked
 from evaluate.report.inputs import Input, describe_folder
 from evaluate.report.records import check_out, make_record
 from evaluate.studies.judge import DEFINITIONS, JudgeFolders, JudgeSettings, Verdict, check_judge, judge
@@ -20,6 +20,7 @@ WEAK = 0.9
 
 
 @with_options
+@locked(lambda values: values["output"].out)
 def judge_command(
     synthetic: Annotated[
         list[Path], typer.Argument(metavar="FAKE_SET...", help="Synthetic pictures, one folder per class.")

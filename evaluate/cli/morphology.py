@@ -9,7 +9,7 @@ from typing import ClassVar
 from PIL import Image
 
 from engine.options import Range, setting, with_options
-from evaluate.cli.options import Fake, Output, Real, finish
+from evaluate.cli.options import Fake, Output, Real, finish, locked
 from evaluate.images import PictureFolder, compression_warnings, expect_real, open_different
 from evaluate.report.inputs import describe_folder
 from evaluate.report.plots import plot_measures, to_image
@@ -37,6 +37,7 @@ class Segmenting:
 
 
 @with_options
+@locked(lambda values: values["output"].out)
 def morphology_command(real: Real, fake: Fake, settings: Segmenting, output: Output) -> None:
     """Compare nuclei and cytoplasm of real and synthetic cells: area, eccentricity, N:C ratio, lobes, colours, texture.
 

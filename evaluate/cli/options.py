@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import typer
 from rich.box import SIMPLE
@@ -15,13 +17,24 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.errors import RequestError
-from engine.files import expect_folder_of
+from engine.files import expect_folder_of, locked_folder, locked_folder_of
 from engine.options import setting
 from evaluate.encoders.features import CHOICES
 from evaluate.report.records import Picture, Record, write_record
 from evaluate.report.tables import summarise
 
-__all__ = ["EncoderChoice", "Fake", "FakeClasses", "Output", "Real", "RealClasses", "check_page", "finish", "warn"]
+__all__ = [
+    "EncoderChoice",
+    "Fake",
+    "FakeClasses",
+    "Output",
+    "Real",
+    "RealClasses",
+    "check_page",
+    "finish",
+    "locked",
+    "warn",
+]
 
 Real = Annotated[
     Path, typer.Argument(metavar="REAL", help="Real pictures of one class, cropped as the training pictures are.")
@@ -33,6 +46,8 @@ RealClasses = Annotated[
 FakeClasses = Annotated[
     Path, typer.Argument(metavar="FAKE", help="Synthetic pictures of one class, or a folder with one folder per class.")
 ]
+PAGES = (".htm", ".html")
+"""File name endings of pages."""
 GENERATOR = b'<meta name="generator" content="cytosynth">'
 
 
@@ -63,6 +78,26 @@ class Output:
     )
 
 
+def locked(place: Callable[[Mapping[str, Any]], Path | None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator of a command that lets one process at a time write to its output.
+
+    place: Returns the folder or the page from the values of the command's parameters, or None if nothing is written.
+    The lock holds from the start, so that a second process is refused before it computes anything.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            path = place(values)
+            page = path is not None and path.suffix.lower() in PAGES
+            with nullcontext() if path is None else locked_folder_of(path) if page else locked_folder(path):
+                command(**values)
+
+        return run
+
+    return decorate
+
+
 def finish(
     record: Record, pictures: Mapping[str, Picture], output: Output, lists: Mapping[str, str] | None = None
 ) -> None:
@@ -84,7 +119,7 @@ def warn(warnings: Iterable[str]) -> None:
 
 def check_page(out: Path) -> None:
     """Raise RequestError unless an HTML page can be written to `out`: a new file, or an older page of this project."""
-    if out.suffix.lower() not in (".html", ".htm"):
+    if out.suffix.lower() not in PAGES:
         raise RequestError("--out", found=str(out), expected="a file name that ends in .html", fix="change the name")
     expect_folder_of(out)
     if out.exists() and GENERATOR not in out.read_bytes()[:1000]:

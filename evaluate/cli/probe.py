@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.options import with_options
 from engine.terminal import progress_bar
 from evaluate.class_folders import FolderPair, open_pairs
-from evaluate.cli.options import FakeClasses, Output, RealClasses, finish
+from evaluate.cli.options import FakeClasses, Output, RealClasses, finish, locked
 from evaluate.encoders.imagenet import Imagenet
 from evaluate.report.inputs import describe_folder
 from evaluate.report.records import check_out, make_record
@@ -15,6 +15,7 @@ __all__ = ["probe_command"]
 
 
 @with_options
+@locked(lambda values: values["output"].out)
 def probe_command(
     real: RealClasses,
     fake: FakeClasses,

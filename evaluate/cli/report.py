@@ -10,7 +10,7 @@ import typer
 
 from engine.files import write_text
 from engine.options import setting, with_options
-from evaluate.cli.options import check_page
+from evaluate.cli.options import check_page, locked
 
 __all__ = ["report_command"]
 
@@ -30,6 +30,7 @@ class Page:
 
 
 @with_options
+@locked(lambda values: values["page"].out)
 def report_command(
     records: Annotated[list[Path], typer.Argument(metavar="RECORD...", help="Record folders written with --out.")],
     page: Page,

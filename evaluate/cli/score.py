@@ -11,7 +11,7 @@ from PIL import Image
 
 from engine.options import with_options
 from engine.terminal import progress_bar
-from evaluate.cli.options import EncoderChoice, Fake, Output, Real, finish
+from evaluate.cli.options import EncoderChoice, Fake, Output, Real, finish, locked
 from evaluate.encoders.features import Encoder, open_encoders
 from evaluate.images import PictureFolder, compression_warnings, expect_real, open_different
 from evaluate.report.inputs import describe_folder
@@ -37,6 +37,7 @@ SHOWN = 36
 
 
 @with_options
+@locked(lambda values: values["output"].out)
 def score_command(
     real: Real,
     fake: Fake,

@@ -10,7 +10,7 @@ import typer
 
 from engine.options import with_options
 from engine.terminal import progress_bar
-from evaluate.cli.options import Output, finish
+from evaluate.cli.options import Output, finish, locked
 from evaluate.report.inputs import describe_folder
 from evaluate.report.plots import plot_utility, to_image
 from evaluate.report.records import Picture, check_out, make_record
@@ -23,6 +23,7 @@ FEW = 30
 
 
 @with_options
+@locked(lambda values: values["output"].out)
 def utility_command(
     real: Annotated[Path, typer.Option(help="Real training pictures, one folder per class.")],
     synthetic: Annotated[Path, typer.Option(help="Synthetic pictures of the same classes.")],

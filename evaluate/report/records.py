@@ -20,7 +20,7 @@ from typing import Any, TypeVar, get_type_hints
 from PIL import Image
 
 from engine.errors import CytosynthError, RequestError, first_line
-from engine.files import write_json, write_text
+from engine.files import contents_of, write_json, write_text
 from evaluate.report.inputs import Input
 from evaluate.report.typed_json import parse
 from evaluate.studies.copies import CopiesResults
@@ -142,7 +142,7 @@ def check_out(out: Path | None, kind: str) -> None:
             expected="a place for a new folder",
             fix="name another folder",
         )
-    if not out.exists() or not any(out.iterdir()):
+    if not out.exists() or not contents_of(out):
         return
     if not (out / NAME).is_file() or _read_json(out).get("kind") != kind:
         raise RequestError(

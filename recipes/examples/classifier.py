@@ -36,9 +36,10 @@ class ImageFolder(Dataset):
     """A stand-in for `torchvision.datasets.ImageFolder(root, to_tensor)`, which needs no torchvision."""
 
     def __init__(self, root: Path, transform=to_tensor) -> None:
-        self.classes = sorted(path.name for path in root.iterdir() if path.is_dir())
+        # Names with a dot in front are hidden, such as macOS's ._x.png.
+        self.classes = sorted(path.name for path in root.glob("[!.]*") if path.is_dir())
         self.samples = [
-            (path, label) for label, name in enumerate(self.classes) for path in sorted((root / name).iterdir())
+            (path, label) for label, name in enumerate(self.classes) for path in sorted((root / name).glob("[!.]*"))
         ]
         self.transform = transform
 

@@ -5,11 +5,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import subprocess
+import sys
 
 import pytest
 
 from engine.errors import RequestError
-from engine.files import expect_folder_of, replace_file, sha256_of, write_json
+from engine.files import (
+    contents_of,
+    expect_folder_of,
+    is_hidden,
+    is_system_file,
+    locked_folder,
+    replace_file,
+    sha256_of,
+    write_json,
+)
 
 
 def test_a_block_that_fails_leaves_the_old_file_and_no_other(tmp_path):
@@ -36,3 +47,44 @@ def test_a_file_in_a_missing_folder_is_refused(tmp_path):
     expect_folder_of(tmp_path / "x.json")
     with pytest.raises(RequestError, match="create the folder"):
         expect_folder_of(tmp_path / "absent/x.json")
+
+
+def test_a_lock_holds_until_its_process_ends_and_leaves_nothing(tmp_path):
+    folder = tmp_path / "out"
+    code = f"from engine.files import lock_folder; import pathlib, time; lock_folder(pathlib.Path({str(folder)!r}));"
+    folder.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{code} print('locked', flush=True); time.sleep(60)"], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(RequestError, match="another process"), locked_folder(folder):
+            pass
+        other.kill()
+        other.wait()
+    with locked_folder(folder):
+        assert list(folder.iterdir()) == []
+    assert folder.is_dir()
+
+
+def test_a_folder_that_was_made_for_a_lock_goes_unless_something_was_written(tmp_path):
+    with locked_folder(tmp_path / "a/b"):
+        assert (tmp_path / "a/b").is_dir()
+    assert list(tmp_path.iterdir()) == []
+    with locked_folder(tmp_path / "a/b"):
+        (tmp_path / "a/b/x").write_text("x")
+    assert (tmp_path / "a/b/x").exists()
+    with pytest.raises(RequestError, match="a file"), locked_folder(tmp_path / "a/b/x"):
+        pass
+
+
+@pytest.mark.parametrize("name", ["._cell.png", ".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir"])
+def test_names_of_operating_systems_are_known(name):
+    assert is_system_file(name)
+    assert is_hidden(name)
+
+
+def test_a_users_own_hidden_file_is_no_system_file(tmp_path):
+    (tmp_path / ".mine").write_text("x")
+    (tmp_path / ".DS_Store").write_text("x")
+    assert is_hidden(".mine")
+    assert contents_of(tmp_path) == [tmp_path / ".mine"]

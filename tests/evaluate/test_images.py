@@ -29,6 +29,12 @@ def test_a_folder_is_read_in_order_at_any_size(folder):
     assert found.read(32).shape == (12, 32, 32, 3)
 
 
+def test_hidden_and_system_files_are_left_out(folder):
+    for name in ("._0100.png", ".hidden.png", ".DS_Store", "Thumbs.db", "desktop.ini", "0100.caption"):
+        (folder / name).write_bytes(b"\0\5\26\7")
+    assert len(open_folder(folder)) == 12
+
+
 def test_the_hash_covers_names_and_contents(folder, phantoms):
     first = open_folder(folder)
     assert first.sha256 == open_folder(phantoms / "synthetic" / "cyt_mast").sha256

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -18,6 +20,8 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from engine.errors import RequestError, first_line
+from engine.sampling.models import ModelConfigs, expect_supported, not_whole
+from engine.sampling.prompts import ReadPrompt, read_prompt
 from trainer.base.presets import BasePreset
 from trainer.base.refiner import REFINER_FILE, Refiner, expect_fitting, refiner_in, write_refiner
 from trainer.base.stable_diffusion import SCHEDULER, read_single_file
@@ -26,6 +30,7 @@ __all__ = ["Base", "digest_of", "encode_prompts", "new_tokenizer", "open_base"]
 
 
 PARTS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
+CONFIGS = {"scheduler": "scheduler_config.json", **dict.fromkeys(PARTS, "config.json")}
 HUB_TOKENIZER = "openai/clip-vit-large-patch14"
 
 
@@ -97,6 +102,17 @@ class Base:
         )
         return cls(vae, unet, CLIPTextModel(config), tokenizer, DDIMScheduler(**SCHEDULER))
 
+    def read_prompt(self, prompt: str) -> ReadPrompt:
+        """Return how the text encoder reads a prompt: what there is room for, and the words that it does not know."""
+        tokenizer = self.tokenizer
+        room = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
+        return read_prompt(
+            lambda text: tokenizer(text, add_special_tokens=False, verbose=False).encodings[0],
+            prompt,
+            room,
+            tokenizer.vocab_size,
+        )
+
     def save(self, folder: Path) -> None:
         """Write a folder that StableDiffusionPipeline.from_pretrained can open. diffusers ignores the refiner."""
         StableDiffusionPipeline(
@@ -114,7 +130,7 @@ class Base:
 
 
 def open_base(name: str | Path, tokenizer: Path | None = None) -> Base:
-    """Return a base from safetensors files. Raises RequestError.
+    """Return a base from safetensors files. Raises RequestError, also for a base that is not supported or not finite.
 
     Args:
         name: A diffusers folder, the single file of Stable Diffusion 1.5, or, with a network, the name of a model on
@@ -122,7 +138,7 @@ def open_base(name: str | Path, tokenizer: Path | None = None) -> Base:
         tokenizer: A folder with CLIP's vocabulary, or a diffusers folder. Only a single file needs it.
     """
     path = Path(name)
-    if path.suffix == ".safetensors" or path.is_file():
+    if path.suffix.lower() == ".safetensors" or path.is_file():
         vae, unet, text_encoder, scheduler = read_single_file(path)
         words = _open_tokenizer(path, tokenizer)
         known, rows = len(words), text_encoder.config.vocab_size
@@ -135,10 +151,14 @@ def open_base(name: str | Path, tokenizer: Path | None = None) -> Base:
             )
         # A folder with only vocab.json and merges.txt does not state the length.
         words.model_max_length = text_encoder.config.max_position_embeddings
-        return Base(vae, unet, text_encoder, words, scheduler)
+        base = Base(vae, unet, text_encoder, words, scheduler)
+        _expect_finite(base, name)
+        return base
     if not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
         path = _download(str(name))
-    return _open_folder(path)
+    base = _open_folder(path)
+    _expect_finite(base, name)
+    return base
 
 
 def _open_tokenizer(checkpoint: Path, folder: Path | None) -> CLIPTokenizer:
@@ -187,14 +207,13 @@ def _open_folder(folder: Path) -> Base:
                 fix="use a folder that `python -m trainer pretrain` or `save_pretrained` wrote",
             )
     try:
-        loaded = {
-            name: kind.from_pretrained(
-                folder / name, use_safetensors=True, torch_dtype=torch.float32, local_files_only=True
-            )
-            for name, kind in PARTS.items()
+        # The small files first: a base that is not supported is refused before gigabytes are read.
+        configs = {
+            name: json.loads((folder / name / file).read_text(encoding="utf-8")) for name, file in CONFIGS.items()
         }
+        expect_supported(f"The base {folder}", ModelConfigs(**configs))
         base = Base(
-            **loaded,
+            **{name: _load(kind, folder / name) for name, kind in PARTS.items()},
             tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
             scheduler=DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
         )
@@ -211,6 +230,30 @@ def _open_folder(folder: Path) -> Base:
     return base
 
 
+def _load(kind: Any, folder: Path) -> Any:
+    """Return a part in float32. Raises ValueError if its file lacks tensors or has too many."""
+    found, info = kind.from_pretrained(
+        folder, use_safetensors=True, torch_dtype=torch.float32, local_files_only=True, output_loading_info=True
+    )
+    if wrong := not_whole(folder.name, info):
+        raise ValueError(wrong)
+    return found
+
+
+def _expect_finite(base: Base, name: str | Path) -> None:
+    """Raise RequestError that names the first tensor with NaN or infinity in it."""
+    for part in ("vae", "unet", "text_encoder", "refiner"):
+        module = getattr(base, part)
+        for key, tensor in [] if module is None else module.state_dict().items():
+            if not torch.isfinite(tensor).all():
+                raise RequestError(
+                    f"The base {name}, {part}",
+                    found=f"values that are not finite in {key}",
+                    expected="finite weights: training on these gives only NaN",
+                    fix="copy the base again, or use another base",
+                )
+
+
 def digest_of(module: nn.Module) -> str:
     """Return the SHA-256 of the tensors of a module, in the order of their names."""
     digest = hashlib.sha256()
@@ -221,10 +264,16 @@ def digest_of(module: nn.Module) -> str:
 
 
 def encode_prompts(base: Base, prompts: list[str]) -> torch.Tensor:
-    """Return token embeddings (len(prompts), T, D) float32 of the last layer of the text encoder."""
+    """Return token embeddings (len(prompts), T, D) float32 of the last layer of the text encoder.
+
+    A prompt that is too long is cut after its last whole word; see Base.read_prompt.
+    """
     length = base.tokenizer.model_max_length
-    tokens = base.tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-    return base.text_encoder(tokens.input_ids.to(base.text_encoder.device))[0]
+    rows = base.tokenizer(prompts, padding="max_length", max_length=length, verbose=False).input_ids
+    if any(len(row) > length for row in rows):
+        used = [base.read_prompt(prompt).used for prompt in prompts]
+        rows = base.tokenizer(used, padding="max_length", max_length=length).input_ids
+    return base.text_encoder(torch.tensor(rows, device=base.text_encoder.device))[0]
 
 
 def new_tokenizer(captions: Iterable[str], length: int) -> CLIPTokenizer:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from engine.errors import RequestError
+from trainer.pictures.captions import caption_of, one_line, read_text
 
 __all__ = ["filewords_of", "prompt_of", "read_templates"]
 
@@ -16,13 +17,12 @@ def prompt_of(class_name: str) -> str:
 
 
 def read_templates(path: Path) -> tuple[str, ...]:
-    """Return the templates of a file, one per line without blank lines. Raises RequestError if there is none."""
-    try:
-        lines = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, ValueError) as error:
-        raise RequestError(
-            f"The templates {path}", found=f"unreadable ({error})", expected="a text file", fix="check the path"
-        ) from error
+    """Return the templates of a file, one per line without blank lines. Raises RequestError if there is none.
+
+    Lines end as in Unix, Windows or old Mac files. Other separators, such as U+2028, are spaces inside a template.
+    """
+    text = read_text(path, "templates").replace("\r\n", "\n").replace("\r", "\n")
+    lines = tuple(filter(None, map(one_line, text.split("\n"))))
     if not lines:
         raise RequestError(
             f"The templates {path}", found="no line with text", expected="one template per line", fix="add a template"
@@ -31,19 +31,11 @@ def read_templates(path: Path) -> tuple[str, ...]:
 
 
 def filewords_of(picture: Path) -> str:
-    """Return the text of the caption file beside a picture (`x.txt` beside `x.png`).
+    """Return the text of the caption file beside a picture (`x.txt` or `x.caption` beside `x.png`) as one line.
 
     Without a caption file, return the words of the file name without leading numbers. Raises RequestError.
     """
-    caption = picture.with_suffix(".txt")
-    if caption.is_file():
-        try:
-            return caption.read_text(encoding="utf-8").strip()
-        except ValueError as error:
-            raise RequestError(
-                f"The caption {caption}",
-                found=f"unreadable ({error})",
-                expected="UTF-8 text",
-                fix="save the file as UTF-8",
-            ) from error
+    caption = caption_of(picture)
+    if caption is not None:
+        return one_line(read_text(caption, "caption"))
     return " ".join(re.findall(r"[^\W_]+", re.sub(r"^[\d\W_]+", "", picture.stem)))

@@ -8,7 +8,10 @@ import torch
 
 from trainer.base.base import Base, encode_prompts
 
-__all__ = ["Captions", "EmbeddingCache"]
+__all__ = ["CaptionReport", "Captions", "EmbeddingCache", "report_captions"]
+
+SHOWN = 20
+"""Largest number of cut captions that a record lists."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,52 @@ class Captions:
                 tags = [tags[i] for i in torch.randperm(len(tags), generator=generator).tolist()]
             text = ", ".join(tags)
         return text
+
+    def whole(self) -> list[str]:
+        """Return every filled template once, with all its tags in their order."""
+        texts = (
+            template.replace("[name]", self.name).replace("[filewords]", words)
+            for template in self.templates
+            for words in dict.fromkeys(self.filewords)
+        )
+        return list(dict.fromkeys(texts))
+
+
+@dataclass(frozen=True)
+class CaptionReport:
+    """What the text encoder does not take of the captions as they were written."""
+
+    captions: int
+    """Number of different captions."""
+    cut: dict[str, str]
+    """What is used of captions that are too long, by caption: the first SHOWN."""
+    cut_count: int
+    unknown_words: tuple[str, ...]
+
+    @property
+    def warnings(self) -> list[str]:
+        """One sentence for each kind."""
+        said = []
+        if self.cut:
+            caption, used = next(iter(self.cut.items()))
+            said.append(
+                f"{self.cut_count} of {self.captions} captions are longer than the text encoder takes and were cut, "
+                f"for example {caption!r} to {used!r}; the record lists them"
+            )
+        if self.unknown_words:
+            said.append(
+                f"the base never learnt these words of the captions: {', '.join(self.unknown_words)}; a small base "
+                "knows only the words of the classes that it was trained on"
+            )
+        return said
+
+
+def report_captions(base: Base, captions: list[str]) -> CaptionReport:
+    """Return what of the captions does not reach the text encoder."""
+    read = [base.read_prompt(caption) for caption in captions]
+    cut = {found.prompt: found.used for found in read if found.used != found.prompt}
+    unknown = dict.fromkeys(word for found in read for word in found.unknown)
+    return CaptionReport(len(captions), dict(list(cut.items())[:SHOWN]), len(cut), tuple(unknown))
 
 
 class EmbeddingCache:

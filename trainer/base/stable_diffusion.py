@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
@@ -68,6 +68,8 @@ PREFIXES = {
     "VAE": "first_stage_model.",
     "text encoder": "cond_stage_model.transformer.",
 }
+MARKS = {"v_pred", "ztsnr", "edm_mean", "edm_vpred.sigma_max"}
+"""Tensors by which a checkpoint says that it does not predict eps, or that its last noise level has no signal."""
 SHOWN = 5
 """Largest number of tensors that an error names."""
 
@@ -109,6 +111,14 @@ def read_single_file(
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
     try:
+        with safe_open(path, framework="pt") as opened:
+            said, marks = opened.metadata() or {}, MARKS & {*opened.keys()}
+        # Checkpoints state what they predict in their metadata (modelspec), or with an empty tensor.
+        predicts = str(said.get("modelspec.prediction_type") or "epsilon").lower()
+        kind = str(said.get("modelspec.architecture") or "")
+        if marks or predicts not in ("eps", "epsilon") or "inpaint" in kind:
+            words = [*sorted(marks), *([f"prediction_type {predicts}"] if predicts != "epsilon" else []), kind]
+            raise _wrong(path, f"a model of another kind ({', '.join(filter(None, words))})")
         return load_file(path)
     except (OSError, ValueError, SafetensorError) as error:
         raise RequestError(

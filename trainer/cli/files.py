@@ -11,7 +11,7 @@ import typer
 
 from engine.errors import RequestError
 from engine.options import with_options
-from trainer.cli.options import BaseSource
+from trainer.cli.options import BaseSource, warn
 from trainer.training.record import ClassSettings
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def merge(
     known = [(file.name, file.record) for file in files] or [(found.name, found.record) for found in embeddings]
     name, own_record = known[-1] if known else ("", None)
     class_record = record.changed(own_record, name)
+    for words in base.read_prompt(class_record.prompt).warnings("The prompt of the class"):
+        warn(words)
     chain = list(zip(files, multipliers, strict=True))
     _report(merge_files(base, chain, out, class_record, latents_gain=latents_gain, signal_leak=signal_leak), out)
 
@@ -108,10 +110,10 @@ def convert(
     record: ClassSettings,
 ) -> None:
     """Convert the file of a hypernetwork to the other format."""
-    from engine.files import expect_folder_of
+    from engine.files import expect_folder_of, locked_folder_of
     from trainer.hypernetwork.files import read_hypernetwork, write_hypernetwork, write_webui
 
-    if out.suffix not in (".pt", ".safetensors") or out.exists():
+    if out.suffix.lower() not in (".pt", ".safetensors") or out.exists():
         raise RequestError(
             f"The file {out}",
             found="an existing file" if out.exists() else f"the extension {out.suffix or 'of no kind'}",
@@ -120,11 +122,12 @@ def convert(
         )
     expect_folder_of(out)
     file = read_hypernetwork(source)
-    if out.suffix == ".pt":
-        write_webui(out, file)
-    else:
-        changed = file if not record.given() else replace(file, record=record.changed(file.record, file.name))
-        write_hypernetwork(out, changed)
+    with locked_folder_of(out):
+        if out.suffix.lower() == ".pt":
+            write_webui(out, file)
+        else:
+            changed = file if not record.given() else replace(file, record=record.changed(file.record, file.name))
+            write_hypernetwork(out, changed)
     print(f"{out}: {file.name}, step {file.step}")
 
 

@@ -10,7 +10,7 @@ import typer
 
 from engine.options import Without, with_options
 from engine.terminal import stopped_by_signals
-from trainer.cli.options import BaseSource, progress_bar
+from trainer.cli.options import BaseSource, progress_bar, warn
 from trainer.fitting.settings import ClassTrainingSettings, NetworkSettings, WordSettings
 from trainer.training.schedule import constant
 from trainer.training.settings import LoopSettings
@@ -30,7 +30,7 @@ def fit(data: Data, source: BaseSource, out: Out, settings: ClassTrainingSetting
     from trainer.fitting.fit import fit as train
 
     with progress_bar() as progress, stopped_by_signals() as stop:
-        request = ClassRequest(data, out, settings, stop, progress)
+        request = ClassRequest(data, out, settings, stop, progress, warn)
         facts = train(source.open(), request, network)
     _end(facts, "The hypernetwork", out)
 
@@ -48,7 +48,7 @@ def embed(
     from trainer.fitting.embed import embed as train
 
     with progress_bar() as progress, stopped_by_signals() as stop:
-        request = ClassRequest(data, out, settings, stop, progress)
+        request = ClassRequest(data, out, settings, stop, progress, warn)
         facts = train(source.open(), request, words)
     _end(facts, f"The embedding for prompts with {facts['words']}", out)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from engine.options import setting
 if TYPE_CHECKING:
     from trainer.base.base import Base
 
-__all__ = ["BaseSource", "Out", "progress_bar"]
+__all__ = ["BaseSource", "Out", "progress_bar", "warn"]
 
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="New folder for the output.")]
 
@@ -40,3 +41,8 @@ class BaseSource:
 
 progress_bar = partial(terminal.progress_bar, line_every_s=0.0)
 """Progress with loss and rate on stderr: bars on a terminal, and elsewhere a line after each twentieth of a task."""
+
+
+def warn(words: str) -> None:
+    """Print a warning to stderr."""
+    print(f"warning: {words}", file=sys.stderr)

@@ -53,6 +53,8 @@ def prepare(
             held_out=held_out or (),
             progress=progress,
         )
+    for words in found.notes:
+        print(f"note: {words}", file=sys.stderr)
     if found.alike is None:
         print(f"warning: more than {COMPARED} pictures, so they were not compared for duplicates", file=sys.stderr)
     for pair in found.alike or ():

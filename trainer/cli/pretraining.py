@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from engine.files import locked_folder, locked_folder_of
 from engine.options import Without, with_options
-from trainer.cli.options import progress_bar
+from trainer.cli.options import progress_bar, warn
 from trainer.pretraining.settings import EncoderSettings, PretrainSettings
 from trainer.training.settings import Hardware
 
@@ -37,6 +38,7 @@ def pretrain(
             start=settings.start_from,
             compute=choose_compute(hardware),
             progress=progress,
+            warn=warn,
         )
     print(f"The base: {out}; record: {out / 'record.json'}")
 
@@ -52,6 +54,6 @@ def encoder(
     """Train the small encoder whose features `evaluate` uses."""
     from trainer.pretraining.feature_encoder import train_encoder
 
-    with progress_bar() as progress:
+    with locked_folder_of(out), locked_folder(settings.work), progress_bar() as progress:
         record = train_encoder(data, out, settings, progress)
     print(f"{out}: accuracy {record['validation_accuracy']:.3f} on {record['validation_pictures']} held-out pictures")

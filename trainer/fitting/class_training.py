@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.progress import Progress, silent
+from engine.progress import Progress, StageProgress, silent, silent_stages
 from trainer.base.base import Base, digest_of
 from trainer.base.preview import draw_preview
+from trainer.base.prompts import report_captions
 from trainer.fitting.material import Material, read_training_set
 from trainer.fitting.settings import ClassTrainingSettings
+from trainer.pictures.folders import expect_one_class
 from trainer.training.devices import Compute, choose_compute
 from trainer.training.loop import Training, digest_parts
 from trainer.training.outputs import Outputs
@@ -38,8 +40,11 @@ class ClassRequest:
     stop: threading.Event | None = None
     """When this event is set, the training stops and saves what it has learnt."""
     progress: Progress = silent
+    warn: StageProgress = silent_stages
+    """Receives a sentence for each thing that the training uses otherwise than it was written."""
 
     def __post_init__(self) -> None:
+        expect_one_class(self.data)
         _ = self.record, self.compute
 
     @cached_property
@@ -51,6 +56,15 @@ class ClassRequest:
     def compute(self) -> Compute:
         """The device and the precision. Raises RequestError if torch cannot use the device."""
         return choose_compute(self.settings.hardware)
+
+    def with_used_prompt(self, base: Base) -> ClassRequest:
+        """Return the request with the part of the class's prompt for which the text encoder has room."""
+        read = base.read_prompt(self.record.prompt)
+        if read.used == self.record.prompt:
+            return self
+        self.warn(read.warnings("The prompt of the class")[0])
+        settings = self.settings
+        return replace(self, settings=replace(settings, record=replace(settings.record, prompt=read.used)))
 
 
 class Trainee(ABC):
@@ -88,7 +102,7 @@ class ClassTraining:
 
     def __init__(self, base: Base, request: ClassRequest) -> None:
         """Read the pictures and check the output folder. Raises RequestError; nothing is written."""
-        self.base, self.request = base, request
+        self.base, self.request = base, request.with_used_prompt(base)
         self.data = read_training_set(base, request.data)
         self.outputs = Outputs(request.out, request.record.class_name)
         self.outputs.check(request.settings.output)
@@ -107,6 +121,9 @@ class ClassTraining:
         material = Material(
             self.base, self.data, trainee.name, trainee.templates, settings.options, settings.loop, compute
         )
+        captions = report_captions(self.base, material.captions.whole())
+        for words in captions.warnings:
+            request.warn(words)
         subject = digest_parts(
             *material.subject,
             record,
@@ -148,6 +165,7 @@ class ClassTraining:
             **trainee.facts,
             "prepared_pictures": len(self.data.pictures),
             "options": asdict(settings.options),
+            "captions": asdict(captions),
             "compute": compute.as_json(),
             "base_sha256": self.base_sha256,
             "training": {**run, **settings.log.costs(run, len(material), settings.loop)},

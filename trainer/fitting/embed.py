@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from engine.errors import RequestError
+from engine.files import locked_folder
 from trainer.base.base import Base, encode_prompts
 from trainer.fitting.class_training import ClassRequest, ClassTraining, Trainee
 from trainer.fitting.settings import WordSettings
@@ -32,8 +33,9 @@ def embed(base: Base, request: ClassRequest, words: WordSettings | None = None) 
     most = base.tokenizer.model_max_length - 2
     if not 1 <= words.vectors <= most:
         raise RequestError("--vectors", found=str(words.vectors), expected=f"1 to {most}", fix="change the value")
-    training = ClassTraining(base, request)
-    return training.run(_WordsTrainee(training, words))
+    with locked_folder(request.out):
+        training = ClassTraining(base, request)
+        return training.run(_WordsTrainee(training, words))
 
 
 class _Vectors(nn.Module):

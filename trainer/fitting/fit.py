@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from engine.files import locked_folder
 from trainer.base.base import Base
 from trainer.base.caption_files import prompt_of
 from trainer.base.prompts import EmbeddingCache
@@ -36,9 +37,10 @@ def fit(base: Base, request: ClassRequest, network: NetworkSettings | None = Non
     Raises RequestError if anything does not fit; nothing is written then.
     """
     network = network or NetworkSettings()
-    training = ClassTraining(base, request)
-    torch.manual_seed(request.settings.loop.seed)
-    return training.run(_HypernetworkTrainee(training, network))
+    with locked_folder(request.out):
+        training = ClassTraining(base, request)
+        torch.manual_seed(request.settings.loop.seed)
+        return training.run(_HypernetworkTrainee(training, network))
 
 
 class _HypernetworkTrainee(Trainee):

@@ -25,7 +25,7 @@ def describe(path: Path) -> list[str]:
     if kind == "hypernetwork":
         file = read_hypernetwork(path)
         lines = _hypernetwork(file)
-        if path.suffix == ".pt" and read_optimizer(path, file.hypernetwork) is not None:
+        if path.suffix.lower() == ".pt" and read_optimizer(path, file.hypernetwork) is not None:
             lines.append("optimizer: AdamW, for these weights")
     elif kind == "embedding":
         lines = _embedding(read_embedding(path))
@@ -35,7 +35,7 @@ def describe(path: Path) -> list[str]:
 
 
 def _kind(path: Path) -> tuple[str, dict[str, Any]]:
-    if path.suffix != ".safetensors":
+    if path.suffix.lower() != ".safetensors":
         state = load_plain(path)
         if isinstance(state, dict) and any(isinstance(key, int) for key in state):
             return "hypernetwork", {}

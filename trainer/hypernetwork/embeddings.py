@@ -46,7 +46,7 @@ class Embedding:
 def read_embedding(path: Path) -> Embedding:
     """Return the embedding of a `.safetensors` file or the WebUI's `.pt`. Raises RequestError."""
     try:
-        if path.suffix == ".pt":
+        if path.suffix.lower() == ".pt":
             state = load_plain(path)
             vectors = next(iter(state["string_to_param"].values()))
             found = Embedding(str(state.get("name") or path.stem), vectors.float(), int(state.get("step") or 0))

@@ -81,7 +81,7 @@ def read_hypernetwork(path: Path) -> HypernetworkFile:
     Old names of keys in a `.pt` are understood.
     """
     try:
-        return _from_webui(path) if path.suffix == WEBUI_SUFFIX else _from_safetensors(path)
+        return _from_webui(path) if path.suffix.lower() == WEBUI_SUFFIX else _from_safetensors(path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise RequestError(
             f"The hypernetwork {path}",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from engine.errors import CytosynthError, RequestError
 from trainer.base.base import Base, digest_of, encode_prompts
-from trainer.folders import expect_new_folder
+from trainer.folders import new_folder
 from trainer.hypernetwork.files import HypernetworkFile
 from trainer.hypernetwork.network import (
     SIDES,
@@ -79,6 +79,7 @@ def merge(
 
     Args:
         files: Hypernetworks in their order, each with its multiplier. Without any, the UNet stays as it is.
+        record: The class. A prompt that is too long for the text encoder is cut after its last whole word.
         latents_gain: Factor on the drawn latents before they are decoded. The scaling_factor of the autoencoder in the
             folder is divided by it.
         signal_leak: Prepared pictures. Sampling then starts at their mean and coarse spread.
@@ -87,7 +88,6 @@ def merge(
     another size. Raises CytosynthError if the UNet's output changes by more than LARGEST_DIFFERENCE. Nothing is written
     then.
     """
-    expect_new_folder(out)
     if not GAINS[0] <= latents_gain <= GAINS[1]:
         raise RequestError(
             "--latents-gain", found=f"{latents_gain:g}", expected=f"{GAINS[0]} to {GAINS[1]}", fix="change the gain"
@@ -101,7 +101,21 @@ def merge(
                 expected=f"SHA-256 {file.base_sha256}, on which {file.name} was trained",
                 fix="use that base, or fit the class on this one",
             )
-    leak = None if signal_leak is None else measure_signal_leak(base, signal_leak)
+    record = replace(record, prompt=base.read_prompt(record.prompt).used)
+    with new_folder(out):
+        leak = None if signal_leak is None else measure_signal_leak(base, signal_leak)
+        return _merge(base, files, out, record, latents_gain, leak)
+
+
+def _merge(
+    base: Base,
+    files: Sequence[tuple[HypernetworkFile, float]],
+    out: Path,
+    record: ClassRecord,
+    latents_gain: float,
+    leak: dict[str, torch.Tensor] | None,
+) -> Merged:
+    """Merge and write into a locked folder; see merge."""
     chain = [(file.hypernetwork.eval(), multiplier) for file, multiplier in files]
     context = encode_prompts(base, [record.prompt, ""]).detach()
     with attached(base.unet, chain):

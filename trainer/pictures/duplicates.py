@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["NEAR", "Pair", "similar_pairs"]
+__all__ = ["NEAR", "Look", "Pair", "look_at", "similar_pairs"]
 
 NEAR = 0.96
 """Two pictures count as near-duplicates from this correlation of their small copies. A copy of a cell that was
 compressed, resized or brightened has a correlation above 0.998. Two cells of one class (blood cells, phantoms) have a
 correlation below 0.9."""
 SIDE = 24
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a picture is compared by, so that the picture itself need not stay in memory."""
+
+    path: Path
+    small: NDArray[np.float64]
+    """Small grey copy, (SIDE, SIDE)."""
+    sha256: str
+    """Hash of the shape and the pixels."""
 
 
 @dataclass(frozen=True)
@@ -28,30 +40,28 @@ class Pair:
     likeness: float
 
 
-def similar_pairs(
-    pictures: Sequence[tuple[Path, NDArray[np.uint8]]], others: Sequence[tuple[Path, NDArray[np.uint8]]] | None = None
-) -> list[Pair]:
-    """Return pairs of similar (S, S, 3 or 4) uint8 pictures, most similar first: in one set, or with `others`."""
-    left = [_small(picture) for _, picture in pictures]
-    right = left if others is None else [_small(picture) for _, picture in others]
-    names = pictures if others is None else others
-    if not left or not right:
+def look_at(path: Path, picture: NDArray[np.uint8]) -> Look:
+    """Return the look of a (S, S, 3 or 4) uint8 picture."""
+    grey = Image.fromarray(picture[..., :3]).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+    digest = hashlib.sha256(f"{picture.shape}".encode() + np.ascontiguousarray(picture).data)
+    return Look(path, np.asarray(grey, np.float64), digest.hexdigest())
+
+
+def similar_pairs(pictures: Sequence[Look], others: Sequence[Look] | None = None) -> list[Pair]:
+    """Return pairs of similar pictures, most similar first: in one set, or with `others`."""
+    right = pictures if others is None else others
+    if not pictures or not right:
         return []
-    turned = np.stack([[_standard(symmetry) for symmetry in _symmetries(small)] for small in right])
+    turned = np.stack([[_standard(symmetry) for symmetry in _symmetries(look.small)] for look in right])
     pairs = []
-    for i, small in enumerate(left):
-        likeness = (turned.reshape(len(right), 8, -1) @ _standard(small).ravel()).max(axis=1)
+    for i, look in enumerate(pictures):
+        likeness = (turned.reshape(len(right), 8, -1) @ _standard(look.small).ravel()).max(axis=1)
         for j in np.flatnonzero(likeness >= NEAR).tolist():
             if others is None and j <= i:
                 continue
-            same = np.array_equal(pictures[i][1], names[j][1])
-            pairs.append(Pair(pictures[i][0], names[j][0], 1.0 if same else min(float(likeness[j]), 0.9999)))
+            same = look.sha256 == right[j].sha256
+            pairs.append(Pair(look.path, right[j].path, 1.0 if same else min(float(likeness[j]), 0.9999)))
     return sorted(pairs, key=lambda pair: -pair.likeness)
-
-
-def _small(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
-    grey = Image.fromarray(picture[..., :3]).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
-    return np.asarray(grey, np.float64)
 
 
 def _standard(small: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from engine.options import Range, check_settings, setting
 from engine.progress import Progress, silent
-from trainer.folders import expect_new_folder
+from trainer.folders import new_folder
 from trainer.pictures.phantom import GENERAL, MASK_LABELS, RECIPES, draw
 
 __all__ = ["PhantomSettings", "draw_set"]
@@ -55,16 +55,16 @@ def draw_set(out: Path, settings: PhantomSettings, workers: int = 1, progress: P
     RequestError for an `out` that is not empty.
     """
     class_names, n, size, seed = settings.class_names, settings.n, settings.size, settings.seed
-    expect_new_folder(out)
-    for name in class_names:
-        (out / "pictures" / name).mkdir(parents=True)
-        (out / "masks" / name).mkdir(parents=True)
-    jobs = [(name, seed + i) for name in class_names for i in range(n)]
-    with ProcessPoolExecutor(workers) as pool:
-        for done, _ in enumerate(pool.map(partial(_draw_one, out, size), jobs, chunksize=4), 1):
-            progress("phantom", done, len(jobs))
-    record = {"kind": "phantom", "classes": class_names, "n": n, "size": size, "seed": seed, "mask": MASK_LABELS}
-    (out / "phantom.json").write_text(json.dumps(record, indent=2) + "\n")
+    with new_folder(out):
+        for name in class_names:
+            (out / "pictures" / name).mkdir(parents=True)
+            (out / "masks" / name).mkdir(parents=True)
+        jobs = [(name, seed + i) for name in class_names for i in range(n)]
+        with ProcessPoolExecutor(workers) as pool:
+            for done, _ in enumerate(pool.map(partial(_draw_one, out, size), jobs, chunksize=4), 1):
+                progress("phantom", done, len(jobs))
+        record = {"kind": "phantom", "classes": class_names, "n": n, "size": size, "seed": seed, "mask": MASK_LABELS}
+        (out / "phantom.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
 def _draw_one(out: Path, size: int, job: tuple[str, int]) -> None:

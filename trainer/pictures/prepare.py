@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -15,11 +16,13 @@ from PIL import Image
 from engine.errors import RequestError
 from engine.options import Range, check_settings, setting
 from engine.progress import Progress, silent
-from trainer.folders import expect_new_folder
+from trainer.folders import expect_new_folder, new_folder
 from trainer.pictures.augment import augment
+from trainer.pictures.captions import caption_of, read_text
 from trainer.pictures.duplicates import Pair, similar_pairs
-from trainer.pictures.folders import centre_square, find_pictures, open_picture
+from trainer.pictures.folders import expect_names, find_pictures
 from trainer.pictures.rudi import rudi
+from trainer.pictures.sources import Sources, unique_names
 
 __all__ = ["MODES", "PrepareSettings", "Prepared", "count_sources", "prepare"]
 
@@ -38,6 +41,12 @@ class PrepareSettings:
     size: int = setting(128, help="Side of a picture in pixels: a multiple of 8 (of 32 for the preset small).")
     resize: bool = setting(True, help="Resize the centre square to SIZE, or keep it as large as it is.")
     crop: float = setting(1.0, help="Share of the centre square to keep.", within=Range(above=0, high=1))
+    depth_range: tuple[float, float] | None = setting(
+        None, help="LO HI: values of pictures with more than 8 bits per channel that become 0 and 255."
+    )
+    depth_percentiles: tuple[float, float] | None = setting(
+        None, help="LO HI: the same range as percentiles of the values of all such pictures of IN, for example 0 99.9."
+    )
     n: int | None = setting(
         None, help="Pictures per class, reached by augmentation. Default: no augmentation.", within=Range(low=1)
     )
@@ -55,6 +64,23 @@ class PrepareSettings:
             raise RequestError(
                 "--size", found=str(self.size), expected="a multiple of 8 pixels", fix="use the nearest multiple of 8"
             )
+        if self.depth_range is not None and self.depth_percentiles is not None:
+            raise RequestError(
+                "--depth-range", found="--depth-percentiles, too", expected="one of both", fix="leave one of them out"
+            )
+        self._expect_ascending("--depth-range", self.depth_range, -math.inf, math.inf)
+        self._expect_ascending("--depth-percentiles", self.depth_percentiles, 0, 100)
+
+    @staticmethod
+    def _expect_ascending(flag: str, given: tuple[float, float] | None, least: float, most: float) -> None:
+        if given is None:
+            return
+        low, high = given
+        if not (math.isfinite(low) and math.isfinite(high) and least <= low < high <= most):
+            bounds = "finite numbers" if math.isinf(most) else f"numbers from {least:g} to {most:g}"
+            raise RequestError(
+                flag, found=f"{low:g} {high:g}", expected=f"two {bounds}, LO below HI", fix="change the two values"
+            )
 
     @property
     def side(self) -> int | None:
@@ -70,6 +96,8 @@ class Prepared:
     """Number of pictures of each class."""
     alike: list[Pair] | None
     """Pairs of source pictures that are the same or nearly so. None if there were too many pictures to compare."""
+    notes: tuple[str, ...] = ()
+    """What was converted: depth, transparency, names that were the same."""
 
 
 def prepare(
@@ -84,61 +112,70 @@ def prepare(
 
     The first pictures of a class are the sources themselves. The others, up to `n`, are augmented from each source in
     turn. Variant k of a source has its own generator with the seed (seed, k, name). An alpha channel and a caption file
-    (`x.txt`) are kept. All sources are decoded before anything is written.
+    (`x.txt` or `x.caption`) are kept. All sources are decoded and checked before anything is written, and decoded again
+    to be written, so that no more than sources.KEPT_BYTES of them are in memory.
 
     Raises RequestError for an empty folder, an unreadable picture, an `out` that is not empty, or a source that is the
     same, or nearly the same, as a picture of `held_out`.
     """
     settings = settings or PrepareSettings()
     expect_new_folder(out)
-    originals = _read(source, settings)
-    everything = [(path, picture) for pictures in originals.values() for path, picture in pictures.items()]
+    classes = find_pictures(source)
+    expect_names(source, classes)
+    sources = Sources(settings, [path for paths in classes.values() for path in paths])
+    for path in sources.paths:
+        if (caption := caption_of(path)) is not None:
+            read_text(caption, "caption")
     for folder in held_out:
-        kept = [(path, picture) for pictures in _read(folder, settings).values() for path, picture in pictures.items()]
-        if mixed := similar_pairs(everything, kept):
+        kept = Sources(settings, [path for paths in find_pictures(folder).values() for path in paths])
+        if mixed := similar_pairs(sources.looks, kept.looks):
             raise RequestError(
                 f"The pictures of {source}",
                 found=f"{len(mixed)} held-out pictures of {folder}, such as {mixed[0].one} ({mixed[0].other})",
                 expected="no held-out picture: a picture cannot be in training and test",
                 fix="remove these pictures from one of the two folders",
             )
-    if settings.mode == "rudi":
-        for path, picture in everything:
-            if picture.shape[2] == 4:
-                raise RequestError(
-                    f"The picture {path}",
-                    found="an alpha channel",
-                    expected="no alpha channel, for --mode rudi",
-                    fix="use --mode preserve, which keeps the alpha channel",
-                )
-    counts = {name: settings.n or len(pictures) for name, pictures in originals.items()}
-    out.mkdir(parents=True, exist_ok=True)
-    done = 0
-    with (out / SOURCES).open("w") as records:
-        for name, pictures in originals.items():
+    if settings.mode == "rudi" and sources.transparent:
+        raise RequestError(
+            f"The picture {sources.transparent[0]}",
+            found="an alpha channel",
+            expected="no alpha channel, for --mode rudi",
+            fix="use --mode preserve, which keeps the alpha channel",
+        )
+    with new_folder(out):
+        counts, renamed = _write(classes, sources, out, settings, progress)
+    alike = similar_pairs(sources.looks) if len(sources.paths) <= COMPARED else None
+    return Prepared(counts, alike, (*sources.notes, *renamed))
+
+
+def _write(
+    classes: Mapping[str, Sequence[Path]], sources: Sources, out: Path, settings: PrepareSettings, progress: Progress
+) -> tuple[dict[str, int], list[str]]:
+    """Write all pictures. Return their number by class, and what is to be said of names that were the same."""
+    counts = {name: settings.n or len(paths) for name, paths in classes.items()}
+    done, renamed = 0, []
+    with (out / SOURCES).open("w", encoding="utf-8") as records:
+        for name, paths in classes.items():
             (out / name).mkdir()
-            paths = list(pictures)
+            stems = unique_names(paths)
+            renamed += [
+                f"{path} is written as {stem}_*.png, because {path.name.replace('.', '_')}_*.png is another picture's"
+                for path, stem in stems.items()
+                if stem != path.name.replace(".", "_")
+            ]
             for index in range(counts[name]):
                 path, variant = paths[index % len(paths)], index // len(paths)
-                picture = _variant(pictures[path], path, variant, settings)
-                file_name = f"{name}/{path.name.replace('.', '_')}_{variant}.png"
-                Image.fromarray(picture).save(out / file_name)
-                if path.with_suffix(".txt").is_file():
-                    (out / file_name).with_suffix(".txt").write_bytes(path.with_suffix(".txt").read_bytes())
+                file_name = f"{name}/{stems[path]}_{variant}.png"
+                Image.fromarray(_variant(sources.square(path), path, variant, settings)).save(out / file_name)
+                if (caption := caption_of(path)) is not None:
+                    text = read_text(caption, "caption")
+                    (out / file_name).with_suffix(".txt").write_bytes(text.encode())
                 row = {"file_name": file_name, "class": name, "source": path.name, "variant": variant}
                 row |= {"mode": settings.mode if variant else "original", "seed": settings.seed}
-                records.write(json.dumps(row) + "\n")
+                records.write(json.dumps({**row, **sources.depth_of(path)}) + "\n")
                 done += 1
                 progress("prepare", done, sum(counts.values()))
-    return Prepared(counts, similar_pairs(everything) if len(everything) <= COMPARED else None)
-
-
-def _read(source: Path, settings: PrepareSettings) -> dict[str, dict[Path, NDArray[np.uint8]]]:
-    """Return the centre squares of each class, by file."""
-    return {
-        name: {path: centre_square(open_picture(path), settings.side, settings.crop) for path in paths}
-        for name, paths in find_pictures(source).items()
-    }
+    return counts, renamed
 
 
 def _variant(picture: NDArray[np.uint8], path: Path, variant: int, settings: PrepareSettings) -> NDArray[np.uint8]:

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from engine.errors import RequestError
-from engine.progress import Progress, silent
+from engine.files import contents_of, locked_folder
+from engine.progress import Progress, StageProgress, silent, silent_stages
 from trainer.base.base import Base, digest_of, encode_prompts, open_base
 from trainer.base.caption_files import prompt_of
 from trainer.base.presets import PRESETS
@@ -53,6 +54,7 @@ def pretrain(
     start: Path | None = None,
     compute: Compute | None = None,
     progress: Progress = silent,
+    warn: StageProgress = silent_stages,
 ) -> None:
     """Train the autoencoder, then UNet and text encoder together, then only the decoder, then the refiner.
 
@@ -65,10 +67,25 @@ def pretrain(
         preset: Size of a new base, a key of PRESETS.
         start: Folder of a base to continue from, in place of a new base. Its autoencoder is not trained as a whole, so
             its latents stay as they are. Its record becomes part of the new one.
+        warn: Receives a sentence for each class whose name has words that the tokenizer of `start` does not know.
     """
-    if not out.is_dir() or {path.name for path in out.iterdir()} != {"checkpoints"}:
-        expect_new_folder(out)
-    compute = compute or Compute()
+    with locked_folder(out):
+        if {path.name for path in contents_of(out)} != {"checkpoints"}:
+            expect_new_folder(out)
+        _pretrain(folders, out, stages, preset, start, compute or Compute(), progress, warn)
+
+
+def _pretrain(
+    folders: list[Path],
+    out: Path,
+    stages: Stages,
+    preset: str,
+    start: Path | None,
+    compute: Compute,
+    progress: Progress,
+    warn: StageProgress,
+) -> None:
+    """Train all stages in a locked folder; see pretrain."""
     data = read_set(folders)
     distance = open_perceptual_distance()
     features = None if stages.refiner is None else open_photograph_features()
@@ -77,6 +94,7 @@ def pretrain(
         base = _new_base(preset, _captions(data), data.size)
     else:
         base = _open_start(start, data.size, keep_refiner=stages.decoder is None or stages.refiner is not None)
+    _check_captions(base, data.class_names, warn)
     for part in (base.vae, base.unet, base.text_encoder):
         part.to(compute.device)
     choose_attention(base.unet, compute.device)
@@ -118,6 +136,21 @@ def pretrain(
 
 def _captions(data: PictureSet) -> list[str]:
     return [prompt_of(name) for name in data.class_names]
+
+
+def _check_captions(base: Base, class_names: list[str], warn: StageProgress) -> None:
+    """Raise RequestError if the name of a class has more words than the text encoder takes. Warn of unknown words."""
+    for name in class_names:
+        read = base.read_prompt(prompt_of(name))
+        if read.used != read.prompt:
+            raise RequestError(
+                f"The class {name}, whose name is its caption",
+                found=f"more tokens than the {read.room} that the text encoder takes: it would read {read.used!r}",
+                expected="a name with fewer words",
+                fix="rename the folder",
+            )
+        for words in read.warnings(f"The class {name}"):
+            warn(words)
 
 
 def _new_base(preset: str, captions: list[str], size: int) -> Base:

@@ -60,7 +60,7 @@ class ClassRecord:
                     f"The class record's {name}",
                     found=repr(getattr(self, name)),
                     expected=expected,
-                    fix="change the value",
+                    fix="name the class with --class" if name == "class_name" else "change the value",
                 )
 
 

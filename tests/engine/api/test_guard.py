@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -108,6 +109,16 @@ def test_a_synthetic_picture_is_named(split, real, made, tiny_bundle):
     named = {"torchvision": "000000.png", "a part of a": "000001.png", "a folder of": "cyt_mast_000000", "rows": "0 of"}
     word = next((word for start, word in named.items() if split.startswith(start)), "")
     assert word in caught.value.subject
+
+
+def test_files_of_the_operating_system_are_no_pictures(real, tmp_path):
+    folder = shutil.copytree(real, tmp_path / "copied")
+    for name in ("a/._0.png", "Thumbs.db", "__MACOSX/0.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"\0\5\26\7")
+    assert expect_real(folder) == folder
+    png = (real / "a/0.png").read_bytes()
+    assert expect_real(tar_of(tmp_path / "x.tar", {"0.png": png, "./._0.png": b"\0\5\26\7"}))
 
 
 def test_real_ones_pass_and_come_back(real, made, tiny_bundle, tmp_path):

@@ -169,6 +169,14 @@ def test_a_folder_with_foreign_files_is_refused_even_with_overwrite(command, tin
     assert contents(tmp_path).keys() == {"thesis.doc"}
 
 
+def test_files_of_the_operating_system_do_not_fill_a_folder(in_process, tiny_bundle, tmp_path):
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini"):
+        (tmp_path / name).write_text("x")
+    arguments = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--n", 1, "--steps", 1, "--out", tmp_path]
+    assert in_process("engine", "generate", *arguments).returncode == 0
+    assert (tmp_path / ".DS_Store").read_text() == "x"
+
+
 def test_overwrite_replaces_a_run_and_leaves_other_files(command, tiny_bundle, tmp_path):
     arguments = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--out", tmp_path / "out"]
     assert command("engine", "generate", *arguments, "--n", 3).returncode == 0

@@ -20,6 +20,13 @@ def test_templates_are_the_lines_with_text(tmp_path):
     assert read_templates(tmp_path / "t.txt") == ("a photo of [name]", "[filewords]")
 
 
+def test_byte_order_marks_and_odd_separators_do_not_change_a_prompt(tmp_path):
+    (tmp_path / "t.txt").write_bytes("\ufeffa\u2028b\r\nc\x85d\re\vf\ufeff\n\ufeff\n".encode())
+    assert read_templates(tmp_path / "t.txt") == ("a b", "c d", "e f")
+    (tmp_path / "x.CAPTION").write_bytes("round,\u2028dark\r\nlarge\x85\n".encode("utf-16"))
+    assert filewords_of(tmp_path / "x.png") == "round, dark large"
+
+
 @pytest.mark.parametrize(("content", "words"), [(b"\n", "no line"), (b"\xff", "unreadable")])
 def test_files_without_text_are_refused(content, words, tmp_path):
     for name in ("empty.txt", "x.txt"):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from trainer.base.base import encode_prompts
 from trainer.base.caption_files import read_templates
-from trainer.base.prompts import Captions
+from trainer.base.prompts import Captions, report_captions
 
 
 def test_captions(tmp_path):
@@ -20,3 +21,22 @@ def test_captions(tmp_path):
     assert len(set(drawn)) > 8
     kept = sum(len([tag for tag in text.split(", ") if tag]) for text in drawn) / 600
     assert 0.6 < kept < 0.8
+
+
+def test_every_caption_is_reported_that_the_text_encoder_does_not_read_as_it_was_written(base):
+    captions = Captions("cyt mast", ("[name], [filewords]", "[name]"), ("round", "", "cyt mast cyt mast cyt", ""))
+    whole = captions.whole()
+    assert whole == ["cyt mast, round", "cyt mast, ", "cyt mast, cyt mast cyt mast cyt", "cyt mast"]
+    found = report_captions(base, whole)
+    assert (found.captions, found.cut_count) == (4, 2)
+    assert found.cut == {"cyt mast, round": "cyt mast,", whole[2]: "cyt mast, cyt mast cyt"}
+    assert found.unknown_words == ("round",)
+    assert len(found.warnings) == 2
+    assert report_captions(base, ["cyt mast"]).warnings == []
+
+
+def test_a_long_prompt_is_embedded_as_its_used_part_is(base):
+    long = "cyt mast cyt mast cyt mast neutrophil neutrophil"
+    found = encode_prompts(base, [long, "cyt mast"])
+    torch.testing.assert_close(found, encode_prompts(base, [base.read_prompt(long).used, "cyt mast"]))
+    assert base.read_prompt(long).used == "cyt mast cyt mast cyt mast"

@@ -99,6 +99,21 @@ def test_a_truncated_file_is_refused(small, tmp_path):
         open_base(tmp_path / "x.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("tensors", "metadata"),
+    [
+        ({"v_pred": torch.zeros(0)}, {}),
+        ({"ztsnr": torch.zeros(0)}, {}),
+        ({}, {"modelspec.prediction_type": "v"}),
+        ({}, {"modelspec.architecture": "stable-diffusion-v1/inpainting"}),
+    ],
+)
+def test_a_checkpoint_that_says_it_is_of_another_kind_is_refused(tensors, metadata, small, tmp_path):
+    save_file({**load_file(small[1]), **tensors}, tmp_path / "x.safetensors", metadata)
+    with pytest.raises(RequestError, match="another kind"):
+        open_base(tmp_path / "x.safetensors")
+
+
 def test_a_model_of_another_size_says_what_was_expected(small):
     with pytest.raises(RequestError, match="expected"):
         open_base(small[1])

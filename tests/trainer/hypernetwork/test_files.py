@@ -29,15 +29,15 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("settings", KINDS, ids=lambda s: f"{s.activation}-{s.layer_norm}-{s.layer_structure}")
-@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".SAFETENSORS", ".PT"])
 def test_a_file_comes_back(suffix, settings, tmp_path):
     file = HypernetworkFile(strong(settings), "cyst", 700, RECORD, "a" * 64, {"sd_checkpoint": "6ce0161689"})
     path = tmp_path / f"h{suffix}"
-    (write_hypernetwork if suffix == ".safetensors" else write_webui)(path, file)
+    (write_hypernetwork if suffix.lower() == ".safetensors" else write_webui)(path, file)
     found = read_hypernetwork(path)
     same(file.hypernetwork, found.hypernetwork)
     assert (found.name, found.step, found.extra) == ("cyst", 700, file.extra)
-    if suffix == ".safetensors":
+    if suffix.lower() == ".safetensors":
         assert (found.record, found.base_sha256) == (RECORD, "a" * 64)
 
 

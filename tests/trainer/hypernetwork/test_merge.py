@@ -106,6 +106,15 @@ def test_a_gain_scales_the_drawn_latents_and_is_the_same_for_a_whole_bundle(in_p
     assert "export classes of another base into another bundle" in done.stderr
 
 
+def test_the_record_of_a_merge_states_the_part_of_a_long_prompt_that_is_used(in_process, whole_path, tmp_path):
+    file = whole_path / "hypernetworks/cyt_mast.safetensors"
+    arguments = ["merge", shutil.copy(file, tmp_path / "copy.SAFETENSORS"), "--base", whole_path / "base"]
+    done = in_process("trainer", *arguments, "--prompt", "cyt mast " * 4, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "It was cut" in done.stderr
+    assert json.loads((tmp_path / "out/class.json").read_text())["prompt"] == "cyt mast cyt mast cyt mast"
+
+
 def test_modules_that_stay_in_the_graph_reach_the_bundle_and_the_pictures(in_process, whole_path, tmp_path):
     """A chain of a tanh and a linear hypernetwork is merged, exported and compared with torch by the exporter."""
     base = whole_path / "base"

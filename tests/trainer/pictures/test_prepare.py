@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from trainer.pictures.phantom import draw
+from trainer.pictures.prepare import count_sources
 
 
 def test_counts_sizes_and_sources(command, photographs, tmp_path):
@@ -91,3 +92,26 @@ def test_transparency_and_captions_go_along(in_process, tmp_path):
             assert picture.mode == "RGBA"
             assert np.asarray(picture)[..., 3].mean() == pytest.approx(64, rel=0.1)
         assert (tmp_path / f"out/in/a_png_{k}.txt").read_text() == "round, dark"
+
+
+def test_names_that_become_one_are_told_apart_and_named(in_process, photographs, tmp_path):
+    folder = photographs / "cyt_mast"
+    (folder / "picture0.png").rename(folder / "picture.1.png")
+    (folder / "picture2.png").rename(folder / "picture_1.png")
+    done = in_process("trainer", "prepare", folder, tmp_path / "out", "--size", 32, "--n", 6)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "out").glob("*/*.png"))) == 6
+    assert "picture_1_png_2" in done.stderr
+    assert count_sources(tmp_path / "out") == 3
+
+
+def test_captions_of_other_endings_and_encodings_go_along(in_process, photographs, tmp_path):
+    folder = photographs / "cyt_mast"
+    (folder / "picture0.CAPTION").write_bytes("rund, körnig".encode("utf-16"))
+    (folder / "picture1.txt").write_bytes("\ufeffdark\r\n".encode())
+    assert in_process("trainer", "prepare", folder, tmp_path / "out", "--size", 32).returncode == 0
+    texts = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*/*.txt")}
+    assert texts == {"picture0_png_0.txt": "rund, körnig".encode(), "picture1_png_0.txt": b"dark\r\n"}
+    (folder / "picture1.txt").write_bytes("dark".encode("utf-16-le"))
+    assert in_process("trainer", "prepare", folder, tmp_path / "again", "--size", 32).returncode == 2
+    assert not (tmp_path / "again").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -24,6 +25,15 @@ def test_wrong_requests_to_pretrain_exit_2(extra, in_process, whole_path, tmp_pa
     done = in_process("trainer", "pretrain", data, "--out", tmp_path / "base", *extra)
     assert done.returncode == 2, done.stderr
     assert "fix:" in done.stderr
+    assert not (tmp_path / "base").exists()
+
+
+def test_a_class_name_that_the_text_encoder_would_cut_is_refused(in_process, whole_path, tmp_path):
+    """Two long names could become one caption."""
+    shutil.copytree(whole_path / "prepared/cyt_mast", tmp_path / "data/a_b_c_d_e_f_g")
+    done = in_process("trainer", "pretrain", tmp_path / "data", "--out", tmp_path / "base", "--preset", "tiny")
+    assert done.returncode == 2, done.stderr
+    assert "rename the folder" in done.stderr
     assert not (tmp_path / "base").exists()
 
 
