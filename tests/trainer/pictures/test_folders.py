@@ -116,3 +116,12 @@ def test_the_colours_under_transparent_pixels_stay():
     found = centre_square(Image.fromarray(pixels), 16)
     np.testing.assert_array_equal(found[..., :3], centre_square(Image.fromarray(pixels[..., :3]), 16))
     assert found[..., 3].max() == 0
+
+
+def test_the_name_of_a_folder_of_pictures_is_free_where_a_command_may_name_the_class(photographs, in_process, tmp_path):
+    """`fit "my cells" --class mycells` reads the folder; `prepare` would write a folder of that name, and refuses."""
+    mine = (photographs / "cyt_mast").rename(tmp_path / "my cells")
+    assert list(find_pictures(mine)) == ["my cells"]
+    done = in_process("trainer", "prepare", mine, tmp_path / "out", "--size", 32)
+    assert done.returncode == 2
+    assert "rename the folder" in done.stderr
