@@ -62,7 +62,6 @@ class _Option:
 
     help: str
     flag: str | None
-    alias: str | None
     within: Range | None
     choices: Sequence[str]
     parser: Callable[[str], Any] | None
@@ -95,7 +94,6 @@ def setting(
     *,
     help: str,  # noqa: A002 - Typer's own word
     flag: str | None = None,
-    alias: str | None = None,
     within: Range | None = None,
     choices: Sequence[str] = (),
     parser: Callable[[str], Any] | None = None,
@@ -107,8 +105,7 @@ def setting(
     Args:
         default: The field's default. Without one the option is required.
         help: The option's help: a noun or an imperative, with its unit.
-        flag: The option's name if it is not the field's, for example "--n".
-        alias: A second name, for example "--lr". A command that takes the group with a Prefix does not have it.
+        flag: The option's name if it is not the field's, for example "--n"; or several, for example "--steps --n".
         within: The allowed range. `check_settings` enforces it, and the help states it.
         choices: The allowed words, of a list those of its members. `check_settings` enforces them, and the help lists
             them.
@@ -116,7 +113,7 @@ def setting(
         metavar: Placeholder for the value in the help.
         panel: Panel of the help, if it is not the PANEL of the dataclass.
     """
-    option = _Option(help, flag, alias, within, choices, parser, metavar, panel)
+    option = _Option(help, flag, within, choices, parser, metavar, panel)
     return field(default=default, metadata={"option": option})
 
 
@@ -245,7 +242,7 @@ class _Group:
                 found += inside.parameters()
                 continue
             default = _default(declared, self.defaults)
-            option = _typer_option(self.kind, declared, default, self.prefix)
+            option = _typer_option(self.kind, declared, default)
             found.append(
                 inspect.Parameter(
                     _name(declared, self.prefix),
@@ -304,19 +301,16 @@ def _default(declared: Field[Any], defaults: Any) -> Any:
     return inspect.Parameter.empty if declared.default is MISSING else declared.default
 
 
-def _typer_option(kind: type[Any], declared: Field[Any], default: Any, prefix: str) -> Any:
+def _typer_option(kind: type[Any], declared: Field[Any], default: Any) -> Any:
     # The Python library declares settings too, and needs no command line.
     import typer
     from rich.markup import escape
 
     option: _Option = declared.metadata["option"]
     parsed = option.parser is not None and isinstance(default, tuple)
-    # Without a flag Typer derives the name from the field, with a --no- form for a bool.
-    names = [] if option.flag is None else [option.flag]
-    if option.alias is not None and not prefix:
-        names = [_flag(declared, prefix), option.alias]
     return typer.Option(
-        *names,
+        # Without a flag Typer derives the name from the field, with a --no- form for a bool.
+        *([] if option.flag is None else option.flag.split()),
         # Typer's help would take words in square brackets for markup and lose them.
         help=escape(help_of(declared)),
         rich_help_panel=option.panel or getattr(kind, "PANEL", None),
@@ -334,5 +328,5 @@ def _parsed(parser: Callable[[str], Any], value: Any) -> Any:
 def _flag(declared: Field[Any], prefix: str) -> str:
     option: _Option = declared.metadata["option"]
     if option.flag is not None:
-        return option.flag
+        return option.flag.split()[0]
     return "--" + "-".join([*([prefix] if prefix else []), declared.name.replace("_", "-")])

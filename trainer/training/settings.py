@@ -32,7 +32,7 @@ class LoopSettings:
     batch_size: int = setting(1, help="Pictures per backward pass.", within=Range(low=1))
     learning_rate: StepList = setting(
         constant(1e-5),
-        alias="--lr",
+        flag="--learning-rate --lr",
         help="Learning rate, or a list of rate:step such as 1e-4:500,1e-5. Each rate holds until its step.",
         parser=functools.partial(parse_steps, "--learning-rate"),
         metavar="RATE",
