@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from engine.errors import RequestError
+from engine.files import expect_readable_name
 
 __all__ = ["PNG_KEY", "SUFFIXES", "class_names_of", "is_synthetic", "pictures_in", "read_picture"]
 
@@ -24,8 +25,11 @@ def class_names_of(root: Path) -> list[str]:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Return the picture files directly in a folder, sorted by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    """Return the picture files directly in a folder, sorted by name. Raises RequestError for a name not in UTF-8."""
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    for path in found:
+        expect_readable_name(path)
+    return found
 
 
 def is_synthetic(picture: Image.Image) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.errors import RequestError
+from engine.files import expect_place
 
 __all__ = ["expect_new_folder"]
 
 
 def expect_new_folder(path: Path) -> None:
-    """Raise RequestError unless the path does not exist or is an empty folder."""
+    """Raise RequestError unless the path does not exist or is an empty folder, and can be written."""
+    expect_place(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RequestError(
             f"The output folder {path}",

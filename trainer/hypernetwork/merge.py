@@ -18,6 +18,7 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 
 from engine.errors import CytosynthError, RequestError
+from engine.files import replace_folder
 from trainer.base.base import Base, digest_of, encode_prompts
 from trainer.folders import expect_new_folder
 from trainer.hypernetwork.files import HypernetworkFile
@@ -118,12 +119,13 @@ def merge(
             fix="lower the multiplier, or train with smaller weights, because float32 cannot hold this product",
         )
     base.vae.register_to_config(scaling_factor=base.vae.config.scaling_factor / latents_gain)
-    base.save(out)
-    if leak is not None:
-        save_signal_leak(leak, out)
-    if residuals:
-        _save_residuals(out / RESIDUALS_FILE, residuals)
-    (out / CLASS_FILE).write_text(json.dumps(asdict(record), indent=2) + "\n")
+    with replace_folder(out) as part:
+        base.save(part)
+        if leak is not None:
+            save_signal_leak(leak, part)
+        if residuals:
+            _save_residuals(part / RESIDUALS_FILE, residuals)
+        (part / CLASS_FILE).write_text(json.dumps(asdict(record), indent=2) + "\n")
     ways = [
         Way(file.name, dimension, side, (position, dimension, side) in folded)
         for position, (file, _) in enumerate(files)

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from PIL import Image
 
+from engine.files import replace_folder
 from engine.options import Range, check_settings, setting
 from engine.progress import Progress, silent
 from trainer.folders import expect_new_folder
@@ -32,7 +33,7 @@ class PhantomSettings:
         choices=[*RECIPES, GENERAL],
     )
     n: int = setting(20, flag="--n", help="Pictures per class.", within=Range(low=1))
-    size: int = setting(256, help="Side of a picture in pixels.", within=Range(low=32))
+    size: int = setting(256, help="Side of a picture in pixels.", within=Range(32, 8192))
     seed: int = setting(
         0,
         help="Seed of the first picture; picture i has SEED + i. Use seeds N apart for two sets.",
@@ -56,15 +57,16 @@ def draw_set(out: Path, settings: PhantomSettings, workers: int = 1, progress: P
     """
     class_names, n, size, seed = settings.class_names, settings.n, settings.size, settings.seed
     expect_new_folder(out)
-    for name in class_names:
-        (out / "pictures" / name).mkdir(parents=True)
-        (out / "masks" / name).mkdir(parents=True)
-    jobs = [(name, seed + i) for name in class_names for i in range(n)]
-    with ProcessPoolExecutor(workers) as pool:
-        for done, _ in enumerate(pool.map(partial(_draw_one, out, size), jobs, chunksize=4), 1):
-            progress("phantom", done, len(jobs))
-    record = {"kind": "phantom", "classes": class_names, "n": n, "size": size, "seed": seed, "mask": MASK_LABELS}
-    (out / "phantom.json").write_text(json.dumps(record, indent=2) + "\n")
+    with replace_folder(out) as part:
+        for name in class_names:
+            (part / "pictures" / name).mkdir(parents=True)
+            (part / "masks" / name).mkdir(parents=True)
+        jobs = [(name, seed + i) for name in class_names for i in range(n)]
+        with ProcessPoolExecutor(workers) as pool:
+            for done, _ in enumerate(pool.map(partial(_draw_one, part, size), jobs, chunksize=4), 1):
+                progress("phantom", done, len(jobs))
+        record = {"kind": "phantom", "classes": class_names, "n": n, "size": size, "seed": seed, "mask": MASK_LABELS}
+        (part / "phantom.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
 def _draw_one(out: Path, size: int, job: tuple[str, int]) -> None:

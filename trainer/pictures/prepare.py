@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.errors import RequestError
+from engine.files import replace_folder
 from engine.options import Range, check_settings, setting
 from engine.progress import Progress, silent
 from trainer.folders import expect_new_folder
@@ -112,19 +113,18 @@ def prepare(
                     fix="use --mode preserve, which keeps the alpha channel",
                 )
     counts = {name: settings.n or len(pictures) for name, pictures in originals.items()}
-    out.mkdir(parents=True, exist_ok=True)
     done = 0
-    with (out / SOURCES).open("w") as records:
+    with replace_folder(out) as part, (part / SOURCES).open("w") as records:
         for name, pictures in originals.items():
-            (out / name).mkdir()
+            (part / name).mkdir()
             paths = list(pictures)
             for index in range(counts[name]):
                 path, variant = paths[index % len(paths)], index // len(paths)
                 picture = _variant(pictures[path], path, variant, settings)
                 file_name = f"{name}/{path.name.replace('.', '_')}_{variant}.png"
-                Image.fromarray(picture).save(out / file_name)
+                Image.fromarray(picture).save(part / file_name)
                 if path.with_suffix(".txt").is_file():
-                    (out / file_name).with_suffix(".txt").write_bytes(path.with_suffix(".txt").read_bytes())
+                    (part / file_name).with_suffix(".txt").write_bytes(path.with_suffix(".txt").read_bytes())
                 row = {"file_name": file_name, "class": name, "source": path.name, "variant": variant}
                 row |= {"mode": settings.mode if variant else "original", "seed": settings.seed}
                 records.write(json.dumps(row) + "\n")
