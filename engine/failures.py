@@ -58,7 +58,7 @@ def _of_file_system(error: OSError) -> CytosynthError:
     name = error.filename
     if isinstance(name, bytes):
         name = os.fsdecode(name)
-    subject = f"The file {name}" if isinstance(name, str | os.PathLike) else "A file or connection"
+    subject = f"The file {name}" if isinstance(name, str | os.PathLike) else "The output, or a file or connection"
     kind = RequestError if error.errno in OF_REQUEST else CytosynthError
     fix = FIXES.get(error.errno or 0, FREE_SPACE)
     return kind(subject, found=error.strerror or first_line(error), expected=WHOLE, fix=fix)
