@@ -169,6 +169,7 @@ def write_record(out: Path, record: Record, pictures: Mapping[str, Picture], lis
         else:
             part.rename(out)
     except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
         raise CytosynthError(
             f"The record {out}",
             found=first_line(error),

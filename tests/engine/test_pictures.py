@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -47,3 +49,10 @@ def test_only_a_marked_picture_is_synthetic(tmp_path):
         with Image.open(path) as picture:
             found[path.name] = is_synthetic(picture)
     assert found == {"made.png": True, "other.png": False}
+
+
+def test_a_name_that_is_no_utf8_is_refused_before_any_picture_is_read(tmp_path):
+    (tmp_path / os.fsdecode(b"zell\xe9.png")).write_bytes(b"")
+    with pytest.raises(RequestError, match="rename the file") as caught:
+        pictures_in(tmp_path)
+    str(caught.value).encode()
