@@ -1,5 +1,7 @@
 """A lean runtime that mass-produces synthetic stained cells: no torch, one inference runtime."""
 
+import engine.installation
+import engine.privacy  # noqa: F401  (before any library that could report its use)
 from engine.api.datasets import ChunkShuffle, SyntheticCells
 from engine.api.engine import Batch, Engine
 from engine.api.guard import expect_real

@@ -1,11 +1,25 @@
-"""The user's cache, which keeps compiled graphs and other files between runs."""
+"""The user's cache, which keeps compiled graphs and other files between runs.
+
+A file of the cache decides what later runs compute, so it is checked before it is used.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["cache_folder"]
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.files import replace_file
+
+__all__ = ["cache_folder", "cached_file", "read_cached", "write_cached"]
+
+HEADER_BYTES = 64
+"""Bytes before the content: the SHA-256 of key and content in hexadecimal."""
 
 
 def cache_folder(name: str) -> Path | None:
@@ -14,6 +28,45 @@ def cache_folder(name: str) -> Path | None:
     try:
         folder = (Path(root) if root else Path.home() / ".cache") / "cytosynth" / name
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):
         return None
     return folder if os.access(folder, os.W_OK) else None
+
+
+def cached_file(name: str, key: Iterable[str]) -> Path | None:
+    """Return the file of the cache folder `name` for a key, whether it exists or not. None if there is no cache.
+
+    key: everything that decides the content, such as the graph's digest, the library's version and the processor.
+    """
+    folder = cache_folder(name)
+    return folder and folder / f"{hashlib.sha256(repr([*key]).encode()).hexdigest()}.cache"
+
+
+def read_cached(path: Path | None) -> NDArray[np.uint8] | None:
+    """Return the content that `write_cached` wrote, (N,) uint8. Return None if the file is missing or damaged.
+
+    The content is mapped into memory, read-only, so that a large file is not held twice.
+    """
+    if path is None:
+        return None
+    try:
+        mapped = np.memmap(path, np.uint8, "r")
+    except (OSError, ValueError):  # an empty file cannot be mapped
+        return None
+    content = mapped[HEADER_BYTES:]
+    return content if mapped[:HEADER_BYTES].tobytes() == _header(path, content.data) else None
+
+
+def write_cached(path: Path | None, content: bytes | memoryview) -> None:
+    """Write a file of the cache. A cache that cannot be written costs time later and is no failure."""
+    if path is not None:
+        with suppress(OSError), replace_file(path) as part, part.open("wb") as file:
+            file.write(_header(path, content))
+            file.write(content)
+
+
+def _header(path: Path, content: bytes | memoryview) -> bytes:
+    """Return the digest of a content under its key. A file that is renamed to another key does not pass."""
+    digest = hashlib.sha256(path.name.encode())
+    digest.update(content)
+    return digest.hexdigest().encode()

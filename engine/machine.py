@@ -7,7 +7,14 @@ import platform
 from pathlib import Path
 from typing import Any
 
-__all__ = ["available_cores", "installed_cores", "machine_facts", "processor_model", "processor_name"]
+__all__ = [
+    "available_cores",
+    "installed_cores",
+    "machine_facts",
+    "processor_features",
+    "processor_model",
+    "processor_name",
+]
 
 
 def processor_name() -> str:
@@ -26,6 +33,15 @@ def processor_model() -> str:
     """Return the processor's model name alone."""
     facts = _cpuinfo()
     return platform.processor() if facts is None else facts.get("model name", platform.machine())
+
+
+def processor_features() -> str:
+    """Return the processor's instruction sets, sorted, as the system lists them. Empty if the system has no list.
+
+    Two processors of the same name can differ in these, for example in virtual machines.
+    """
+    facts = _cpuinfo() or {}
+    return " ".join(sorted((facts.get("flags") or facts.get("Features") or "").split()))
 
 
 def available_cores() -> int:

@@ -31,6 +31,10 @@ __all__ = [
 Item = TypeVar("Item")
 
 
+LARGEST = 2**63 - 1
+"""Largest whole number of an option: the libraries below count in 64 bits."""
+
+
 @dataclass(frozen=True)
 class Range:
     """The allowed values of a field: `low` and `high` are included, `above` and `below` are not."""
@@ -132,6 +136,9 @@ def check_settings(settings: Any, prefix: str = "") -> None:
             )
         if option.within is not None:
             check_within(_flag(declared, prefix), value, option.within)
+        for word in words:
+            if isinstance(word, int) and abs(word) > LARGEST:
+                check_within(_flag(declared, prefix), word, Range(-LARGEST, LARGEST))
 
 
 def check_within(flag: str, value: float, allowed: Range) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from engine.errors import RequestError
-from engine.files import is_hidden
+from engine.files import expect_readable_name, is_hidden
 
 __all__ = [
     "PNG_KEY",
@@ -54,8 +54,14 @@ def class_names_of(root: Path) -> list[str]:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Return the picture files directly in a folder, sorted by name, without hidden files."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not is_hidden(path.name))
+    """Return the picture files directly in a folder, sorted by name, without hidden files.
+
+    Raises RequestError for a name that is not in UTF-8.
+    """
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not is_hidden(path.name))
+    for path in found:
+        expect_readable_name(path)
+    return found
 
 
 def strangers_in(folder: Path) -> list[Path]:

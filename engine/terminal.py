@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import signal
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from engine.errors import CytosynthError
+from engine.errors import CytosynthError, RequestError, first_line
+from engine.failures import FREE_SPACE, as_cytosynth_error
 from engine.progress import Progress
 
 __all__ = ["printable", "progress_bar", "run_command_line", "silence_libraries", "stopped_by_signals"]
 
+TEXTS = ("--prompt", "--negative-prompt", "--note", "--title", "--subject", "--licence", "--attribution")
+"""Options whose value is a text that may be empty."""
 LINES = 20
 """Number of lines per task if progress is printed as lines."""
 
@@ -28,16 +34,81 @@ LINES = 20
 def run_command_line(app: Callable[[], None]) -> None:
     """Run a command line. Print an error without a traceback, and exit with the code of the error.
 
-    A wrong request exits 2; a failure while running, or of the file system, exits 1.
+    A wrong request exits 2; a failure while running, or of the file system, exits 1. Letters that the output's encoding
+    lacks are printed as escapes.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    code: int | str | None = 0
+    ended = False
     try:
+        _check_arguments(sys.argv[1:])
         app()
-    except CytosynthError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        print(f"error: {error.strerror or error}: {error.filename or 'a file'}", file=sys.stderr)
-        sys.exit(1)
+    except SystemExit as end:
+        code, ended = end.code, True
+    except Exception as error:
+        found = as_cytosynth_error(error)
+        if found is None:
+            raise
+        code = found.exit_code
+        # A reader such as `head` that closed the pipe has what it wanted.
+        if not isinstance(error, BrokenPipeError):
+            _print_error(found)
+    code = _flushed(code)
+    if code or ended:
+        sys.exit(code)
+
+
+def _check_arguments(words: Iterable[str]) -> None:
+    """Raise RequestError for an argument with bytes that are no UTF-8, which no record of a run can hold, and for an
+    empty one, which as a path would name the working directory."""
+    before = ""
+    for word in words:
+        if not word and before not in TEXTS:
+            words_of = f"The value of {before}" if before.startswith("--") else "An argument"
+            raise RequestError(
+                words_of, found="an empty text", expected="a value", fix="write the value, or leave it out"
+            )
+        before = word
+        if "\0" in word or any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise RequestError(
+                f"The argument {word!a}",
+                found="bytes that are no UTF-8",
+                expected="text in UTF-8",
+                fix="write the argument in UTF-8; rename a file or folder whose name is no UTF-8",
+            )
+
+
+def _print_error(error: CytosynthError) -> None:
+    with suppress(OSError, ValueError):
+        print(f"error: {error}", file=sys.stderr, flush=True)
+
+
+def _flushed(code: int | str | None) -> int | str | None:
+    """Write out what was printed. Return the exit code, which is 1 if a success could not be printed."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EPIPE:
+            _print_error(CytosynthError("The output", found=first_line(error), expected="room for it", fix=FREE_SPACE))
+        _drop(sys.stdout)
+        return code or 1
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except (OSError, ValueError):
+        _drop(sys.stderr)
+    return code
+
+
+def _drop(stream: Any) -> None:
+    """Let what a stream still holds go nowhere. The interpreter would complain about it at its end."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def silence_libraries(*ignored: type[Warning], **variables: str) -> None:

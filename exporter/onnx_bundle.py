@@ -16,7 +16,7 @@ from safetensors.torch import save
 
 from engine.bundle.manifest import FORMAT_VERSION, read_manifest
 from engine.errors import RequestError
-from engine.files import contents_of, locked_folder, sha256_of
+from engine.files import contents_of, expect_place, locked_folder, sha256_of
 from engine.names import CLASS_NAME_RULE, is_class_name, look_alikes
 from engine.options import check_settings
 from engine.progress import StageProgress, silent_stages
@@ -73,6 +73,7 @@ def write_bundle(
     """
     if out.exists() and not out.is_dir():
         raise RequestError(f"The bundle {out}", found="a file", expected="a folder", fix="choose another name")
+    expect_place(out)
     settings = settings or BundleSettings()
     check_settings(settings)
     with locked_folder(out):

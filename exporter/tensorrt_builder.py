@@ -6,13 +6,11 @@ import importlib
 import json
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from engine.cache import cache_folder
+from engine.cache import cached_file, read_cached, write_cached
 from engine.errors import CytosynthError
-from engine.files import replace_file
 from engine.progress import StageProgress, silent_stages
 
 __all__ = ["Profile", "Shape", "build_graph", "gpu_here"]
@@ -72,8 +70,7 @@ def build_graph(
             fix="use a machine with more memory, or fewer and smaller --batch sizes",
         )
     if cache is not None:
-        with suppress(OSError), replace_file(cache) as part:
-            part.write_bytes(memoryview(config.get_timing_cache().serialize()))
+        write_cached(cache, memoryview(config.get_timing_cache().serialize()))
     content = memoryview(serialized)
     report = {
         "profile": {name: [list(shape) for shape in three] for name, three in shapes.items()},
@@ -199,11 +196,11 @@ def _monitor(trt: Any, progress: StageProgress) -> Any:
 
 def _timing_cache(trt: Any, config: Any, capability: str) -> Path | None:
     """Load the measurements of earlier builds on this GPU and return their file. TensorRT for RTX has none."""
-    folder = cache_folder("tensorrt-timing") if hasattr(config, "create_timing_cache") else None
-    if folder is None:
+    if not hasattr(config, "create_timing_cache"):
         return None
-    path = folder / f"{trt.__version__}-sm{capability.replace('.', '')}.cache"
-    cache = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
+    path = cached_file("tensorrt-timing", [trt.__version__, capability])
+    found = read_cached(path)
+    cache = config.create_timing_cache(b"" if found is None else found.tobytes())
     config.set_timing_cache(cache, ignore_mismatch=False)
     return path
 

@@ -7,16 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import RequestError
-from engine.files import contents_of, locked_folder
+from engine.files import contents_of, expect_place, locked_folder, replace_folder
 
 __all__ = ["expect_new_folder", "new_folder"]
 
 
 def expect_new_folder(path: Path) -> None:
-    """Raise RequestError unless the path does not exist or is an empty folder.
+    """Raise RequestError unless the path does not exist or is an empty folder, and can be written.
 
     Files of the operating system, such as .DS_Store, do not count.
     """
+    expect_place(path)
     if path.exists() and (not path.is_dir() or contents_of(path)):
         raise RequestError(
             f"The output folder {path}",
@@ -27,14 +28,15 @@ def expect_new_folder(path: Path) -> None:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[None]:
-    """Make a new folder and lock it against other processes while the context is open.
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `path` if the block succeeds, and is removed if it fails.
 
-    Raises RequestError unless the path does not exist or is an empty folder, and if another process holds the lock. A
-    folder that was made here is removed again if it is still empty at the end.
+    The folder is locked against other processes while the context is open. Raises RequestError unless the path does not
+    exist or is an empty folder, and if another process holds the lock.
     """
     expect_new_folder(path)
     with locked_folder(path):
         # Another process may have filled the folder since the first check.
         expect_new_folder(path)
-        yield
+        with replace_folder(path) as part:
+            yield part

@@ -15,6 +15,8 @@ from engine.errors import CytosynthError, first_line
 
 __all__ = ["ORTBackend", "ORTDevice", "cuda_problem"]
 
+# For Windows, whose builds report to the system's event log; elsewhere engine.privacy has switched this off already.
+ort.disable_telemetry_events()
 
 # Heuristics choose the algorithms, because a search by timing may choose others in the next process. TF32 is off.
 CUDA = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"})
@@ -46,7 +48,6 @@ class ORTBackend:
 
     def __init__(self, *, precision: str = "auto", threads: int = 0) -> None:
         self.arithmetic: Arithmetic = "int8" if precision == "int8" else "float16"
-        ort.disable_telemetry_events()
         cuda = cuda_problem() is None
         self._providers: list[Any] = [*([CUDA] if cuda else []), "CPUExecutionProvider"]
         self._options = ort.SessionOptions()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,13 @@ from numpy.typing import NDArray
 
 from engine.backends.base import Arithmetic, Arrays, Signature, check_signature, runtime_error
 from engine.backends.group_norm import keep_channels_last
-from engine.cache import cache_folder
+from engine.cache import cached_file, read_cached, write_cached
+from engine.machine import available_cores, processor_features
 
 __all__ = ["OpenVINOBackend", "OpenVINOModel", "the_core"]
+
+STEERING = ("DNNL_", "ONEDNN_", "OV_CPU_")
+"""How the names of environment variables begin that change the kernels of the CPU plugin."""
 
 
 @cache
@@ -61,19 +68,34 @@ class OpenVINOBackend:
             self.arithmetic = "int8"
         self.version = f"openvino {ov.get_version().split('-')[0]} {computes_in}"
 
-    def _cached(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Return the configuration with a cache folder of its own.
+    def _key(self, model: ov.Model, config: Mapping[str, Any]) -> list[str]:
+        """Return everything that decides the compiled graph and its results on this machine."""
+        about = [
+            str(self._core.get_property("CPU", name)) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
+        ]
+        # oneDNN and OpenVINO choose kernels by these variables, too.
+        chosen = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith(STEERING))
+        machine = [*about, processor_features(), str(available_cores()), *chosen]
+        return [ov.get_version(), *machine, repr(sorted(config.items())), _digest(model)]
 
-        OpenVINO's key contains the graph and its weights, but not the precision. A graph that was compiled for f32
-        would be used for bf16 too, and would compute nonsense. Different machines may also share a home folder.
+    def _compiled(self, model: ov.Model, config: dict[str, Any]) -> ov.CompiledModel:
+        """Return the compiled graph, always imported from its exported form.
+
+        A graph that is compiled afresh may compute other last digits than the same graph from the cache. A first run
+        and later runs therefore take the same way.
         """
-        if not self._keeps:
-            return config
-        about = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
-        machine = [str(self._core.get_property("CPU", name)) for name in about]
-        key = hashlib.sha256(repr([ov.get_version(), machine, sorted(config.items())]).encode()).hexdigest()
-        folder = cache_folder(f"openvino/{key[:16]}")
-        return {**config, "CACHE_DIR": str(folder)} if folder else config
+        file = cached_file("openvino", self._key(model, config)) if self._keeps else None
+        content = read_cached(file)
+        if content is not None:
+            # What another build exported can be refused although it is intact.
+            with suppress(RuntimeError):
+                return self._core.import_model(ov.Tensor(content), "CPU", config)
+        exported = self._core.compile_model(model, "CPU", config).export_model().getbuffer()
+        write_cached(file, exported)
+        content = read_cached(file)
+        if content is None:
+            content = np.array(exported)
+        return self._core.import_model(ov.Tensor(content), "CPU", config)
 
     def open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> OpenVINOModel:
         """See engine.backends.base.Backend."""
@@ -91,7 +113,29 @@ class OpenVINOBackend:
         model.reshape({name: [shape[0] // parts, *shape[1:]] for name, shape in inputs.items()})
         keep_channels_last(model)
         config = {**self._config, "NUM_STREAMS": parts} if parts > 1 else self._config
-        return OpenVINOModel(self._core.compile_model(model, "CPU", self._cached(config)), outputs, parts)
+        return OpenVINOModel(self._compiled(model, config), outputs, parts)
+
+
+def _digest(model: ov.Model) -> str:
+    """Return the SHA-256 of a graph as it is compiled: its operations, shapes, attributes, connections and weights."""
+    digest = hashlib.sha256()
+    places: dict[str, int] = {}
+    for place, node in enumerate(model.get_ordered_ops()):
+        places[node.get_name()] = place
+        sources = [
+            (places[port.get_source_output().get_node().get_name()], port.get_source_output().get_index())
+            for port in node.inputs()
+        ]
+        outputs = [
+            (str(port.get_element_type()), str(port.get_partial_shape()), sorted(port.get_names()))
+            for port in node.outputs()
+        ]
+        digest.update(repr((node.get_type_name(), sources, outputs)).encode())
+        if node.get_type_name() == "Constant":
+            digest.update(np.ascontiguousarray(node.data).reshape(-1).view(np.uint8).data)
+        else:
+            digest.update(repr(sorted(node.get_attributes().items())).encode())
+    return digest.hexdigest()
 
 
 def _parts(rows: set[int], threads: int) -> int:

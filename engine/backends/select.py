@@ -80,7 +80,6 @@ def _probe_onnxruntime() -> Status:
         return Status("onnxruntime", False, problem, install, 0)
     import onnxruntime as ort
 
-    ort.disable_telemetry_events()
     from engine.backends.onnxruntime import cuda_problem
 
     no_cuda = cuda_problem()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,8 @@ from engine.backends.base import Arithmetic, Arrays, Signature, check_signature
 from engine.bundle.folder import Bundle
 from engine.bundle.job import Job
 from engine.bundle.plans import PlanFolder, choose_plans, read_plans
-from engine.cache import cache_folder
+from engine.cache import cached_file, read_cached, write_cached
 from engine.errors import CytosynthError, RequestError
-from engine.files import replace_file
 
 __all__ = ["MODULES", "TensorRTApi", "TensorRTBackend", "choose_for", "installed_api", "load_api", "wanted_graphs"]
 
@@ -155,7 +153,13 @@ class TensorRTDevice:
         types = {name: np.dtype(self._api.trt.nptype(engine.get_tensor_dtype(name))).name for name in names}
         check_signature(path, "inputs", {name: types[name] for name in names if is_input[name]}, inputs)
         check_signature(path, "outputs", {name: types[name] for name in names if not is_input[name]}, outputs)
-        return TensorRTContext(self, self._api, engine, path.name, inputs, cache_folder("tensorrt-rtx"))
+        return TensorRTContext(self, self._api, engine, path.name, inputs, self._kernels_of(path.name, inputs))
+
+    def _kernels_of(self, name: str, inputs: Signature) -> Path | None:
+        """Return the cached file of the kernels that TensorRT for RTX compiles for a plan at these shapes."""
+        api, plan = self._api, self._plans.plans[name]
+        shapes = repr(sorted((tensor, tuple(shape)) for tensor, shape in inputs.items()))
+        return cached_file("tensorrt-rtx", [api.version, api.compute_capability(), plan.sha256, shapes])
 
     def _engine(self, path: Path) -> Any:
         engine = self._engines.get(path.name)
@@ -252,14 +256,13 @@ class TensorRTContext:
     ) -> None:
         self._device, self._api, self.engine = device, api, engine
         self._kernels: Any = None
-        self._kernels_file: Path | None = None
+        self._kernels_file = cache
         if api.flavour == "rtx" and cache is not None:
             config = engine.create_runtime_config()
             self._kernels = config.create_runtime_cache()
-            shapes = "-".join("x".join(map(str, shape)) for shape in inputs.values())
-            self._kernels_file = cache / f"{api.version}-{api.compute_capability()}-{name}-{shapes}.cache"
-            if self._kernels_file.exists():
-                self._kernels.deserialize(self._kernels_file.read_bytes())
+            kernels = read_cached(cache)
+            if kernels is not None:
+                self._kernels.deserialize(kernels.tobytes())
             config.set_runtime_cache(self._kernels)
             self._context = engine.create_execution_context(config)
         else:
@@ -296,9 +299,8 @@ class TensorRTContext:
 
     def close(self) -> None:
         """Free the context, and save its compiled kernels."""
-        if self._kernels is not None and self._kernels_file is not None:
-            with suppress(OSError), replace_file(self._kernels_file) as part:
-                part.write_bytes(bytes(self._kernels.serialize()))
+        if self._kernels is not None:
+            write_cached(self._kernels_file, bytes(self._kernels.serialize()))
         del self._context, self.engine
 
 

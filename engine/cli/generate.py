@@ -26,6 +26,7 @@ from engine.bundle.settings import (
 from engine.cli.options import origin_words
 from engine.cli.settings import ClusterSettings, OutputSettings, SubjectSettings
 from engine.errors import RequestError
+from engine.files import expect_place
 from engine.options import parse_each, with_options
 from engine.output.chunks import parse_piece
 from engine.output.formats import Output, make_output
@@ -95,6 +96,8 @@ def _check(
     if "://" in output.out:
         remote = _open_remote(context, output, cluster)
         folder = remote.folder
+    else:
+        expect_place(folder)
     previous = None if output.overwrite else previous_identity(folder)
     job = make_job(bundle, class_names, counts, settings, previous)
     for words in job.warnings:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import platform
 import socket
 import threading
@@ -42,8 +41,6 @@ def open_cluster(address: str, workers: int, threads: int) -> Iterator[RayCluste
 
     workers: number of workers, at least 1. Raises RequestError if Ray is not installed, or if nothing answers.
     """
-    # By default Ray sends usage statistics to its makers.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
     except ModuleNotFoundError as error:

@@ -6,7 +6,6 @@ record.json has the keys of `Record`. Its `results` are those of the record's ki
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shlex
 import shutil
@@ -20,7 +19,7 @@ from typing import Any, TypeVar, get_type_hints
 from PIL import Image
 
 from engine.errors import CytosynthError, RequestError, first_line
-from engine.files import contents_of, write_json, write_text
+from engine.files import contents_of, expect_place, write_json, write_text
 from evaluate.report.inputs import Input
 from evaluate.report.typed_json import parse
 from evaluate.studies.copies import CopiesResults
@@ -134,14 +133,9 @@ def check_out(out: Path | None, kind: str) -> None:
     """Raise RequestError unless `out` can be created, is empty, or holds a record of the same kind."""
     if out is None:
         return
-    parent = next(one for one in (out, *out.absolute().parents) if one.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise RequestError(
-            f"The folder {out}",
-            found=f"{parent} is not a writable folder",
-            expected="a place for a new folder",
-            fix="name another folder",
-        )
+    expect_place(out)
+    if out.exists() and not out.is_dir():
+        raise RequestError(f"The folder {out}", found="a file", expected="a folder", fix="name another folder")
     if not out.exists() or not contents_of(out):
         return
     if not (out / NAME).is_file() or _read_json(out).get("kind") != kind:
@@ -175,6 +169,7 @@ def write_record(out: Path, record: Record, pictures: Mapping[str, Picture], lis
         else:
             part.rename(out)
     except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
         raise CytosynthError(
             f"The record {out}",
             found=first_line(error),

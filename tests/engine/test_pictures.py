@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -124,3 +126,10 @@ def test_a_greyscale_and_an_opaque_picture_keep_their_values(tmp_path):
     Image.fromarray(PIXELS).save(tmp_path / "x.tif", compression="tiff_lzw")
     assert read_with_alpha(tmp_path / "x.tif").mode == "RGB"
     np.testing.assert_array_equal(np.asarray(read_with_alpha(tmp_path / "x.tif")), PIXELS)
+
+
+def test_a_name_that_is_no_utf8_is_refused_before_any_picture_is_read(tmp_path):
+    (tmp_path / os.fsdecode(b"zell\xe9.png")).write_bytes(b"")
+    with pytest.raises(RequestError, match="rename the file") as caught:
+        pictures_in(tmp_path)
+    str(caught.value).encode()

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from engine.files import replace_file
 from trainer.base.base import Base
 from trainer.base.refiner import decode_latents
 from trainer.base.sampling import draw_latents
@@ -42,4 +43,5 @@ def draw_preview(
     images = (decode_latents(base.vae, base.refiner, x, generator) / 2 + 0.5).clamp(0, 1) * 255
     row_of = np.concatenate(list(images.permute(0, 2, 3, 1).to(torch.uint8).cpu().numpy()), axis=1)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(row_of).save(path)
+    with replace_file(path) as part:
+        Image.fromarray(row_of).save(part, format="PNG")

@@ -32,5 +32,5 @@ for command in COMMANDS:
 
 def main() -> None:
     """Run the command line. A wrong request exits with 2, a failure with 1."""
-    silence_libraries(DIFFUSERS_VERBOSITY="error", HF_HUB_DISABLE_TELEMETRY="1")
+    silence_libraries(DIFFUSERS_VERBOSITY="error")
     run_command_line(app)

@@ -102,9 +102,9 @@ def merge(
                 fix="use that base, or fit the class on this one",
             )
     record = replace(record, prompt=base.read_prompt(record.prompt).used)
-    with new_folder(out):
+    with new_folder(out) as part:
         leak = None if signal_leak is None else measure_signal_leak(base, signal_leak)
-        return _merge(base, files, out, record, latents_gain, leak)
+        return _merge(base, files, part, record, latents_gain, leak)
 
 
 def _merge(
@@ -115,7 +115,7 @@ def _merge(
     latents_gain: float,
     leak: dict[str, torch.Tensor] | None,
 ) -> Merged:
-    """Merge and write into a locked folder; see merge."""
+    """Merge and write into a new folder; see merge."""
     chain = [(file.hypernetwork.eval(), multiplier) for file, multiplier in files]
     context = encode_prompts(base, [record.prompt, ""]).detach()
     with attached(base.unet, chain):

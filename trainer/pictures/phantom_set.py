@@ -32,7 +32,7 @@ class PhantomSettings:
         choices=[*RECIPES, GENERAL],
     )
     n: int = setting(20, flag="--n", help="Pictures per class.", within=Range(low=1))
-    size: int = setting(256, help="Side of a picture in pixels.", within=Range(low=32))
+    size: int = setting(256, help="Side of a picture in pixels.", within=Range(32, 8192))
     seed: int = setting(
         0,
         help="Seed of the first picture; picture i has SEED + i. Use seeds N apart for two sets.",
@@ -55,16 +55,16 @@ def draw_set(out: Path, settings: PhantomSettings, workers: int = 1, progress: P
     RequestError for an `out` that is not empty.
     """
     class_names, n, size, seed = settings.class_names, settings.n, settings.size, settings.seed
-    with new_folder(out):
+    with new_folder(out) as part:
         for name in class_names:
-            (out / "pictures" / name).mkdir(parents=True)
-            (out / "masks" / name).mkdir(parents=True)
+            (part / "pictures" / name).mkdir(parents=True)
+            (part / "masks" / name).mkdir(parents=True)
         jobs = [(name, seed + i) for name in class_names for i in range(n)]
         with ProcessPoolExecutor(workers) as pool:
-            for done, _ in enumerate(pool.map(partial(_draw_one, out, size), jobs, chunksize=4), 1):
+            for done, _ in enumerate(pool.map(partial(_draw_one, part, size), jobs, chunksize=4), 1):
                 progress("phantom", done, len(jobs))
         record = {"kind": "phantom", "classes": class_names, "n": n, "size": size, "seed": seed, "mask": MASK_LABELS}
-        (out / "phantom.json").write_text(json.dumps(record, indent=2) + "\n")
+        (part / "phantom.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
 def _draw_one(out: Path, size: int, job: tuple[str, int]) -> None:

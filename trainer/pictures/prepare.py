@@ -142,8 +142,8 @@ def prepare(
             expected="no alpha channel, for --mode rudi",
             fix="use --mode preserve, which keeps the alpha channel",
         )
-    with new_folder(out):
-        counts, renamed = _write(classes, sources, out, settings, progress)
+    with new_folder(out) as part:
+        counts, renamed = _write(classes, sources, part, settings, progress)
     alike = similar_pairs(sources.looks) if len(sources.paths) <= COMPARED else None
     return Prepared(counts, alike, (*sources.notes, *renamed))
 

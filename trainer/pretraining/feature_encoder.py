@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 import warnings
 from contextlib import redirect_stdout
@@ -17,6 +16,7 @@ import torch
 from torch import nn
 from torch.export import Dim
 
+from engine.files import expect_place, replace_file, write_json
 from engine.progress import Progress, silent
 from trainer.pictures.dataset import PictureSet, read_set, turn
 from trainer.pretraining.settings import EncoderSettings
@@ -71,6 +71,7 @@ def train_encoder(
     Augmentation changes the symmetry, the stain (optical density of each channel by 10 %) and the light (by 5 %). It
     does not blur, so that the features stay sensitive to blur.
     """
+    expect_place(out)
     data = read_set(folders)
     torch.manual_seed(settings.seed)
     encoder = Encoder(len(data.class_names))
@@ -101,7 +102,7 @@ def train_encoder(
         "training": run,
         "versions": {name: version(name) for name in ("torch", "onnx", "onnxscript")},
     }
-    out.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n")
+    write_json(out.with_suffix(".json"), record)
     return record
 
 
@@ -129,24 +130,25 @@ def _export(encoder: Encoder, out: Path, size: int) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    with torch.no_grad(), redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            encoder.eval(),
-            (example,),
-            out,
-            dynamo=True,
-            opset_version=23,
-            input_names=["images"],
-            output_names=["features", "logits"],
-            dynamic_shapes=({0: Dim("B")},),
-            external_data=False,
-            verbose=False,
-        )
-    model = onnx.load(out)
-    # The exporter's notes contain stack traces with paths of this machine.
-    for part in (model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info):
-        del part.metadata_props[:]
-    for value in (*model.graph.input, *model.graph.output):
-        del value.metadata_props[:]
-    onnx.save(model, out)
+    with replace_file(out) as part:
+        with torch.no_grad(), redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                encoder.eval(),
+                (example,),
+                part,
+                dynamo=True,
+                opset_version=23,
+                input_names=["images"],
+                output_names=["features", "logits"],
+                dynamic_shapes=({0: Dim("B")},),
+                external_data=False,
+                verbose=False,
+            )
+        model = onnx.load(part)
+        # The exporter's notes contain stack traces with paths of this machine.
+        for owner in (model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info):
+            del owner.metadata_props[:]
+        for value in (*model.graph.input, *model.graph.output):
+            del value.metadata_props[:]
+        part.write_bytes(model.SerializeToString())

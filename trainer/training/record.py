@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from engine.errors import RequestError
+from engine.files import write_text
 from engine.machine import processor_model
 from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.options import setting
@@ -121,7 +122,7 @@ class ClassSettings:
 def write_record(path: Path, **facts: Any) -> None:
     """Write the facts, the machine and the versions as JSON. An infinite number becomes null."""
     plain = json.loads(json.dumps({**facts, **machine_and_versions()}), parse_constant=lambda name: None)
-    path.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(plain, indent=2, allow_nan=False) + "\n")
 
 
 def read_record(path: Path) -> dict[str, Any]:

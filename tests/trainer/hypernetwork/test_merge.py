@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -177,3 +179,14 @@ def test_foreign_modules_in_a_merged_folder_are_refused(in_process, whole_path, 
         assert done.returncode == 2, done.stderr
         assert "Traceback" not in done.stderr
         assert not (tmp_path / "bundle").exists()
+
+
+def test_a_merge_that_cannot_be_written_leaves_nothing(whole_path, tmp_path):
+    """The limit of file sizes acts as a full disk does."""
+    words = ["merge", whole_path / "hypernetworks/cyt_mast.safetensors", "--base", whole_path / "base"]
+    script = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+    script += "from trainer.cli.app import main; main()"
+    command = [sys.executable, "-c", script, *map(str, words), "--out", str(tmp_path / "merged")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    assert [*tmp_path.iterdir()] == []
