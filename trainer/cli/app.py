@@ -1,4 +1,4 @@
-"""The command line `python -m trainer`: phantom, prepare, pretrain, fit, embed, merge, convert, inspect, encoder."""
+"""The command line `python -m trainer`: adapt, phantom, prepare, pretrain, fit, embed, merge, convert, inspect, encoder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import typer
 
 from engine.terminal import run_command_line, silence_libraries
+from trainer.cli.adapting import adapt
 from trainer.cli.files import convert, inspect, merge
 from trainer.cli.fitting import embed, fit
 from trainer.cli.pictures import phantom, prepare
@@ -17,6 +18,7 @@ __all__ = ["app", "main"]
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 COMMANDS: tuple[Callable[..., None], ...] = (
+    adapt,
     phantom,
     prepare,
     pretrain,

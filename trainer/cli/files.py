@@ -11,7 +11,7 @@ import typer
 
 from engine.errors import RequestError
 from engine.options import with_options
-from trainer.cli.options import BaseSource
+from trainer.cli.options import BaseSource, warn_of_misfits
 from trainer.training.record import ClassSettings
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def merge(
     known = [(file.name, file.record) for file in files] or [(found.name, found.record) for found in embeddings]
     name, own_record = known[-1] if known else ("", None)
     class_record = record.changed(own_record, name)
+    if not embeddings:
+        warn_of_misfits(base.card, class_record.prompt, signal_leak)
     chain = list(zip(files, multipliers, strict=True))
     _report(merge_files(base, chain, out, class_record, latents_gain=latents_gain, signal_leak=signal_leak), out)
 

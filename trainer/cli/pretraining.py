@@ -9,7 +9,7 @@ import typer
 
 from engine.options import Without, with_options
 from trainer.cli.options import progress_bar
-from trainer.pretraining.settings import EncoderSettings, PretrainSettings
+from trainer.pretraining.settings import CardSettings, EncoderSettings, PretrainSettings
 from trainer.training.settings import Hardware
 
 __all__ = ["encoder", "pretrain"]
@@ -22,6 +22,7 @@ def pretrain(
         Path, typer.Option("--out", help="Folder for the base. The same command resumes an interrupted run.")
     ],
     settings: PretrainSettings,
+    card: CardSettings,
     hardware: Annotated[Hardware, Without("gradient_checkpointing")],
 ) -> None:
     """Train a small latent-diffusion base, from scratch or from another base, and write a diffusers folder."""
@@ -35,6 +36,7 @@ def pretrain(
             settings.stages(),
             preset=settings.preset,
             start=settings.start_from,
+            card=card,
             compute=choose_compute(hardware),
             progress=progress,
         )

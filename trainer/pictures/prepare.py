@@ -21,7 +21,7 @@ from trainer.pictures.duplicates import Pair, similar_pairs
 from trainer.pictures.folders import centre_square, find_pictures, open_picture
 from trainer.pictures.rudi import rudi
 
-__all__ = ["MODES", "PrepareSettings", "Prepared", "count_sources", "prepare"]
+__all__ = ["MODES", "PrepareSettings", "Prepared", "count_sources", "crop_of", "prepare"]
 
 SOURCES = "sources.jsonl"
 MODES = ("preserve", "rudi")
@@ -127,6 +127,7 @@ def prepare(
                     (out / file_name).with_suffix(".txt").write_bytes(path.with_suffix(".txt").read_bytes())
                 row = {"file_name": file_name, "class": name, "source": path.name, "variant": variant}
                 row |= {"mode": settings.mode if variant else "original", "seed": settings.seed}
+                row["crop"] = settings.crop
                 records.write(json.dumps(row) + "\n")
                 done += 1
                 progress("prepare", done, sum(counts.values()))
@@ -148,6 +149,19 @@ def _variant(picture: NDArray[np.uint8], path: Path, variant: int, settings: Pre
     if settings.mode == "preserve":
         return augment(picture, rng, flip=settings.flip)
     return rudi(picture, rng, from_jpeg=path.suffix.lower() in (".jpg", ".jpeg"))
+
+
+def crop_of(folders: Sequence[Path]) -> float | None:
+    """Return the crop with which `prepare` made the photographs and drawings of these folders.
+
+    None if a folder has no record of `prepare`, or if the crops differ.
+    """
+    crops = set()
+    for folder in folders:
+        record = next((path for path in (folder / SOURCES, folder.parent / SOURCES) if path.is_file()), None)
+        lines = [] if record is None else record.read_text().splitlines()
+        crops |= {json.loads(line).get("crop") for line in lines} or {None}
+    return crops.pop() if len(crops) == 1 else None
 
 
 def count_sources(folder: Path) -> int:

@@ -18,21 +18,21 @@ from trainer.base.sampling import draw_latents, rebuild_latents
 from trainer.folders import expect_new_folder
 from trainer.pictures.dataset import SYMMETRIES, PictureSet, read_set
 from trainer.pretraining.autoencoder import normalise_latents, reconstruction_psnr_db, train_autoencoder
+from trainer.pretraining.card import make_card, record_of_base
 from trainer.pretraining.decoder import DecoderData, train_decoder
 from trainer.pretraining.grain import GrainData, train_refiner
 from trainer.pretraining.perceptual import open_perceptual_distance
 from trainer.pretraining.photograph_features import PhotographFeatures, open_photograph_features
-from trainer.pretraining.settings import Stages
+from trainer.pretraining.settings import CardSettings, Stages
 from trainer.training.devices import Compute, choose_attention
 from trainer.training.encoding import encode_symmetries
 from trainer.training.loop import Training, digest_parts
 from trainer.training.objective import denoising_loss
-from trainer.training.record import read_record, write_record
+from trainer.training.record import RECORD, write_record
 from trainer.training.settings import LoopSettings
 
 __all__ = ["pretrain"]
 
-RECORD = "record.json"
 UNCONDITIONAL_SHARE = 0.1
 MEASURED = 128
 """Number of pictures whose reconstruction the record measures."""
@@ -50,7 +50,8 @@ def pretrain(
     stages: Stages,
     *,
     preset: str,
-    start: Path | None = None,
+    start: str | Path | None = None,
+    card: CardSettings | None = None,
     compute: Compute | None = None,
     progress: Progress = silent,
 ) -> None:
@@ -63,8 +64,9 @@ def pretrain(
         folders: Prepared pictures. The name of each class is its caption. One tenth of the captions is dropped, so that
             guidance has an unconditional model.
         preset: Size of a new base, a key of PRESETS.
-        start: Folder of a base to continue from, in place of a new base. Its autoencoder is not trained as a whole, so
+        start: A base to continue from, in place of a new base: a folder, or the name of a base that ships. Its autoencoder is not trained as a whole, so
             its latents stay as they are. Its record becomes part of the new one.
+        card: What the card of the base states beside what is measured.
     """
     if not out.is_dir() or {path.name for path in out.iterdir()} != {"checkpoints"}:
         expect_new_folder(out)
@@ -102,10 +104,11 @@ def pretrain(
         decoder_record = train_decoder(base.vae, material, distance, stages.decoder, checkpoints, compute, progress)
     decoder_record["training_psnr_db"] = reconstruction_psnr_db(base.vae, sample, compute)
     refiner_record = _train_refiner(base, data, latents[0], features, stages.refiner, checkpoints, compute, progress)
+    base.own_card = make_card(card or CardSettings(), folders, data, base.own_card)
     base.save(out)
     write_record(
         out / RECORD,
-        **({"preset": preset} if start is None else {"start": read_record(start / RECORD)}),
+        **({"preset": preset} if start is None else {"start": record_of_base(start)}),
         size=data.size,
         pictures=dict(zip(data.class_names, data.labels.bincount().tolist(), strict=True)),
         compute=compute.as_json(),
@@ -133,7 +136,7 @@ def _new_base(preset: str, captions: list[str], size: int) -> Base:
     return Base.new(PRESETS[preset], captions, size)
 
 
-def _open_start(folder: Path, size: int, keep_refiner: bool) -> Base:
+def _open_start(folder: str | Path, size: int, keep_refiner: bool) -> Base:
     """Return the base in a folder. Raises RequestError if the pictures do not have its size.
 
     keep_refiner: False leaves the refiner out, because it belongs to a decoder that is about to change.

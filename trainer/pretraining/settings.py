@@ -95,10 +95,27 @@ class UNetStage(StageSettings):
 
 
 @dataclass(frozen=True)
+class CardSettings:
+    """What the card of the base states; see trainer.base.card. None keeps the value of --start-from."""
+
+    PANEL: ClassVar[str] = "Card of the base"
+
+    description: str | None = setting(None, help="The base in words. Default: its training pictures by class.")
+    licence: str | None = setting(
+        None, help="Licence of the pictures. Bundles and pictures made with the base state it."
+    )
+    attribution: str | None = setting(None, help="Name to credit for the pictures.")
+    guidance_scale: float = setting(2.0, help="Guidance scale that bundles on this base get.", within=Range(0, 100))
+    guidance_interval: tuple[float, float] = setting((2.0, 6.0), help="LO HI: guide only between these sigmas.")
+
+
+@dataclass(frozen=True)
 class PretrainSettings:
     """Settings of the training of a base."""
 
-    start_from: Path | None = setting(None, help="Base to continue from, a diffusers folder. Default: a new base.")
+    start_from: str | None = setting(
+        None, help="Base to continue from: cells (the base that ships), or a diffusers folder. Default: a new base."
+    )
     preset: str = setting("small", help="Size of a new base; tiny is for trials", choices=[*PRESETS])
     seed: int = setting(0, help="Seed of all random numbers.", within=Range(low=0, high=2**63 - 1))
     vae: Annotated[VaeStage, Prefix("vae")] = field(default=VaeStage(6000, 16, 6e-4))

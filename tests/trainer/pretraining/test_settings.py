@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from engine.errors import RequestError
@@ -21,7 +19,7 @@ def test_each_stage_has_its_own_loop():
 
 @pytest.mark.parametrize(("part", "none"), [("unet", UNetStage(0, 32, 4e-4)), ("decoder", DecoderStage(0, 8, 1e-4))])
 def test_no_steps_keep_the_part_of_the_start_base(part, none):
-    assert getattr(PretrainSettings(start_from=Path("base"), **{part: none}).stages(), part) is None
+    assert getattr(PretrainSettings(start_from="base", **{part: none}).stages(), part) is None
     with pytest.raises(RequestError, match=f"--{part}-steps"):
         PretrainSettings(**{part: none})
 
