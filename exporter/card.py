@@ -1,4 +1,4 @@
-"""The card of a base (`base.json`) in a merged folder: defaults of a new bundle, licence and attribution of the base."""
+"""The card of a base (`base.json`) in a merged folder: defaults of a new bundle, licence and attribution."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,10 @@ class Adaptation:
         return list(find_pictures(self.source))
 
     def run(self, progress: Progress, stop: threading.Event) -> Adapted:
-        """Run the stages that are not finished. Raises RequestError, CytosynthError, or Interrupted if `stop` is set."""
+        """Run the stages that are not finished.
+
+        Raises RequestError, CytosynthError, or Interrupted if `stop` is set.
+        """
         classes = pictures_digest(self.source)
         request = {"--base": self.base_name, **{f"class {name}": words for name, words in classes.items()}}
         # Opening the base is the last check; only then something is written.
@@ -90,23 +93,22 @@ class Adaptation:
             report, compute = overall.stage(CHOOSE), choose_compute(self.fitting.hardware)
             write_choices(self.work, choose(base, self.source, self.settings, compute, report))
             overall.finish(CHOOSE)
+        side = base.picture_side
+        # Each stage opens the base for itself, because fitting and merging change it.
+        del base
         choices = read_choices(self.work)
         assert choices is not None, "the stage above writes the choices"
-        stages: list[tuple[str, Callable[[Progress], None]]] = [
-            (PREPARE, lambda report: self._prepare(choices, report))
-        ]
+        stages: dict[str, Callable[[Progress], None]] = {PREPARE: partial(self._prepare, choices, side)}
         for name in self.class_names:
-            stages += [
-                (f"fit {name}", lambda report, name=name: self._fit(name, choices, stop, report)),
-                (f"merge {name}", lambda report, name=name: self._merge(name)),
-            ]
-        for stage, action in stages:
+            stages[f"fit {name}"] = partial(self._fit, name, choices, stop)
+            stages[f"merge {name}"] = partial(self._merge, name)
+        for stage, action in stages.items():
             if self._is_due(stage):
                 _expect_running(stop)
                 action(overall.stage(stage))
                 overall.finish(stage)
         self._run_parts(overall, stop)
-        return Adapted(self.class_names, choices, self.work / "sheet.png", base.picture_side)
+        return Adapted(self.class_names, choices, self.work / "sheet.png", side)
 
     def _open(self) -> Base:
         return open_base(self.base_name, self.tokenizer)
@@ -147,11 +149,11 @@ class Adaptation:
         """Names of the fields that were given."""
         return {flag.removeprefix("--").replace("-", "_") for flag in self.given}
 
-    def _prepare(self, choices: Choices, report: Progress) -> None:
+    def _prepare(self, choices: Choices, side: int, report: Progress) -> None:
         part, final = self.work / "prepared.part", self.work / "prepared"
         shutil.rmtree(part, ignore_errors=True)
         settings = PrepareSettings(
-            size=self._open().picture_side,
+            size=side,
             crop=choices.crop,
             n=max(self.settings.n, *(len(paths) for paths in find_pictures(self.source).values())),
             flip=self.settings.flip,
@@ -176,7 +178,7 @@ class Adaptation:
             (self.work / "hypernetworks" / f"{name}.json").unlink()
             raise Interrupted
 
-    def _merge(self, name: str) -> None:
+    def _merge(self, name: str, report: Progress) -> None:
         base, part = self._open(), self.work / "merged.part"
         shutil.rmtree(part, ignore_errors=True)
         file = read_hypernetwork(self.work / "hypernetworks" / f"{name}.safetensors")
@@ -200,8 +202,7 @@ class Adaptation:
                 continue
             _expect_running(stop)
             overall.stage(stage)
-            began = time.monotonic()
-            run_part(words, self.work / "log.txt", stop, lambda stage=stage, began=began: overall.elapse(stage, began))
+            run_part(words, self.work / "log.txt", stop, partial(overall.elapse, stage, time.monotonic()))
             if stage == SHEET:
                 draw_comparison(self.work / "prepared", cells, self.class_names, self.work / "sheet.png")
             overall.finish(stage)

@@ -29,10 +29,8 @@ def choose(base: Base, source: Path, settings: AdaptSettings, compute: Compute, 
     Raises RequestError.
     """
     card, classes = base.card, find_pictures(source)
-    if settings.crop is not None:
-        crops = [settings.crop]
-    else:
-        crops = sorted({1.0, card.crop or 1.0}, reverse=True)
+    candidates = {1.0, card.crop or 1.0} if settings.crop is None else {settings.crop}
+    crops = sorted(candidates, reverse=True)
     known = card.prompts if settings.prompt is None else (settings.prompt,)
     if len(crops) == len(known) == 1 or not card.prompts:
         prompts = {name: settings.prompt or prompt_of(name) for name in classes}

@@ -98,8 +98,11 @@ def read_card(folder: Path) -> BaseCard | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return BaseCard(**{name: tuple(value) if isinstance(value, list) else value for name, value in found.items()})
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in found.items()
+        }
+        return BaseCard(**values)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise RequestError(
             f"The card of the base {path}",

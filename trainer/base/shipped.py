@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import CLIPTokenizer
 
-import engine
 from engine.errors import RequestError
 from trainer.base.presets import PRESETS
 from trainer.base.refiner import Refiner, RefinerSettings
@@ -30,7 +30,7 @@ __all__ = ["SHIPPED", "open_shipped", "read_tokenizer", "record_of_shipped", "sh
 SHIPPED = ("cells",)
 """Names of the bases that ship."""
 ENCODER, PLACES = "encoder.safetensors", "places.json"
-BUNDLES = Path(engine.__path__[0]) / "bundles"
+BUNDLES = Path(str(resources.files("engine"))) / "bundles"
 
 
 def shipped_folder(name: str) -> Path:

@@ -27,6 +27,7 @@ ELSEWHERE = ("class_name", "prompt", "origin", "pictures", "licence", "attributi
 LINES = 20
 UNTRACKED = ("source", "out", "base", "tokenizer", "work")
 """Parameters that may differ when a run is resumed, because the work folder stays the same or compares them itself."""
+SHIPPED_BASE = BaseSource("cells")
 
 
 @with_options
@@ -37,7 +38,7 @@ def adapt(
     settings: AdaptSettings,
     fitting: Annotated[ClassTrainingSettings, Without(*ELSEWHERE)],
     preset: PresetSettings,
-    source: BaseSource = BaseSource("cells"),
+    source: BaseSource = SHIPPED_BASE,
 ) -> None:
     """Make a bundle from your pictures: prepare, fit, merge, export, and a sheet of real and synthetic cells.
 

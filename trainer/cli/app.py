@@ -1,4 +1,4 @@
-"""The command line `python -m trainer`: adapt, phantom, prepare, pretrain, fit, embed, merge, convert, inspect, encoder."""
+"""The command line `python -m trainer`: adapt does everything; the other commands are its steps, and more."""
 
 from __future__ import annotations
 

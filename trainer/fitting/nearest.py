@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import torch
 
 from trainer.base.base import Base, encode_prompts
-from trainer.training.devices import Compute
+from trainer.training.devices import Compute, choose_attention
 from trainer.training.encoding import encode_set
 
 __all__ = ["Nearest", "losses_by_prompt", "nearest"]
 
 SIGMAS = (8.0, 5.0, 2.5)
 """Noise levels, relative to the standard deviation of the latents."""
-MOST_PICTURES = 16
+MOST_PICTURES = 12
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Nearest:
 def nearest(base: Base, by_crop: dict[float, torch.Tensor], prompts: Sequence[str], compute: Compute) -> Nearest:
     """Return the prompt and the crop with the smallest loss.
 
-    by_crop: the same pictures (N, 3, S, S) uint8 by their crop. Up to 16 of them are used, evenly spread.
+    by_crop: the same pictures (N, 3, S, S) uint8 by their crop. Up to 12 of them are used, evenly spread.
     """
     losses = {
         (crop, prompt): loss
@@ -57,6 +57,7 @@ def losses_by_prompt(base: Base, pictures: torch.Tensor, prompts: Sequence[str],
     chosen = pictures[:: -(-len(pictures) // MOST_PICTURES)]
     latents = encode_set(base.vae.to(compute.device), chosen, compute).to(compute.device)
     unet = base.unet.to(compute.device).eval()
+    choose_attention(unet, compute.device)
     contexts = encode_prompts(base, list(prompts)).to(compute.device)
     alphas = base.scheduler.alphas_cumprod
     generator = torch.Generator().manual_seed(0)

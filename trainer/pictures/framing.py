@@ -1,4 +1,4 @@
-"""How large a cell stands in its picture, measured by its nucleus, and the crop that suits a base.
+"""How large a cell stands in its picture, measured by its nucleus.
 
 The nucleus is the part that a blue or purple stain makes dark. Red light passes through red blood cells and is absorbed
 by nuclei, so the red channel separates them.
@@ -6,7 +6,6 @@ by nuclei, so the red channel separates them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from scipy import ndimage
 
 from trainer.pictures.folders import centre_square, find_pictures, open_picture
 
-__all__ = ["Shares", "choose_crop", "measure_shares", "nucleus_share", "shares_of_files"]
+__all__ = ["Shares", "measure_shares", "nucleus_share", "shares_of_files"]
 
 SIDE = 128
 """Pictures are measured at this size, so that a large picture costs no more than a small one."""
@@ -36,10 +35,6 @@ class Shares:
     median: float
     high: float
     """95th percentile."""
-
-    def after_crop(self, crop: float) -> float:
-        """Return the median share if the pictures were cropped to this share of their side."""
-        return min(1.0, self.median / crop**2)
 
 
 def nucleus_share(picture: NDArray[np.uint8]) -> float:
@@ -80,12 +75,3 @@ def shares_of_files(folder: Path, crop: float = 1.0) -> dict[str, Shares | None]
         name: measure_shares(centre_square(open_picture(path), SIDE, crop) for path in paths)
         for name, paths in find_pictures(folder).items()
     }
-
-
-def choose_crop(median: float, base_median: float, base_crop: float) -> float:
-    """Return 1 or the base's crop, whichever brings the median share nearer to the base's, as a ratio."""
-
-    def distance(crop: float) -> float:
-        return abs(math.log(median / crop**2 / base_median))
-
-    return min((1.0, base_crop), key=distance)

@@ -35,8 +35,8 @@ def make_card(settings: CardSettings, folders: list[Path], data: PictureSet, sta
     prompts = [*(start.prompts if start else ()), *map(prompt_of, data.class_names)]
     card = BaseCard(
         description,
-        licence=_both(start and start.licence, settings.licence),
-        attribution=_both(start and start.attribution, settings.attribution),
+        licence=_both(NOT_STATED if start is None else start.licence, settings.licence),
+        attribution=_both(NOT_STATED if start is None else start.attribution, settings.attribution),
         prompts=tuple(dict.fromkeys(prompts)),
         crop=crop_of(folders),
         nucleus_share=None if shares is None else (shares.low, shares.median, shares.high),

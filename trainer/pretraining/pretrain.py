@@ -64,8 +64,9 @@ def pretrain(
         folders: Prepared pictures. The name of each class is its caption. One tenth of the captions is dropped, so that
             guidance has an unconditional model.
         preset: Size of a new base, a key of PRESETS.
-        start: A base to continue from, in place of a new base: a folder, or the name of a base that ships. Its autoencoder is not trained as a whole, so
-            its latents stay as they are. Its record becomes part of the new one.
+        start: A base to continue from, in place of a new base: a folder, or the name of a base that ships. Its
+            autoencoder is not trained as a whole, so its latents stay as they are. Its record becomes part of the new
+            one.
         card: What the card of the base states beside what is measured.
     """
     if not out.is_dir() or {path.name for path in out.iterdir()} != {"checkpoints"}:
