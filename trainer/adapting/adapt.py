@@ -85,12 +85,12 @@ class Adaptation:
         """
         classes = pictures_digest(self.source)
         request = {"--base": self.base_name, **{f"class {name}": words for name, words in classes.items()}}
-        # Opening the base is the last check; only then something is written.
-        base = self._open()
-        expect_same_request(self.work, self.out, {**request, **self.given})
+        compute, base = choose_compute(self.fitting.hardware), self._open()
         overall = Overall(self._costs(base), progress)
+        # This is the last check: only then something is written.
+        expect_same_request(self.work, self.out, {**request, **self.given})
         if self._is_due(CHOOSE):
-            report, compute = overall.stage(CHOOSE), choose_compute(self.fitting.hardware)
+            report = overall.stage(CHOOSE)
             write_choices(self.work, choose(base, self.source, self.settings, compute, report))
             overall.finish(CHOOSE)
         side = base.picture_side
