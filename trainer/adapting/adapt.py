@@ -34,11 +34,12 @@ from trainer.pictures.folders import find_pictures
 from trainer.pictures.prepare import PrepareSettings, prepare
 from trainer.training.devices import choose_compute
 from trainer.training.outputs import OutputSettings
-from trainer.training.record import ClassSettings
+from trainer.training.record import ClassSettings, read_record
 
 __all__ = ["Adaptation", "Adapted"]
 
 CHOOSE, PREPARE, EXPORT, SHEET = "choose", "prepare", "export", "sheet"
+LOG, WARNING = "log.txt", "warning: "
 COSTS = {CHOOSE: 25.0, PREPARE: 4.0, "fit": 0.085, "merge": 30.0, EXPORT: 45.0, SHEET: 12.0}
 """Seconds on one core, per class, and of `fit` per step and picture, for the base that ships. Only their ratios
 matter, and only until the first stages are done."""
@@ -52,6 +53,7 @@ class Adapted:
     choices: Choices
     sheet: Path
     picture_side: int
+    warnings: list[str]
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Adaptation:
         # This is the last check: only then something is written.
         expect_same_request(self.work, self.out, {**request, **self.given})
         if self._is_due(CHOOSE):
-            report = overall.stage(CHOOSE)
+            report = _stopping(overall.stage(CHOOSE), stop)
             write_choices(self.work, choose(base, self.source, self.settings, compute, report))
             overall.finish(CHOOSE)
         side = base.picture_side
@@ -105,10 +107,15 @@ class Adaptation:
         for stage, action in stages.items():
             if self._is_due(stage):
                 _expect_running(stop)
-                action(overall.stage(stage))
+                action(_stopping(overall.stage(stage), stop))
                 overall.finish(stage)
         self._run_parts(overall, stop)
-        return Adapted(self.class_names, choices, self.work / "sheet.png", side)
+        return Adapted(self.class_names, choices, self.work / "sheet.png", side, self._warnings())
+
+    def _warnings(self) -> list[str]:
+        """Return the warnings about the pictures, from the log, so that a resumed run repeats them."""
+        lines = (self.work / LOG).read_text(encoding="utf-8").splitlines()
+        return [line.removeprefix(WARNING) for line in lines if line.startswith(WARNING)]
 
     def _open(self) -> Base:
         return open_base(self.base_name, self.tokenizer)
@@ -116,10 +123,13 @@ class Adaptation:
     def _is_due(self, stage: str) -> bool:
         """Return whether a stage is not finished."""
         word, _, name = stage.partition(" ")
+        if word == "fit":
+            # A training that was stopped leaves a record, too.
+            run = read_record(self.work / "hypernetworks" / f"{name}.json").get("training")
+            return run is None or run["steps_done"] < run["steps"]
         files = {
             CHOOSE: self.work / "choices.json",
             PREPARE: self.work / "prepared",
-            "fit": self.work / "hypernetworks" / f"{name}.json",
             "merge": self.work / "merged" / name,
             EXPORT: self.out / "manifest.json",
             SHEET: self.work / "sheet.png",
@@ -159,7 +169,10 @@ class Adaptation:
             flip=self.settings.flip,
             seed=self.fitting.loop.seed,
         )
-        prepare(self.source, part, settings, progress=report)
+        found = prepare(self.source, part, settings, progress=report)
+        with (self.work / LOG).open("a", encoding="utf-8") as log:
+            for pair in found.alike or ():
+                log.write(f"{WARNING}{pair.one} and {pair.other} are the same or nearly so ({pair.likeness:.3f})\n")
         part.rename(final)
 
     def _fit(self, name: str, choices: Choices, stop: threading.Event, report: Progress) -> None:
@@ -175,7 +188,6 @@ class Adaptation:
         settings = replace(self._fit_settings(base, count), record=record, output=OutputSettings(resume=True))
         facts = fit(base, ClassRequest(data, self.work / "hypernetworks", settings, stop, report))
         if facts["training"]["steps_done"] < facts["training"]["steps"]:
-            (self.work / "hypernetworks" / f"{name}.json").unlink()
             raise Interrupted
 
     def _merge(self, name: str, report: Progress) -> None:
@@ -202,10 +214,21 @@ class Adaptation:
                 continue
             _expect_running(stop)
             overall.stage(stage)
-            run_part(words, self.work / "log.txt", stop, partial(overall.elapse, stage, time.monotonic()))
+            run_part(words, self.work / LOG, stop, partial(overall.elapse, stage, time.monotonic()))
             if stage == SHEET:
                 draw_comparison(self.work / "prepared", cells, self.class_names, self.work / "sheet.png")
             overall.finish(stage)
+
+
+def _stopping(report: Progress, stop: threading.Event) -> Progress:
+    """Return a progress that raises Interrupted if `stop` is set. `fit` is told by the event itself, and saves."""
+
+    def checked(task: str, done: int, total: int, loss: float | None = None, rate: float | None = None, /) -> None:
+        if rate is None:
+            _expect_running(stop)
+        report(task, done, total, loss, rate)
+
+    return checked
 
 
 def _expect_running(stop: threading.Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from trainer.adapting.state import Choices
 from trainer.base.base import Base
 from trainer.base.caption_files import prompt_of
 from trainer.base.card import BaseCard
-from trainer.fitting.nearest import Nearest, nearest
+from trainer.base.suits import misfits
+from trainer.fitting.nearest import SIGMAS, Nearest, nearest
 from trainer.pictures.folders import centre_square, find_pictures, open_picture
 from trainer.pictures.framing import Shares, measure_shares
 from trainer.training.devices import Compute
@@ -36,10 +38,10 @@ def choose(base: Base, source: Path, settings: AdaptSettings, compute: Compute, 
         prompts = {name: settings.prompt or prompt_of(name) for name in classes}
         return Choices(crops[0], prompts, _reasons_of_crop(card, crops[0], _shares(classes, crops[0]), given=True))
     found: dict[str, Nearest] = {}
-    for place, (name, paths) in enumerate(classes.items()):
+    places, total = count(1), len(classes) * len(crops) * len(SIGMAS)
+    for name, paths in classes.items():
         pictures = {crop: _squares(paths, base.picture_side, crop) for crop in crops}
-        found[name] = nearest(base, pictures, known, compute)
-        progress("choose", place + 1, len(classes))
+        found[name] = nearest(base, pictures, known, compute, lambda: progress("choose", next(places), total))
     crop = min(crops, key=lambda crop: sum(one.loss(crop) for one in found.values()))
     prompts, reasons = {}, _reasons_of_crop(card, crop, _shares(classes, crop), given=len(crops) == 1)
     if len(crops) > 1:
@@ -51,7 +53,8 @@ def choose(base: Base, source: Path, settings: AdaptSettings, compute: Compute, 
         words = f"{name} starts at the prompt {prompts[name]!r}"
         if len(ranked) > 1:
             words += f", the nearest of the base (loss {ranked[0][0]:.3f}; next {ranked[1][1]!r}: {ranked[1][0]:.3f})"
-        reasons = (*reasons, words)
+        shares = _shares({name: classes[name]}, crop)
+        reasons = (*reasons, words, *(f"warning: {name}: {text}" for text in misfits(card, prompts[name], shares)))
     return Choices(crop, prompts, reasons)
 
 

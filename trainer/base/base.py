@@ -123,7 +123,8 @@ class Base:
         ).save_pretrained(folder)
         if self.refiner is not None:
             write_refiner(self.refiner, folder / REFINER_FILE)
-        write_card(self.card, folder)
+        if self.card != unknown_base():
+            write_card(self.card, folder)
 
 
 def open_base(name: str | Path, tokenizer: Path | None = None) -> Base:

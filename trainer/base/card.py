@@ -89,7 +89,7 @@ derived models."""
 
 def unknown_base() -> BaseCard:
     """Return the card of a small base without `base.json`, such as a base of an earlier version."""
-    return BaseCard(f"a small latent-diffusion base ({NOT_STATED})")
+    return BaseCard(NOT_STATED)
 
 
 def read_card(folder: Path) -> BaseCard | None:

@@ -83,7 +83,7 @@ def _report(run: Adaptation, made: Adapted, seconds: float) -> None:
     out = shlex.quote(str(run.out))
     first, *others = made.class_names
     print(f"The bundle {run.out} has the classes {', '.join(made.class_names)} (made in {duration_words(seconds)}).")
-    for sentence in made.choices.reasons:
+    for sentence in (*made.choices.reasons, *(f"warning: {words}" for words in made.warnings)):
         print(f"- {sentence}")
     if run.settings.licence is None:
         print("- the licence of your pictures is recorded as not stated (--licence, --attribution)")

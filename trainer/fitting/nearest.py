@@ -7,7 +7,7 @@ hides sharpness, so that pictures of different crops can be compared, too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ from trainer.base.base import Base, encode_prompts
 from trainer.training.devices import Compute, choose_attention
 from trainer.training.encoding import encode_set
 
-__all__ = ["Nearest", "losses_by_prompt", "nearest"]
+__all__ = ["SIGMAS", "Nearest", "losses_by_prompt", "nearest"]
 
 SIGMAS = (8.0, 5.0, 2.5)
 """Noise levels, relative to the standard deviation of the latents."""
@@ -37,22 +37,35 @@ class Nearest:
         return min(loss for (found, _), loss in self.losses.items() if found == crop)
 
 
-def nearest(base: Base, by_crop: dict[float, torch.Tensor], prompts: Sequence[str], compute: Compute) -> Nearest:
+def nearest(
+    base: Base,
+    by_crop: dict[float, torch.Tensor],
+    prompts: Sequence[str],
+    compute: Compute,
+    tick: Callable[[], None] = lambda: None,
+) -> Nearest:
     """Return the prompt and the crop with the smallest loss.
 
     by_crop: the same pictures (N, 3, S, S) uint8 by their crop. Up to 12 of them are used, evenly spread.
+    tick: called len(SIGMAS) times per crop.
     """
     losses = {
         (crop, prompt): loss
         for crop, pictures in by_crop.items()
-        for prompt, loss in losses_by_prompt(base, pictures, prompts, compute).items()
+        for prompt, loss in losses_by_prompt(base, pictures, prompts, compute, tick).items()
     }
     crop, prompt = min(losses, key=lambda key: losses[key])
     return Nearest(prompt, crop, losses)
 
 
 @torch.no_grad()
-def losses_by_prompt(base: Base, pictures: torch.Tensor, prompts: Sequence[str], compute: Compute) -> dict[str, float]:
+def losses_by_prompt(
+    base: Base,
+    pictures: torch.Tensor,
+    prompts: Sequence[str],
+    compute: Compute,
+    tick: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
     """Return the mean squared error of the denoised latents under each prompt, with the same noise for all prompts."""
     chosen = pictures[:: -(-len(pictures) // MOST_PICTURES)]
     latents = encode_set(base.vae.to(compute.device), chosen, compute).to(compute.device)
@@ -71,4 +84,5 @@ def losses_by_prompt(base: Base, pictures: torch.Tensor, prompts: Sequence[str],
             with compute.autocast():
                 found = unet(noisy, timestep, context.expand(len(noisy), -1, -1)).sample.float()
             totals[place] += ((found - eps) ** 2).mean().cpu() * float((1 - alpha) / alpha)
+        tick()
     return dict(zip(prompts, (totals / len(SIGMAS)).tolist(), strict=True))

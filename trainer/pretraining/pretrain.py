@@ -76,13 +76,8 @@ def pretrain(
     distance = open_perceptual_distance()
     features = None if stages.refiner is None else open_photograph_features()
     torch.manual_seed(stages.vae.seed)
-    if start is None:
-        base = _new_base(preset, _captions(data), data.size)
-    else:
-        base = _open_start(start, data.size, keep_refiner=stages.decoder is None or stages.refiner is not None)
-    for part in (base.vae, base.unet, base.text_encoder):
-        part.to(compute.device)
-    choose_attention(base.unet, compute.device)
+    base = _begin(preset, start, data, stages)
+    _move(base, compute)
     checkpoints = out / "checkpoints"
     vae_record = train_autoencoder(base.vae, data, stages.vae, checkpoints, compute, progress) if start is None else {}
     sample = data.sample(MEASURED)
@@ -107,9 +102,10 @@ def pretrain(
     refiner_record = _train_refiner(base, data, latents[0], features, stages.refiner, checkpoints, compute, progress)
     base.own_card = make_card(card or CardSettings(), folders, data, base.own_card)
     base.save(out)
+    origin = {"preset": preset} if start is None else {"start": record_of_base(start)}
     write_record(
         out / RECORD,
-        **({"preset": preset} if start is None else {"start": record_of_base(start)}),
+        **origin,
         size=data.size,
         pictures=dict(zip(data.class_names, data.labels.bincount().tolist(), strict=True)),
         compute=compute.as_json(),
@@ -118,6 +114,20 @@ def pretrain(
         decoder=decoder_record,
         refiner=refiner_record,
     )
+
+
+def _begin(preset: str, start: str | Path | None, data: PictureSet, stages: Stages) -> Base:
+    """Return a new base, or the base to continue from. Raises RequestError."""
+    if start is None:
+        return _new_base(preset, _captions(data), data.size)
+    return _open_start(start, data.size, keep_refiner=stages.decoder is None or stages.refiner is not None)
+
+
+def _move(base: Base, compute: Compute) -> None:
+    """Move the parts that are trained to the device."""
+    for part in (base.vae, base.unet, base.text_encoder):
+        part.to(compute.device)
+    choose_attention(base.unet, compute.device)
 
 
 def _captions(data: PictureSet) -> list[str]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import threading
 
 import pytest
 from PIL import Image
 
+from trainer.adapting import adapt as adapting
 from trainer.adapting.adapt import Adaptation
-from trainer.adapting.processes import Interrupted
+from trainer.adapting.processes import Interrupted, run_part
 from trainer.adapting.settings import AdaptSettings
 from trainer.base.card import BaseCard, write_card
 from trainer.fitting.settings import ClassTrainingSettings
@@ -33,16 +35,32 @@ def mine(whole_path, tmp_path):
     return tmp_path
 
 
-def test_one_command_makes_a_bundle_and_goes_on_after_an_interruption(mine, in_process, monkeypatch):
+@pytest.fixture
+def exporter_here(in_process, capfd, monkeypatch):
+    """Run the exporter's command line in this process, where exports are shared; every other part stays a process."""
+
+    def run(words, log, stop, tick):
+        if words[0] != "exporter":
+            return run_part(words, log, stop, tick)
+        before = capfd.readouterr()
+        done = in_process(*words)
+        assert done.returncode == 0, done.stderr
+        print(before.out, end="")
+        print(before.err, end="", file=sys.stderr)
+        return None
+
+    monkeypatch.setattr(adapting, "run_part", run)
+
+
+def test_one_command_makes_a_bundle_and_goes_on_after_an_interruption(mine, in_process, exporter_here, monkeypatch):
     monkeypatch.chdir(mine)
     stop = threading.Event()
-    stop.set()
     settings = AdaptSettings(n=14)
     run = Adaptation(
         mine / "mine", mine / "made", "base", None, settings, ClassTrainingSettings(), "small", dict(GIVEN)
     )
     with pytest.raises(Interrupted):
-        run.run(lambda *words: None, stop)
+        run.run(lambda stage, *figures: stop.set() if stage.startswith("prepare") else None, stop)
     work = mine / "made-work"
     chosen = (work / "choices.json").read_bytes()
     assert not (work / "prepared").exists()

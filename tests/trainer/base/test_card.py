@@ -42,7 +42,9 @@ def test_a_base_keeps_its_card_when_it_is_saved_and_opened(base, tmp_path):
     assert open_base(tmp_path).card == CARD
 
 
-def test_a_base_without_a_card_is_known_by_its_structure(base):
-    assert base.card.fit_preset == "small"
+def test_a_base_without_a_card_is_known_by_its_structure(base, tmp_path):
+    assert (base.card.fit_preset, base.card.licence) == ("small", "not stated")
+    base.save(tmp_path)
+    assert not (tmp_path / CARD_FILE).exists()
     base.unet.register_to_config(cross_attention_dim=768, block_out_channels=(320, 640, 1280, 1280))
     assert base.card == STABLE_DIFFUSION
