@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from engine.options import Range, check_settings, setting
+from trainer.base.card import expect_words
 from trainer.training.record import ORIGINS
 
 __all__ = ["AdaptSettings"]
@@ -39,3 +40,4 @@ class AdaptSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        expect_words(prompt=self.prompt, licence=self.licence, attribution=self.attribution)

@@ -20,6 +20,7 @@ __all__ = [
     "NOT_STATED",
     "STABLE_DIFFUSION",
     "BaseCard",
+    "expect_words",
     "read_card",
     "unknown_base",
     "write_card",
@@ -70,6 +71,15 @@ class BaseCard:
         for name, kept in rules.items():
             if not kept:
                 raise ValueError(f"{name} is {getattr(self, name)!r}")
+
+
+def expect_words(**given: str | None) -> None:
+    """Raise RequestError for an option that was given without words. The names are those of the fields."""
+    for name, text in given.items():
+        if text is not None and not _is_text(text):
+            raise RequestError(
+                f"--{name.replace('_', '-')}", found=repr(text), expected="some text", fix="change the value"
+            )
 
 
 def _is_text(value: object) -> bool:

@@ -38,7 +38,7 @@ def make_card(settings: CardSettings, folders: list[Path], data: PictureSet, sta
         licence=_both(NOT_STATED if start is None else start.licence, settings.licence),
         attribution=_both(NOT_STATED if start is None else start.attribution, settings.attribution),
         prompts=tuple(dict.fromkeys(prompts)),
-        crop=crop_of(folders),
+        crop=settings.crop or crop_of(folders),
         nucleus_share=None if shares is None else (shares.low, shares.median, shares.high),
         guidance_scale=settings.guidance_scale,
         guidance_interval=settings.guidance_interval,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from engine.errors import RequestError
 from engine.options import Prefix, Range, check_settings, setting
+from trainer.base.card import expect_words
 from trainer.base.presets import PRESETS
 from trainer.training.schedule import constant
 from trainer.training.settings import LoopSettings
@@ -105,8 +106,22 @@ class CardSettings:
         None, help="Licence of the pictures. Bundles and pictures made with the base state it."
     )
     attribution: str | None = setting(None, help="Name to credit for the pictures.")
+    crop: float | None = setting(
+        None,
+        help="Share of the centre square that the pictures kept. Default: as prepare recorded it.",
+        within=Range(above=0, high=1),
+    )
     guidance_scale: float = setting(2.0, help="Guidance scale that bundles on this base get.", within=Range(0, 100))
     guidance_interval: tuple[float, float] = setting((2.0, 6.0), help="LO HI: guide only between these sigmas.")
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        expect_words(description=self.description, licence=self.licence, attribution=self.attribution)
+        low, high = self.guidance_interval
+        if not 0 <= low <= high:
+            raise RequestError(
+                "--guidance-interval", found=f"{low:g} {high:g}", expected="0 <= LO <= HI", fix="change the values"
+            )
 
 
 @dataclass(frozen=True)

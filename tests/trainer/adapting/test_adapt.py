@@ -112,6 +112,7 @@ def expect_bundle(folder, in_process):
     [
         (["mine/nowhere"], "no such folder"),
         (["mine", "--crop", "2"], "--crop"),
+        (["mine", "--licence", " "], "--licence"),
         (["mine", "--base", "nowhere"], "nowhere"),
         (["mine", "--device", "cuda:9"], "--device"),
         (["mine", "--lr-scheduler", "cosine"], "--lr-scheduler"),

@@ -5,8 +5,14 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import RequestError
-from trainer.pretraining.settings import DecoderStage, PretrainSettings, RefinerStage, UNetStage, VaeStage
+from trainer.pretraining.settings import CardSettings, DecoderStage, PretrainSettings, RefinerStage, UNetStage, VaeStage
 from trainer.training.schedule import Cosine
+
+
+@pytest.mark.parametrize("wrong", [{"licence": " "}, {"guidance_interval": (6.0, 2.0)}, {"crop": 0.0}])
+def test_a_wrong_card_is_refused_before_the_training(wrong):
+    with pytest.raises(RequestError, match=next(iter(wrong)).replace("_", "-")):
+        CardSettings(**wrong)
 
 
 def test_each_stage_has_its_own_loop():
