@@ -15,6 +15,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from engine.errors import RequestError
+from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.progress import Progress
 from trainer.adapting.choose import choose
 from trainer.adapting.overall import Overall
@@ -85,6 +87,10 @@ class Adaptation:
 
         Raises RequestError, CytosynthError, or Interrupted if `stop` is set.
         """
+        name = self.out.resolve().name
+        if not is_class_name(name):
+            # The exporter would refuse the name of the bundle, but only after the training.
+            raise RequestError(f"--out {self.out}", found=name, expected=CLASS_NAME_RULE, fix="choose another name")
         classes = pictures_digest(self.source)
         request = {"--base": self.base_name, **{f"class {name}": words for name, words in classes.items()}}
         compute, base = choose_compute(self.fitting.hardware), self._open()

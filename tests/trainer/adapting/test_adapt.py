@@ -113,6 +113,7 @@ def expect_bundle(folder, in_process):
         (["mine/nowhere"], "no such folder"),
         (["mine", "--crop", "2"], "--crop"),
         (["mine", "--licence", " "], "--licence"),
+        (["mine", "--out", "my bundle"], "my bundle"),
         (["mine", "--base", "nowhere"], "nowhere"),
         (["mine", "--device", "cuda:9"], "--device"),
         (["mine", "--lr-scheduler", "cosine"], "--lr-scheduler"),
@@ -122,4 +123,4 @@ def test_a_wrong_request_exits_2_and_writes_nothing(words, expected, mine, in_pr
     monkeypatch.chdir(mine)
     done = in_process("trainer", "adapt", "--out", "made", "--base", "base", *words)
     assert (done.returncode, expected in done.stderr) == (2, True), done.stderr
-    assert not list(mine.glob("made*"))
+    assert sorted(path.name for path in mine.iterdir()) == ["base", "mine"]
