@@ -20,6 +20,7 @@ from engine.files import contents_of, expect_place, locked_folder, sha256_of
 from engine.names import CLASS_NAME_RULE, is_class_name, look_alikes
 from engine.options import check_settings
 from engine.progress import StageProgress, silent_stages
+from exporter.card import base_facts, defaults_of, differing_settings, read_card
 from exporter.graphs import (
     export_decoder,
     export_encoder,
@@ -40,8 +41,6 @@ __all__ = ["write_bundle"]
 
 UNET_WEIGHTS, DECODER, DECODER_WEIGHTS, STEP = "unet.bin", "vae_decoder.onnx", "vae_decoder.bin", "step.onnx"
 SIGNAL_LEAK = "signal_leak."
-THESIS = {"num_inference_steps": 20, "guidance_scale": 7.0, "batch_size": 8}
-"""Settings of a new bundle unless others are given: those of the thesis, except that the thesis used batch size 1."""
 ENCODER, ENCODER_WEIGHTS = "vae_encoder.onnx", "vae_encoder.bin"
 TEXT_ENCODER, TEXT_WEIGHTS, TOKENIZER = "text_encoder.onnx", "text_encoder.bin", "tokenizer.json"
 
@@ -63,8 +62,9 @@ def write_bundle(
     Args:
         merged_folders: Folders made by `python -m trainer merge`.
         out: Folder of the bundle.
-        settings: Name, base and defaults of a new bundle. Without them a new bundle has the folder's name, the base
-            "not stated" and the thesis's settings. An existing bundle keeps its own and refuses other values.
+        settings: Name, base and defaults of a new bundle. Without them a new bundle has the folder's name, and the
+            description and settings of the base's card, or the thesis's settings if the base has no card. An existing
+            bundle keeps its own and refuses other values.
         vae_encoder: Also export the VAE's encoder.
         progress: Receives a line for each stage.
 
@@ -76,15 +76,23 @@ def write_bundle(
     expect_place(out)
     settings = settings or BundleSettings()
     check_settings(settings)
+    card = read_card(merged_folders[0])
+    for sentence in differing_settings(card, settings):
+        progress(f"warning: {sentence}")
     with locked_folder(out):
-        _write_bundle(merged_folders, out, settings, vae_encoder, progress)
+        _write_bundle(merged_folders, out, settings, card, vae_encoder, progress)
 
 
 def _write_bundle(
-    merged_folders: list[Path], out: Path, settings: BundleSettings, vae_encoder: bool, progress: StageProgress
+    merged_folders: list[Path],
+    out: Path,
+    settings: BundleSettings,
+    card: dict[str, Any],
+    vae_encoder: bool,
+    progress: StageProgress,
 ) -> None:
     """Write a bundle into a locked folder; see write_bundle."""
-    manifest = _existing_manifest(out) or _new_manifest(out, settings)
+    manifest = _existing_manifest(out) or _new_manifest(out, settings, card)
     wanted = {"name": settings.name, "base": settings.base}
     wanted |= {f"defaults.{key}": value for key, value in settings.defaults.items()}
     for field, value in wanted.items():
@@ -299,7 +307,7 @@ def _write_shared(model: MergedModel, folder: Path, tokens: int) -> list[tuple[s
     ]
 
 
-def _new_manifest(out: Path, settings: BundleSettings) -> dict[str, Any]:
+def _new_manifest(out: Path, settings: BundleSettings, card: dict[str, Any]) -> dict[str, Any]:
     """Return the manifest of a bundle without classes. Raises RequestError for values that the engine refuses."""
     name = settings.name or out.resolve().name
     if not is_class_name(name):
@@ -314,11 +322,11 @@ def _new_manifest(out: Path, settings: BundleSettings) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
         "name": name,
-        "base": settings.base or "not stated",
+        **base_facts(card, settings.base),
         "decoder": [DECODER, DECODER_WEIGHTS],
         "step": STEP,
         "text_encoder": {"graph": TEXT_ENCODER, "weights": [TEXT_WEIGHTS], "tokenizer": TOKENIZER},
-        "defaults": {"sampler": "dpmpp_2m", "schedule": "karras", **THESIS, **settings.defaults},
+        "defaults": {"sampler": "dpmpp_2m", "schedule": "karras", **defaults_of(card, settings)},
         "classes": {},
         "files": {},
     }

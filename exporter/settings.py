@@ -21,15 +21,20 @@ class BundleSettings:
     PANEL: ClassVar[str] = "New bundle"
 
     name: str | None = setting(None, help="Name of the bundle (default: the folder's name).")
-    base: str | None = setting(None, help="Description of the base in words.")
+    base: str | None = setting(None, help="Description of the base in words (default: from the base).")
     num_inference_steps: int | None = setting(
-        None, flag="--steps", within=Range(1, 1000), help="Default number of sampling steps (20 for a new bundle)."
+        None,
+        flag="--steps",
+        within=Range(1, 1000),
+        help="Default number of sampling steps (for a new bundle: from the base, or 20).",
     )
     guidance_scale: float | None = setting(
-        None, within=Range(0, 100), help="Default guidance scale (7 for a new bundle; 1 is no guidance)."
+        None,
+        within=Range(0, 100),
+        help="Default guidance scale (for a new bundle: from the base, or 7; 1 is no guidance).",
     )
     guidance_interval: tuple[float, float] | None = setting(
-        None, help="LO HI: guide only between these sigmas (everywhere for a new bundle)."
+        None, help="LO HI: guide only between these sigmas (for a new bundle: from the base, or everywhere)."
     )
     batch_size: int | None = setting(None, within=Range(1, 4096), help="Default batch size (8 for a new bundle).")
 

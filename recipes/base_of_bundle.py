@@ -5,7 +5,7 @@
 OUT is a new folder. OUT/base is a base in the diffusers layout on which you can fit your own class. OUT/hypernetworks
 has the bundle's hypernetworks. OUT may serve as the recipe's work folder: the recipe then makes the bundle from these
 files. The weights have the float16 precision of the bundle. A bundle does not contain the VAE's encoder, so it comes
-from the file ENCODER (default: recipes/cells_vae_encoder.safetensors, for the embedded bundle). The record of the
+from the file ENCODER (default: trainer/base/cells/encoder.safetensors, for the embedded bundle). The record of the
 encoder's training is the .json file with the same name.
 """
 
@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from safetensors.torch import load_file
 from torch import nn
-from transformers import CLIPTokenizer
 
 from benchmarks.arguments import script_parser
 from engine.bundle.folder import Bundle, open_bundle
@@ -38,12 +37,13 @@ from exporter.refiner import read_refiner
 from trainer.base.base import Base, digest_of
 from trainer.base.presets import PRESETS
 from trainer.base.refiner import REFINER_FILE, Refiner, RefinerSettings, write_refiner
+from trainer.base.shipped import read_tokenizer, shipped_folder
 from trainer.folders import expect_new_folder
 from trainer.hypernetwork.files import HypernetworkFile, write_hypernetwork
 from trainer.hypernetwork.network import SIDES, Hypernetwork, attention_dimensions, attention_layers
 from trainer.training.record import ClassRecord, read_record
 
-ENCODER = Path(__file__).with_name("cells_vae_encoder.safetensors")
+ENCODER = shipped_folder("cells") / "encoder.safetensors"
 
 
 @dataclass(frozen=True)
@@ -136,12 +136,7 @@ def base_of(bundle: Bundle, record: dict[str, Any], encoder: Path) -> tuple[Base
             fix="use a bundle of such a base",
         )
     preset = PRESETS[first["preset"]]
-    words = json.loads(bundle.path(prompts.tokenizer).read_text(encoding="utf-8"))["model"]
-    tokenizer = CLIPTokenizer(
-        vocab=words["vocab"],
-        merges=[(left, right) for left, right in words["merges"]],
-        model_max_length=preset.prompt_tokens,
-    )
+    tokenizer = read_tokenizer(bundle.path(prompts.tokenizer).read_bytes(), preset.prompt_tokens)
     base = Base.new(preset, tokenizer, first["size"])
     put_encoder(base.vae, encoder)
     base.refiner = refiner_of(bundle)

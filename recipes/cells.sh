@@ -67,7 +67,8 @@ else # takes hours, with a tenth of the pictures
     budget=(--precision "${PRECISION:-f32}" --vae-steps 6000 --unet-steps 7000 --decoder-steps 2000)
 fi
 [ -e "$work/base/record.json" ] ||
-    "$python" -m trainer pretrain "$work/train" "$work/general" --out "$work/base" ${START:+--start-from "$START"} \
+    "$python" -m trainer pretrain "$work/train" "$work/general" --out "$work/base" \
+        --crop 0.7 --licence 'CC BY 4.0' --attribution "$attribution" ${START:+--start-from "$START"} \
         --compile "${budget[@]}" ${UNET_STEPS:+--unet-steps "$UNET_STEPS"} \
         ${DECODER_STEPS:+--decoder-steps "$DECODER_STEPS"} ${REFINER_STEPS:+--refiner-steps "$REFINER_STEPS"}
 

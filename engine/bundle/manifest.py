@@ -16,6 +16,7 @@ from engine.sampling.schedules import SCHEDULES, NoiseSchedule
 __all__ = [
     "FORMAT_VERSION",
     "PRECISIONS",
+    "BaseFacts",
     "ClassEntry",
     "DecoderNoise",
     "Defaults",
@@ -63,6 +64,18 @@ class ClassEntry:
     def files(self) -> tuple[str, ...]:
         """All files that this class needs besides the decoder."""
         return (self.unet, *self.weights, self.context, *filter(None, [self.unet_int8, self.signal_leak]))
+
+
+@dataclass(frozen=True)
+class BaseFacts:
+    """What the card of the base states. The field `base_card` also holds what fitting another class needs."""
+
+    licence: str
+    attribution: str
+    prompts: tuple[str, ...]
+    """Prompts that the base was trained on. Empty if it knows any text."""
+    crop: float | None
+    """Share of the centre square that the base's training pictures kept. None if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +132,9 @@ class Manifest:
 
     name: str
     base: str
+    """The base in words."""
+    base_facts: BaseFacts | None
+    """Licence and attribution of the base. None for a bundle whose base has no card."""
     latent_shape: tuple[int, int, int]
     latent_multiple: int
     """Height and width of latents must be multiples of this number, because the UNet halves and doubles them."""
@@ -212,6 +228,7 @@ def _manifest(top: Field) -> Manifest:
     return Manifest(
         name=_bundle_name(top["name"]),
         base=top["base"].text(),
+        base_facts=_base_facts(top["base_card"]) if top.has("base_card") else None,
         latent_shape=(
             latents["channels"].whole(1, 256),
             latents["height"].whole(1, 4096),
@@ -233,6 +250,16 @@ def _manifest(top: Field) -> Manifest:
         text_encoder=_text_encoder(top["text_encoder"], files) if top.has("text_encoder") else None,
         classes=_class_entries(top["classes"], files),
         files=files,
+    )
+
+
+def _base_facts(entry: Field) -> BaseFacts:
+    known = entry.has("prompts") and entry["prompts"].value != []
+    return BaseFacts(
+        licence=entry["licence"].text(),
+        attribution=entry["attribution"].text(),
+        prompts=tuple(prompt.text() for prompt in entry["prompts"].elements()) if known else (),
+        crop=entry["crop"].number(1e-3, 1) if entry.has("crop") and entry["crop"].value is not None else None,
     )
 
 

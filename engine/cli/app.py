@@ -48,13 +48,17 @@ def info(bundle: BundleArgument = "cells", as_json: JsonOption = False) -> None:
         }
         for name, entry in manifest.classes.items()
     }
+    of_base = None if manifest.base_facts is None else vars(manifest.base_facts)
     defaults, presets = manifest.defaults, {name: vars(preset) for name, preset in manifest.presets.items()}
     if as_json:
         facts = {"name": manifest.name, "base": manifest.base, "sha256": opened.sha256, "bytes": size_bytes}
+        facts |= {} if of_base is None else {"base_facts": of_base}
         size = {"width": width, "height": height}
         print(json.dumps({**facts, **size, "classes": classes, "defaults": vars(defaults), "presets": presets}))
         return
     print(f"{manifest.name} ({opened.folder})\n{manifest.base}")
+    if of_base is not None:
+        print(f"Licence of the base: {of_base['licence']}; {of_base['attribution']}")
     print(f"{width} x {height} pixels, {size_bytes / 1e6:.1f} MB, SHA-256 {opened.sha256}")
     print(f"Defaults: {settings_words(defaults)}, batch {defaults.batch_size}")
     for name, preset in manifest.presets.items():

@@ -80,6 +80,8 @@ TOLD = (
     "training_pictures",
 )
 """The fields of a line that are equal for the whole class."""
+OF_THE_BASE = ("base_attribution", "base_licence")
+"""Fields that the lines have if the bundle states where its base comes from."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def _read(path: Path) -> _Run:
                 row = json.loads(line)
                 if row["class"] not in classes:
                     classes[row["class"]] = {name: row[name] for name in TOLD}
+                    classes[row["class"]] |= {name: row[name] for name in OF_THE_BASE if name in row}
                 counts[row["class"]] += 1
                 if (name := file_of(row)).endswith(".tar"):
                     shards[name] = None
@@ -134,7 +137,9 @@ def _about(run: _Run, failed: int) -> dict[str, Any]:
         f"{name}: {run.counts[name]} pictures, taught by {told['training_pictures']} ({told['trained_on']})"
         for name, told in run.classes.items()
     )
-    sources = list(dict.fromkeys((told["attribution"], told["licence"]) for told in run.classes.values()))
+    stated = [(told["attribution"], told["licence"]) for told in run.classes.values()]
+    stated += [(told[OF_THE_BASE[0]], told[OF_THE_BASE[1]]) for told in run.classes.values() if OF_THE_BASE[0] in told]
+    sources = list(dict.fromkeys(stated))
     made = (
         "`engine generate` of cytosynth drew each picture with a latent-diffusion model from its class and seed. "
         f"Bundle {first['bundle']}, SHA-256 {first['bundle_sha256']}; base: {first['base']}; sampler "

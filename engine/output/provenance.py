@@ -15,8 +15,15 @@ __all__ = ["OPTIONAL", "PARAMETERS_KEY", "describe", "parameters_line", "png_tex
 
 PARAMETERS_KEY = "parameters"
 """The PNG text chunk that AUTOMATIC1111's WebUI reads."""
-OPTIONAL = ("shared_noise", "guidance_interval", "langevin_step_size", "langevin_steps_per_level")
-"""Fields that a description only has if they differ from what every version did at first."""
+OPTIONAL = (
+    "base_licence",
+    "base_attribution",
+    "shared_noise",
+    "guidance_interval",
+    "langevin_step_size",
+    "langevin_steps_per_level",
+)
+"""Fields that a description only has if they differ from what every version did at first, or if the bundle has them."""
 SAMPLER_NAMES = {
     "dpmpp_2m": "DPM++ 2M",
     "euler": "Euler",
@@ -68,6 +75,9 @@ def describe(job: Job, class_name: str) -> dict[str, Any]:
         "licence": entry.licence,
         "attribution": entry.attribution,
     }
+    if bundle.manifest.base_facts is not None:
+        description["base_licence"] = bundle.manifest.base_facts.licence
+        description["base_attribution"] = bundle.manifest.base_facts.attribution
     if not request.shared_noise:
         # Pictures of versions that do not state it have shared noise.
         description["shared_noise"] = False

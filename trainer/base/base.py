@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from engine.errors import RequestError, first_line
 from engine.sampling.models import ModelConfigs, expect_supported, not_whole
 from engine.sampling.prompts import ReadPrompt, read_prompt
+from trainer.base.card import STABLE_DIFFUSION, BaseCard, read_card, unknown_base, write_card
 from trainer.base.presets import BasePreset
 from trainer.base.refiner import REFINER_FILE, Refiner, expect_fitting, refiner_in, write_refiner
+from trainer.base.shipped import SHIPPED, open_shipped, shipped_folder
 from trainer.base.stable_diffusion import SCHEDULER, read_single_file
 
 __all__ = ["Base", "digest_of", "encode_prompts", "new_tokenizer", "open_base"]
@@ -45,6 +47,16 @@ class Base:
     scheduler: DDIMScheduler
     refiner: Refiner | None = None
     """The network behind the VAE's decoder that draws grain, if the base has one."""
+    own_card: BaseCard | None = None
+    """The content of its `base.json`, if the base has one."""
+
+    @property
+    def card(self) -> BaseCard:
+        """What the base tells its users. A base without `base.json` is known by its structure."""
+        if self.own_card is not None:
+            return self.own_card
+        structure = self.unet.config.cross_attention_dim, tuple(self.unet.config.block_out_channels)
+        return STABLE_DIFFUSION if structure == (768, (320, 640, 1280, 1280)) else unknown_base()
 
     @property
     def picture_side(self) -> int:
@@ -127,16 +139,20 @@ class Base:
         ).save_pretrained(folder)
         if self.refiner is not None:
             write_refiner(self.refiner, folder / REFINER_FILE)
+        if self.card != unknown_base():
+            write_card(self.card, folder)
 
 
 def open_base(name: str | Path, tokenizer: Path | None = None) -> Base:
     """Return a base from safetensors files. Raises RequestError, also for a base that is not supported or not finite.
 
     Args:
-        name: A diffusers folder, the single file of Stable Diffusion 1.5, or, with a network, the name of a model on
-            the Hugging Face hub ("owner/model").
+        name: The name of a base that ships ("cells"), a diffusers folder, the single file of Stable Diffusion 1.5, or,
+            with a network, the name of a model on the Hugging Face hub ("owner/model").
         tokenizer: A folder with CLIP's vocabulary, or a diffusers folder. Only a single file needs it.
     """
+    if str(name) in SHIPPED:
+        return replace(open_shipped(str(name), Base.new), own_card=read_card(shipped_folder(str(name))))
     path = Path(name)
     if path.suffix.lower() == ".safetensors" or path.is_file():
         vae, unet, text_encoder, scheduler = read_single_file(path)
@@ -224,6 +240,7 @@ def _open_folder(folder: Path) -> Base:
             expected="complete parts with weights in safetensors files",
             fix="copy or make the base again",
         ) from error
+    base.own_card = read_card(folder)
     base.refiner = refiner_in(folder)
     if base.refiner is not None:
         expect_fitting(base.refiner, base.vae, folder / REFINER_FILE)

@@ -1,4 +1,4 @@
-"""The command line `python -m trainer`: phantom, prepare, pretrain, fit, embed, merge, convert, inspect, encoder."""
+"""The command line `python -m trainer`: adapt does everything; the other commands are its steps, and more."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from engine.command_line import new_command_line
 from engine.terminal import run_command_line, silence_libraries
+from trainer.cli.adapting import adapt
 from trainer.cli.files import convert, inspect, merge
 from trainer.cli.fitting import embed, fit
 from trainer.cli.pictures import phantom, prepare
@@ -16,6 +17,7 @@ __all__ = ["app", "main"]
 app = new_command_line(__doc__)
 
 COMMANDS: tuple[Callable[..., None], ...] = (
+    adapt,
     phantom,
     prepare,
     pretrain,

@@ -11,7 +11,7 @@ import typer
 
 from engine.errors import RequestError
 from engine.options import with_options
-from trainer.cli.options import BaseSource, warn
+from trainer.cli.options import BaseSource, warn, warn_of_misfits
 from trainer.training.record import ClassSettings
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def merge(
     class_record = record.changed(own_record, name)
     for words in base.read_prompt(class_record.prompt).warnings("The prompt of the class"):
         warn(words)
+    if not embeddings:
+        warn_of_misfits(base.card, class_record.prompt, signal_leak)
     chain = list(zip(files, multipliers, strict=True))
     _report(merge_files(base, chain, out, class_record, latents_gain=latents_gain, signal_leak=signal_leak), out)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +11,9 @@ import typer
 
 from engine.options import Without, with_options
 from engine.terminal import stopped_by_signals
-from trainer.cli.options import BaseSource, progress_bar, warn
-from trainer.fitting.settings import ClassTrainingSettings, NetworkSettings, WordSettings
+from trainer.cli.options import BaseSource, given_options, progress_bar, warn, warn_of_misfits
+from trainer.fitting.presets import FIT_PRESETS
+from trainer.fitting.settings import ClassTrainingSettings, NetworkSettings, PresetSettings, WordSettings
 from trainer.training.schedule import constant
 from trainer.training.settings import LoopSettings
 
@@ -24,14 +26,30 @@ WORDS = ClassTrainingSettings(loop=LoopSettings(learning_rate=constant(0.005), w
 
 
 @with_options
-def fit(data: Data, source: BaseSource, out: Out, settings: ClassTrainingSettings, network: NetworkSettings) -> None:
-    """Train the hypernetwork of one class on a frozen base. The defaults are the thesis's for Stable Diffusion 1.5."""
+def fit(
+    context: typer.Context,
+    data: Data,
+    source: BaseSource,
+    out: Out,
+    settings: ClassTrainingSettings,
+    network: NetworkSettings,
+    preset: PresetSettings,
+) -> None:
+    """Train the hypernetwork of one class on a frozen base.
+
+    Options that are not given have the values of the preset that suits the base.
+    """
     from trainer.fitting.class_training import ClassRequest
     from trainer.fitting.fit import fit as train
 
+    given = given_options(context)
     with progress_bar() as progress, stopped_by_signals() as stop:
         request = ClassRequest(data, out, settings, stop, progress, warn)
-        facts = train(source.open(), request, network)
+        base = source.open()
+        chosen = FIT_PRESETS[preset.preset or base.card.fit_preset]
+        request = replace(request, settings=chosen.applied(settings, given, request.record.pictures))
+        warn_of_misfits(base.card, request.record.prompt, data)
+        facts = train(base, request, network)
     _end(facts, "The hypernetwork", out)
 
 

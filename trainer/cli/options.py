@@ -15,8 +15,9 @@ from engine.options import setting
 
 if TYPE_CHECKING:
     from trainer.base.base import Base
+    from trainer.base.card import BaseCard
 
-__all__ = ["BaseSource", "Out", "progress_bar", "warn"]
+__all__ = ["BaseSource", "Out", "given_options", "progress_bar", "warn", "warn_of_misfits"]
 
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="New folder for the output.")]
 
@@ -26,7 +27,8 @@ class BaseSource:
     """Where the base comes from."""
 
     base: str = setting(
-        help="Base: a diffusers folder, a single .safetensors file, or a model name of the Hugging Face hub."
+        help="Base: cells (the base that ships), a diffusers folder, a single .safetensors file, or a model name of "
+        "the Hugging Face hub."
     )
     tokenizer: Path | None = setting(
         None, help="Folder with CLIP's vocabulary. A base from a single file needs this without network."
@@ -39,10 +41,32 @@ class BaseSource:
         return open_base(self.base, self.tokenizer)
 
 
-progress_bar = partial(terminal.progress_bar, line_every_s=0.0)
-"""Progress with loss and rate on stderr: bars on a terminal, and elsewhere a line after each twentieth of a task."""
-
-
 def warn(words: str) -> None:
     """Print a warning to stderr."""
     print(f"warning: {words}", file=sys.stderr)
+
+
+def given_options(context: typer.Context) -> set[str]:
+    """Return the names of the parameters that were given on the command line."""
+    # Typer has a copy of click, so its enumeration is not the one of the package click.
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+
+
+def warn_of_misfits(card: BaseCard, prompt: str, folder: Path | None) -> None:
+    """Print a warning to stderr for each way in which a class does not suit a base.
+
+    folder: prepared pictures of the class, or None if there are none to measure.
+    """
+    from trainer.base.suits import misfits
+    from trainer.pictures.framing import shares_of_files
+
+    shares = None
+    if folder is not None and card.nucleus_share is not None:
+        shares = next(iter(shares_of_files(folder).values()))
+    for sentence in misfits(card, prompt, shares):
+        warn(sentence)
+
+
+progress_bar = partial(terminal.progress_bar, line_every_s=0.0)
+"""Progress with loss and rate on stderr: bars on a terminal, and elsewhere a line after each twentieth of a task."""

@@ -10,7 +10,7 @@ import typer
 from engine.files import locked_folder, locked_folder_of
 from engine.options import Without, with_options
 from trainer.cli.options import progress_bar, warn
-from trainer.pretraining.settings import EncoderSettings, PretrainSettings
+from trainer.pretraining.settings import CardSettings, EncoderSettings, Origin, PretrainSettings
 from trainer.training.settings import Hardware
 
 __all__ = ["encoder", "pretrain"]
@@ -23,6 +23,7 @@ def pretrain(
         Path, typer.Option("--out", help="Folder for the base. The same command resumes an interrupted run.")
     ],
     settings: PretrainSettings,
+    card: CardSettings,
     hardware: Annotated[Hardware, Without("gradient_checkpointing")],
 ) -> None:
     """Train a small latent-diffusion base, from scratch or from another base, and write a diffusers folder."""
@@ -34,8 +35,7 @@ def pretrain(
             data,
             out,
             settings.stages(),
-            preset=settings.preset,
-            start=settings.start_from,
+            Origin(settings.preset, settings.start_from, card),
             compute=choose_compute(hardware),
             progress=progress,
             warn=warn,

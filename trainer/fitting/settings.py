@@ -8,13 +8,21 @@ from typing import ClassVar
 
 from engine.options import Range, check_settings, setting
 from trainer.base.caption_files import read_templates
+from trainer.base.card import FIT_PRESET_NAMES
 from trainer.hypernetwork.structure import HypernetworkSettings, parse_dimensions
 from trainer.training.outputs import OutputSettings
 from trainer.training.progress import TrainingLog
 from trainer.training.record import NOT_STATED, ORIGINS, ClassSettings
 from trainer.training.settings import Hardware, LoopSettings
 
-__all__ = ["LATENT_SAMPLING", "ClassTrainingSettings", "FitOptions", "NetworkSettings", "WordSettings"]
+__all__ = [
+    "LATENT_SAMPLING",
+    "ClassTrainingSettings",
+    "FitOptions",
+    "NetworkSettings",
+    "PresetSettings",
+    "WordSettings",
+]
 
 LATENT_SAMPLING = ("once", "deterministic", "random")
 
@@ -95,3 +103,17 @@ class WordSettings:
 
     vectors: int = setting(1, help="Number of tokens of the new words.", within=Range(low=1))
     initial_text: str = setting("*", help="Text whose tokens the new words start from.")
+
+
+@dataclass(frozen=True)
+class PresetSettings:
+    """Settings that follow from the base."""
+
+    PANEL: ClassVar[str] = "Training"
+
+    preset: str | None = setting(
+        None,
+        help="Settings for options that are not given. small: for a base of pretrain; batch 8, rate 1e-3 after a "
+        "warm-up, steps by the number of pictures. sd15: the thesis's. Default: by the base",
+        choices=FIT_PRESET_NAMES,
+    )

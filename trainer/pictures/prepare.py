@@ -24,7 +24,7 @@ from trainer.pictures.folders import expect_names, find_pictures
 from trainer.pictures.rudi import rudi
 from trainer.pictures.sources import Sources, unique_names
 
-__all__ = ["MODES", "PrepareSettings", "Prepared", "count_sources", "prepare"]
+__all__ = ["MODES", "PrepareSettings", "Prepared", "count_sources", "crop_of", "prepare"]
 
 SOURCES = "sources.jsonl"
 MODES = ("preserve", "rudi")
@@ -172,7 +172,8 @@ def _write(
                     (out / file_name).with_suffix(".txt").write_bytes(text.encode())
                 row = {"file_name": file_name, "class": name, "source": path.name, "variant": variant}
                 row |= {"mode": settings.mode if variant else "original", "seed": settings.seed}
-                records.write(json.dumps({**row, **sources.depth_of(path)}) + "\n")
+                row |= {"crop": settings.crop, **sources.depth_of(path)}
+                records.write(json.dumps(row) + "\n")
                 done += 1
                 progress("prepare", done, sum(counts.values()))
     return counts, renamed
@@ -185,6 +186,19 @@ def _variant(picture: NDArray[np.uint8], path: Path, variant: int, settings: Pre
     if settings.mode == "preserve":
         return augment(picture, rng, flip=settings.flip)
     return rudi(picture, rng, from_jpeg=path.suffix.lower() in (".jpg", ".jpeg"))
+
+
+def crop_of(folders: Sequence[Path]) -> float | None:
+    """Return the crop with which `prepare` made the photographs and drawings of these folders.
+
+    None if a folder has no record of `prepare`, or if the crops differ.
+    """
+    crops = set()
+    for folder in folders:
+        record = next((path for path in (folder / SOURCES, folder.parent / SOURCES) if path.is_file()), None)
+        lines = [] if record is None else record.read_text().splitlines()
+        crops |= {json.loads(line).get("crop") for line in lines} or {None}
+    return crops.pop() if len(crops) == 1 else None
 
 
 def count_sources(folder: Path) -> int:

@@ -19,21 +19,21 @@ from trainer.base.sampling import draw_latents, rebuild_latents
 from trainer.folders import expect_new_folder
 from trainer.pictures.dataset import SYMMETRIES, PictureSet, read_set
 from trainer.pretraining.autoencoder import normalise_latents, reconstruction_psnr_db, train_autoencoder
+from trainer.pretraining.card import make_card, record_of_base
 from trainer.pretraining.decoder import DecoderData, train_decoder
 from trainer.pretraining.grain import GrainData, train_refiner
 from trainer.pretraining.perceptual import open_perceptual_distance
 from trainer.pretraining.photograph_features import PhotographFeatures, open_photograph_features
-from trainer.pretraining.settings import Stages
+from trainer.pretraining.settings import Origin, Stages
 from trainer.training.devices import Compute, choose_attention
 from trainer.training.encoding import encode_symmetries
 from trainer.training.loop import Training, digest_parts
 from trainer.training.objective import denoising_loss
-from trainer.training.record import read_record, write_record
+from trainer.training.record import RECORD, write_record
 from trainer.training.settings import LoopSettings
 
 __all__ = ["pretrain"]
 
-RECORD = "record.json"
 UNCONDITIONAL_SHARE = 0.1
 MEASURED = 128
 """Number of pictures whose reconstruction the record measures."""
@@ -49,9 +49,8 @@ def pretrain(
     folders: list[Path],
     out: Path,
     stages: Stages,
+    origin: Origin,
     *,
-    preset: str,
-    start: Path | None = None,
     compute: Compute | None = None,
     progress: Progress = silent,
     warn: StageProgress = silent_stages,
@@ -64,40 +63,34 @@ def pretrain(
     Args:
         folders: Prepared pictures. The name of each class is its caption. One tenth of the captions is dropped, so that
             guidance has an unconditional model.
-        preset: Size of a new base, a key of PRESETS.
-        start: Folder of a base to continue from, in place of a new base. Its autoencoder is not trained as a whole, so
-            its latents stay as they are. Its record becomes part of the new one.
-        warn: Receives a sentence for each class whose name has words that the tokenizer of `start` does not know.
+        origin: What the base begins as, and what its card states. The autoencoder of a start base is not trained as a
+            whole, so its latents stay as they are. Its record becomes part of the new one.
+        warn: Receives a sentence for each class whose name has words that the tokenizer of a start base does not know.
     """
     with locked_folder(out):
         if {path.name for path in contents_of(out)} != {"checkpoints"}:
             expect_new_folder(out)
-        _pretrain(folders, out, stages, preset, start, compute or Compute(), progress, warn)
+        _pretrain(folders, out, stages, origin, compute or Compute(), progress, warn)
 
 
 def _pretrain(
     folders: list[Path],
     out: Path,
     stages: Stages,
-    preset: str,
-    start: Path | None,
+    origin: Origin,
     compute: Compute,
     progress: Progress,
     warn: StageProgress,
 ) -> None:
     """Train all stages in a locked folder; see pretrain."""
+    preset, start = origin.preset, origin.start
     data = read_set(folders)
     distance = open_perceptual_distance()
     features = None if stages.refiner is None else open_photograph_features()
     torch.manual_seed(stages.vae.seed)
-    if start is None:
-        base = _new_base(preset, _captions(data), data.size)
-    else:
-        base = _open_start(start, data.size, keep_refiner=stages.decoder is None or stages.refiner is not None)
+    base = _begin(preset, start, data, stages)
     _check_captions(base, data.class_names, warn)
-    for part in (base.vae, base.unet, base.text_encoder):
-        part.to(compute.device)
-    choose_attention(base.unet, compute.device)
+    _move(base, compute)
     checkpoints = out / "checkpoints"
     vae_record = train_autoencoder(base.vae, data, stages.vae, checkpoints, compute, progress) if start is None else {}
     sample = data.sample(MEASURED)
@@ -120,10 +113,12 @@ def _pretrain(
         decoder_record = train_decoder(base.vae, material, distance, stages.decoder, checkpoints, compute, progress)
     decoder_record["training_psnr_db"] = reconstruction_psnr_db(base.vae, sample, compute)
     refiner_record = _train_refiner(base, data, latents[0], features, stages.refiner, checkpoints, compute, progress)
+    base.own_card = make_card(origin.card, folders, data, base.own_card)
     base.save(out)
+    begun_as = {"preset": preset} if start is None else {"start": record_of_base(start)}
     write_record(
         out / RECORD,
-        **({"preset": preset} if start is None else {"start": read_record(start / RECORD)}),
+        **begun_as,
         size=data.size,
         pictures=dict(zip(data.class_names, data.labels.bincount().tolist(), strict=True)),
         compute=compute.as_json(),
@@ -132,6 +127,20 @@ def _pretrain(
         decoder=decoder_record,
         refiner=refiner_record,
     )
+
+
+def _begin(preset: str, start: str | Path | None, data: PictureSet, stages: Stages) -> Base:
+    """Return a new base, or the base to continue from. Raises RequestError."""
+    if start is None:
+        return _new_base(preset, _captions(data), data.size)
+    return _open_start(start, data.size, keep_refiner=stages.decoder is None or stages.refiner is not None)
+
+
+def _move(base: Base, compute: Compute) -> None:
+    """Move the parts that are trained to the device."""
+    for part in (base.vae, base.unet, base.text_encoder):
+        part.to(compute.device)
+    choose_attention(base.unet, compute.device)
 
 
 def _captions(data: PictureSet) -> list[str]:
@@ -166,7 +175,7 @@ def _new_base(preset: str, captions: list[str], size: int) -> Base:
     return Base.new(PRESETS[preset], captions, size)
 
 
-def _open_start(folder: Path, size: int, keep_refiner: bool) -> Base:
+def _open_start(folder: str | Path, size: int, keep_refiner: bool) -> Base:
     """Return the base in a folder. Raises RequestError if the pictures do not have its size.
 
     keep_refiner: False leaves the refiner out, because it belongs to a decoder that is about to change.

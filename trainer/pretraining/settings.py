@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from engine.errors import RequestError
 from engine.options import Prefix, Range, check_settings, setting
+from trainer.base.card import expect_words
 from trainer.base.presets import PRESETS
 from trainer.training.schedule import constant
 from trainer.training.settings import LoopSettings
@@ -109,10 +110,52 @@ class UNetStage(StageSettings):
 
 
 @dataclass(frozen=True)
+class CardSettings:
+    """What the card of the base states; see trainer.base.card. None keeps the value of --start-from."""
+
+    PANEL: ClassVar[str] = "Card of the base"
+
+    description: str | None = setting(None, help="The base in words. Default: its training pictures by class.")
+    licence: str | None = setting(
+        None, help="Licence of the pictures. Bundles and pictures made with the base state it."
+    )
+    attribution: str | None = setting(None, help="Name to credit for the pictures.")
+    crop: float | None = setting(
+        None,
+        help="Share of the centre square that the pictures kept. Default: as prepare recorded it.",
+        within=Range(above=0, high=1),
+    )
+    guidance_scale: float = setting(2.0, help="Guidance scale that bundles on this base get.", within=Range(0, 100))
+    guidance_interval: tuple[float, float] = setting((2.0, 6.0), help="LO HI: guide only between these sigmas.")
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        expect_words(description=self.description, licence=self.licence, attribution=self.attribution)
+        low, high = self.guidance_interval
+        if not 0 <= low <= high:
+            raise RequestError(
+                "--guidance-interval", found=f"{low:g} {high:g}", expected="0 <= LO <= HI", fix="change the values"
+            )
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a base begins as, and what its card states beside what is measured."""
+
+    preset: str = "small"
+    """Size of a new base, a key of PRESETS."""
+    start: str | Path | None = None
+    """A base to continue from, in place of a new base: a folder, or the name of a base that ships."""
+    card: CardSettings = field(default_factory=CardSettings)
+
+
+@dataclass(frozen=True)
 class PretrainSettings:
     """Settings of the training of a base."""
 
-    start_from: Path | None = setting(None, help="Base to continue from, a diffusers folder. Default: a new base.")
+    start_from: str | None = setting(
+        None, help="Base to continue from: cells (the base that ships), or a diffusers folder. Default: a new base."
+    )
     preset: str = setting("small", help="Size of a new base; tiny is for trials", choices=[*PRESETS])
     seed: int = setting(0, help="Seed of all random numbers.", within=Range(low=0, high=2**63 - 1))
     vae: Annotated[VaeStage, Prefix("vae")] = field(default=VaeStage(6000, 16, 6e-4))

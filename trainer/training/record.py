@@ -18,11 +18,13 @@ from engine.machine import processor_model
 from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.options import setting
 from trainer.base.caption_files import prompt_of
+from trainer.base.card import NOT_STATED
 from trainer.pictures.prepare import count_sources
 
 __all__ = [
     "NOT_STATED",
     "ORIGINS",
+    "RECORD",
     "ClassRecord",
     "ClassSettings",
     "machine_and_versions",
@@ -32,7 +34,8 @@ __all__ = [
 
 ORIGINS = ("photographs", "phantom")
 """Allowed origins of the pictures of a class."""
-NOT_STATED = "not stated"
+RECORD = "record.json"
+"""File of the record in the folder of a base."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from engine.bundle.manifest import read_manifest
+from engine.bundle.manifest import BaseFacts, read_manifest
 from engine.errors import RequestError
 
 
@@ -59,6 +59,9 @@ EDITS = {
     "decoder_noise": lambda m: m.update(format_version=1, decoder_noise={"planes": 8, "scale": 2}),
     "decoder_noise.planes": lambda m: m.update(format_version=2, decoder_noise={"planes": 0, "scale": 2}),
     "decoder_noise.scale": lambda m: m.update(format_version=2, decoder_noise={"planes": 8}),
+    "base_card.licence": lambda m: m.update(base_card={"attribution": "A. B."}),
+    "base_card.prompts[0]": lambda m: m.update(base_card={"licence": "CC0", "attribution": "A. B.", "prompts": [1]}),
+    "base_card.crop": lambda m: m.update(base_card={"licence": "CC0", "attribution": "A. B.", "crop": 2}),
     "decoder[0]": lambda m: m["decoder"].__setitem__(0, "absent.onnx"),
 }
 
@@ -83,6 +86,12 @@ def test_bundles_of_both_versions_are_read(change):
     assert read_manifest(change(lambda m: m.update(format_version=1))).decoder_noise is None
     found = read_manifest(change(lambda m: m.update(format_version=2, decoder_noise=noise)))
     assert found.decoder_inputs(3, (4, 8, 6)) == {"latents": (3, 4, 8, 6), "noise": (3, 8, 16, 12)}
+
+
+def test_the_card_of_the_base_is_read_and_may_be_absent(change):
+    card = {"licence": "CC0", "attribution": "A. B.", "prompts": [], "crop": None}
+    assert read_manifest(change(lambda m: m.pop("base_card", None))).base_facts is None
+    assert read_manifest(change(lambda m: m.update(base_card=card))).base_facts == BaseFacts("CC0", "A. B.", (), None)
 
 
 def test_what_is_no_json_is_refused(bundle_copy):

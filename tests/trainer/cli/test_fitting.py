@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
+
+from trainer.base.card import BaseCard, write_card
 
 FIT = ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base"]
 EMBED = ["trainer", "embed", *FIT[2:]]
@@ -55,3 +58,13 @@ def test_a_fit_on_other_data_does_not_take_the_old_checkpoint(in_process, whole_
         assert done.returncode == 2
         assert "checkpoint" in done.stderr
     assert (tmp_path / "x.safetensors").read_bytes() == before
+
+
+def test_fit_warns_of_pictures_and_a_prompt_that_do_not_suit_the_base(in_process, whole_path, tmp_path):
+    base = shutil.copytree(whole_path / "base", tmp_path / "base")
+    write_card(BaseCard("tiny", prompts=("cytology",), nucleus_share=(0.001, 0.002, 0.003)), base)
+    fit = ["trainer", "fit", whole_path / "prepared/cyt_mast", "--base", base, "--out", tmp_path / "out"]
+    done = in_process(*fit, "--steps", 1, "--batch-size", 1, "--preset", "sd15")
+    assert done.returncode == 0, done.stderr
+    assert "warning: the base does not know the prompt 'cyt mast'" in done.stderr
+    assert "0.1% to 0.3% in the base's pictures" in done.stderr

@@ -21,7 +21,7 @@ from trainer.hypernetwork.files import read_hypernetwork
 from trainer.hypernetwork.network import attached
 from trainer.pictures.phantom import draw
 from trainer.pretraining.pretrain import pretrain
-from trainer.pretraining.settings import Stages, decaying_loop
+from trainer.pretraining.settings import Origin, Stages, decaying_loop
 from trainer.training.objective import denoising_loss
 from trainer.training.record import ClassSettings
 from trainer.training.schedule import constant, parse_steps
@@ -202,7 +202,7 @@ def two_classes(tmp_path_factory):
             decoder=decaying_loop(4, 8, 1e-4, warmup=1),
             unet=decaying_loop(500, 32, 2e-3, warmup=20, ema_decay=0.99),
         ),
-        preset="tiny",
+        Origin("tiny"),
     )
     found = {}
     for name in ("cyt_mast", "cyt_nep_mast"):

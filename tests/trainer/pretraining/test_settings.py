@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from engine.errors import RequestError
-from trainer.pretraining.settings import DecoderStage, PretrainSettings, RefinerStage, UNetStage, VaeStage
+from trainer.pretraining.settings import CardSettings, DecoderStage, PretrainSettings, RefinerStage, UNetStage, VaeStage
 from trainer.training.schedule import Cosine
+
+
+@pytest.mark.parametrize("wrong", [{"licence": " "}, {"guidance_interval": (6.0, 2.0)}, {"crop": 0.0}])
+def test_a_wrong_card_is_refused_before_the_training(wrong):
+    with pytest.raises(RequestError, match=next(iter(wrong)).replace("_", "-")):
+        CardSettings(**wrong)
 
 
 def test_each_stage_has_its_own_loop():
@@ -21,7 +25,7 @@ def test_each_stage_has_its_own_loop():
 
 @pytest.mark.parametrize(("part", "none"), [("unet", UNetStage(0, 32, 4e-4)), ("decoder", DecoderStage(0, 8, 1e-4))])
 def test_no_steps_keep_the_part_of_the_start_base(part, none):
-    assert getattr(PretrainSettings(start_from=Path("base"), **{part: none}).stages(), part) is None
+    assert getattr(PretrainSettings(start_from="base", **{part: none}).stages(), part) is None
     with pytest.raises(RequestError, match=f"--{part}-steps"):
         PretrainSettings(**{part: none})
 

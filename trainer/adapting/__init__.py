@@ -1,0 +1,1 @@
+"""`adapt`: from a folder of pictures to a bundle with one command."""
