@@ -139,8 +139,8 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> P
     return base if worker_id == "master" else base.parent
 
 
-@pytest.fixture
-def in_process(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]) -> Command:
+@pytest.fixture(scope="session")
+def in_process(request: pytest.FixtureRequest) -> Command:
     """Run a part's command line in this process: the same, without seconds of imports and with shared exports."""
 
     def run(part: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -150,8 +150,7 @@ def in_process(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]
         if part == RECIPE:
             main = partial(run_command_line, main)
         words = [part, *map(str, arguments)]
-        capfd.readouterr()
-        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), captured() as printed:
             patch.setattr(sys, "argv", words)
             patch.setenv("COLUMNS", "200")
             try:
@@ -159,10 +158,35 @@ def in_process(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]
                 code = 0
             except SystemExit as end:
                 code = int(end.code or 0)
-        out, err = capfd.readouterr()
-        return subprocess.CompletedProcess(words, code, out, err)
+        return subprocess.CompletedProcess(words, code, *printed)
 
     return run
+
+
+@contextlib.contextmanager
+def captured() -> Iterator[list[str]]:
+    """Return a list that holds at the end what this process wrote to stdout and to stderr. Unlike pytest's `capfd`, a
+    fixture of any scope can use it."""
+    printed: list[str] = []
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", buffering=1)) for _ in range(2)]
+        try:
+            with contextlib.ExitStack() as redirected:
+                for number, file in enumerate(files, 1):
+                    original = os.dup(number)
+                    redirected.callback(os.close, original)
+                    redirected.callback(os.dup2, original, number)
+                    redirected.callback(file.flush)
+                    os.dup2(file.fileno(), number)
+                redirected.enter_context(contextlib.redirect_stdout(files[0]))
+                redirected.enter_context(contextlib.redirect_stderr(files[1]))
+                yield printed
+        finally:
+            for file in files:
+                file.seek(0)
+                printed.append(file.read())
 
 
 @pytest.fixture(scope="session")

@@ -22,9 +22,9 @@ def no_picture(folder):
 
 
 @pytest.mark.parametrize("damage", [broken_picture, foreign_file, no_picture])
-def test_unreadable_folders_exit_2_and_write_nothing(damage, command, photographs, tmp_path):
+def test_unreadable_folders_exit_2_and_write_nothing(damage, in_process, photographs, tmp_path):
     damage(photographs)
-    done = command("trainer", "prepare", photographs, tmp_path / "out", "--size", 32)
+    done = in_process("trainer", "prepare", photographs, tmp_path / "out", "--size", 32)
     assert done.returncode == 2, done.stderr
     for word in ("found:", "expected:", "fix:", str(photographs)):
         assert word in done.stderr
@@ -48,9 +48,9 @@ def deep_greyscale(folder):
 
 
 @pytest.mark.parametrize("damage", [empty_class, loose_picture, strange_name, deep_greyscale])
-def test_folders_whose_pictures_would_be_dropped_or_distorted_are_refused(damage, command, photographs, tmp_path):
+def test_folders_whose_pictures_would_be_dropped_or_distorted_are_refused(damage, in_process, photographs, tmp_path):
     damage(photographs)
-    done = command("trainer", "prepare", photographs, tmp_path / "out", "--size", 32)
+    done = in_process("trainer", "prepare", photographs, tmp_path / "out", "--size", 32)
     assert done.returncode == 2, done.stderr
     assert "fix:" in done.stderr
     assert not (tmp_path / "out").exists()
