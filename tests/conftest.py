@@ -36,22 +36,28 @@ COMMAND_LINES = {
     RECIPE: RECIPE,
 }
 LONG_FILES = (
+    "tests/engine/test_privacy.py",
     "tests/trainer/adapting/test_adapt.py",
-    "tests/exporter/test_onnx_bundle.py",
     "tests/cpp_bench/test_cyto_bench.py",
+    "tests/exporter/test_onnx_bundle.py",
     "tests/trainer/fitting/test_fit.py",
     "tests/trainer/hypernetwork/test_merge.py",
     "tests/engine/runs/test_generate.py",
-    "tests/recipes/test_base_of_bundle.py",
-    "tests/exporter/test_int8.py",
-    "tests/engine/pipeline/test_loops.py",
-    "tests/trainer/hypernetwork/test_signal_leak.py",
-    "tests/benchmarks/test_systems.py",
-    "tests/evaluate/cli/test_curve.py",
-    "tests/recipes/examples/test_classifier.py",
-    "tests/engine/cli/test_generate.py",
     "tests/engine/runs/test_distributed.py",
+    "tests/benchmarks/test_systems.py",
+    "tests/exporter/test_int8.py",
+    "tests/recipes/examples/test_classifier.py",
+    "tests/engine/pipeline/test_loops.py",
+    "tests/docs/test_pages_in_small.py",
+    "tests/exporter/test_tensorrt_plans.py",
+    "tests/engine/output/test_remote.py",
+    "tests/trainer/pretraining/test_decoder.py",
+    "tests/engine/output/test_merge_runs.py",
+    "tests/trainer/fitting/test_embed.py",
+    "tests/trainer/hypernetwork/test_signal_leak.py",
     "tests/test_wheel.py",
+    "tests/recipes/test_base_of_bundle.py",
+    "tests/evaluate/cli/test_curve.py",
 )
 """The files that take longest, longest first."""
 PREFORK = "CYTOSYNTH_TEST_PREFORK"
@@ -140,8 +146,8 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> P
     return base if worker_id == "master" else base.parent
 
 
-@pytest.fixture
-def in_process(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]) -> Command:
+@pytest.fixture(scope="session")
+def in_process(request: pytest.FixtureRequest) -> Command:
     """Run a part's command line in this process: the same, without seconds of imports and with shared exports."""
 
     def run(part: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -151,8 +157,7 @@ def in_process(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]
         if part == RECIPE:
             main = partial(run_command_line, main)
         words = [part, *map(str, arguments)]
-        capfd.readouterr()
-        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), captured() as printed:
             patch.setattr(sys, "argv", words)
             patch.setenv("COLUMNS", "200")
             try:
@@ -160,10 +165,35 @@ def in_process(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]
                 code = 0
             except SystemExit as end:
                 code = int(end.code or 0)
-        out, err = capfd.readouterr()
-        return subprocess.CompletedProcess(words, code, out, err)
+        return subprocess.CompletedProcess(words, code, *printed)
 
     return run
+
+
+@contextlib.contextmanager
+def captured() -> Iterator[list[str]]:
+    """Return a list that holds at the end what this process wrote to stdout and to stderr. Unlike pytest's `capfd`, a
+    fixture of any scope can use it."""
+    printed: list[str] = []
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", buffering=1)) for _ in range(2)]
+        try:
+            with contextlib.ExitStack() as redirected:
+                for number, file in enumerate(files, 1):
+                    original = os.dup(number)
+                    redirected.callback(os.close, original)
+                    redirected.callback(os.dup2, original, number)
+                    redirected.callback(file.flush)
+                    os.dup2(file.fileno(), number)
+                redirected.enter_context(contextlib.redirect_stdout(files[0]))
+                redirected.enter_context(contextlib.redirect_stderr(files[1]))
+                yield printed
+        finally:
+            for file in files:
+                file.seek(0)
+                printed.append(file.read())
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ that a test exports. Commands in processes of their own do not use the store.
 
 from __future__ import annotations
 
+import functools
 import json
 import warnings
 from collections.abc import Callable
@@ -31,6 +32,7 @@ def stored(export: Export, folder: Path) -> Export:
     """Return `exporter.graphs.export_graph` with a store in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
 
+    @functools.wraps(export)
     def export_once(module: nn.Module, inputs: Any, *options: Any) -> onnx.ModelProto:
         path = folder / f"{structure_of(module.eval(), inputs, *options)}.onnx"
         with FileLock(path.with_suffix(".lock")):

@@ -14,14 +14,13 @@ bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x
 
 bool is_printable(std::string_view text) { return std::none_of(text.begin(), text.end(), is_control); }
 
-/// Return a number in its short form, for example "0.5".
+}  // namespace
+
 std::string shown(double value) {
   std::ostringstream text;
   text << value;
   return text.str();
 }
-
-}  // namespace
 
 nlohmann::json parse_json(std::string_view text, const JsonSource& source) {
   try {

@@ -52,6 +52,9 @@ class JsonField {
 /// Return whether a name is plain, so that a file that names another file cannot reach other folders.
 bool is_plain_file_name(std::string_view name);
 
+/// Return a number in its short form, for example "0.5".
+std::string shown(double value);
+
 /// Return the words with commas between them: "a, b, c".
 std::string joined(const std::vector<std::string>& words, const std::string& between = ", ");
 

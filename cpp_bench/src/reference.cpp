@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 #include <limits>
 
@@ -12,12 +11,6 @@
 
 namespace cyto {
 namespace {
-
-std::string shown(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%g", value);
-  return text;
-}
 
 std::string fix_of(const Bundle& bundle, const ReferenceKey& key) {
   return "let the engine write the reference: engine reference " + bundle.folder.string() + " --class " +

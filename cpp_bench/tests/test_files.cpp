@@ -9,6 +9,7 @@
 #include "options.h"
 #include "reference.h"
 #include "safetensors.h"
+#include "tests.h"
 
 namespace {
 
@@ -234,11 +235,10 @@ void test_deviation() {
 
 }  // namespace
 
-int main() {
+void cyto::test::test_files() {
   test_manifest();
   test_safetensors();
   test_sha256();
   test_options();
   test_deviation();
-  return cyto::test::failures == 0 ? 0 : 1;
 }

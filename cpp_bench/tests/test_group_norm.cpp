@@ -7,6 +7,7 @@
 #include <random>
 
 #include "check.h"
+#include "tests.h"
 
 namespace {
 
@@ -83,8 +84,7 @@ void test_what_it_leaves_alone() {
 
 }  // namespace
 
-int main() {
+void cyto::test::test_group_norm() {
   test_the_equation();
   test_what_it_leaves_alone();
-  return cyto::test::failures == 0 ? 0 : 1;
 }

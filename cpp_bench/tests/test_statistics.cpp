@@ -7,6 +7,7 @@
 #include "host.h"
 #include "measure.h"
 #include "statistics.h"
+#include "tests.h"
 
 namespace {
 
@@ -82,10 +83,9 @@ void test_measure() {
 
 }  // namespace
 
-int main() {
+void cyto::test::test_statistics() {
   test_quantiles();
   test_spread();
   test_host_limits();
   test_measure();
-  return cyto::test::failures == 0 ? 0 : 1;
 }

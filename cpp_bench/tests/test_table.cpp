@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "samplers.h"
+#include "tests.h"
 #include "trajectory.h"
 
 namespace {
@@ -97,11 +98,10 @@ void test_trajectory(const json& golden, double guidance_scale) {
 
 }  // namespace
 
-int main() {
+void cyto::test::test_table() {
   const json tables = read("cpp_tables.json");
   test_tables(tables);
   test_time_features(tables);
   test_trajectory(read("k_diffusion.json"), 1);
   test_trajectory(read("k_diffusion.json"), 7.5);
-  return cyto::test::failures == 0 ? 0 : 1;
 }

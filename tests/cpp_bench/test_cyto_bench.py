@@ -1,4 +1,4 @@
-"""cpp_bench, built with AddressSanitizer and UndefinedBehaviorSanitizer, on the embedded bundle."""
+"""cpp_bench, built with AddressSanitizer and UndefinedBehaviorSanitizer, on the embedded bundle and the tiny one."""
 
 from __future__ import annotations
 
@@ -173,25 +173,31 @@ def test_the_engines_default_reference_is_found(bench, command, class_name, tmp_
     assert done.returncode == 0, done.stderr
 
 
-def test_a_trajectory_that_differs_is_not_timed(bench, reference, tmp_path):
+@pytest.fixture(scope="session")
+def tiny_reference(tmp_path_factory, tiny_bundle):
+    return reference_of(tmp_path_factory.mktemp("reference"), "cyt_mast", tiny_bundle)
+
+
+def test_a_trajectory_that_differs_is_not_timed(bench, tiny_bundle, tiny_reference, tmp_path):
     def change(tensors):
         tensors["latents"] *= np.float32(1.002)
 
-    wrong = altered(reference, tmp_path / "wrong.safetensors", change)
+    wrong = altered(tiny_reference, tmp_path / "wrong.safetensors", change)
     arguments = ["--batch", 1, "--steps", STEPS, "--reference", wrong, "--json", tmp_path / "record.json"]
-    done = bench(*arguments)
+    done = bench(*arguments, bundle=tiny_bundle, of="cyt_mast")
     assert done.returncode == 1
     assert "a deviation of 0.00199" in done.stderr
     assert "nothing was timed" in done.stderr
     assert not (tmp_path / "record.json").exists()
 
 
-def test_a_picture_that_differs_is_not_timed(bench, reference, tmp_path):
+def test_a_picture_that_differs_is_not_timed(bench, tiny_bundle, tiny_reference, tmp_path):
     def change(tensors):
         tensors["image"][3, 4, 1] += 5
 
-    wrong = altered(reference, tmp_path / "wrong.safetensors", change)
-    done = bench("--batch", 1, "--steps", STEPS, "--mode", "decode", "--reference", wrong)
+    wrong = altered(tiny_reference, tmp_path / "wrong.safetensors", change)
+    arguments = ["--batch", 1, "--steps", STEPS, "--mode", "decode", "--reference", wrong]
+    done = bench(*arguments, bundle=tiny_bundle, of="cyt_mast")
     assert done.returncode == 1
     assert "The check of decode" in done.stderr
 
@@ -255,25 +261,25 @@ def with_plans(bundle, class_name, largest):
     return folder
 
 
-@pytest.mark.parametrize(("steps", "scale"), [(2, 2.0), (3, 2.0), (3, 1.0)])
-def test_the_loop_of_tensorrt_without_a_gpu(bench, class_name, tmp_path, steps, scale):
+@pytest.mark.parametrize(
+    ("steps", "scale", "batches"),
+    [(2, 2.0, (1, 3)), (3, 2.0, (2,)), (3, 1.0, (2,))],
+    ids=["2-2.0", "3-2.0", "3-1.0"],
+)
+def test_the_loop_of_tensorrt_without_a_gpu(bench, tiny_bundle, tmp_path, steps, scale, batches):
     """A stand-in for TensorRT and CUDA computes the same graphs: an even and an odd number of steps, unguided ones."""
-    bundle = shutil.copytree(CELLS, tmp_path / "bundle")
-    with_plans(bundle, class_name, largest=4)
-    made = reference_of(tmp_path, class_name, num_inference_steps=steps, guidance_scale=scale)
+    bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    with_plans(bundle, "cyt_mast", largest=4)
+    made = reference_of(tmp_path, "cyt_mast", bundle, num_inference_steps=steps, guidance_scale=scale)
     reference = altered(made, tmp_path / "tensorrt.safetensors", backend="tensorrt", precision="auto")
     arguments = ["--reference", reference, "--steps", steps, "--guidance-scale", scale, "--json", tmp_path / "r.json"]
-    options = ["--batch", "1,3", "--iterations", 2, "--warmup", 1, "--streams", 2]
-    done = bench(*options, *arguments, bundle=bundle, program="tests/cyto_bench_rehearsal")
+    options = ["--batch", ",".join(map(str, batches)), "--iterations", 2, "--warmup", 1, "--streams", 2]
+    done = bench(*options, *arguments, bundle=bundle, program="tests/cyto_bench_rehearsal", of="cyt_mast")
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "r.json").read_text())
     assert record["machine"]["gpu"] == "a stand-in for a GPU"
-    assert [(result["batch"], result["cuda_graph"]) for result in record["results"]] == [
-        (1, False),
-        (1, True),
-        (3, False),
-        (3, True),
-    ]
+    expected = [(batch, cuda_graph) for batch in batches for cuda_graph in (False, True)]
+    assert [(result["batch"], result["cuda_graph"]) for result in record["results"]] == expected
     for result in record["results"]:
         assert result["deviation"] < 1e-4
         assert result["parts"].keys() == {"enqueue", "h2d", "compute", "d2h"}
@@ -282,12 +288,12 @@ def test_the_loop_of_tensorrt_without_a_gpu(bench, class_name, tmp_path, steps, 
 
 
 @pytest.mark.parametrize("mode", ["unet", "decode"])
-def test_parts_of_a_picture_on_tensorrt_without_a_gpu(bench, class_name, reference, tmp_path, mode):
-    bundle = shutil.copytree(CELLS, tmp_path / "bundle")
-    with_plans(bundle, class_name, largest=4)
-    file = altered(reference, tmp_path / "tensorrt.safetensors", backend="tensorrt")
+def test_parts_of_a_picture_on_tensorrt_without_a_gpu(bench, tiny_bundle, tiny_reference, tmp_path, mode):
+    bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    with_plans(bundle, "cyt_mast", largest=4)
+    file = altered(tiny_reference, tmp_path / "tensorrt.safetensors", backend="tensorrt")
     options = ["--batch", 2, "--steps", STEPS, "--iterations", 1, "--warmup", 0, "--mode", mode, "--reference", file]
-    done = bench(*options, bundle=bundle, program="tests/cyto_bench_rehearsal")
+    done = bench(*options, bundle=bundle, program="tests/cyto_bench_rehearsal", of="cyt_mast")
     assert done.returncode == 0, done.stderr
 
 

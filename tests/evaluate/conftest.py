@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image, ImageFilter
 
+from tests.conftest import shared_folder
 from trainer.pictures.phantom import draw
 
 CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
@@ -96,10 +98,19 @@ def checkpoints(whole_path, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def records(phantoms, command, tmp_path_factory):
-    """A record of score, probe, copies, morphology and utility each, by their commands."""
-    root = tmp_path_factory.mktemp("records")
-    sets = tmp_path_factory.mktemp("sets")
+def records(phantoms, in_process, tmp_path_factory, worker_id):
+    """A record of score, probe, copies, morphology and utility each, by their commands. All workers share them."""
+    root = shared_folder(tmp_path_factory, worker_id) / "records"
+    with FileLock(root.with_suffix(".lock")):
+        if not root.exists():
+            unfinished = tmp_path_factory.mktemp("records")
+            make_records(unfinished, tmp_path_factory.mktemp("sets"), phantoms, in_process)
+            unfinished.rename(root)
+    return root
+
+
+def make_records(root, sets, phantoms, in_process):
+    """sets: An empty folder for the pictures of `utility`."""
     for name, part in {"real": slice(0, 4), "synthetic": slice(4, 8), "heldout": slice(8, 12)}.items():
         for class_name in ("cyt_mast", "cyt_kist_mast"):
             (sets / name / class_name).mkdir(parents=True)
@@ -127,6 +138,5 @@ def records(phantoms, command, tmp_path_factory):
             sets / "heldout",
         ),
     }.items():
-        done = command("evaluate", name, *arguments, "--out", root / name)
+        done = in_process("evaluate", name, *arguments, "--out", root / name)
         assert done.returncode == 0, done.stderr
-    return root

@@ -53,8 +53,8 @@ def test_a_folder_that_cannot_be_exported_leaves_no_bundle(damage, code, word, i
 
 
 @pytest.mark.parametrize("folder", ["base", "prepared", "nowhere"])
-def test_what_is_no_merged_folder_exits_2(folder, command, whole_path, tmp_path):
-    done = command("exporter", "onnx", whole_path / folder, "--out", tmp_path / "bundle")
+def test_what_is_no_merged_folder_exits_2(folder, in_process, whole_path, tmp_path):
+    done = in_process("exporter", "onnx", whole_path / folder, "--out", tmp_path / "bundle")
     assert done.returncode == 2
     assert "python -m trainer merge" in done.stderr
     assert not (tmp_path / "bundle").exists()

@@ -13,11 +13,11 @@ from engine.pipeline.rescue import Rescue
 from tests.engine.api.examples import data_of
 
 
-def test_batches_are_what_the_command_line_writes(pictures, command, tiny_bundle, tmp_path):
+def test_batches_are_what_the_command_line_writes(pictures, in_process, tiny_bundle, tmp_path):
     from PIL import Image
 
     arguments = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--n", 7, "--seed", 5, "--steps", 3]
-    assert command("engine", "generate", *arguments, "--out", tmp_path / "out").returncode == 0
+    assert in_process("engine", "generate", *arguments, "--out", tmp_path / "out").returncode == 0
     for i, wanted in enumerate(pictures):
         with Image.open(tmp_path / f"out/cyt_mast/{i:06d}.png") as picture:
             np.testing.assert_array_equal(np.asarray(picture), wanted)

@@ -13,11 +13,11 @@ from tests.engine.api.examples import data_of
 
 
 @pytest.fixture(scope="module")
-def listed(tiny_bundle, command, tmp_path_factory):
+def listed(tiny_bundle, in_process, tmp_path_factory):
     """The lines of metadata.jsonl of the pictures of `data_of`."""
     out = tmp_path_factory.mktemp("listed") / "out"
     options = ("--class", "all", "--n", 7, "--seed", 5, "--steps", 3, "--bundle", tiny_bundle, "--out", out)
-    done = command("engine", "generate", *options)
+    done = in_process("engine", "generate", *options)
     assert done.returncode == 0, done.stderr
     return (out / "metadata.jsonl").read_text().splitlines()
 

@@ -68,12 +68,12 @@ def real(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def made(command, tiny_bundle, tmp_path_factory):
+def made(in_process, tiny_bundle, tmp_path_factory):
     """The same synthetic pictures as folders and as shards."""
     root = tmp_path_factory.mktemp("guard")
     for out, extra in (("folders", []), ("shards", ["--format", "webdataset"])):
         words = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--n", 2, "--steps", 1, "--out", root / out]
-        done = command("engine", "generate", *words, *extra)
+        done = in_process("engine", "generate", *words, *extra)
         assert done.returncode == 0, done.stderr
     return root
 

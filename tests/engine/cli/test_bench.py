@@ -7,9 +7,9 @@ import json
 import openvino as ov
 
 
-def test_bench_measures_each_backend_and_batch_size(command, tiny_bundle, tmp_path):
+def test_bench_measures_each_backend_and_batch_size(in_process, tiny_bundle, tmp_path):
     arguments = ["--batch-size", "1,2", "--rounds", 2, "--steps", 2, "--record", tmp_path / "record.json", "--json"]
-    done = command("engine", "bench", tiny_bundle, *arguments)
+    done = in_process("engine", "bench", tiny_bundle, *arguments)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found == json.loads((tmp_path / "record.json").read_text())

@@ -19,14 +19,14 @@ from engine.output.provenance import describe
 from tests.engine.hostile import hostile_png
 
 
-def test_png_info_gives_the_command_that_makes_the_picture_again(command, tiny_bundle, tmp_path):
+def test_png_info_gives_the_command_that_makes_the_picture_again(in_process, tiny_bundle, tmp_path):
     words = ["--bundle", tiny_bundle, "--class", "all", "--n", 7, "--seed", 5, "--steps", 3, "--batch-size", 3]
     words += ["--guidance-interval", 0.4, 6, "--rng", "nv", "--sampler", "euler_a"]
     words += ["--prompt", "cyt mast: a, b", "--negative-prompt", "it's\nnot", "--out", tmp_path / "one"]
-    done = command("engine", "generate", *words)
+    done = in_process("engine", "generate", *words)
     assert done.returncode == 0, done.stderr
     wanted = (tmp_path / "one/cyt_nep_mast/000005.png").read_bytes()
-    done = command("engine", "png-info", tmp_path / "one/cyt_nep_mast/000005.png", "--json")
+    done = in_process("engine", "png-info", tmp_path / "one/cyt_nep_mast/000005.png", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     prompt, *_, settings = found["parameters"].split("\n")
@@ -36,9 +36,9 @@ def test_png_info_gives_the_command_that_makes_the_picture_again(command, tiny_b
     assert "RNG: NV" in settings
     words = shlex.split(found["command"])
     words[words.index("--bundle") + 1] = str(tiny_bundle)
-    assert command(*words, "--out", tmp_path / "two").returncode == 0
+    assert in_process(*words, "--out", tmp_path / "two").returncode == 0
     assert (tmp_path / "two/cyt_nep_mast/000000.png").read_bytes() == wanted
-    shown = command("engine", "png-info", tmp_path / "one/cyt_nep_mast/000005.png")
+    shown = in_process("engine", "png-info", tmp_path / "one/cyt_nep_mast/000005.png")
     assert "synthetic: True" in shown.stdout
 
 
@@ -61,19 +61,19 @@ def test_png_info_of_a_hostile_file_is_an_error_and_no_traceback(text, tmp_path)
         read_png(tmp_path / "x.png")
 
 
-def test_png_info_of_no_picture_is_refused(command, tmp_path):
+def test_png_info_of_no_picture_is_refused(in_process, tmp_path):
     Image.new("RGB", (2, 2)).save(tmp_path / "plain.png")
     (tmp_path / "text.png").write_text("no picture")
     for name, word in (("plain.png", "no cytosynth text"), ("text.png", "unreadable"), ("none.png", "unreadable")):
-        done = command("engine", "png-info", tmp_path / name)
+        done = in_process("engine", "png-info", tmp_path / name)
         assert done.returncode == 2
         assert word in done.stderr
         assert "Traceback" not in done.stderr
 
 
-def test_png_info_prints_no_escape_and_quotes_what_a_shell_would_run(command, tmp_path):
+def test_png_info_prints_no_escape_and_quotes_what_a_shell_would_run(in_process, tmp_path):
     hostile_png(tmp_path / "x.png", json.dumps({"class": "a; rm -rf ~", "note": "\x1b[2J", "seed": "$(id)"}))
-    done = command("engine", "png-info", tmp_path / "x.png")
+    done = in_process("engine", "png-info", tmp_path / "x.png")
     assert done.returncode == 0
     assert "\x1b" not in done.stdout
     assert "--class 'a; rm -rf ~' --seed '$(id)'" in done.stdout

@@ -18,11 +18,11 @@ def read(path):
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118 - no mapping
 
 
-def test_it_is_what_the_engine_makes(command, stochastic, tmp_path):
+def test_it_is_what_the_engine_makes(in_process, stochastic, tmp_path):
     tiny_bundle = stochastic / "bundle"
     out = tmp_path / "reference.safetensors"
     arguments = ["--class", "cyt_mast", "--steps", 3, "--guidance-scale", 1.5, "--out", out]
-    done = command("engine", "reference", tiny_bundle, *arguments)
+    done = in_process("engine", "reference", tiny_bundle, *arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(out)
     tensors, metadata = read(out)
@@ -37,7 +37,7 @@ def test_it_is_what_the_engine_makes(command, stochastic, tmp_path):
     engine = Engine.open(str(tiny_bundle), precision="f32")
     (batch,) = engine.generate("cyt_mast", n=1, seed=0, num_inference_steps=3, guidance_scale=1.5, batch_size=1)
     assert (tensors["image"] == batch.images[0]).all()
-    done = command("engine", "reference", tiny_bundle, *arguments, "--batch-size", 2)
+    done = in_process("engine", "reference", tiny_bundle, *arguments, "--batch-size", 2)
     assert done.returncode == 0, done.stderr
     in_a_batch, metadata = read(out)
     assert metadata["batch_size"] == "2"
@@ -47,9 +47,9 @@ def test_it_is_what_the_engine_makes(command, stochastic, tmp_path):
         assert (in_a_batch[name] == tensors[name]).all()
 
 
-def test_by_default_every_class_has_one_in_the_cache(command, tiny_bundle, tmp_path, monkeypatch):
+def test_by_default_every_class_has_one_in_the_cache(in_process, tiny_bundle, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    done = command("engine", "reference", tiny_bundle, "--steps", 1)
+    done = in_process("engine", "reference", tiny_bundle, "--steps", 1)
     assert done.returncode == 0, done.stderr
     sha256 = open_bundle(str(tiny_bundle)).sha256
     names = [f"{sha256[:16]}-{name}-openvino-karras-1-2.safetensors" for name in ("cyt_mast", "cyt_nep_mast")]
@@ -68,8 +68,8 @@ def test_by_default_every_class_has_one_in_the_cache(command, tiny_bundle, tmp_p
         (["--class", "cyt_mast", "--out", "absent/x.safetensors"], ["absent", "create the folder"]),
     ],
 )
-def test_a_wrong_request_exits_2(command, tiny_bundle, arguments, words):
-    done = command("engine", "reference", tiny_bundle, *arguments)
+def test_a_wrong_request_exits_2(in_process, tiny_bundle, arguments, words):
+    done = in_process("engine", "reference", tiny_bundle, *arguments)
     assert done.returncode == 2, done.stderr
     assert all(word in done.stderr for word in words)
     assert not done.stdout

@@ -23,12 +23,12 @@ CLASSES = ("cyt_mast", "cyt_nep_mast")
 
 
 @pytest.fixture(scope="module")
-def made(command, tiny_bundle, tmp_path_factory):
+def made(in_process, tiny_bundle, tmp_path_factory):
     """The same run in each format; not to be changed."""
     root = tmp_path_factory.mktemp("readers")
     words = ["--bundle", tiny_bundle, "--class", "all", "--n", 5, "--seed", 7, "--steps", 2]
     for file_format, extra in FORMATS.items():
-        done = command("engine", "generate", *words, "--out", root / file_format, *extra)
+        done = in_process("engine", "generate", *words, "--out", root / file_format, *extra)
         assert done.returncode == 0, done.stderr
     return root
 

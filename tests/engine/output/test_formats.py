@@ -16,9 +16,9 @@ from engine.errors import RequestError
 from engine.output.formats import WebDataset, encode_png, make_output, shard_counts
 
 
-def run(command, bundle, out, *extra):
+def run(in_process, bundle, out, *extra):
     arguments = ["--bundle", bundle, "--class", "all", "--n", 7, "--seed", 5, "--steps", 3, "--out", out]
-    done = command("engine", "generate", *arguments, *extra, "--json")
+    done = in_process("engine", "generate", *arguments, *extra, "--json")
     assert done.returncode == 0, done.stderr
     return done
 
@@ -41,9 +41,9 @@ def samples(folder):
     return found
 
 
-def test_shards_hold_the_pictures_of_the_folders(command, tiny_bundle, tmp_path):
-    run(command, tiny_bundle, tmp_path / "folders")
-    run(command, tiny_bundle, tmp_path / "shards", "--format", "webdataset", "--shard-pictures", 5)
+def test_shards_hold_the_pictures_of_the_folders(in_process, tiny_bundle, tmp_path):
+    run(in_process, tiny_bundle, tmp_path / "folders")
+    run(in_process, tiny_bundle, tmp_path / "shards", "--format", "webdataset", "--shard-pictures", 5)
     assert [path.name for path in sorted((tmp_path / "shards").glob("*.tar"))] == [
         f"bundle-00000{i}.tar" for i in range(3)
     ]
@@ -69,8 +69,8 @@ for pixels, number, description in shards.to_tuple("png", "cls", "json"):
 """
 
 
-def test_webdatasets_own_reader_takes_the_shards(command, tiny_bundle, tmp_path):
-    run(command, tiny_bundle, tmp_path, "--format", "webdataset", "--shard-pictures", 5)
+def test_webdatasets_own_reader_takes_the_shards(in_process, tiny_bundle, tmp_path):
+    run(in_process, tiny_bundle, tmp_path, "--format", "webdataset", "--shard-pictures", 5)
     # In a process of its own: the reader leaves files open.
     reader = [sys.executable, "-c", WEBDATASET_READER, *sorted(tmp_path.glob("*.tar"))]
     done = subprocess.run(reader, capture_output=True, text=True, timeout=60)

@@ -21,17 +21,17 @@ from tests.engine.poisoned import keep_bad, poisoned_run
 from tests.engine.runs.commands import long_run
 
 
-def test_a_read_only_folder_is_refused_and_left_as_it_is(command, tiny_bundle, small_disk):
+def test_a_read_only_folder_is_refused_and_left_as_it_is(in_process, tiny_bundle, small_disk):
     out = small_disk / "out"
     options = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--steps", 1, "--n", 3]
-    assert command("engine", "generate", *options, "--out", out).returncode == 0
+    assert in_process("engine", "generate", *options, "--out", out).returncode == 0
     (out / "cyt_mast/000002.png").unlink()
     lines = (out / "metadata.jsonl").read_text().splitlines(keepends=True)
     (out / "metadata.jsonl").write_text("".join(lines[:2]))
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     for folder in (out, small_disk / "new"):
-        done = command("engine", "generate", *options, "--out", folder)
+        done = in_process("engine", "generate", *options, "--out", folder)
         assert done.returncode == 2, done.stderr
         assert "not writable" in done.stderr
         assert "Traceback" not in done.stderr
@@ -95,25 +95,25 @@ def test_a_disk_that_is_full_from_the_start_is_a_failure_that_says_so(tiny_bundl
     assert caught.value.exit_code == 1
 
 
-def test_overwrite_leaves_numbered_files_that_are_not_the_runs(command, tiny_bundle, tmp_path):
+def test_overwrite_leaves_numbered_files_that_are_not_the_runs(in_process, tiny_bundle, tmp_path):
     out = tmp_path / "out"
     arguments = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--n", 2, "--steps", 1, "--out", out]
     shards = ["--format", "webdataset"]
-    assert command("engine", "generate", *arguments, *shards).returncode == 0
+    assert in_process("engine", "generate", *arguments, *shards).returncode == 0
     foreign = ["holiday/IMG-20240101.png", "real/20240101.png", "backup-20240101.tar"]
     for name in foreign:
         (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_text("mine")
-    assert command("engine", "generate", *arguments, "--overwrite").returncode == 0
+    assert in_process("engine", "generate", *arguments, "--overwrite").returncode == 0
     assert {name for name in foreign if (out / name).read_text() == "mine"} == set(foreign)
     assert not (out / "bundle-000000.tar").exists()
     assert len(list((out / "cyt_mast").glob("*.png"))) == 2
 
 
-def test_a_second_process_is_kept_out_of_the_folder(command, start_command, tiny_bundle, tmp_path):
+def test_a_second_process_is_kept_out_of_the_folder(in_process, start_command, tiny_bundle, tmp_path):
     first = start_command(*long_run(tiny_bundle, tmp_path / "out"))
     wait_for_pictures(tmp_path / "out", 1, first)
-    second = command(*long_run(tiny_bundle, tmp_path / "out"))
+    second = in_process(*long_run(tiny_bundle, tmp_path / "out"))
     _, errors = first.communicate(timeout=60)
     assert first.returncode == 0, errors
     assert second.returncode == 2
@@ -121,11 +121,11 @@ def test_a_second_process_is_kept_out_of_the_folder(command, start_command, tiny
 
 
 @pytest.mark.parametrize("left", [["run.json.part"], ["run.json.part", "metadata.jsonl.part"]])
-def test_a_folder_of_a_run_killed_at_its_start_is_free(left, command, tiny_bundle, tmp_path):
+def test_a_folder_of_a_run_killed_at_its_start_is_free(left, in_process, tiny_bundle, tmp_path):
     for name in left:
         (tmp_path / name).write_text("{")
     arguments = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--n", 1, "--steps", 1, "--out", tmp_path]
-    assert command("engine", "generate", *arguments).returncode == 0
+    assert in_process("engine", "generate", *arguments).returncode == 0
 
 
 def test_a_torn_record_of_failures_is_repaired(tiny_bundle, tmp_path, monkeypatch):

@@ -20,13 +20,13 @@ FORMATS = {"imagefolder": [], "webdataset": ["--format", "webdataset", "--shard-
 
 
 @pytest.fixture(scope="module", params=FORMATS)
-def made(request, command, tiny_bundle, tmp_path_factory):
+def made(request, in_process, tiny_bundle, tmp_path_factory):
     """The same run in one and in three pieces, which end inside classes and tar shards. Tests must not change it."""
     root = tmp_path_factory.mktemp("pieces")
     words = ["engine", "generate", "--bundle", tiny_bundle, "--class", "all", "--n", 7, "--seed", 3, "--steps", 2]
     words += ["--batch-size", 2, *FORMATS[request.param]]
     for out, extra in [("whole", []), *(("apart", ["--shard", f"{number}/3"]) for number in (2, 1, 3))]:
-        done = command(*words, "--out", root / out, *extra)
+        done = in_process(*words, "--out", root / out, *extra)
         assert done.returncode == 0, done.stderr
     return root, words
 

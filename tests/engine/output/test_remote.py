@@ -74,9 +74,7 @@ def test_a_url_holds_what_a_folder_would(file_format, in_process, tiny_bundle, t
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_a_killed_run_puts_only_what_is_missing(
-    file_format, command, start_command, in_process, tiny_bundle, tmp_path, cache
-):
+def test_a_killed_run_puts_only_what_is_missing(file_format, in_process, start_command, tiny_bundle, tmp_path, cache):
     there, n = tmp_path / "there", 60
     whole = in_process(*words(tiny_bundle, tmp_path / "here", *shards(file_format), n=n))
     assert whole.returncode == 0, whole.stderr
@@ -95,7 +93,7 @@ def test_a_killed_run_puts_only_what_is_missing(
     first, *others = sorted(bulk(there))[:-1]
     first.write_bytes(b"torn")
     stood = {path: path.stat().st_mtime_ns for path in others}
-    done = command(*arguments)
+    done = in_process(*arguments)
     assert done.returncode == 0, done.stderr
     assert without_times(there) == without_times(tmp_path / "here")
     assert {path: path.stat().st_mtime_ns for path in others} == stood

@@ -35,8 +35,8 @@ def test_pictures_of_random_bytes_are_errors_and_nothing_is_written(tmp_path):
     assert 100 < refused < 800
 
 
-def test_a_sheet_of_no_run_is_refused(command, tmp_path):
-    done = command("engine", "sheet", tmp_path)
+def test_a_sheet_of_no_run_is_refused(in_process, tmp_path):
+    done = in_process("engine", "sheet", tmp_path)
     assert done.returncode == 2
     assert "no metadata.jsonl" in done.stderr
 

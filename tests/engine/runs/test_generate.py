@@ -32,17 +32,17 @@ def tiny_bundle(stochastic):
 
 
 @pytest.fixture(scope="module")
-def whole_run(command, tiny_bundle, tmp_path_factory):
+def whole_run(in_process, tiny_bundle, tmp_path_factory):
     """A long run that nothing disturbed."""
     out = tmp_path_factory.mktemp("runs") / "whole"
-    assert command(*long_run(tiny_bundle, out)).returncode == 0
+    assert in_process(*long_run(tiny_bundle, out)).returncode == 0
     return out
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
 @pytest.mark.parametrize(("kills", "n"), [(4, 40), pytest.param(20, 320, marks=pytest.mark.soak)])
 def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
-    kills, n, file_format, command, start_command, tiny_bundle, tmp_path
+    kills, n, file_format, in_process, start_command, tiny_bundle, tmp_path
 ):
     # Random moments of a run's working time: from its first files to what an undisturbed run needs.
     moments = np.random.default_rng(0 if file_format == "imagefolder" else 1).uniform(0, 0.4, kills)
@@ -67,9 +67,9 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
                 file.write('{"file_name": "cyt_')
     assert sum(0 < count < 2 * n for count in progress) >= kills // 2, progress
     assert len(set(progress)) >= kills // 3, progress
-    assert command(*arguments).returncode == 0
+    assert in_process(*arguments).returncode == 0
     whole = tmp_path / "whole"
-    assert command(*long_run(tiny_bundle, whole, n=n), *extra).returncode == 0
+    assert in_process(*long_run(tiny_bundle, whole, n=n), *extra).returncode == 0
     left, right = (
         {name: digest for name, digest in contents(out).items() if name != "run.json"}
         for out in (tmp_path / "out", whole)
@@ -79,7 +79,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_with_whole_files_and_says_how_to_go_on(
-    number, command, start_command, tiny_bundle, tmp_path, whole_run
+    number, in_process, start_command, tiny_bundle, tmp_path, whole_run
 ):
     out = tmp_path / "out"
     process = start_command(*long_run(tiny_bundle, out))
@@ -93,7 +93,7 @@ def test_a_signal_ends_the_run_with_whole_files_and_says_how_to_go_on(
     assert 5 <= len(stood) < 60
     assert not list(out.rglob("*.part"))
     assert len((out / "metadata.jsonl").read_text().splitlines()) == len(stood)
-    assert command(*long_run(tiny_bundle, out)).returncode == 0
+    assert in_process(*long_run(tiny_bundle, out)).returncode == 0
     assert pictures(out) == pictures(whole_run)
 
 
@@ -118,9 +118,9 @@ def test_a_full_disk_leaves_whole_files_and_a_run_that_goes_on(tiny_bundle, tmp_
     assert pictures(tmp_path / "out") == pictures(whole_run)
 
 
-def test_a_really_full_disk(command, tiny_bundle, small_disk):
+def test_a_really_full_disk(in_process, tiny_bundle, small_disk):
     out = small_disk / "out"
-    done = command(*long_run(tiny_bundle, out))
+    done = in_process(*long_run(tiny_bundle, out))
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
@@ -148,12 +148,12 @@ def test_one_run_in_two_halves_is_one_run(tiny_bundle, tmp_path, whole_run):
     assert pictures(tmp_path / "out") == pictures(whole_run)
 
 
-def test_two_shards_are_one_run(command, tiny_bundle, tmp_path):
+def test_two_shards_are_one_run(in_process, tiny_bundle, tmp_path):
     """Seeds 0..7 and 8..15, made apart, are the files of seeds 0..15."""
     options = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--steps", 3, "--batch-size", 4]
     for name, seed, n in (("whole", 0, 16), ("one", 0, 8), ("two", 8, 8)):
         arguments = [*options, "--seed", seed, "--n", n, "--out", tmp_path / name]
-        assert command("engine", "generate", *arguments).returncode == 0
+        assert in_process("engine", "generate", *arguments).returncode == 0
     whole, one, two = (list(pictures(tmp_path / name).values()) for name in ("whole", "one", "two"))
     assert len(set(whole)) == 16
     assert one + two == whole
@@ -173,9 +173,9 @@ def test_what_only_opening_shows_is_found_before_the_folder_is_touched(name, bun
     assert not (tmp_path / "out").exists()
 
 
-def test_a_picture_that_was_taken_away_does_not_fail_a_finished_run(command, tiny_bundle, tmp_path):
+def test_a_picture_that_was_taken_away_does_not_fail_a_finished_run(in_process, tiny_bundle, tmp_path):
     arguments = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--n", 3, "--steps", 1, "--out", tmp_path / "out"]
-    assert command("engine", "generate", *arguments).returncode == 0
+    assert in_process("engine", "generate", *arguments).returncode == 0
     (tmp_path / "out/cyt_mast/000001.png").unlink()
-    assert command("engine", "generate", *arguments).returncode == 0
+    assert in_process("engine", "generate", *arguments).returncode == 0
     assert (tmp_path / "out/sheet.png").exists()

@@ -28,11 +28,11 @@ def test_the_command_lists_copies_as_files(planted_copies, in_process, tmp_path)
     }
 
 
-def test_the_engine_leaves_listed_copies_out(tiny_bundle, command, in_process, tmp_path):
+def test_the_engine_leaves_listed_copies_out(tiny_bundle, in_process, tmp_path):
     """The third picture of the run is one of the training pictures."""
     run = tmp_path / "run"
     options = ("--class", "cyt_mast", "--n", 6, "--seed", 5, "--steps", 2, "--bundle", tiny_bundle, "--out", run)
-    assert command("engine", "generate", *options).returncode == 0
+    assert in_process("engine", "generate", *options).returncode == 0
     for name in ("train", "heldout"):
         (tmp_path / name).mkdir()
         for seed in range(12):

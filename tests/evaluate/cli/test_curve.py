@@ -3,6 +3,27 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+
+import pytest
+
+from evaluate.studies import checkpoints as stages
+from tests.conftest import run_command
+
+COMMAND = 2
+"""Words of a stage before the part's name: the interpreter and -m."""
+
+
+@pytest.fixture(autouse=True)
+def quick_stages(in_process, monkeypatch):
+    """Run the stages without their imports, and export with the store of tests/shared_exports.py."""
+
+    def run(words, **options):
+        assert options == {"capture_output": True, "text": True, "check": False}
+        part, *arguments = words[COMMAND:]
+        return in_process(part, *arguments) if part == "exporter" else run_command(part, *arguments)
+
+    monkeypatch.setattr(stages, "subprocess", SimpleNamespace(run=run))
 
 
 def test_the_command_makes_scores_and_draws_a_checkpoint(checkpoints, whole_path, in_process, tmp_path):

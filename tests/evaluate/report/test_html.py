@@ -15,11 +15,13 @@ from tests.evaluate.report.browser import chromium, needs_chromium
 
 
 @pytest.fixture(scope="module")
-def report(records, command):
+def report(records, in_process, tmp_path_factory):
     """The file that the command writes."""
-    out = records / "report.html"
+    out = tmp_path_factory.mktemp("report") / "report.html"
     folders = [records / name for name in ("score", "probe", "copies", "morphology", "utility")]
-    done = command("evaluate", "report", *folders, "--out", out, "--title", "Mastopathy & <others>", "--note", "Drawn.")
+    done = in_process(
+        "evaluate", "report", *folders, "--out", out, "--title", "Mastopathy & <others>", "--note", "Drawn."
+    )
     assert done.returncode == 0, done.stderr
     return out
 

@@ -12,9 +12,9 @@ from trainer.pictures.phantom import draw
 from trainer.pictures.prepare import count_sources
 
 
-def test_counts_sizes_and_sources(command, photographs, tmp_path):
+def test_counts_sizes_and_sources(in_process, photographs, tmp_path):
     out = tmp_path / "out"
-    done = command("trainer", "prepare", photographs, out, "--size", 32, "--n", 8)
+    done = in_process("trainer", "prepare", photographs, out, "--size", 32, "--n", 8)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (out / "sources.jsonl").read_text().splitlines()]
     assert len(rows) == 16
@@ -25,44 +25,44 @@ def test_counts_sizes_and_sources(command, photographs, tmp_path):
             assert picture.size == (32, 32)
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_does_not(command, photographs, tmp_path):
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(in_process, photographs, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         arguments = [photographs / "cyt_mast", tmp_path / name, "--size", 32, "--n", 7, "--seed", seed]
-        assert command("trainer", "prepare", *arguments).returncode == 0
+        assert in_process("trainer", "prepare", *arguments).returncode == 0
     contents = {name: [p.read_bytes() for p in sorted((tmp_path / name).glob("*/*.png"))] for name in "abc"}
     assert contents["a"] == contents["b"] != contents["c"]
 
 
 @pytest.mark.parametrize("extra", [["--size", "33"], ["--n", "0"], ["--crop", "1.5"]])
-def test_wrong_numbers_exit_2(extra, command, photographs, tmp_path):
-    done = command("trainer", "prepare", photographs, tmp_path / "out", *extra)
+def test_wrong_numbers_exit_2(extra, in_process, photographs, tmp_path):
+    done = in_process("trainer", "prepare", photographs, tmp_path / "out", *extra)
     assert done.returncode == 2
     assert extra[0] in done.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_holds_something_is_left_alone(command, photographs, tmp_path):
+def test_a_folder_that_holds_something_is_left_alone(in_process, photographs, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine.txt").write_text("mine")
-    assert command("trainer", "prepare", photographs, tmp_path / "out").returncode == 2
+    assert in_process("trainer", "prepare", photographs, tmp_path / "out").returncode == 2
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
-def test_pictures_that_differ_only_in_their_suffix_are_both_kept(command, photographs, tmp_path):
+def test_pictures_that_differ_only_in_their_suffix_are_both_kept(in_process, photographs, tmp_path):
     with Image.open(photographs / "cyt_mast/picture0.png") as picture:
         picture.save(photographs / "cyt_mast/picture0.jpg")
-    assert command("trainer", "prepare", photographs / "cyt_mast", tmp_path / "out", "--size", 32).returncode == 0
+    assert in_process("trainer", "prepare", photographs / "cyt_mast", tmp_path / "out", "--size", 32).returncode == 0
     assert len(list((tmp_path / "out/cyt_mast").iterdir())) == 4
 
 
-def test_a_picture_is_turned_as_its_camera_says(command, tmp_path):
+def test_a_picture_is_turned_as_its_camera_says(in_process, tmp_path):
     (tmp_path / "in/c").mkdir(parents=True)
     pixels = np.zeros((64, 64, 3), np.uint8)
     pixels[:32] = 255
     exif = Image.Exif()
     exif[0x0112] = 3
     Image.fromarray(pixels).save(tmp_path / "in/c/a.png", exif=exif)
-    assert command("trainer", "prepare", tmp_path / "in", tmp_path / "out", "--size", 32).returncode == 0
+    assert in_process("trainer", "prepare", tmp_path / "in", tmp_path / "out", "--size", 32).returncode == 0
     with Image.open(tmp_path / "out/c/a_png_0.png") as picture:
         turned = np.asarray(picture)
     assert turned[:8].max() < 10 < 245 < turned[-8:].min()
