@@ -173,12 +173,14 @@ class Adaptation:
             crop=choices.crop,
             n=max(self.settings.n, *(len(paths) for paths in find_pictures(self.source).values())),
             flip=self.settings.flip,
+            depth_range=self.settings.depth_range,
             seed=self.fitting.loop.seed,
         )
         found = prepare(self.source, part, settings, progress=report)
-        with (self.work / LOG).open("a", encoding="utf-8") as log:
-            for pair in found.alike or ():
-                log.write(f"{WARNING}{pair.one} and {pair.other} are the same or nearly so ({pair.likeness:.3f})\n")
+        for note in found.notes:
+            self._note(note)
+        for pair in found.alike or ():
+            self._note(f"{pair.one} and {pair.other} are the same or nearly so ({pair.likeness:.3f})")
         part.rename(final)
 
     def _fit(self, name: str, choices: Choices, stop: threading.Event, report: Progress) -> None:
@@ -192,9 +194,14 @@ class Adaptation:
         )
         count = len(find_pictures(self.source)[name])
         settings = replace(self._fit_settings(base, count), record=record, output=OutputSettings(resume=True))
-        facts = fit(base, ClassRequest(data, self.work / "hypernetworks", settings, stop, report))
+        facts = fit(base, ClassRequest(data, self.work / "hypernetworks", settings, stop, report, self._note))
         if facts["training"]["steps_done"] < facts["training"]["steps"]:
             raise Interrupted
+
+    def _note(self, words: str) -> None:
+        """Write a warning into the log, from which the report takes it."""
+        with (self.work / LOG).open("a", encoding="utf-8") as log:
+            log.write(f"{WARNING}{words}\n")
 
     def _merge(self, name: str, report: Progress) -> None:
         base, part = self._open(), self.work / "merged.part"

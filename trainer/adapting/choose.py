@@ -16,7 +16,7 @@ from trainer.base.caption_files import prompt_of
 from trainer.base.card import BaseCard
 from trainer.base.suits import misfits
 from trainer.fitting.nearest import SIGMAS, Nearest, nearest
-from trainer.pictures.deep import open_picture
+from trainer.pictures.deep import DepthRange, open_picture
 from trainer.pictures.folders import centre_square, find_pictures
 from trainer.pictures.framing import Shares, measure_shares
 from trainer.training.devices import Compute
@@ -32,19 +32,22 @@ def choose(base: Base, source: Path, settings: AdaptSettings, compute: Compute, 
     Raises RequestError.
     """
     card, classes = base.card, find_pictures(source)
+    depth = None if settings.depth_range is None else DepthRange(*settings.depth_range)
     candidates = {1.0, card.crop or 1.0} if settings.crop is None else {settings.crop}
     crops = sorted(candidates, reverse=True)
     known = card.prompts if settings.prompt is None else (settings.prompt,)
     if len(crops) == len(known) == 1 or not card.prompts:
         prompts = {name: settings.prompt or prompt_of(name) for name in classes}
-        return Choices(crops[0], prompts, _reasons_of_crop(card, crops[0], _shares(classes, crops[0]), given=True))
+        return Choices(
+            crops[0], prompts, _reasons_of_crop(card, crops[0], _shares(classes, crops[0], depth), given=True)
+        )
     found: dict[str, Nearest] = {}
     places, total = count(1), len(classes) * len(crops) * len(SIGMAS)
     for name, paths in classes.items():
-        pictures = {crop: _squares(paths, base.picture_side, crop) for crop in crops}
+        pictures = {crop: _squares(paths, base.picture_side, crop, depth) for crop in crops}
         found[name] = nearest(base, pictures, known, compute, lambda: progress("choose", next(places), total))
     crop = min(crops, key=lambda crop: sum(one.loss(crop) for one in found.values()))
-    prompts, reasons = {}, _reasons_of_crop(card, crop, _shares(classes, crop), given=len(crops) == 1)
+    prompts, reasons = {}, _reasons_of_crop(card, crop, _shares(classes, crop, depth), given=len(crops) == 1)
     if len(crops) > 1:
         losses = ", ".join(f"{sum(one.loss(at) for one in found.values()) / len(found):.3f} at {at:g}" for at in crops)
         reasons = (f"{reasons[0]}; mean loss of the base by crop: {losses}",)
@@ -54,20 +57,20 @@ def choose(base: Base, source: Path, settings: AdaptSettings, compute: Compute, 
         words = f"{name} starts at the prompt {prompts[name]!r}"
         if len(ranked) > 1:
             words += f", the nearest of the base (loss {ranked[0][0]:.3f}; next {ranked[1][1]!r}: {ranked[1][0]:.3f})"
-        shares = _shares({name: classes[name]}, crop)
+        shares = _shares({name: classes[name]}, crop, depth)
         reasons = (*reasons, words, *(f"warning: {name}: {text}" for text in misfits(card, prompts[name], shares)))
     return Choices(crop, prompts, reasons)
 
 
-def _squares(paths: list[Path], side: int, crop: float) -> torch.Tensor:
+def _squares(paths: list[Path], side: int, crop: float, depth: DepthRange | None) -> torch.Tensor:
     """Return pictures (N, 3, S, S) uint8."""
-    stacked = np.stack([centre_square(open_picture(path), side, crop)[..., :3] for path in paths])
+    stacked = np.stack([centre_square(open_picture(path, depth), side, crop)[..., :3] for path in paths])
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
 
 
-def _shares(classes: dict[str, list[Path]], crop: float) -> Shares | None:
+def _shares(classes: dict[str, list[Path]], crop: float, depth: DepthRange | None) -> Shares | None:
     paths = [path for found in classes.values() for path in found]
-    return measure_shares(centre_square(open_picture(path), 128, crop) for path in paths)
+    return measure_shares(centre_square(open_picture(path, depth), 128, crop) for path in paths)
 
 
 def _reasons_of_crop(card: BaseCard, crop: float, shares: Shares | None, *, given: bool) -> tuple[str, ...]:

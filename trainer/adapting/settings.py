@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from engine.options import Range, check_settings, setting
 from trainer.base.card import expect_words
+from trainer.pictures.prepare import PrepareSettings
 from trainer.training.record import ORIGINS
 
 __all__ = ["AdaptSettings"]
@@ -31,6 +32,9 @@ class AdaptSettings:
     n: int = setting(100, flag="--n", help="Pictures per class, reached by augmentation.", within=Range(low=2))
     flip: bool = setting(True, help="Mirror pictures. Use --no-flip if classes may not be mirrored.")
     multiplier: float = setting(1.0, help="Strength of the hypernetworks.", within=Range(above=0, high=4))
+    depth_range: tuple[float, float] | None = setting(
+        None, help="LO HI: values of pictures with more than 8 bits per channel that become 0 and 255."
+    )
     origin: str = setting(ORIGINS[0], help="Origin of the pictures", choices=ORIGINS)
     licence: str | None = setting(None, help='Licence of your pictures. Default: recorded as "not stated".')
     attribution: str | None = setting(None, help='Name to credit for your pictures. Default: "not stated".')
@@ -40,4 +44,5 @@ class AdaptSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        PrepareSettings(depth_range=self.depth_range)
         expect_words(prompt=self.prompt, licence=self.licence, attribution=self.attribution)
