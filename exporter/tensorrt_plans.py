@@ -82,9 +82,34 @@ def build_plans(
     bundle.verify_for(class_names)
     folder = bundle.folder / "plans" / request.folder_name(trt.__version__)
     graphs = wanted_graphs(bundle, class_names)
-    with locked_folder(folder):
-        _build_missing(trt, bundle, graphs, request, folder, progress)
+    _check_space(bundle, folder, _missing(bundle, graphs, _standing(bundle, folder)))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked_folder(folder):
+            _build_missing(trt, bundle, graphs, request, folder, progress)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise CytosynthError(
+            f"The plans in {folder}",
+            found=str(error.strerror),
+            expected="a writable folder with free space (finished plans are kept)",
+            fix="free some space and run the same command again" if full else "check the folder's permissions",
+        ) from error
+    finally:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
     return folder
+
+
+def _missing(
+    bundle: Bundle, graphs: Mapping[str, tuple[str, ...]], standing: Mapping[str, Plan]
+) -> dict[str, tuple[str, ...]]:
+    """Return the graphs without a plan that fits."""
+    return {
+        graph: files
+        for graph, files in graphs.items()
+        if graph not in standing or standing[graph].graph_sha256 != graph_digest(bundle, files)
+    }
 
 
 def _build_missing(
@@ -96,28 +121,12 @@ def _build_missing(
     progress: StageProgress,
 ) -> None:
     """Build the plans that a locked folder lacks; see build_plans."""
-    standing = _standing(bundle, folder)
-    missing = {
-        graph: files
-        for graph, files in graphs.items()
-        if graph not in standing or standing[graph].graph_sha256 != graph_digest(bundle, files)
-    }
-    _check_space(bundle, folder, missing)
-    plans = dict(standing)
-    try:
-        for graph, files in missing.items():
-            progress(f"{graph}: building")
-            plans[graph] = _build(trt, bundle, graph, files, request, folder, progress)
-            # The record is written after each plan, so that an interrupted build keeps its finished plans.
-            _write_record(trt, folder, request, plans)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise CytosynthError(
-            f"The plans in {folder}",
-            found=str(error.strerror),
-            expected="a writable folder with free space (finished plans are kept)",
-            fix="free some space and run the same command again" if full else "check the folder's permissions",
-        ) from error
+    plans = _standing(bundle, folder)
+    for graph, files in _missing(bundle, graphs, plans).items():
+        progress(f"{graph}: building")
+        plans[graph] = _build(trt, bundle, graph, files, request, folder, progress)
+        # The record is written after each plan, so that an interrupted build keeps its finished plans.
+        _write_record(trt, folder, request, plans)
 
 
 def _write_record(trt: Any, folder: Path, request: PlanRequest, plans: dict[str, Plan]) -> None:

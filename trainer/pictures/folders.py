@@ -74,7 +74,8 @@ def _expect_known_endings(folder: Path) -> None:
         more = f" and {len(strangers) - NAMED} more" if len(strangers) > NAMED else ""
         raise RequestError(
             f"The picture folder {folder}",
-            found=f"files that are not read: {', '.join(strangers[:NAMED])}{more}",
+            found=("" if pictures_in(folder) else "no picture, and ")
+            + f"files that are not read: {', '.join(strangers[:NAMED])}{more}",
             expected=f"pictures that end in {', '.join(SUFFIXES)}, and captions",
             fix="convert these files to PNG, or move them out of the folder",
         )

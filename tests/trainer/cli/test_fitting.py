@@ -12,7 +12,7 @@ from trainer.base.card import BaseCard, write_card
 FIT = ["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/base"]
 EMBED = ["trainer", "embed", *FIT[2:]]
 WRONG = {
-    "several classes": (["trainer", "fit", "{path}/prepared", "--base", "{path}/base"], "2 classes"),
+    "several classes": (["trainer", "fit", "{path}/prepared", "--base", "{path}/base"], "of cyt_mast, cyt_nep"),
     "no base": (["trainer", "fit", "{path}/prepared/cyt_mast", "--base", "{path}/prepared"], "no model_index.json"),
     "no pictures": (["trainer", "fit", "{path}/hypernetworks/checkpoints", "--base", "{path}/base"], "no picture"),
     "no steps": ([*FIT, "--steps", "0"], "--steps"),
