@@ -49,6 +49,7 @@ def commands_of(path, bundle, out):
             ["phantom", out / "phantom", "--class", "cyt_mast", "--n", 2, "--size", 32],
             ["prepare", real, out / "prepared", "--size", 32],
             ["pretrain", out / "missing", "--out", out / "base"],
+            ["adapt", out / "missing", "--out", out / "adapted", *base],
             ["fit", real, "--out", out / "fit", *fit],
             ["embed", out / "missing", "--out", out / "embed", *fit],
             ["merge", weights, "--out", out / "merged", *base],
