@@ -22,7 +22,7 @@ from tests.engine.hostile import hostile_png
 def test_png_info_gives_the_command_that_makes_the_picture_again(in_process, tiny_bundle, tmp_path):
     words = ["--bundle", tiny_bundle, "--class", "all", "--n", 7, "--seed", 5, "--steps", 3, "--batch-size", 3]
     words += ["--guidance-interval", 0.4, 6, "--rng", "nv", "--sampler", "euler_a"]
-    words += ["--prompt", "cyt mast: a, b", "--negative-prompt", "it's\nnot", "--out", tmp_path / "one"]
+    words += ["--prompt", "cyt mast: a, b", "--negative-prompt", "i's\nn", "--out", tmp_path / "one"]
     done = in_process("engine", "generate", *words)
     assert done.returncode == 0, done.stderr
     wanted = (tmp_path / "one/cyt_nep_mast/000005.png").read_bytes()
@@ -31,7 +31,7 @@ def test_png_info_gives_the_command_that_makes_the_picture_again(in_process, tin
     found = json.loads(done.stdout)
     prompt, *_, settings = found["parameters"].split("\n")
     assert prompt == "cyt mast: a, b"
-    assert "Negative prompt: it's\nnot" in found["parameters"]
+    assert "Negative prompt: i's\nn" in found["parameters"]
     assert settings.startswith("Steps: 3, Sampler: Euler a, Schedule type: Normal, CFG scale: 2, Seed: 10, Size: 32x32")
     assert "RNG: NV" in settings
     words = shlex.split(found["command"])
