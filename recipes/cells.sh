@@ -3,16 +3,17 @@
 #
 #   recipes/cells.sh PICTURES WORK        (or: make bundle PICTURES=...)
 #
-# PICTURES holds pretrain/<class>/*.jpg and fewshot/<class>/*.jpg of the blood cells of Acevedo et al. (2020). WORK keeps
-# the result of every stage. Run the script again to resume: it skips finished stages and resumes trainings. The bundle
-# and its record are in WORK/cells. Copy them to engine/bundles/cells by hand if the new bundle is better.
+# PICTURES holds pretrain/<class>/*.jpg and fewshot/<class>/*.jpg of the blood cells of Acevedo et al. (2020), and may
+# hold further pictures of the base's classes in pretrain_more/<class>/*.jpg. WORK keeps the result of every stage. Run
+# the script again to resume: it skips finished stages and resumes trainings. The bundle and its record are in WORK/cells. Copy them to engine/bundles/cells by hand if the new bundle is better.
 #
 # Environment variables:
 #   PYTHON         Python interpreter (default: python)
-#   START          base from which the training starts (default: a new base)
+#   START          base from which the training starts, for example cells (default: a new base)
 #   UNET_STEPS     training steps of the UNet; 0 keeps the UNet of START and trains only the decoder
 #   DECODER_STEPS  training steps of the decoder
 #   REFINER_STEPS  training steps of the refiner; 0 leaves it out
+#   SNR_GAMMA      weighting of the UNet's loss; larger: more weight on the last noise levels (default: 5)
 #   PRECISION      f32, or bf16 for a processor with bfloat16; used without a GPU (default: f32)
 set -euo pipefail
 [ $# = 2 ] || {
@@ -60,6 +61,11 @@ phantoms cytology 600 100000
 prepared "$pictures/pretrain" "$work/real" --crop 0.7
 prepared "$work/phantom-cytology/pictures" "$work/general"
 kept_back "$work/real"
+more=()
+if [ -d "$pictures/pretrain_more" ]; then
+    prepared "$pictures/pretrain_more" "$work/more" --crop 0.7
+    more=("$work/more")
+fi
 if "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then # takes minutes
     budget=(--vae-steps 8000 --vae-batch-size 64 --unet-steps 10000 --unet-batch-size 256 --unet-learning-rate 6e-4
         --decoder-steps 2500 --decoder-batch-size 24)
@@ -67,9 +73,10 @@ else # takes hours, with a tenth of the pictures
     budget=(--precision "${PRECISION:-f32}" --vae-steps 6000 --unet-steps 7000 --decoder-steps 2000)
 fi
 [ -e "$work/base/record.json" ] ||
-    "$python" -m trainer pretrain "$work/train" "$work/general" --out "$work/base" \
+    "$python" -m trainer pretrain "$work/train" "${more[@]}" "$work/general" --out "$work/base" \
         --crop 0.7 --licence 'CC BY 4.0' --attribution "$attribution" ${START:+--start-from "$START"} \
         --compile "${budget[@]}" ${UNET_STEPS:+--unet-steps "$UNET_STEPS"} \
+        ${SNR_GAMMA:+--unet-snr-gamma "$SNR_GAMMA"} \
         ${DECODER_STEPS:+--decoder-steps "$DECODER_STEPS"} ${REFINER_STEPS:+--refiner-steps "$REFINER_STEPS"}
 
 merged=() multipliers=()

@@ -104,7 +104,7 @@ def _pretrain(
     unet_record = {}
     if stages.unet is not None:
         begun_with = preset if start is None else digest_of(base.unet)
-        unet_record = _train_unet(base, data, latents, stages.unet, checkpoints, compute, begun_with, progress)
+        unet_record = _train_unet(base, data, latents, stages, checkpoints, compute, begun_with, progress)
     # Hypernetworks do not depend on the decoder, so they can be fitted on this base while the decoder is trained.
     base.save(checkpoints / "base")
     decoder_record = {}
@@ -197,7 +197,7 @@ def _train_unet(
     base: Base,
     data: PictureSet,
     latents: torch.Tensor,
-    settings: LoopSettings,
+    stages: Stages,
     folder: Path,
     compute: Compute,
     begun_with: str,
@@ -208,7 +208,8 @@ def _train_unet(
     latents: (8, N, C, h, w), of the pictures in the symmetries of the square.
     begun_with: the preset, or the digest of the UNet.
     """
-    captions = _captions(data)
+    captions, settings, gamma = _captions(data), stages.unet, stages.unet_snr_gamma
+    assert settings is not None, "the caller checks that the UNet is trained"
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         chosen = data.draw_balanced(settings.batch_size, generator)
@@ -217,7 +218,7 @@ def _train_unet(
         rows = torch.where(dropped, len(captions), data.labels[chosen])
         with compute.autocast():
             context = encode_prompts(base, [*captions, ""])[rows]
-            return denoising_loss(unet, base.scheduler, batch, context, generator, snr_gamma=5.0)
+            return denoising_loss(unet, base.scheduler, batch, context, generator, snr_gamma=gamma)
 
     model = nn.ModuleDict({"unet": base.unet, "text_encoder": base.text_encoder})
     # A GPU runs the kernels of such a small UNet faster than Python can start them. A CUDA graph starts them at once.
@@ -225,8 +226,9 @@ def _train_unet(
     unet = torch.compile(base.unet, mode=mode) if compute.compiled else base.unet
     # The latents are not part of the subject: their last bits depend on the number of threads.
     encoder = digest_of(base.vae.encoder)
-    subject = digest_parts(data.pictures, data.labels, data.class_names, begun_with, encoder, compute.precision)
-    return Training("unet", model, loss_of, settings, folder, subject=subject).run(progress=progress)
+    subject = digest_parts(data.pictures, data.labels, data.class_names, begun_with, encoder, compute.precision, gamma)
+    record = Training("unet", model, loss_of, settings, folder, subject=subject).run(progress=progress)
+    return {**record, "snr_gamma": gamma}
 
 
 def _train_refiner(

@@ -45,6 +45,8 @@ class Stages:
     unet: LoopSettings | None
     decoder: LoopSettings | None
     refiner: LoopSettings | None = None
+    unet_snr_gamma: float = 5.0
+    """Gamma of the min-SNR weighting of the UNet's loss."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,11 @@ class UNetStage(StageSettings):
 
     steps: int = setting(
         help="Number of training steps. 0 keeps the UNet and the text encoder of --start-from.", within=Range(low=0)
+    )
+    snr_gamma: float = setting(
+        5.0,
+        help="Gamma of min-SNR weighting of the loss. A larger one gives the last noise levels more weight.",
+        within=Range(above=0, high=1e6),
     )
 
 
@@ -183,6 +190,7 @@ class PretrainSettings:
             unet=self.unet.loop(self.seed, ema_decay=0.999) if self.unet.steps else None,
             decoder=self.decoder.loop(self.seed, ema_decay=0.99, betas=(0.5, 0.99)) if self.decoder.steps else None,
             refiner=self.refiner.loop_of(self.preset, self.seed),
+            unet_snr_gamma=self.unet.snr_gamma,
         )
 
 
