@@ -5,7 +5,8 @@
 #
 # PICTURES holds pretrain/<class>/*.jpg and fewshot/<class>/*.jpg of the blood cells of Acevedo et al. (2020), and may
 # hold further pictures of the base's classes in pretrain_more/<class>/*.jpg. WORK keeps the result of every stage. Run
-# the script again to resume: it skips finished stages and resumes trainings. The bundle and its record are in WORK/cells. Copy them to engine/bundles/cells by hand if the new bundle is better.
+# the script again to resume: it skips finished stages and resumes trainings. The bundle and its record are in
+# WORK/cells. Copy them to engine/bundles/cells by hand if the new bundle is better.
 #
 # Environment variables:
 #   PYTHON         Python interpreter (default: python)
