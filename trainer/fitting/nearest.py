@@ -20,7 +20,7 @@ __all__ = ["SIGMAS", "Nearest", "losses_by_prompt", "nearest"]
 
 SIGMAS = (8.0, 5.0, 2.5)
 """Noise levels, relative to the standard deviation of the latents."""
-MOST_PICTURES = 12
+MOST_PICTURES = 16
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def nearest(
 ) -> Nearest:
     """Return the prompt and the crop with the smallest loss.
 
-    by_crop: the same pictures (N, 3, S, S) uint8 by their crop. Up to 12 of them are used, evenly spread.
+    by_crop: the same pictures (N, 3, S, S) uint8 by their crop. Up to 16 of them are used, evenly spread.
     tick: called len(SIGMAS) times per crop.
     """
     losses = {
