@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.errors import RequestError
 from engine.files import replace_file
 
 __all__ = ["cache_folder", "cached_file", "read_cached", "write_cached"]
@@ -60,7 +61,7 @@ def read_cached(path: Path | None) -> NDArray[np.uint8] | None:
 def write_cached(path: Path | None, content: bytes | memoryview) -> None:
     """Write a file of the cache. A cache that cannot be written costs time later and is no failure."""
     if path is not None:
-        with suppress(OSError), replace_file(path) as part, part.open("wb") as file:
+        with suppress(OSError, RequestError), replace_file(path) as part, part.open("wb") as file:
             file.write(_header(path, content))
             file.write(content)
 

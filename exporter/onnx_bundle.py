@@ -102,7 +102,6 @@ def _write_bundle(
                 f"The bundle {out}, {field}", found=str(found), expected=str(value), fix="leave the option out"
             )
     names = _check_models(merged_folders, manifest, out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
         staging = Path(temporary) / "new"
         staging.mkdir()
@@ -185,12 +184,9 @@ def _check_models(folders: list[Path], manifest: dict[str, Any], out: Path) -> l
             )
         names.append(name)
         if alike := look_alikes([*manifest.get("classes", {}), *names]):
-            raise RequestError(
-                f"The class {name} for the bundle {out}",
-                found=f"the classes {' and '.join(alike)}, which are one file name on Windows and macOS",
-                expected="names that differ in more than the case of letters",
-                fix="merge one of them again with another --class",
-            )
+            words = f"the classes {' and '.join(alike)}, which are one file name on Windows and macOS"
+            expected, fix = "names that differ in more than case", "merge one of them again with another --class"
+            raise RequestError(f"The class {name} for the bundle {out}", found=words, expected=expected, fix=fix)
         found = model.base_sha256()
         if manifest.setdefault("base_sha256", found) != found:
             raise RequestError(

@@ -101,7 +101,7 @@ def test_a_folder_that_cannot_be_made_is_refused(in_process, tiny_bundle, tmp_pa
     arguments = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--n", 1, "--out", tmp_path / "file/out"]
     done = in_process("engine", "generate", *arguments)
     assert done.returncode == 2
-    assert "not writable" in done.stderr
+    assert "is not a folder" in done.stderr
     assert (tmp_path / "file").read_text() == "mine"
 
 

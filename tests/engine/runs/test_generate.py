@@ -167,9 +167,10 @@ def test_what_only_opening_shows_is_found_before_the_folder_is_touched(name, bun
     manifest["files"][name] = {"sha256": hashlib.sha256(b"garbage").hexdigest(), "bytes": 7}
     (bundle_copy / "manifest.json").write_text(json.dumps(manifest))
     bundle = open_bundle(str(bundle_copy))
-    job = make_job(bundle, ["all"], 1, settings_of(backend="openvino", prompt="cell"))
     with pytest.raises(RequestError, match="unreadable"):
-        run.generate(job, Output(tmp_path / "out"))
+        run.generate(
+            make_job(bundle, ["all"], 1, settings_of(backend="openvino", prompt="cell")), Output(tmp_path / "out")
+        )
     assert not (tmp_path / "out").exists()
 
 

@@ -18,7 +18,7 @@ def test_a_place_that_cannot_be_written_to_exits_2_at_once(phantoms, in_process,
     folders = phantoms / "real" / "cyt_mast", phantoms / "synthetic" / "cyt_mast"
     done = in_process("evaluate", "score", *folders, "--out", tmp_path / "file" / "record")
     assert done.returncode == 2
-    assert "is not a writable folder" in done.stderr
+    assert "a folder that can be created and written" in done.stderr
 
 
 def test_a_record_of_another_kind_is_not_replaced(phantoms, in_process, tmp_path):
