@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from engine.errors import RequestError
 from engine.files import expect_folder_of, locked_folder, locked_folder_of
@@ -136,7 +136,8 @@ def _show(console: Console, record: Record, output: Output) -> None:
     summary = summarise(record)
     console.print(summary.verdict)
     for found in summary.tables:
-        table = Table(*found.header, title=found.title, box=SIMPLE, show_lines=True, padding=(0, 1, 0, 0))
+        columns = (Column(words, overflow="fold") for words in found.header)
+        table = Table(*columns, title=found.title, box=SIMPLE, show_lines=True, padding=(0, 1, 0, 0))
         for row in found.rows:
             table.add_row(*row)
         console.print(table)
