@@ -17,7 +17,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from engine.errors import RequestError
 from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.sampling.models import ModelConfigs, expect_supported, not_whole
-from engine.sampling.prompts import read_prompt
+from engine.sampling.prompts import read_prompt_with
 from exporter.refiner import REFINER_FILE, Refiner, read_refiner
 from exporter.residuals import RESIDUALS_FILE, attach_residuals
 
@@ -69,15 +69,7 @@ class MergedModel:
 
     def used_of(self, prompt: str) -> str:
         """Return the part of a prompt for which the text encoder has room, up to its last whole word."""
-        tokenizer = self.tokenizer
-        room = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
-        read = read_prompt(
-            lambda text: tokenizer(text, add_special_tokens=False, verbose=False).encodings[0],
-            prompt,
-            room,
-            tokenizer.vocab_size,
-        )
-        return read.used
+        return read_prompt_with(self.tokenizer, prompt).used
 
     def tokenizer_json(self) -> str:
         """Return the tokenizer as JSON for the library `tokenizers`. It pads and truncates every prompt to the model's

@@ -11,7 +11,7 @@ from engine.bundle.manifest import Manifest, read_manifest
 from engine.errors import RequestError
 from engine.files import sha256_of
 
-__all__ = ["EMBEDDED", "Bundle", "open_bundle"]
+__all__ = ["EMBEDDED", "Bundle", "open_bundle", "unreadable"]
 
 EMBEDDED = Path(__file__).parents[1] / "bundles"
 """Folder of the bundles that ship with the engine and are found by name."""
@@ -75,3 +75,13 @@ def open_bundle(name_or_folder: str) -> Bundle:
         )
     manifest = read_manifest(folder / "manifest.json")
     return Bundle(folder, manifest, hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest())
+
+
+def unreadable(path: Path, error: Exception) -> RequestError:
+    """Return the error for a file of a bundle that a library cannot read, although its hash is right."""
+    return RequestError(
+        f"The bundle's file {path}",
+        found=f"unreadable ({error})",
+        expected="a file that the exporter wrote",
+        fix="export the bundle again",
+    )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from engine.bundle.folder import Bundle
+from engine.bundle.folder import Bundle, unreadable
 from engine.bundle.request import GenerateRequest
 from engine.errors import RequestError
 from engine.sampling.prompts import read_prompt
@@ -31,12 +31,7 @@ def open_tokenizer(bundle: Bundle) -> Any:
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises plain exceptions
-        raise RequestError(
-            f"The bundle's file {path}",
-            found=f"unreadable ({error})",
-            expected="a file that the exporter wrote",
-            fix="export the bundle again",
-        ) from error
+        raise unreadable(path, error) from error
 
 
 def with_used_prompts(bundle: Bundle, request: GenerateRequest) -> tuple[GenerateRequest, tuple[str, ...]]:

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from engine.bundle.folder import Bundle
+from engine.bundle.folder import Bundle, unreadable
 from engine.bundle.job import Job
 from engine.bundle.words import open_tokenizer
-from engine.errors import CytosynthError, RequestError
+from engine.errors import CytosynthError
 
 __all__ = ["read_embeddings"]
 
@@ -27,7 +27,7 @@ def read_embeddings(job: Job, class_name: str) -> NDArray[np.float32]:
     try:
         tensors = load_file(path)
     except (OSError, ValueError, SafetensorError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     stored = []
     for name in ("cond", "uncond"):
         found = tensors.get(name)
@@ -44,15 +44,6 @@ def read_embeddings(job: Job, class_name: str) -> NDArray[np.float32]:
         return np.stack(stored)
     encoded = iter(_encode(bundle, [prompt for prompt in asked if prompt is not None]))
     return np.stack([own if prompt is None else next(encoded) for prompt, own in zip(asked, stored, strict=True)])
-
-
-def _unreadable(path: Path, error: Exception) -> RequestError:
-    return RequestError(
-        f"The bundle's file {path}",
-        found=f"unreadable ({error})",
-        expected="a file that the exporter wrote",
-        fix="export the bundle again",
-    )
 
 
 def _encode(bundle: Bundle, prompts: list[str]) -> NDArray[np.float32]:

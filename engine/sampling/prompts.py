@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ReadPrompt", "read_prompt"]
+__all__ = ["ReadPrompt", "read_prompt", "read_prompt_with"]
 
 FULL_VOCABULARY = 49408
 """Tokens of CLIP, which spells a rare word with tokens that it has learnt. A smaller vocabulary holds single words."""
@@ -68,6 +68,16 @@ def read_prompt(encode: Callable[[str], Any], prompt: str, room: int, vocabulary
             used = used[:-1]
     unknown = [] if vocabulary >= FULL_VOCABULARY else _spelt_words(encoding, prompt)
     return ReadPrompt(prompt, used, tuple(dict.fromkeys(unknown)), room)
+
+
+def read_prompt_with(tokenizer: Any, prompt: str) -> ReadPrompt:
+    """Return how the text encoder of a tokenizer of the library `transformers` reads a prompt."""
+    return read_prompt(
+        lambda text: tokenizer(text, add_special_tokens=False, verbose=False).encodings[0],
+        prompt,
+        tokenizer.model_max_length - tokenizer.num_special_tokens_to_add(),
+        tokenizer.vocab_size,
+    )
 
 
 def _spelt_words(encoding: Any, text: str) -> list[str]:

@@ -21,7 +21,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from engine.errors import RequestError, first_line
 from engine.sampling.models import ModelConfigs, expect_supported, not_whole
-from engine.sampling.prompts import ReadPrompt, read_prompt
+from engine.sampling.prompts import ReadPrompt, read_prompt_with
 from trainer.base.card import STABLE_DIFFUSION, BaseCard, read_card, unknown_base, write_card
 from trainer.base.presets import BasePreset
 from trainer.base.refiner import REFINER_FILE, Refiner, expect_fitting, refiner_in, write_refiner
@@ -116,14 +116,7 @@ class Base:
 
     def read_prompt(self, prompt: str) -> ReadPrompt:
         """Return how the text encoder reads a prompt: what there is room for, and the words that it does not know."""
-        tokenizer = self.tokenizer
-        room = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
-        return read_prompt(
-            lambda text: tokenizer(text, add_special_tokens=False, verbose=False).encodings[0],
-            prompt,
-            room,
-            tokenizer.vocab_size,
-        )
+        return read_prompt_with(self.tokenizer, prompt)
 
     def save(self, folder: Path) -> None:
         """Write a folder that StableDiffusionPipeline.from_pretrained can open. diffusers ignores the refiner."""
