@@ -23,7 +23,7 @@ from engine.errors import CytosynthError, RequestError, first_line
 from engine.failures import FREE_SPACE, as_cytosynth_error
 from engine.progress import Progress
 
-__all__ = ["printable", "progress_bar", "run_command_line", "silence_libraries", "stopped_by_signals"]
+__all__ = ["printable", "progress_bar", "run_command_line", "silence_libraries", "stopped_by_signals", "warn"]
 
 TEXTS = ("--prompt", "--negative-prompt", "--note", "--title", "--subject", "--licence", "--attribution")
 """Options whose value is a text that may be empty."""
@@ -176,6 +176,11 @@ def stopped_by_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def warn(words: str) -> None:
+    """Print a warning to stderr."""
+    print(f"warning: {words}", file=sys.stderr)
 
 
 def printable(text: str) -> str:

@@ -74,7 +74,7 @@ else # takes hours, with a tenth of the pictures
     budget=(--precision "${PRECISION:-f32}" --vae-steps 6000 --unet-steps 7000 --decoder-steps 2000)
 fi
 [ -e "$work/base/record.json" ] ||
-    "$python" -m trainer pretrain "$work/train" "${more[@]}" "$work/general" --out "$work/base" \
+    "$python" -m trainer pretrain "$work/train" ${more[@]+"${more[@]}"} "$work/general" --out "$work/base" \
         --crop 0.7 --licence 'CC BY 4.0' --attribution "$attribution" ${START:+--start-from "$START"} \
         --compile "${budget[@]}" ${UNET_STEPS:+--unet-steps "$UNET_STEPS"} \
         ${SNR_GAMMA:+--unet-snr-gamma "$SNR_GAMMA"} \

@@ -32,7 +32,7 @@ from engine.output.chunks import parse_piece
 from engine.output.formats import Output, make_output
 from engine.output.journal import previous_identity, read_usable_folder
 from engine.runs.balance import missing_pictures
-from engine.terminal import progress_bar, stopped_by_signals
+from engine.terminal import progress_bar, stopped_by_signals, warn
 
 if TYPE_CHECKING:
     from engine.output.remote import Remote
@@ -101,7 +101,7 @@ def _check(
     previous = None if output.overwrite else previous_identity(folder)
     job = make_job(bundle, class_names, counts, settings, previous)
     for words in job.warnings:
-        print(f"warning: {words}.", file=sys.stderr)
+        warn(f"{words}.")
     size = job.request.width, job.request.height
     where = make_output(folder, output.file_format, *size, output.shard_pictures, piece, overwrite=output.overwrite)
     return _Checked(job, where, remote, previous)

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from engine.files import write_text
 from engine.options import Range, setting, with_options
+from engine.terminal import warn
 from evaluate.class_folders import open_pairs
-from evaluate.cli.options import FakeClasses, RealClasses, check_page, locked, warn
+from evaluate.cli.options import FakeClasses, RealClasses, check_page, locked
 
 __all__ = ["blind_command"]
 
@@ -46,4 +47,5 @@ def blind_command(real: RealClasses, fake: FakeClasses, settings: BlindSettings)
             warnings.append(f"{name}: the two folders are saved in different formats, so both passed through JPEG.")
         if pair.real.side != pair.fake.side:
             warnings.append(f"{name}: the pictures differ in size. The change of size can give the larger ones away.")
-    warn(warnings)
+    for words in warnings:
+        warn(words)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from rich.table import Column, Table
 from engine.errors import RequestError
 from engine.files import expect_folder_of, locked_folder, locked_folder_of
 from engine.options import setting
+from engine.terminal import warn
 from evaluate.encoders.features import CHOICES
 from evaluate.report.records import Picture, Record, write_record
 from evaluate.report.tables import summarise
@@ -33,7 +33,6 @@ __all__ = [
     "check_page",
     "finish",
     "locked",
-    "warn",
 ]
 
 Real = Annotated[
@@ -108,13 +107,8 @@ def finish(
         print(json.dumps(record.as_json()))
     else:
         _show(Console(highlight=False, markup=False), record, output)
-    warn(record.warnings)
-
-
-def warn(warnings: Iterable[str]) -> None:
-    """Print warnings to stderr."""
-    for words in warnings:
-        print(f"warning: {words}", file=sys.stderr)
+    for words in record.warnings:
+        warn(words)
 
 
 def check_page(out: Path) -> None:

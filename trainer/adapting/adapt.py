@@ -78,9 +78,9 @@ class Adaptation:
         return self.settings.work or self.out.with_name(f"{self.out.name}-work")
 
     @cached_property
-    def class_names(self) -> list[str]:
-        """The classes, in alphabetical order."""
-        return list(find_pictures(self.source))
+    def pictures(self) -> dict[str, list[Path]]:
+        """The picture files of each class, the classes in alphabetical order. Raises RequestError."""
+        return find_pictures(self.source)
 
     def run(self, progress: Progress, stop: threading.Event) -> Adapted:
         """Run the stages that are not finished.
@@ -91,7 +91,7 @@ class Adaptation:
         if not is_class_name(name):
             # The exporter would refuse the name of the bundle, but only after the training.
             raise RequestError(f"--out {self.out}", found=name, expected=CLASS_NAME_RULE, fix="choose another name")
-        classes = pictures_digest(self.source)
+        classes = pictures_digest(self.pictures)
         request = {"--base": self.base_name, **{f"class {name}": words for name, words in classes.items()}}
         compute, base = choose_compute(self.fitting.hardware), self._open()
         overall = Overall(self._costs(base), progress)
@@ -99,7 +99,7 @@ class Adaptation:
         expect_same_request(self.work, self.out, {**request, **self.given})
         if self._is_due(CHOOSE):
             report = _stopping(overall.stage(CHOOSE), stop)
-            write_choices(self.work, choose(base, self.source, self.settings, compute, report))
+            write_choices(self.work, choose(base, self.pictures, self.settings, compute, report))
             overall.finish(CHOOSE)
         side = base.picture_side
         # Each stage opens the base for itself, because fitting and merging change it.
@@ -107,7 +107,7 @@ class Adaptation:
         choices = read_choices(self.work)
         assert choices is not None, "the stage above writes the choices"
         stages: dict[str, Callable[[Progress], None]] = {PREPARE: partial(self._prepare, choices, side)}
-        for name in self.class_names:
+        for name in self.pictures:
             stages[f"fit {name}"] = partial(self._fit, name, choices, stop)
             stages[f"merge {name}"] = partial(self._merge, name)
         for stage, action in stages.items():
@@ -116,7 +116,7 @@ class Adaptation:
                 action(_stopping(overall.stage(stage), stop))
                 overall.finish(stage)
         self._run_parts(overall, stop)
-        return Adapted(self.class_names, choices, self.work / "sheet.png", side, self._warnings())
+        return Adapted([*self.pictures], choices, self.work / "sheet.png", side, self._warnings())
 
     def _warnings(self) -> list[str]:
         """Return the warnings about the pictures, from the log, so that a resumed run repeats them."""
@@ -144,7 +144,7 @@ class Adaptation:
 
     def _costs(self, base: Base) -> dict[str, float]:
         """Return the estimated seconds of each stage that is due."""
-        classes = find_pictures(self.source)
+        classes = self.pictures
         names = [CHOOSE, PREPARE, *(f"{word} {name}" for name in classes for word in ("fit", "merge")), EXPORT, SHEET]
         costs = {}
         for stage in filter(self._is_due, names):
@@ -171,7 +171,7 @@ class Adaptation:
         settings = PrepareSettings(
             size=side,
             crop=choices.crop,
-            n=max(self.settings.n, *(len(paths) for paths in find_pictures(self.source).values())),
+            n=max(self.settings.n, *(len(paths) for paths in self.pictures.values())),
             flip=self.settings.flip,
             depth_range=self.settings.depth_range,
             seed=self.fitting.loop.seed,
@@ -192,7 +192,7 @@ class Adaptation:
             licence=self.settings.licence or NOT_STATED,
             attribution=self.settings.attribution or NOT_STATED,
         )
-        count = len(find_pictures(self.source)[name])
+        count = len(self.pictures[name])
         settings = replace(self._fit_settings(base, count), record=record, output=OutputSettings(resume=True))
         facts = fit(base, ClassRequest(data, self.work / "hypernetworks", settings, stop, report, self._note))
         if facts["training"]["steps_done"] < facts["training"]["steps"]:
@@ -217,7 +217,7 @@ class Adaptation:
     def _run_parts(self, overall: Overall, stop: threading.Event) -> None:
         """Export the bundle and draw the sheet, by the command lines of the exporter and the engine."""
         cells = self.work / "cells"
-        merged = [str(self.work / "merged" / name) for name in self.class_names]
+        merged = [str(self.work / "merged" / name) for name in self.pictures]
         draw = ["--class", "all", "--n", str(SHOWN), "--seed", "0", "--out", str(cells)]
         for stage, words in (
             (EXPORT, ["exporter", "onnx", *merged, "--out", str(self.out)]),
@@ -229,7 +229,7 @@ class Adaptation:
             overall.stage(stage)
             run_part(words, self.work / LOG, stop, partial(overall.elapse, stage, time.monotonic()))
             if stage == SHEET:
-                draw_comparison(self.work / "prepared", cells, self.class_names, self.work / "sheet.png")
+                draw_comparison(self.work / "prepared", cells, [*self.pictures], self.work / "sheet.png")
             overall.finish(stage)
 
 

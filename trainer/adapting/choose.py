@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from engine.progress import Progress
 from trainer.adapting.settings import AdaptSettings
@@ -17,37 +18,39 @@ from trainer.base.card import BaseCard
 from trainer.base.suits import misfits
 from trainer.fitting.nearest import SIGMAS, Nearest, nearest
 from trainer.pictures.deep import DepthRange, open_picture
-from trainer.pictures.folders import centre_square, find_pictures
-from trainer.pictures.framing import Shares, measure_shares
+from trainer.pictures.folders import centre_square
+from trainer.pictures.framing import SIDE, Shares, measure_shares
 from trainer.training.devices import Compute
 
 __all__ = ["choose"]
 
 
-def choose(base: Base, source: Path, settings: AdaptSettings, compute: Compute, progress: Progress) -> Choices:
+def choose(
+    base: Base, classes: dict[str, list[Path]], settings: AdaptSettings, compute: Compute, progress: Progress
+) -> Choices:
     """Return the crop of all pictures and the prompt of each class.
 
     All pictures get one crop, because they come from one microscope: 1, or the crop of the base's own pictures if the
     base removes noise from the cropped pictures better. A class starts at the prompt under which it does so best.
-    Raises RequestError.
+    classes: picture files of each class. Raises RequestError.
     """
-    card, classes = base.card, find_pictures(source)
+    card = base.card
     depth = None if settings.depth_range is None else DepthRange(*settings.depth_range)
     candidates = {1.0, card.crop or 1.0} if settings.crop is None else {settings.crop}
     crops = sorted(candidates, reverse=True)
     known = card.prompts if settings.prompt is None else (settings.prompt,)
     if len(crops) == len(known) == 1 or not card.prompts:
         prompts = {name: settings.prompt or prompt_of(name) for name in classes}
-        return Choices(
-            crops[0], prompts, _reasons_of_crop(card, crops[0], _shares(classes, crops[0], depth), given=True)
-        )
+        shares = measure_shares(chain(*_small(classes, crops[0], depth).values()))
+        return Choices(crops[0], prompts, _reasons_of_crop(card, crops[0], shares, given=True))
     found: dict[str, Nearest] = {}
     places, total = count(1), len(classes) * len(crops) * len(SIGMAS)
     for name, paths in classes.items():
         pictures = {crop: _squares(paths, base.picture_side, crop, depth) for crop in crops}
         found[name] = nearest(base, pictures, known, compute, lambda: progress("choose", next(places), total))
     crop = min(crops, key=lambda crop: sum(one.loss(crop) for one in found.values()))
-    prompts, reasons = {}, _reasons_of_crop(card, crop, _shares(classes, crop, depth), given=len(crops) == 1)
+    small = _small(classes, crop, depth)
+    prompts, reasons = {}, _reasons_of_crop(card, crop, measure_shares(chain(*small.values())), given=len(crops) == 1)
     if len(crops) > 1:
         losses = ", ".join(f"{sum(one.loss(at) for one in found.values()) / len(found):.3f} at {at:g}" for at in crops)
         reasons = (f"{reasons[0]}; mean loss of the base by crop: {losses}",)
@@ -57,8 +60,8 @@ def choose(base: Base, source: Path, settings: AdaptSettings, compute: Compute, 
         words = f"{name} starts at the prompt {prompts[name]!r}"
         if len(ranked) > 1:
             words += f", the nearest of the base (loss {ranked[0][0]:.3f}; next {ranked[1][1]!r}: {ranked[1][0]:.3f})"
-        shares = _shares({name: classes[name]}, crop, depth)
-        reasons = (*reasons, words, *(f"warning: {name}: {text}" for text in misfits(card, prompts[name], shares)))
+        unsuited = misfits(card, prompts[name], measure_shares(small[name]))
+        reasons = (*reasons, words, *(f"warning: {name}: {text}" for text in unsuited))
     return Choices(crop, prompts, reasons)
 
 
@@ -68,9 +71,12 @@ def _squares(paths: list[Path], side: int, crop: float, depth: DepthRange | None
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
 
 
-def _shares(classes: dict[str, list[Path]], crop: float, depth: DepthRange | None) -> Shares | None:
-    paths = [path for found in classes.values() for path in found]
-    return measure_shares(centre_square(open_picture(path, depth), 128, crop) for path in paths)
+def _small(classes: dict[str, list[Path]], crop: float, depth: DepthRange | None) -> dict[str, list[NDArray[np.uint8]]]:
+    """Return the pictures of each class at the size at which their framing is measured."""
+    return {
+        name: [centre_square(open_picture(path, depth), SIDE, crop) for path in paths]
+        for name, paths in classes.items()
+    }
 
 
 def _reasons_of_crop(card: BaseCard, crop: float, shares: Shares | None, *, given: bool) -> tuple[str, ...]:

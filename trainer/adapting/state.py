@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.errors import RequestError
 from engine.files import sha256_of, write_json
-from trainer.pictures.folders import find_pictures
 
 __all__ = ["Choices", "expect_same_request", "pictures_digest", "read_choices", "write_choices"]
 
@@ -27,10 +27,10 @@ class Choices:
     """Sentences that say why."""
 
 
-def pictures_digest(source: Path) -> dict[str, str]:
-    """Return a hash of the pictures of each class: their names and content. Raises RequestError."""
+def pictures_digest(classes: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+    """Return a hash of the pictures of each class: their names and content."""
     found = {}
-    for name, paths in find_pictures(source).items():
+    for name, paths in classes.items():
         digest = hashlib.sha256("".join(f"{path.name} {sha256_of(path)}\n" for path in paths).encode())
         found[name] = f"{len(paths)} pictures {digest.hexdigest()[:16]}"
     return found

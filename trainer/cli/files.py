@@ -11,7 +11,8 @@ import typer
 
 from engine.errors import RequestError
 from engine.options import with_options
-from trainer.cli.options import BaseSource, warn, warn_of_misfits
+from engine.terminal import warn
+from trainer.cli.options import BaseSource, warn_of_misfits
 from trainer.training.record import ClassSettings
 
 if TYPE_CHECKING:

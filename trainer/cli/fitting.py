@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from engine.options import Without, with_options
-from engine.terminal import stopped_by_signals
-from trainer.cli.options import BaseSource, given_options, progress_bar, warn, warn_of_misfits
+from engine.terminal import stopped_by_signals, warn
+from trainer.cli.options import BaseSource, given_options, progress_bar, warn_of_misfits
 from trainer.fitting.presets import FIT_PRESETS
 from trainer.fitting.settings import ClassTrainingSettings, NetworkSettings, PresetSettings, WordSettings
 from trainer.training.schedule import constant

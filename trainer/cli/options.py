@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from trainer.base.base import Base
     from trainer.base.card import BaseCard
 
-__all__ = ["BaseSource", "Out", "given_options", "progress_bar", "warn", "warn_of_misfits"]
+__all__ = ["BaseSource", "Out", "given_options", "progress_bar", "warn_of_misfits"]
 
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="New folder for the output.")]
 
@@ -41,11 +40,6 @@ class BaseSource:
         return open_base(self.base, self.tokenizer)
 
 
-def warn(words: str) -> None:
-    """Print a warning to stderr."""
-    print(f"warning: {words}", file=sys.stderr)
-
-
 def given_options(context: typer.Context) -> set[str]:
     """Return the names of the parameters that were given on the command line."""
     # Typer has a copy of click, so its enumeration is not the one of the package click.
@@ -65,7 +59,7 @@ def warn_of_misfits(card: BaseCard, prompt: str, folder: Path | None) -> None:
     if folder is not None and card.nucleus_share is not None:
         shares = next(iter(shares_of_files(folder).values()))
     for sentence in misfits(card, prompt, shares):
-        warn(sentence)
+        terminal.warn(sentence)
 
 
 progress_bar = partial(terminal.progress_bar, line_every_s=0.0)

@@ -10,6 +10,7 @@ import typer
 
 from engine.machine import available_cores
 from engine.options import with_options
+from engine.terminal import warn
 from trainer.cli.options import Out, progress_bar
 from trainer.pictures.phantom_set import PhantomSettings, draw_set
 from trainer.pictures.prepare import PrepareSettings
@@ -56,9 +57,9 @@ def prepare(
     for words in found.notes:
         print(f"note: {words}", file=sys.stderr)
     if found.alike is None:
-        print(f"warning: more than {COMPARED} pictures, so they were not compared for duplicates", file=sys.stderr)
+        warn(f"more than {COMPARED} pictures, so they were not compared for duplicates")
     for pair in found.alike or ():
         words = "are the same" if pair.likeness == 1 else f"are nearly the same ({pair.likeness:.3f})"
-        print(f"warning: {pair.one} and {pair.other} {words}", file=sys.stderr)
+        warn(f"{pair.one} and {pair.other} {words}")
     pixels = f"{settings.size} x {settings.size} pixels" if settings.resize else "their original size"
     print(f"{sum(found.counts.values())} pictures of {pixels} in {out}: {found.counts}")

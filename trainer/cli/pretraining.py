@@ -9,7 +9,8 @@ import typer
 
 from engine.files import locked_folder, locked_folder_of
 from engine.options import Without, with_options
-from trainer.cli.options import progress_bar, warn
+from engine.terminal import warn
+from trainer.cli.options import progress_bar
 from trainer.pretraining.settings import CardSettings, EncoderSettings, Origin, PretrainSettings
 from trainer.training.settings import Hardware
 

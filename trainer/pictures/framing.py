@@ -17,7 +17,7 @@ from scipy import ndimage
 from trainer.pictures.deep import open_picture
 from trainer.pictures.folders import centre_square, find_pictures
 
-__all__ = ["Shares", "measure_shares", "nucleus_share", "shares_of_files"]
+__all__ = ["SIDE", "Shares", "measure_shares", "nucleus_share", "shares_of_files"]
 
 SIDE = 128
 """Pictures are measured at this size, so that a large picture costs no more than a small one."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from trainer.pictures.deep import DepthRange, is_deep, measure_range, open_picture, read_values
 from trainer.pictures.duplicates import Look, look_at
@@ -51,9 +52,12 @@ class Sources:
             self._take(path)
 
     def _take(self, path: Path) -> None:
-        square = self._read(path)
-        if is_deep(path) and self._depth is not None:
-            self._clipped[path] = self._depth.clipped_share(read_values(path).values)
+        if self._depth is not None and is_deep(path):
+            deep = read_values(path)
+            self._clipped[path] = self._depth.clipped_share(deep.values)
+            square = self._cut(deep.as_picture(self._depth))
+        else:
+            square = self._read(path)
         self.looks.append(look_at(path, square))
         if square.shape[2] == 4:
             self.transparent.append(path)
@@ -66,7 +70,10 @@ class Sources:
         return self._kept[path] if path in self._kept else self._read(path)
 
     def _read(self, path: Path) -> NDArray[np.uint8]:
-        return centre_square(open_picture(path, self._depth), self._settings.side, self._settings.crop)
+        return self._cut(open_picture(path, self._depth))
+
+    def _cut(self, picture: Image.Image) -> NDArray[np.uint8]:
+        return centre_square(picture, self._settings.side, self._settings.crop)
 
     def depth_of(self, path: Path) -> Mapping[str, Any]:
         """Return what the record says about the depth of a picture: nothing for one of 8 bits."""

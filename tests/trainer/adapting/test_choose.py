@@ -8,6 +8,7 @@ from trainer.adapting.choose import choose
 from trainer.adapting.settings import AdaptSettings
 from trainer.base.base import open_base
 from trainer.base.card import BaseCard
+from trainer.pictures.folders import find_pictures
 from trainer.training.devices import Compute
 
 CARD = BaseCard("tiny", prompts=("cyt mast", "cyt nep mast"), crop=0.7, nucleus_share=(0.01, 0.02, 0.03))
@@ -21,7 +22,7 @@ def trained(whole_path):
 
 
 def chosen(base, whole_path, settings):
-    return choose(base, whole_path / "prepared", settings, Compute(), lambda *words: None)
+    return choose(base, find_pictures(whole_path / "prepared"), settings, Compute(), lambda *words: None)
 
 
 def test_crop_and_prompts_come_from_the_base_with_figures(trained, whole_path):

@@ -7,6 +7,7 @@ from PIL import Image
 
 from engine.errors import RequestError
 from trainer.adapting.state import Choices, expect_same_request, pictures_digest, read_choices, write_choices
+from trainer.pictures.folders import find_pictures
 
 REQUEST = {"--base": "cells", "--steps": "300"}
 
@@ -44,9 +45,9 @@ def test_changed_pictures_change_the_digest_of_their_class(tmp_path):
     for name, grey in (("cyst", 10), ("fibroma", 20)):
         (tmp_path / name).mkdir()
         Image.new("RGB", (8, 8), (grey,) * 3).save(tmp_path / name / "1.png")
-    before = pictures_digest(tmp_path)
+    before = pictures_digest(find_pictures(tmp_path))
     Image.new("RGB", (8, 8), (99,) * 3).save(tmp_path / "cyst/1.png")
-    after = pictures_digest(tmp_path)
+    after = pictures_digest(find_pictures(tmp_path))
     assert before["cyst"] != after["cyst"]
     assert before["fibroma"] == after["fibroma"]
 
