@@ -27,7 +27,8 @@ from engine.bundle.folder import Bundle
 from engine.bundle.job import make_job
 from engine.bundle.settings import settings_of
 from engine.errors import CytosynthError
-from engine.files import locked_folder, sha256_of
+from engine.files import sha256_of
+from engine.locks import locked_folder
 from engine.pipeline.pipeline import Pipeline, decoder_noise_of
 from engine.progress import StageProgress, silent_stages
 from exporter.graphs import without_traces

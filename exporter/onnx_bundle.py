@@ -16,7 +16,8 @@ from safetensors.torch import save
 
 from engine.bundle.manifest import FORMAT_VERSION, read_manifest
 from engine.errors import RequestError
-from engine.files import contents_of, expect_place, locked_folder, sha256_of
+from engine.files import contents_of, expect_place, sha256_of
+from engine.locks import locked_folder
 from engine.names import CLASS_NAME_RULE, is_class_name, look_alikes
 from engine.options import check_settings
 from engine.progress import StageProgress, silent_stages

@@ -8,7 +8,7 @@ from engine.bundle.folder import Bundle
 from engine.bundle.manifest import PRECISIONS
 from engine.bundle.request import GenerateRequest
 from engine.errors import RequestError
-from engine.files import locked_folder
+from engine.locks import locked_folder
 from engine.names import CLASS_NAME_RULE, is_class_name
 from exporter.manifest_file import load_manifest, replace_manifest
 

@@ -20,7 +20,8 @@ from engine.backends.tensorrt import MODULES, wanted_graphs
 from engine.bundle.folder import Bundle
 from engine.bundle.plans import FORMAT_VERSION, Plan, graph_digest, read_plan_folder
 from engine.errors import CytosynthError, RequestError
-from engine.files import locked_folder, replace_file, write_json
+from engine.files import replace_file, write_json
+from engine.locks import locked_folder
 from engine.pipeline.pipeline import decode_batch_size
 from engine.progress import StageProgress, silent_stages
 from exporter.tensorrt_builder import Profile, build_graph, gpu_here

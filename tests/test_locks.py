@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from engine.files import locked_folder
+from engine.locks import locked_folder
 
 COMMANDS = {
     "phantom": ["trainer", "phantom", "out", "--n", 1],

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import RequestError
-from engine.files import contents_of, expect_place, locked_folder, replace_folder
+from engine.files import contents_of, expect_place, replace_folder
+from engine.locks import locked_folder
 
 __all__ = ["expect_new_folder", "new_folder"]
 

@@ -19,7 +19,7 @@ from engine.cli.bench import bench, reference
 from engine.cli.generate import generate
 from engine.cli.options import BundleArgument, JsonOption, origin_words, settings_words
 from engine.command_line import new_command_line
-from engine.files import locked_folder_of
+from engine.locks import locked_folder_of
 from engine.terminal import printable, progress_bar, run_command_line
 
 __all__ = ["app", "main"]

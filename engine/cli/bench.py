@@ -21,7 +21,8 @@ from engine.bundle.settings import AUTO, GuidanceSettings, HardwareSettings, Req
 from engine.cli.options import BundleArgument, JsonOption
 from engine.cli.settings import ComparedSettings
 from engine.errors import RequestError
-from engine.files import expect_folder_of, locked_folder_of, write_json
+from engine.files import expect_folder_of, write_json
+from engine.locks import locked_folder_of
 from engine.options import Without, parse_each, with_options
 
 __all__ = ["bench", "reference"]

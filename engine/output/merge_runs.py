@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import RequestError, first_line
-from engine.files import contents_of, lock_folder, write_json, write_text
+from engine.files import contents_of, write_json, write_text
+from engine.locks import lock_folder
 from engine.names import is_class_name
 from engine.output.chunks import PIECES, Chunks, Piece, parse_piece
 from engine.output.croissant import write_croissant

@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.cache import cache_folder
 from engine.errors import CytosynthError, RequestError, first_line
-from engine.files import lock_folder
+from engine.locks import lock_folder
 from engine.output.croissant import CROISSANT
 from engine.output.journal import FAILED, METADATA, RUN, file_of, previous_identity
 from engine.output.sheet import SHEET

@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from engine.errors import RequestError
-from engine.files import expect_folder_of, locked_folder, locked_folder_of
+from engine.files import expect_folder_of
+from engine.locks import locked_folder, locked_folder_of
 from engine.options import setting
 from engine.terminal import warn
 from evaluate.encoders.features import CHOICES

@@ -7,8 +7,6 @@ import hashlib
 import json
 import os
 import stat
-import subprocess
-import sys
 
 import pytest
 
@@ -19,7 +17,6 @@ from engine.files import (
     expect_place,
     is_hidden,
     is_system_file,
-    locked_folder,
     replace_file,
     replace_folder,
     sha256_of,
@@ -51,34 +48,6 @@ def test_a_file_in_a_missing_folder_is_refused(tmp_path):
     expect_folder_of(tmp_path / "x.json")
     with pytest.raises(RequestError, match="create the folder"):
         expect_folder_of(tmp_path / "absent/x.json")
-
-
-def test_a_lock_holds_until_its_process_ends_and_leaves_nothing(tmp_path):
-    folder = tmp_path / "out"
-    code = f"from engine.files import lock_folder; import pathlib, time; lock_folder(pathlib.Path({str(folder)!r}));"
-    folder.mkdir()
-    with subprocess.Popen(
-        [sys.executable, "-c", f"{code} print('locked', flush=True); time.sleep(60)"], stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout.readline() == "locked\n"
-        with pytest.raises(RequestError, match="another process"), locked_folder(folder):
-            pass
-        other.kill()
-        other.wait()
-    with locked_folder(folder):
-        assert list(folder.iterdir()) == []
-    assert folder.is_dir()
-
-
-def test_a_folder_that_was_made_for_a_lock_goes_unless_something_was_written(tmp_path):
-    with locked_folder(tmp_path / "a/b"):
-        assert (tmp_path / "a/b").is_dir()
-    assert list(tmp_path.iterdir()) == []
-    with locked_folder(tmp_path / "a/b"):
-        (tmp_path / "a/b/x").write_text("x")
-    assert (tmp_path / "a/b/x").exists()
-    with pytest.raises(RequestError, match="a file"), locked_folder(tmp_path / "a/b/x"):
-        pass
 
 
 @pytest.mark.parametrize("name", ["._cell.png", ".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir"])

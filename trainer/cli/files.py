@@ -113,7 +113,8 @@ def convert(
     record: ClassSettings,
 ) -> None:
     """Convert the file of a hypernetwork to the other format."""
-    from engine.files import expect_folder_of, locked_folder_of
+    from engine.files import expect_folder_of
+    from engine.locks import locked_folder_of
     from trainer.hypernetwork.files import read_hypernetwork, write_hypernetwork, write_webui
 
     if out.suffix.lower() not in (".pt", ".safetensors") or out.exists():

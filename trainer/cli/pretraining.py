@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from engine.files import locked_folder, locked_folder_of
+from engine.locks import locked_folder, locked_folder_of
 from engine.options import Without, with_options
 from engine.terminal import warn
 from trainer.cli.options import progress_bar

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from engine.errors import RequestError
-from engine.files import locked_folder
+from engine.locks import locked_folder
 from trainer.base.base import Base, encode_prompts
 from trainer.fitting.class_training import ClassRequest, ClassTraining, Trainee
 from trainer.fitting.settings import WordSettings

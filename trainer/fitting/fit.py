@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from engine.files import locked_folder
+from engine.locks import locked_folder
 from trainer.base.base import Base
 from trainer.base.caption_files import prompt_of
 from trainer.base.prompts import EmbeddingCache

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from engine.errors import RequestError
-from engine.files import contents_of, locked_folder
+from engine.files import contents_of
+from engine.locks import locked_folder
 from engine.progress import Progress, StageProgress, silent, silent_stages
 from trainer.base.base import Base, digest_of, encode_prompts, open_base
 from trainer.base.caption_files import prompt_of

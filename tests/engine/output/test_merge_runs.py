@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.files import lock_folder
+from engine.locks import lock_folder
 from engine.output.merge_runs import merge_runs
 from tests.conftest import ROOT
 from tests.engine.folders import contents

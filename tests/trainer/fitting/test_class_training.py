@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from engine.files import locked_folder
+from engine.locks import locked_folder
 from tests.trainer.fitting.examples import SHORT
 
 
