@@ -14,14 +14,14 @@ from typing import Any
 import onnx
 from safetensors.torch import save
 
-from engine.bundle.manifest import FORMAT_VERSION, read_manifest
+from engine.bundle.manifest import read_manifest
 from engine.errors import RequestError
-from engine.files import contents_of, expect_place, sha256_of
+from engine.files import expect_place, sha256_of
 from engine.locks import locked_folder
-from engine.names import CLASS_NAME_RULE, is_class_name, look_alikes
+from engine.names import look_alikes
 from engine.options import check_settings
 from engine.progress import StageProgress, silent_stages
-from exporter.card import base_facts, defaults_of, differing_settings, read_card
+from exporter.card import differing_settings, read_card
 from exporter.graphs import (
     export_decoder,
     export_encoder,
@@ -32,7 +32,18 @@ from exporter.graphs import (
     to_half,
 )
 from exporter.load import MergedModel, load_merged
-from exporter.manifest_file import INT8, load_manifest
+from exporter.manifest_file import (
+    DECODER,
+    DECODER_WEIGHTS,
+    SIGNAL_LEAK,
+    STEP,
+    TEXT_ENCODER,
+    TEXT_WEIGHTS,
+    TOKENIZER,
+    drop_unused,
+    existing_manifest,
+    new_manifest,
+)
 from exporter.proof import prove
 from exporter.reuse import Templates
 from exporter.settings import BundleSettings
@@ -40,10 +51,8 @@ from exporter.weights import mergeable_digests, move_weights
 
 __all__ = ["write_bundle"]
 
-UNET_WEIGHTS, DECODER, DECODER_WEIGHTS, STEP = "unet.bin", "vae_decoder.onnx", "vae_decoder.bin", "step.onnx"
-SIGNAL_LEAK = "signal_leak."
+UNET_WEIGHTS = "unet.bin"
 ENCODER, ENCODER_WEIGHTS = "vae_encoder.onnx", "vae_encoder.bin"
-TEXT_ENCODER, TEXT_WEIGHTS, TOKENIZER = "text_encoder.onnx", "text_encoder.bin", "tokenizer.json"
 
 
 def write_bundle(
@@ -93,7 +102,7 @@ def _write_bundle(
     progress: StageProgress,
 ) -> None:
     """Write a bundle into a locked folder; see write_bundle."""
-    manifest = _existing_manifest(out) or _new_manifest(out, settings, card)
+    manifest = existing_manifest(out) or new_manifest(out, settings, card)
     wanted = {"name": settings.name, "base": settings.base}
     wanted |= {f"defaults.{key}": value for key, value in settings.defaults.items()}
     for field, value in wanted.items():
@@ -110,7 +119,7 @@ def _write_bundle(
         for folder in merged_folders:
             # Load one model at a time, because a model of Stable Diffusion's size takes gigabytes.
             _add_class(load_merged(folder), manifest, staging, out, vae_encoder, templates, progress)
-        dropped = _drop_unused(manifest)
+        dropped = drop_unused(manifest)
         (staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         read_manifest(staging / "manifest.json")
         _take_along(out, staging, dropped)
@@ -119,18 +128,6 @@ def _write_bundle(
             prove(staging, class_name)
         _exchange(staging, out, Path(temporary) / "old")
     progress(f"{out}: written")
-
-
-def _drop_unused(manifest: dict[str, Any]) -> set[str]:
-    """Remove files that no class uses any more from the manifest: 8-bit graphs and signal leaks of replaced classes.
-    Return the names of these files."""
-    used = {entry.get(key) for entry in manifest["classes"].values() for key in ("unet_int8", "signal_leak")}
-    used |= {manifest.get("decoder_int8")}
-    optional = {name for name in manifest["files"] if name.endswith(INT8) or name.startswith(SIGNAL_LEAK)}
-    dropped = optional - used
-    for name in dropped:
-        del manifest["files"][name]
-    return dropped
 
 
 def _take_along(out: Path, staging: Path, dropped: set[str]) -> None:
@@ -163,13 +160,6 @@ def _exchange(staging: Path, out: Path, old: Path) -> None:
     for path in old.iterdir():
         if path.is_dir():
             path.rename(out / path.name)
-
-
-def _existing_manifest(out: Path) -> dict[str, Any] | None:
-    if not out.exists() or not contents_of(out):
-        return None
-    read_manifest(out / "manifest.json")
-    return load_manifest(out)
 
 
 def _check_models(folders: list[Path], manifest: dict[str, Any], out: Path) -> list[str]:
@@ -302,31 +292,6 @@ def _write_shared(model: MergedModel, folder: Path, tokens: int) -> list[tuple[s
         _write_graph(text_encoder, folder, TEXT_ENCODER, TEXT_WEIGHTS, TEXT_WEIGHTS, set()),
         (STEP, TOKENIZER),
     ]
-
-
-def _new_manifest(out: Path, settings: BundleSettings, card: dict[str, Any]) -> dict[str, Any]:
-    """Return the manifest of a bundle without classes. Raises RequestError for values that the engine refuses."""
-    name = settings.name or out.resolve().name
-    if not is_class_name(name):
-        raise RequestError("The bundle's name", found=name, expected=CLASS_NAME_RULE, fix="choose one with --name")
-    if settings.guidance_interval is not None and not 0 <= (ends := settings.guidance_interval)[0] <= ends[1] < 1e6:
-        raise RequestError(
-            "--guidance-interval",
-            found=f"{ends[0]:g} {ends[1]:g}",
-            expected="0 <= LO <= HI < 1000000, in sigma",
-            fix="change the values",
-        )
-    return {
-        "format_version": FORMAT_VERSION,
-        "name": name,
-        **base_facts(card, settings.base),
-        "decoder": [DECODER, DECODER_WEIGHTS],
-        "step": STEP,
-        "text_encoder": {"graph": TEXT_ENCODER, "weights": [TEXT_WEIGHTS], "tokenizer": TOKENIZER},
-        "defaults": {"sampler": "dpmpp_2m", "schedule": "karras", **defaults_of(card, settings)},
-        "classes": {},
-        "files": {},
-    }
 
 
 def _facts_of_the_base(model: MergedModel, context_shape: tuple[int, int]) -> dict[str, Any]:
