@@ -1,4 +1,4 @@
-"""Text files of a user: the captions beside pictures, and templates. Marks and separators that nobody sees go."""
+"""Text files of a user: the captions beside pictures, and templates. Invisible marks and separators are removed."""
 
 from __future__ import annotations
 

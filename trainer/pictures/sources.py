@@ -89,7 +89,7 @@ class Sources:
             share = sum(self._clipped.values()) / len(self._clipped)
             said.append(
                 f"{len(self._clipped)} pictures had more than 8 bits per channel: their values {self._depth.low:g} to "
-                f"{self._depth.high:g} became 0 to 255, and {share:.2%} of the values outside were clipped"
+                f"{self._depth.high:g} became 0 to 255, and {share:.2%} of the values were outside and were clipped"
             )
         if self.transparent:
             said.append(
