@@ -43,8 +43,8 @@ def onnx(
     out: Annotated[Path, typer.Option("--out", help="Folder of the bundle. An existing bundle gets further classes.")],
     settings: BundleSettings,
     vae_encoder: Annotated[
-        bool, typer.Option(help="Also export the VAE's encoder, which turns pictures into latents.")
-    ] = False,
+        bool, typer.Option(help="Export the VAE's encoder, which `engine generate --init` needs.")
+    ] = True,
 ) -> None:
     """Write merged folders as classes of a bundle of ONNX graphs."""
     from exporter.onnx_bundle import write_bundle

@@ -115,7 +115,7 @@ class DecoderGraph(nn.Module):
 class EncoderGraph(nn.Module):
     """The VAE's encoder: pictures -> latents in the UNet's scale.
 
-    images (B, 3, H, W) float32 RGB in [-1, 1] -> latents (B, C, h, w) float32: the scaled mean of the posterior.
+    images (B, H, W, 3) uint8 RGB -> latents (B, C, h, w) float32: the scaled mean of the posterior.
     """
 
     def __init__(self, vae: AutoencoderKL) -> None:
@@ -125,7 +125,8 @@ class EncoderGraph(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Encode in the encoder's dtype."""
-        moments = self.quant_conv(self.encoder(images.to(self.quant_conv.weight.dtype)))
+        pixels = images.permute(0, 3, 1, 2).float() / 127.5 - 1
+        moments = self.quant_conv(self.encoder(pixels.to(self.quant_conv.weight.dtype)))
         return moments.chunk(2, dim=1)[0].float() * self.scaling_factor
 
 
@@ -204,8 +205,8 @@ def export_decoder(vae: AutoencoderKL, side: int, refiner: Refiner | None = None
 
 def export_encoder(vae: AutoencoderKL, side: int) -> onnx.ModelProto:
     """Export the VAE's encoder in float16. side: height of the example pictures."""
-    inputs = (torch.randn(2, 3, side, side),)
-    shapes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
+    inputs = (torch.zeros(2, side, side, 3, dtype=torch.uint8),)
+    shapes = ({0: Dim.DYNAMIC, 1: Dim.DYNAMIC, 2: Dim.DYNAMIC},)
     return export_graph(EncoderGraph(to_half(vae)), inputs, shapes, ["images"], ["latents"])
 
 

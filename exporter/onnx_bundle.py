@@ -60,13 +60,13 @@ def write_bundle(
     out: Path,
     settings: BundleSettings | None = None,
     *,
-    vae_encoder: bool = False,
+    vae_encoder: bool = True,
     progress: StageProgress = silent_stages,
 ) -> None:
     """Write each merged folder as a class of the bundle `out`.
 
-    An existing bundle gets further classes. A class with the same name is replaced and its 8-bit graph is removed; the
-    files of other classes do not change. All classes are made, checked and run on both runtimes in a temporary folder
+    An existing bundle gets further classes. A class with the same name is replaced, and its 8-bit graph is removed if
+    its UNet changes; the files of other classes do not change. All classes are made, checked and run on both runtimes in a temporary folder
     beside `out`, which then replaces `out`.
 
     Args:
@@ -75,7 +75,7 @@ def write_bundle(
         settings: Name, base and defaults of a new bundle. Without them a new bundle has the folder's name, and the
             description and settings of the base's card, or the thesis's settings if the base has no card. An existing
             bundle keeps its own and refuses other values.
-        vae_encoder: Also export the VAE's encoder.
+        vae_encoder: Export the VAE's encoder, unless the bundle has one already.
         progress: Receives a line for each stage.
 
     Raises RequestError before anything is written if a folder cannot be exported, if two folders hold the same class,
@@ -228,6 +228,8 @@ def _add_class(
     cond, uncond = (embedding.clone() for embedding in embeddings)
     (staging / context_name).write_bytes(save({"cond": cond, "uncond": uncond}))
     own = {"context": context_name}
+    before = manifest["classes"].get(class_name, {})
+    known = {name: manifest["files"].get(name) for name in (graph_name, own_name)}
     if model.signal_leak is not None:
         own["signal_leak"] = f"{SIGNAL_LEAK}{class_name}.safetensors"
         shutil.copyfile(model.signal_leak, staging / own["signal_leak"])
@@ -244,6 +246,8 @@ def _add_class(
             expected=f"the weights of the bundle's base with SHA-256 {expected['sha256']}",
             fix="export classes of another base into another bundle",
         )
+    if before.get("unet") == graph_name and known == {name: manifest["files"][name] for name in known}:
+        own |= {key: before[key] for key in ("unet_int8",) if key in before}
     manifest["classes"][class_name] = {
         "unet": graph_name,
         "weights": [UNET_WEIGHTS, own_name],

@@ -15,7 +15,7 @@ from engine.backends.select import AUTO, choose_backend, open_backend, settled
 from engine.bundle.folder import Bundle, open_bundle
 from engine.bundle.job import Job, make_job
 from engine.bundle.settings import settings_of
-from engine.errors import CytosynthError
+from engine.errors import CytosynthError, RequestError
 from engine.output.chunks import Chunks
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.rescue import Rescue
@@ -86,7 +86,8 @@ class Engine:
             n: Number of pictures.
             seed: Seed of the first picture; picture i has seed + i.
             options: Fields of SamplingSettings, GuidanceSettings and PictureSettings in engine.bundle.settings, such as
-                `num_inference_steps`, `guidance_scale`, `prompt` or `width`; and `batch_size`.
+                `num_inference_steps`, `guidance_scale`, `prompt` or `width`; of InitialSettings in
+                engine.initial.settings, such as `init` and `strength`; and `batch_size`.
 
         Raises RequestError.
         """
@@ -120,6 +121,21 @@ def _without_failures(batch: Batch) -> Batch:
     return Batch(batch.images[kept], tuple(batch.seeds[i] for i in kept), batch.class_name)
 
 
+def _expect_equal_sizes(job: Job, class_name: str) -> None:
+    """Raise RequestError if the finished pictures cannot lie in one array: those of a masked area keep their sizes."""
+    initial = job.request.initial
+    if initial is None or job.initial is None or initial.inpaint_area != "masked":
+        return
+    sizes = sorted({picture.size for picture in job.initial.by_class[class_name]})
+    if len(sizes) > 1:
+        raise RequestError(
+            "inpaint_area masked",
+            found=f"initial pictures of {len(sizes)} sizes, such as {sizes[0]} and {sizes[1]}",
+            expected="initial pictures of one size, because a batch is one array",
+            fix="make them one size, or use the command `engine generate`",
+        )
+
+
 class ChunkMaker:
     """Makes the chunks of a job for one class, in any order."""
 
@@ -130,6 +146,7 @@ class ChunkMaker:
         self._class_name = job.request.class_names[0]
         self._pipeline = Pipeline(job, self._class_name, open_backend(job))
         self._rescue = Rescue(job, self._class_name)
+        _expect_equal_sizes(job, self._class_name)
 
     def make(self, chunk: int) -> Batch:
         """Return the pictures of a chunk. The last chunk of a job may be short."""
@@ -138,7 +155,8 @@ class ChunkMaker:
         images, finite = self._pipeline.decode(self._pipeline.generate_latents(seeds), seeds)
         checked = self._rescue.check(seeds, images[:size], finite[:size])
         failures = {i: trouble for i, trouble in enumerate(checked.troubles) if trouble}
-        return Batch(checked.images, tuple(seeds[:size]), self._class_name, failures)
+        finished = np.stack(self._pipeline.finish(checked.images, seeds[:size]))
+        return Batch(finished, tuple(seeds[:size]), self._class_name, failures)
 
     def close(self) -> None:
         """Close the models."""

@@ -54,6 +54,7 @@ class Bundle:
     def verify_for(self, class_names: Iterable[str]) -> None:
         """Check every file that may be opened to generate these classes. Raises RequestError."""
         shared = [*self.manifest.decoder, *filter(None, [self.manifest.decoder_int8]), self.manifest.step]
+        shared += self.manifest.vae_encoder or ()
         if self.manifest.text_encoder:
             shared += self.manifest.text_encoder.files
         self.verify([*shared, *(file for name in class_names for file in self.manifest.classes[name].files)])

@@ -10,6 +10,7 @@ from engine.bundle.folder import Bundle
 from engine.bundle.request import GenerateRequest, make_request
 from engine.bundle.settings import RequestSettings
 from engine.bundle.words import with_used_prompts
+from engine.initial.pictures import InitialPictures, find_initial_pictures
 from engine.sampling.guidance import guidance_table
 from engine.sampling.samplers import Langevin, SamplerPlan, plan_steps
 
@@ -27,10 +28,19 @@ class Job:
     scales: tuple[float, ...]
     """The guidance scale of each row of the table."""
     warnings: tuple[str, ...] = ()
-    """What of the request is used otherwise than it was written: prompts that were cut, and unknown words."""
+    """What of the request is used otherwise than it was written: prompts that were cut, unknown words, and transparent
+    initial pictures."""
+    initial: InitialPictures | None = None
+    """The initial pictures, if the request has some."""
 
     @classmethod
-    def of(cls, bundle: Bundle, request: GenerateRequest, warnings: tuple[str, ...] = ()) -> Self:
+    def of(
+        cls,
+        bundle: Bundle,
+        request: GenerateRequest,
+        warnings: tuple[str, ...] = (),
+        initial: InitialPictures | None = None,
+    ) -> Self:
         """Return the job of a request, with its tables computed."""
         plan = plan_steps(
             bundle.manifest.noise,
@@ -38,14 +48,15 @@ class Job:
             schedule=request.schedule,
             num_inference_steps=request.num_inference_steps,
             langevin_settings=request.langevin or Langevin(),
+            start=None if request.initial is None else request.initial.level,
         )
         sigmas = [row.sigma for row in plan.rows]
         scales = guidance_table(sigmas, request.guidance_scale, request.guidance_interval)
-        return cls(bundle, request, plan, scales, warnings)
+        return cls(bundle, request, plan, scales, warnings, initial)
 
     def changed(self, **fields: Any) -> Job:
         """Return the job whose request has these fields instead. They are not checked again."""
-        return Job.of(self.bundle, replace(self.request, **fields), self.warnings)
+        return Job.of(self.bundle, replace(self.request, **fields), self.warnings, self.initial)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -68,7 +79,17 @@ def make_job(
 ) -> Job:
     """Return the job of a request that is made and checked by `make_request`. Raises RequestError.
 
-    A prompt that is too long for the text encoder is cut after its last whole word; the warnings of the job say so.
+    Initial pictures are found, checked and hashed. A prompt that is too long for the text encoder is cut after its last
+    whole word; the warnings of the job say so.
     """
+    settings = settings or RequestSettings()
     request = make_request(bundle.manifest, class_names, n, settings, previous)
-    return Job.of(bundle, *with_used_prompts(bundle, request))
+    initial: InitialPictures | None = None
+    found: tuple[str, ...] = ()
+    if request.initial is not None:
+        initial, found = find_initial_pictures(
+            settings.initial, request.initial, request.class_names, (request.width, request.height)
+        )
+        request = replace(request, initial=replace(request.initial, sha256=initial.sha256))
+    request, warnings = with_used_prompts(bundle, request)
+    return Job.of(bundle, request, (*warnings, *found), initial)

@@ -151,6 +151,8 @@ class Manifest:
     decoder_noise: DecoderNoise | None
     """The noise that the decoder takes beside the latents. None for a decoder that takes latents alone."""
     step: str
+    vae_encoder: tuple[str, ...] | None
+    """The graph of the VAE's encoder, then its weight files. None if the bundle cannot start from pictures."""
     text_encoder: TextEncoder | None
     classes: dict[str, ClassEntry]
     files: dict[str, FileEntry]
@@ -247,6 +249,9 @@ def _manifest(top: Field) -> Manifest:
         decoder_int8=top["decoder_int8"].name_in(files) if top.has("decoder_int8") else None,
         decoder_noise=_decoder_noise(top) if top.has("decoder_noise") else None,
         step=top["step"].name_in(files),
+        vae_encoder=tuple(name.name_in(files) for name in top["vae_encoder"].elements())
+        if top.has("vae_encoder")
+        else None,
         text_encoder=_text_encoder(top["text_encoder"], files) if top.has("text_encoder") else None,
         classes=_class_entries(top["classes"], files),
         files=files,

@@ -21,6 +21,7 @@ from engine.bundle.settings import (
     SamplingSettings,
 )
 from engine.errors import RequestError
+from engine.initial.settings import InitialRequest, initial_request
 from engine.machine import available_cores
 from engine.options import Range, check_settings, check_within
 from engine.sampling.noise import MAX_SEED, WITH_CLASSES
@@ -64,18 +65,23 @@ class GenerateRequest:
     backend: str
     precision: str
     threads: int
+    initial: InitialRequest | None = None
+    """How the initial pictures are used; None starts from noise alone."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the request as plain JSON values.
 
-        shared_noise is only stated if it is false, because it was always true in the runs of versions that do not
-        state it.
+        shared_noise is only stated if it is false, and `initial` if there are initial pictures, because runs of
+        versions that do not state them had shared noise and no initial pictures.
         """
         interval = None if self.guidance_interval is None else list(self.guidance_interval)
         lists = {"class_names": list(self.class_names), "counts": list(self.counts), "guidance_interval": interval}
         values = {**asdict(self), **lists}
         if self.shared_noise:
             del values["shared_noise"]
+        del values["initial"]
+        if self.initial is not None:
+            values["initial"] = self.initial.as_json()
         return values
 
 
@@ -110,6 +116,8 @@ def make_request(
     sampler = sampling.sampler or defaults.sampler
     native = defaults.schedule if sampler == defaults.sampler else SAMPLERS[sampler].schedule
     interval = _given(guidance.guidance_interval, defaults.guidance_interval)
+    initial = initial_request(settings.initial)
+    left, top, right, bottom = (initial and initial.expand) or (0, 0, 0, 0)
     request = GenerateRequest(
         class_names=chosen,
         counts=tuple(n if isinstance(n, int) else n[name] for name in chosen),
@@ -124,17 +132,20 @@ def make_request(
         guidance_interval=None if interval == EVERYWHERE else interval,
         prompt=picture.prompt,
         negative_prompt=picture.negative_prompt,
-        width=_given(picture.width, manifest.picture_size[0]),
-        height=_given(picture.height, manifest.picture_size[1]),
+        width=_given(picture.width, manifest.picture_size[0]) + left + right,
+        height=_given(picture.height, manifest.picture_size[1]) + top + bottom,
         batch_size=_batch_size(hardware, previous, manifest),
         backend=hardware.backend,
         precision=hardware.precision or _precision(previous, preset),
         threads=hardware.threads or _threads(previous),
+        initial=initial,
     )
     for name in chosen:
         manifest.graphs(name, request.precision)
     _check_numbers(request, manifest)
     _check_size(request, manifest)
+    if initial is not None:
+        _check_initial(initial, manifest)
     if (picture.prompt is not None or picture.negative_prompt is not None) and manifest.text_encoder is None:
         raise RequestError(
             "--prompt and --negative-prompt",
@@ -249,6 +260,19 @@ def _check_numbers(request: GenerateRequest, manifest: Manifest) -> None:
             expected="fewer steps, so that no two steps share a noise level",
             fix="lower --steps",
         )
+
+
+def _check_initial(initial: InitialRequest, manifest: Manifest) -> None:
+    if manifest.vae_encoder is None:
+        raise RequestError(
+            "--init",
+            found=f"no VAE encoder in the bundle {manifest.name}",
+            expected="a bundle with a VAE encoder, which turns pictures into latents",
+            fix="add it: export one of its classes again with `python -m exporter onnx MERGED --out BUNDLE`",
+        )
+    if initial.start_sigma is not None:
+        sigmas = manifest.noise.sigmas
+        check_within("--start-sigma", initial.start_sigma, Range(float(sigmas[0]), float(sigmas[-1])))
 
 
 def _check_size(request: GenerateRequest, manifest: Manifest) -> None:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from engine.bundle.manifest import PRECISIONS
 from engine.errors import RequestError
+from engine.initial.settings import InitialSettings
 from engine.options import Range, setting
 from engine.sampling.noise import RNGS
 from engine.sampling.samplers import SAMPLERS
@@ -128,6 +129,7 @@ class RequestSettings:
     guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
     picture: PictureSettings = field(default_factory=PictureSettings)
     hardware: HardwareSettings = field(default_factory=HardwareSettings)
+    initial: InitialSettings = field(default_factory=InitialSettings)
 
 
 GROUPS: dict[str, type[Any]] = {
@@ -135,13 +137,15 @@ GROUPS: dict[str, type[Any]] = {
     "guidance": GuidanceSettings,
     "picture": PictureSettings,
     "hardware": HardwareSettings,
+    "initial": InitialSettings,
 }
 
 
 def settings_of(**options: Any) -> RequestSettings:
     """Return the settings with these fields, for example `settings_of(sampler="ddim", guidance_scale=2.0)`.
 
-    The option names are the field names of SamplingSettings, GuidanceSettings, PictureSettings and HardwareSettings.
+    The option names are the field names of SamplingSettings, GuidanceSettings, PictureSettings, HardwareSettings and
+    InitialSettings.
     Raises TypeError for an unknown name.
     """
     groups = {}

@@ -27,6 +27,7 @@ from engine.cli.options import origin_words
 from engine.cli.settings import ClusterSettings, OutputSettings, SubjectSettings
 from engine.errors import RequestError
 from engine.files import expect_place
+from engine.initial.settings import InitialSettings
 from engine.options import parse_each, with_options
 from engine.output.chunks import parse_piece
 from engine.output.formats import Output, make_output
@@ -51,9 +52,10 @@ def generate(
     picture: PictureSettings,
     hardware: HardwareSettings,
     cluster: ClusterSettings,
+    initial: InitialSettings,
 ) -> None:
     """Make n pictures of each class. Run the same command again to resume an interrupted run."""
-    settings = RequestSettings(sampling, guidance, picture, hardware)
+    settings = RequestSettings(sampling, guidance, picture, hardware, initial)
     checked = _check(context, subject, output, settings, cluster)
     if checked is None:
         nothing = {"made": 0, "total": 0, "failed": 0, "complete": True}

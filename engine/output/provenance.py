@@ -8,10 +8,11 @@ from typing import Any
 from PIL.PngImagePlugin import PngInfo
 
 from engine.bundle.job import Job
+from engine.initial.settings import InitialRequest
 from engine.pictures import PNG_KEY
 from engine.version import __version__
 
-__all__ = ["OPTIONAL", "PARAMETERS_KEY", "describe", "parameters_line", "png_text"]
+__all__ = ["OPTIONAL", "PARAMETERS_KEY", "describe", "facts_of_picture", "parameters_line", "png_text"]
 
 PARAMETERS_KEY = "parameters"
 """The PNG text chunk that AUTOMATIC1111's WebUI reads."""
@@ -22,6 +23,23 @@ OPTIONAL = (
     "guidance_interval",
     "langevin_step_size",
     "langevin_steps_per_level",
+    "derived",
+    "strength",
+    "start_sigma",
+    "drawn_width",
+    "drawn_height",
+    "resize_mode",
+    "mask_blur",
+    "masked_content",
+    "inpaint_area",
+    "mask_invert",
+    "mask_padding",
+    "expand",
+    "initial_picture",
+    "initial_sha256",
+    "initial_synthetic",
+    "mask",
+    "mask_sha256",
 )
 """Fields that a description only has if they differ from what every version did at first, or if the bundle has them."""
 SAMPLER_NAMES = {
@@ -86,6 +104,44 @@ def describe(job: Job, class_name: str) -> dict[str, Any]:
     if request.langevin is not None:
         description["langevin_step_size"] = request.langevin.step_size
         description["langevin_steps_per_level"] = request.langevin.steps_per_level
+    if request.initial is not None:
+        description |= _describe_initial(job, request.initial)
+    return description
+
+
+def facts_of_picture(job: Job, class_name: str, seed: int, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return what the description of a single picture states about its initial picture, or nothing without one.
+
+    shape: (height, width, channels) of the finished picture, which has the size of its initial picture if only a masked
+    area was drawn.
+    """
+    if job.initial is None:
+        return {}
+    facts = job.initial.of(class_name, seed - job.request.seed).facts()
+    return {**facts, "width": int(shape[1]), "height": int(shape[0])}
+
+
+def _describe_initial(job: Job, initial: InitialRequest) -> dict[str, Any]:
+    """Return what all pictures with initial pictures share. The names of the fields are those of the options."""
+    description: dict[str, Any] = {
+        "digital_source_type": "compositeWithTrainedAlgorithmicMedia",
+        "derived": True,
+        "strength": initial.strength,
+        "start_sigma": job.plan.initial_scale,
+        "drawn_width": job.request.width,
+        "drawn_height": job.request.height,
+        "resize_mode": initial.resize_mode,
+    }
+    if initial.repaints:
+        description["mask_blur"] = initial.mask_blur
+        description["masked_content"] = initial.masked_content
+        description["inpaint_area"] = initial.inpaint_area
+    if initial.mask_invert:
+        description["mask_invert"] = True
+    if initial.inpaint_area == "masked":
+        description["mask_padding"] = initial.mask_padding
+    if initial.expand is not None:
+        description["expand"] = list(initial.expand)
     return description
 
 
@@ -100,6 +156,7 @@ def parameters_line(description: dict[str, Any]) -> str:
         "Size": f"{description['width']}x{description['height']}",
         "Model hash": description["bundle_sha256"][:10],
         "Model": f"{description['bundle']} {description['class']}",
+        **({"Denoising strength": f"{description['strength']:g}"} if description.get("strength") is not None else {}),
         "RNG": {"nv": "NV", "numpy": "NumPy"}[description["rng"]],
         "Version": f"cytosynth {__version__}",
     }

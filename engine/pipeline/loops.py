@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +19,7 @@ from engine.sampling.noise import NoiseSource
 from engine.sampling.samplers import SamplerPlan, StepRow
 from engine.sampling.schedules import Floats, time_features
 
-__all__ = ["Loop", "LoopSpec", "Stopped", "half_bytes", "open_loop"]
+__all__ = ["Loop", "LoopSpec", "Start", "Stopped", "half_bytes", "open_loop"]
 
 Latents = NDArray[np.float32]
 
@@ -58,11 +59,33 @@ class LoopSpec:
         }
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where the trajectories of a chunk begin, if not at plain noise: x = z + initial_scale * noise."""
+
+    latents: Latents
+    """Latents z (B, C, h, w) float32 of the initial pictures."""
+    mask: Latents | None = None
+    """Which latents change: (B, 1, h, w) float32 from 0 (keep) to 1. None changes all."""
+    content: str = "original"
+    """What is below the mask: the latents themselves, or in their place `noise` or `nothing`."""
+
+    def origin(self, noise: Latents) -> Latents:
+        """Return z with its masked content replaced. noise: the first noise of the trajectories."""
+        if self.mask is None or self.content not in ("noise", "nothing"):
+            return self.latents
+        kept = self.latents * (1 - self.mask)
+        return kept + noise * self.mask if self.content == "noise" else kept
+
+
 class Loop(Protocol):
     """A loop, which is opened once and run for every chunk."""
 
-    def run(self, noise: NoiseSource, stop: threading.Event) -> Latents:
-        """Return the latents (B, C, h, w) float32 of batch_size pictures. Raises Stopped between steps."""
+    def run(self, noise: NoiseSource, stop: threading.Event, start: Start | None = None) -> Latents:
+        """Return the latents (B, C, h, w) float32 of batch_size pictures. Raises Stopped between steps.
+
+        With a mask M, each step keeps what M leaves out: D becomes M D + (1 - M) z, and so does the last x.
+        """
         ...
 
     def close(self) -> None:
@@ -70,9 +93,11 @@ class Loop(Protocol):
         ...
 
 
-def open_loop(spec: LoopSpec, backend: Backend) -> Loop:
-    """Return the loop for this backend."""
-    return HostLoop(spec, backend) if backend.device is None else DeviceLoop(spec, backend.device)
+def open_loop(spec: LoopSpec, backend: Backend, *, masked: bool = False) -> Loop:
+    """Return the loop for this backend. The step graph knows no mask, so the host applies the table to masked ones."""
+    if backend.device is None or masked or not spec.plan.rows:
+        return HostLoop(spec, backend)
+    return DeviceLoop(spec, backend.device)
 
 
 class HostLoop:
@@ -85,20 +110,24 @@ class HostLoop:
             rows: backend.open(spec.unet, spec.unet_inputs(rows), ("eps",)) for rows in spec.unet_rows()
         }
 
-    def run(self, noise: NoiseSource, stop: threading.Event) -> Latents:
+    def run(self, noise: NoiseSource, stop: threading.Event, start: Start | None = None) -> Latents:
         """See Loop."""
         spec = self._spec
-        x = noise.draw() * np.float32(spec.plan.initial_scale)
+        first = noise.draw()
+        x = first * np.float32(spec.plan.initial_scale)
+        keep = partial(_keep, start=start, first=first)
+        if start is not None:
+            x += start.origin(first)
         previous = np.zeros_like(x)
         for row, scale in zip(spec.plan.rows, spec.scales, strict=True):
             if stop.is_set():
                 raise Stopped
-            denoised = x - np.float32(row.sigma) * self._eps(x * np.float32(row.c_in), row.timestep, scale)
+            denoised = keep(x - np.float32(row.sigma) * self._eps(x * np.float32(row.c_in), row.timestep, scale))
             x = np.float32(row.a) * x + np.float32(row.b) * denoised + np.float32(row.c) * previous
             if row.d:
                 x += np.float32(row.d) * noise.draw()
             previous = denoised
-        return np.asarray(x, np.float32)
+        return np.asarray(keep(x), np.float32)
 
     def _eps(self, latents: Latents, timestep: float, scale: float) -> Latents:
         rows = self._spec.rows(scale)
@@ -113,6 +142,13 @@ class HostLoop:
         """See Loop."""
         for unet in self._unets.values():
             unet.close()
+
+
+def _keep(latents: Latents, start: Start | None, first: Latents) -> Latents:
+    """Return latents (B, C, h, w) in which those of the initial pictures replace what the mask leaves out."""
+    if start is None or start.mask is None:
+        return latents
+    return latents * start.mask + start.origin(first) * (1 - start.mask)
 
 
 def scaled_rows(plan: SamplerPlan) -> tuple[StepRow, ...]:
@@ -203,10 +239,13 @@ class DeviceLoop:
         padded[:, : values[0].size] = [value.ravel() for value in values]
         return self._constant(padded), 4 * width
 
-    def run(self, noise: NoiseSource, stop: threading.Event) -> Latents:
+    def run(self, noise: NoiseSource, stop: threading.Event, start: Start | None = None) -> Latents:
         """See Loop. A trajectory without noise is captured once and then replayed, if the device supports it."""
         spec = self._spec
         first = noise.draw() * np.float32(spec.plan.initial_scale * spec.plan.rows[0].c_in)
+        if start is not None:
+            assert start.mask is None, "open_loop returns a HostLoop for masked pictures"
+            first += start.latents * np.float32(spec.plan.rows[0].c_in)
         self._x[0].write(np.concatenate([first, first]))
         self._denoised[1].write(np.zeros_like(first))
         if stop.is_set():

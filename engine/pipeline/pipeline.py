@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from engine.backends.base import Backend
 from engine.bundle.job import Job
+from engine.pipeline.initial import Beginning
 from engine.pipeline.loops import LoopSpec, half_bytes, open_loop
 from engine.pipeline.prompts import read_embeddings
 from engine.sampling.noise import DECODER, LATENTS, NoiseSource, Stream
@@ -32,13 +33,14 @@ def decode_batch_size(batch_size: int, width: int, height: int) -> int:
 def noise_of(job: Job, class_name: str) -> Callable[[Sequence[int]], NoiseSource]:
     """Return the function that makes the sampler's noise of given seeds.
 
-    The first noise carries the signal leak of the class if the bundle has one for this size.
+    The first noise carries the signal leak of the class if the bundle has one for this size. Initial pictures take
+    the place of the leak, because they have their own trace.
     """
     shape, file = job.latent_shape, job.bundle.manifest.classes[class_name].signal_leak
     stream = _stream(job, class_name, LATENTS)
     first = None
     # A signal leak is measured at one size and does not apply to other sizes.
-    if file is not None and shape == job.bundle.manifest.latent_shape:
+    if file is not None and shape == job.bundle.manifest.latent_shape and job.initial is None:
         first = partial(read_signal_leak(job.bundle.path(file), shape).into, plan=job.plan)
     return lambda seeds: NoiseSource(seeds, shape, job.request.rng, first, stream)
 
@@ -93,16 +95,19 @@ class Pipeline:
         request = job.request
         spec = _loop_spec(job, class_name)
         self._noise = noise_of(job, class_name)
-        self._loop = open_loop(spec, backend)
+        masked = request.initial is not None and request.initial.repaints
+        self._loop = open_loop(spec, backend, masked=masked)
         self._decode_batch = decode_batch_size(request.batch_size, request.width, request.height)
         self._decoder_noise = partial(decoder_noise_of, job, class_name)
         shapes = job.bundle.manifest.decoder_inputs(self._decode_batch, spec.latent_shape)
         decoder = job.bundle.path(job.bundle.manifest.graphs(class_name, request.precision)[1])
         self._decoder = backend.open(decoder, shapes, ("images", "finite"))
+        self._beginning = Beginning(job, class_name, backend, self._decode_batch) if job.initial is not None else None
 
     def generate_latents(self, seeds: Sequence[int], stop: threading.Event | None = None) -> NDArray[np.float32]:
         """Return the latents (B, C, h, w) float32 of batch_size seeds. Raises Stopped if `stop` is set."""
-        return self._loop.run(self._noise(seeds), stop or threading.Event())
+        start = None if self._beginning is None else self._beginning.start(seeds)
+        return self._loop.run(self._noise(seeds), stop or threading.Event(), start)
 
     def decode(self, latents: NDArray[np.float32], seeds: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Return the pictures (B, H, W, 3) uint8 RGB of latents (B, C, h, w), and which are finite (B,) bool.
@@ -124,10 +129,19 @@ class Pipeline:
             finite.append(outputs["finite"][:size])
         return np.concatenate(images), np.concatenate(finite)
 
+    def finish(self, images: NDArray[np.uint8], seeds: Sequence[int]) -> Sequence[NDArray[np.uint8]]:
+        """Return the finished pictures, each (H', W', 3) uint8, from the decoded ones (B, H, W, 3).
+
+        Those with initial pictures are laid over these where a mask leaves something out, and may have another size.
+        """
+        return list(images) if self._beginning is None else self._beginning.finish(images, seeds)
+
     def close(self) -> None:
         """Close the graphs."""
         self._loop.close()
         self._decoder.close()
+        if self._beginning is not None:
+            self._beginning.close()
 
     def __enter__(self) -> Self:
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from engine.backends.base import Backend
 from engine.bundle.job import Job
 from engine.output.chunks import Chunks
 from engine.output.formats import encode_png
-from engine.output.provenance import describe
+from engine.output.provenance import describe, facts_of_picture
 from engine.pipeline.loops import Stopped
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.rescue import Checked, Rescue
@@ -55,7 +55,7 @@ class ClassWorker:
     """The production line of one class. It opens the models, and denoises, decodes and encodes in parallel."""
 
     def __init__(self, job: Job, position: int, chunks: Chunks, backend: Backend, stop: threading.Event) -> None:
-        self._request, self._chunks, self._stop = job.request, chunks, stop
+        self._job, self._request, self._chunks, self._stop = job, job.request, chunks, stop
         self._class_name = job.request.class_names[position]
         self._description = describe(job, self._class_name)
         self._pipeline = Pipeline(job, self._class_name, backend)
@@ -90,23 +90,27 @@ class ClassWorker:
             for chunk in chunks:
                 yield chunk, self._pipeline.generate_latents(self._seeds(chunk), self._stop)
 
-    def _decode(self, denoised: Iterator[tuple[int, NDArray[np.float32]]]) -> Iterator[tuple[int, Checked]]:
+    def _decode(
+        self, denoised: Iterator[tuple[int, NDArray[np.float32]]]
+    ) -> Iterator[tuple[int, Checked, Sequence[NDArray[np.uint8]]]]:
         with suppress(Stopped):
             for chunk, latents in denoised:
                 size, seeds = self._chunks.size(chunk), self._seeds(chunk)
                 images, finite = self._pipeline.decode(latents, seeds)
-                yield chunk, self._rescue.check(seeds, images[:size], finite[:size], self._stop)
+                checked = self._rescue.check(seeds, images[:size], finite[:size], self._stop)
+                yield chunk, checked, self._pipeline.finish(checked.images, seeds[:size])
 
-    def _encode(self, checked: Iterator[tuple[int, Checked]]) -> Iterator[Finished]:
-        for chunk, found in checked:
+    def _encode(self, checked: Iterator[tuple[int, Checked, Sequence[NDArray[np.uint8]]]]) -> Iterator[Finished]:
+        for chunk, found, images in checked:
             finished = Finished(chunk, [], [])
             for place, (seed, image, trouble, rescued) in enumerate(
-                zip(self._seeds(chunk), found.images, found.troubles, found.rescued, strict=False)
+                zip(self._seeds(chunk), images, found.troubles, found.rescued, strict=False)
             ):
                 if trouble:
                     failure = {"chunk": chunk, "class": self._class_name, "seed": seed, "reason": trouble}
                     finished.failures.append(failure)
                     continue
                 description = {**self._description, "seed": seed, **({"rescued": rescued} if rescued else {})}
+                description |= facts_of_picture(self._job, self._class_name, seed, image.shape)
                 finished.pictures.append((place, encode_png(image, description), description))
             yield finished

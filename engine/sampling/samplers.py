@@ -15,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from engine.sampling.schedules import SCHEDULES, Floats, NoiseSchedule
+from engine.sampling.start import StartLevel
 
 __all__ = [
     "LANGEVIN",
@@ -171,14 +172,22 @@ def plan_steps(
     schedule: str,
     num_inference_steps: int,
     langevin_settings: Langevin = Langevin(),
+    start: StartLevel | None = None,
 ) -> SamplerPlan:
     """Return the plan of a run.
+
+    start: where to begin if the first latents are those of an initial picture, x = z + initial_scale * noise. Nothing
+    is evaluated at strength 0.
 
     A plan that ends above sigma 0 scales its last x by 1 / sqrt(1 + sigma^2), so that every plan ends with latents.
     Raises KeyError for an unknown sampler or schedule.
     """
     chosen = SAMPLERS[sampler]
-    levels = SCHEDULES[schedule](noise, num_inference_steps)
+    levels = SCHEDULES[schedule](noise, start.steps(num_inference_steps) if start else num_inference_steps)
+    if start is not None:
+        levels = start.cut(levels, num_inference_steps)
+        if not len(levels):
+            return SamplerPlan(0.0, ())
     coefficients = chosen.coefficients
     if sampler == LANGEVIN:
         levels = np.repeat(levels, langevin_settings.steps_per_level)
@@ -191,5 +200,6 @@ def plan_steps(
     table[-1] /= np.sqrt(1 + last**2)
     columns = np.column_stack([levels, noise.timesteps(levels), 1 / np.sqrt(levels**2 + 1), table])
     first = float(levels[0])
-    initial_scale = float(np.sqrt(1 + first**2)) if chosen.variance_preserving else first
+    from_noise = start is None and chosen.variance_preserving
+    initial_scale = float(np.sqrt(1 + first**2)) if from_noise else first
     return SamplerPlan(initial_scale, tuple(StepRow(*row) for row in columns.tolist()))

@@ -1,0 +1,1 @@
+"""Starting from pictures: their settings, files, sizes and masks."""
