@@ -22,7 +22,7 @@ from engine.bundle.plans import FORMAT_VERSION, Plan, graph_digest, read_plan_fo
 from engine.errors import CytosynthError, RequestError
 from engine.files import replace_file, write_json
 from engine.locks import locked_folder
-from engine.pipeline.pipeline import decode_batch_size
+from engine.pipeline.encoder import decode_batch_size
 from engine.progress import StageProgress, silent_stages
 from exporter.tensorrt_builder import Profile, build_graph, gpu_here
 
@@ -82,7 +82,7 @@ def build_plans(
         _check_target(trt, request)
     bundle.verify_for(class_names)
     folder = bundle.folder / "plans" / request.folder_name(trt.__version__)
-    graphs = wanted_graphs(bundle, class_names)
+    graphs = wanted_graphs(bundle, class_names, encoder=True)
     _check_space(bundle, folder, _missing(bundle, graphs, _standing(bundle, folder)))
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -159,7 +159,7 @@ def _standing(bundle: Bundle, folder: Path) -> dict[str, Plan]:
         return {}
     try:
         found = read_plan_folder(folder / "plan.json")
-        known = wanted_graphs(bundle, bundle.manifest.classes)
+        known = wanted_graphs(bundle, bundle.manifest.classes, encoder=True)
         kept = {
             graph: plan
             for graph, plan in found.plans.items()
@@ -247,7 +247,7 @@ def _shapes(bundle: Bundle, graph: str, network: Any, request: PlanRequest) -> P
     batches: tuple[int, int, int]
     if graph == manifest.step:
         batches = (least, usual, most)
-    elif graph == manifest.decoder[0]:
+    elif graph in (manifest.decoder[0], *(manifest.vae_encoder or ())[:1]):
         most = decode_batch_size(most, request.width, request.height)
         batches = (1, min(usual, most), most)
     else:
@@ -261,6 +261,8 @@ def _shapes(bundle: Bundle, graph: str, network: Any, request: PlanRequest) -> P
             # The noise of a decoder that draws grain is larger than the latents.
             scale = noise.scale if noise is not None and tensor.name == "noise" else 1
             rest = (*shape[1:-2], *(scale * side for side in sides)) if len(shape) == 4 else shape[1:]
+            if tensor.name == "images":
+                rest = (request.height, request.width, shape[-1])
             low, middle, high = ((batch, *rest) for batch in batches)
             shapes[tensor.name] = (low, middle, high)
     return shapes

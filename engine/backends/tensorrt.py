@@ -82,25 +82,41 @@ def installed_api(bundle: Bundle) -> TensorRTApi:
     )
 
 
-def wanted_graphs(bundle: Bundle, class_names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Return the files of each graph that these classes need a plan for, by the name of the graph."""
+def wanted_graphs(bundle: Bundle, class_names: Iterable[str], *, encoder: bool) -> dict[str, tuple[str, ...]]:
+    """Return the files of each graph that these classes need a plan for, by the name of the graph.
+
+    encoder: whether initial pictures are encoded. Plans of bundles without an encoder stay usable for other pictures.
+    """
     manifest = bundle.manifest
     graphs: dict[str, tuple[str, ...]] = {manifest.decoder[0]: manifest.decoder, manifest.step: (manifest.step,)}
     for name in class_names:
         entry = manifest.classes[name]
         graphs[entry.unet] = (entry.unet, *entry.weights)
+    if encoder and manifest.vae_encoder is not None:
+        graphs[manifest.vae_encoder[0]] = manifest.vae_encoder
     return graphs
+
+
+def _graphs_of(job: Job) -> dict[str, tuple[str, ...]]:
+    return wanted_graphs(job.bundle, job.request.class_names, encoder=job.initial is not None)
 
 
 def choose_for(job: Job, api: TensorRTApi) -> PlanFolder:
     """Return the plans that fit a job on this GPU. Raises RequestError."""
     request = job.request
+    if request.hires is not None:
+        raise RequestError(
+            "A hires fix with --backend tensorrt",
+            found="two sizes in one request",
+            expected="one size, because each plan is built for one",
+            fix="use --backend openvino or onnxruntime",
+        )
     return choose_plans(
         job.bundle,
         flavour=api.flavour,
         version=api.version,
         compute_capability=api.compute_capability(),
-        graphs=wanted_graphs(job.bundle, request.class_names),
+        graphs=_graphs_of(job),
         batch_size=request.batch_size,
         picture_size=(request.width, request.height),
     )
@@ -115,7 +131,7 @@ class TensorRTBackend:
 
     def __init__(self, job: Job, api: TensorRTApi) -> None:
         self._plans = choose_for(job, api)
-        for graph in wanted_graphs(job.bundle, job.request.class_names):
+        for graph in _graphs_of(job):
             # Find damaged plans of every class before the folder of a run is touched.
             self._plans.open(graph)
         self.version = f"{MODULES[api.flavour]} {api.version} on compute capability {api.compute_capability()}"

@@ -13,6 +13,7 @@ from engine.bundle.words import with_used_prompts
 from engine.initial.pictures import InitialPictures, find_initial_pictures
 from engine.sampling.guidance import guidance_table
 from engine.sampling.samplers import Langevin, SamplerPlan, plan_steps
+from engine.sampling.start import StartLevel
 
 __all__ = ["Job", "make_job"]
 
@@ -32,6 +33,8 @@ class Job:
     initial pictures."""
     initial: InitialPictures | None = None
     """The initial pictures, if the request has some."""
+    start: StartLevel | None = None
+    """Where in the noise schedule the trajectories begin at given latents. None begins at noise alone."""
 
     @classmethod
     def of(
@@ -40,23 +43,37 @@ class Job:
         request: GenerateRequest,
         warnings: tuple[str, ...] = (),
         initial: InitialPictures | None = None,
+        start: StartLevel | None = None,
     ) -> Self:
         """Return the job of a request, with its tables computed."""
+        if request.initial is not None:
+            start = request.initial.level
         plan = plan_steps(
             bundle.manifest.noise,
             sampler=request.sampler,
             schedule=request.schedule,
             num_inference_steps=request.num_inference_steps,
             langevin_settings=request.langevin or Langevin(),
-            start=None if request.initial is None else request.initial.level,
+            start=start,
         )
         sigmas = [row.sigma for row in plan.rows]
         scales = guidance_table(sigmas, request.guidance_scale, request.guidance_interval)
-        return cls(bundle, request, plan, scales, warnings, initial)
+        return cls(bundle, request, plan, scales, warnings, initial, start)
 
     def changed(self, **fields: Any) -> Job:
         """Return the job whose request has these fields instead. They are not checked again."""
-        return Job.of(self.bundle, replace(self.request, **fields), self.warnings, self.initial)
+        return Job.of(self.bundle, replace(self.request, **fields), self.warnings, self.initial, self.start)
+
+    @property
+    def second_pass(self) -> Job | None:
+        """The job that draws the larger pictures of a hires fix from the latents of this one. None if there is none."""
+        hires = self.request.hires
+        if hires is None:
+            return None
+        request = replace(
+            self.request, width=hires.width, height=hires.height, num_inference_steps=hires.steps, hires=None
+        )
+        return Job.of(self.bundle, request, start=hires.level)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:

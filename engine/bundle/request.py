@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
+from engine.bundle.hires import check_side, expect_encoder, hires_request
 from engine.bundle.manifest import PRECISIONS, Manifest, Preset
 from engine.bundle.settings import (
     AUTO,
@@ -24,6 +25,7 @@ from engine.errors import RequestError
 from engine.initial.settings import InitialRequest, initial_request
 from engine.machine import available_cores
 from engine.options import Range, check_settings, check_within
+from engine.sampling.hires import Hires
 from engine.sampling.noise import MAX_SEED, WITH_CLASSES
 from engine.sampling.samplers import LANGEVIN, SAMPLERS, Langevin
 from engine.sampling.schedules import SCHEDULES
@@ -32,7 +34,6 @@ __all__ = ["GenerateRequest", "make_request"]
 
 Value = TypeVar("Value")
 MAX_PICTURES = 10**9
-MAX_SIDE = 4096
 MAX_ROWS = 100_000
 """Largest number of UNet evaluations per picture."""
 
@@ -67,21 +68,30 @@ class GenerateRequest:
     threads: int
     initial: InitialRequest | None = None
     """How the initial pictures are used; None starts from noise alone."""
+    hires: Hires | None = None
+    """The second pass; None draws once."""
+
+    @property
+    def final_size(self) -> tuple[int, int]:
+        """Width and height of the decoded pictures."""
+        return (self.width, self.height) if self.hires is None else (self.hires.width, self.hires.height)
 
     def as_json(self) -> dict[str, Any]:
         """Return the request as plain JSON values.
 
-        shared_noise is only stated if it is false, and `initial` if there are initial pictures, because runs of
-        versions that do not state them had shared noise and no initial pictures.
+        shared_noise is only stated if it is false, `initial` if there are initial pictures, and `hires` if there is a
+        second pass, because runs of versions that do not state them had shared noise and neither of the others.
         """
         interval = None if self.guidance_interval is None else list(self.guidance_interval)
         lists = {"class_names": list(self.class_names), "counts": list(self.counts), "guidance_interval": interval}
         values = {**asdict(self), **lists}
         if self.shared_noise:
             del values["shared_noise"]
-        del values["initial"]
+        del values["initial"], values["hires"]
         if self.initial is not None:
             values["initial"] = self.initial.as_json()
+        if self.hires is not None:
+            values["hires"] = asdict(self.hires)
         return values
 
 
@@ -140,12 +150,17 @@ def make_request(
         threads=hardware.threads or _threads(previous),
         initial=initial,
     )
+    steps = request.num_inference_steps
+    hires = hires_request(settings.hires, (request.width, request.height), steps, manifest, varied=initial is not None)
+    request = replace(request, hires=hires)
     for name in chosen:
         manifest.graphs(name, request.precision)
     _check_numbers(request, manifest)
-    _check_size(request, manifest)
+    for flag, side in (("--width", request.width), ("--height", request.height)):
+        check_side(flag, side, manifest)
     if initial is not None:
-        _check_initial(initial, manifest)
+        expect_encoder(manifest, "--init")
+        _check_level(initial, manifest)
     if (picture.prompt is not None or picture.negative_prompt is not None) and manifest.text_encoder is None:
         raise RequestError(
             "--prompt and --negative-prompt",
@@ -262,28 +277,7 @@ def _check_numbers(request: GenerateRequest, manifest: Manifest) -> None:
         )
 
 
-def _check_initial(initial: InitialRequest, manifest: Manifest) -> None:
-    if manifest.vae_encoder is None:
-        raise RequestError(
-            "--init",
-            found=f"no VAE encoder in the bundle {manifest.name}",
-            expected="a bundle with a VAE encoder, which turns pictures into latents",
-            fix="add it: export one of its classes again with `python -m exporter onnx MERGED --out BUNDLE`",
-        )
+def _check_level(initial: InitialRequest, manifest: Manifest) -> None:
     if initial.start_sigma is not None:
         sigmas = manifest.noise.sigmas
         check_within("--start-sigma", initial.start_sigma, Range(float(sigmas[0]), float(sigmas[-1])))
-
-
-def _check_size(request: GenerateRequest, manifest: Manifest) -> None:
-    multiple = manifest.latent_multiple * manifest.pixels_per_latent
-    for flag, side in (("--width", request.width), ("--height", request.height)):
-        check_within(flag, side, Range(multiple, MAX_SIDE))
-        if side % multiple:
-            near = side // multiple * multiple
-            raise RequestError(
-                flag,
-                found=str(side),
-                expected=f"a multiple of {multiple}",
-                fix=f"use {near} or {near + multiple}",
-            )

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from engine.bundle.manifest import PRECISIONS
 from engine.errors import RequestError
 from engine.initial.settings import InitialSettings
-from engine.options import Range, setting
+from engine.options import Range, parse_list, setting
+from engine.sampling.hires import UPSCALERS
 from engine.sampling.noise import RNGS
 from engine.sampling.samplers import SAMPLERS
 from engine.sampling.schedules import SCHEDULES
@@ -21,6 +22,7 @@ __all__ = [
     "THREADS",
     "GuidanceSettings",
     "HardwareSettings",
+    "HiresSettings",
     "PictureSettings",
     "RequestSettings",
     "SamplingSettings",
@@ -121,6 +123,38 @@ class HardwareSettings:
     )
 
 
+def parse_size(text: str) -> tuple[int, int]:
+    """Return width and height of a text such as "256,192". Raises RequestError."""
+    words = parse_list(str, text)
+    if len(words) != 2 or not all(word.isascii() and word.isdecimal() and 0 < int(word) < 10**6 for word in words):
+        expected = "width and height in pixels"
+        raise RequestError("--hires-size", found=text, expected=expected, fix="write, for example, 256,256")
+    return int(words[0]), int(words[1])
+
+
+@dataclass(frozen=True)
+class HiresSettings:
+    """A second pass at a larger size, which begins at the enlarged result of the first."""
+
+    PANEL: ClassVar[str] = "Hires fix"
+
+    hires_scale: float | None = setting(
+        None, within=Range(above=1, high=16), help="Draw a second time, this many times as large."
+    )
+    hires_size: tuple[int, int] | None = setting(
+        None, parser=parse_size, metavar="W,H", help="Size of the second pass in pixels, instead of --hires-scale."
+    )
+    hires_upscaler: str = setting(
+        "lanczos", choices=UPSCALERS, help="What enlarges the first pass: a filter of its pixels or of its latents"
+    )
+    hires_steps: int | None = setting(
+        None, within=Range(low=1), help="Number of steps of the second pass (default: as in the first)."
+    )
+    hires_strength: float = setting(
+        0.4, within=Range(0, 1), help="How much the second pass changes. Filters of latents need about 0.7."
+    )
+
+
 @dataclass(frozen=True)
 class RequestSettings:
     """Everything that a request sets besides its classes and their numbers of pictures."""
@@ -130,6 +164,7 @@ class RequestSettings:
     picture: PictureSettings = field(default_factory=PictureSettings)
     hardware: HardwareSettings = field(default_factory=HardwareSettings)
     initial: InitialSettings = field(default_factory=InitialSettings)
+    hires: HiresSettings = field(default_factory=HiresSettings)
 
 
 GROUPS: dict[str, type[Any]] = {
@@ -138,14 +173,15 @@ GROUPS: dict[str, type[Any]] = {
     "picture": PictureSettings,
     "hardware": HardwareSettings,
     "initial": InitialSettings,
+    "hires": HiresSettings,
 }
 
 
 def settings_of(**options: Any) -> RequestSettings:
     """Return the settings with these fields, for example `settings_of(sampler="ddim", guidance_scale=2.0)`.
 
-    The option names are the field names of SamplingSettings, GuidanceSettings, PictureSettings, HardwareSettings and
-    InitialSettings.
+    The option names are the field names of SamplingSettings, GuidanceSettings, PictureSettings, HardwareSettings,
+    InitialSettings and HiresSettings.
     Raises TypeError for an unknown name.
     """
     groups = {}

@@ -19,6 +19,7 @@ from engine.bundle.settings import (
     AUTO,
     GuidanceSettings,
     HardwareSettings,
+    HiresSettings,
     PictureSettings,
     RequestSettings,
     SamplingSettings,
@@ -53,9 +54,10 @@ def generate(
     hardware: HardwareSettings,
     cluster: ClusterSettings,
     initial: InitialSettings,
+    hires: HiresSettings,
 ) -> None:
     """Make n pictures of each class. Run the same command again to resume an interrupted run."""
-    settings = RequestSettings(sampling, guidance, picture, hardware, initial)
+    settings = RequestSettings(sampling, guidance, picture, hardware, initial, hires)
     checked = _check(context, subject, output, settings, cluster)
     if checked is None:
         nothing = {"made": 0, "total": 0, "failed": 0, "complete": True}
@@ -104,7 +106,7 @@ def _check(
     job = make_job(bundle, class_names, counts, settings, previous)
     for words in job.warnings:
         warn(f"{words}.")
-    size = job.request.width, job.request.height
+    size = job.request.final_size
     where = make_output(folder, output.file_format, *size, output.shard_pictures, piece, overwrite=output.overwrite)
     return _Checked(job, where, remote, previous)
 

@@ -23,6 +23,11 @@ OPTIONAL = (
     "guidance_interval",
     "langevin_step_size",
     "langevin_steps_per_level",
+    "first_width",
+    "first_height",
+    "hires_upscaler",
+    "hires_steps",
+    "hires_strength",
     "derived",
     "strength",
     "start_sigma",
@@ -104,6 +109,17 @@ def describe(job: Job, class_name: str) -> dict[str, Any]:
     if request.langevin is not None:
         description["langevin_step_size"] = request.langevin.step_size
         description["langevin_steps_per_level"] = request.langevin.steps_per_level
+    if request.hires is not None:
+        hires = request.hires
+        description |= {
+            "width": hires.width,
+            "height": hires.height,
+            "first_width": request.width,
+            "first_height": request.height,
+            "hires_upscaler": hires.upscaler,
+            "hires_steps": hires.steps,
+            "hires_strength": hires.strength,
+        }
     if request.initial is not None:
         description |= _describe_initial(job, request.initial)
     return description

@@ -4,43 +4,51 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends.base import Backend
 from engine.bundle.job import Job
+from engine.pipeline.encoder import Encoder, decode_batch_size, padded
 from engine.pipeline.initial import Beginning
-from engine.pipeline.loops import LoopSpec, half_bytes, open_loop
+from engine.pipeline.loops import LoopSpec, Start, half_bytes, open_loop
 from engine.pipeline.prompts import read_embeddings
+from engine.sampling.hires import enlarged_latents, enlarged_pictures
 from engine.sampling.noise import DECODER, LATENTS, NoiseSource, Stream
 from engine.sampling.signal_leak import read_signal_leak
 
-__all__ = ["Pipeline", "check_opening", "decode_batch_size", "decoder_noise_of", "noise_of"]
+__all__ = ["Decoder", "Denoiser", "Pipeline", "check_opening", "decoder_noise_of", "noise_of"]
 
-DECODE_PIXELS = 2**19
-"""Largest number of pixels of a decoder batch. The decoder's activations take most of the memory."""
+Latents = NDArray[np.float32]
 
 
-def decode_batch_size(batch_size: int, width: int, height: int) -> int:
-    """Return the number of pictures that the decoder takes at a time."""
-    return max(1, min(batch_size, DECODE_PIXELS // (width * height)))
+class Closable(Protocol):
+    """A part of the pipeline that holds graphs."""
+
+    def close(self) -> None:
+        """Close the graphs."""
+        ...
+
+
+Part = TypeVar("Part", bound=Closable)
 
 
 def noise_of(job: Job, class_name: str) -> Callable[[Sequence[int]], NoiseSource]:
     """Return the function that makes the sampler's noise of given seeds.
 
-    The first noise carries the signal leak of the class if the bundle has one for this size. Initial pictures take
-    the place of the leak, because they have their own trace.
+    The first noise carries the signal leak of the class if the bundle has one for this size. A trajectory that starts
+    from latents needs no leak, because these have their own trace.
     """
     shape, file = job.latent_shape, job.bundle.manifest.classes[class_name].signal_leak
     stream = _stream(job, class_name, LATENTS)
     first = None
     # A signal leak is measured at one size and does not apply to other sizes.
-    if file is not None and shape == job.bundle.manifest.latent_shape and job.initial is None:
+    if file is not None and shape == job.bundle.manifest.latent_shape and job.start is None:
         first = partial(read_signal_leak(job.bundle.path(file), shape).into, plan=job.plan)
     return lambda seeds: NoiseSource(seeds, shape, job.request.rng, first, stream)
 
@@ -82,52 +90,90 @@ def check_opening(job: Job, backend: Backend) -> None:
     These are unreadable embeddings, prompts or signal leaks, and latents that the device cannot align.
     """
     for class_name in job.request.class_names:
-        spec = _loop_spec(job, class_name)
-        noise_of(job, class_name)
-        if backend.device is not None:
-            half_bytes(spec, backend.device)
+        for one in filter(None, (job, job.second_pass)):
+            spec = _loop_spec(one, class_name)
+            noise_of(one, class_name)
+            if backend.device is not None:
+                half_bytes(spec, backend.device)
+
+
+class Denoiser:
+    """The sampling loop of a class, with the noise of its pictures."""
+
+    def __init__(self, job: Job, class_name: str, backend: Backend) -> None:
+        masked = job.request.initial is not None and job.request.initial.repaints
+        self._noise = noise_of(job, class_name)
+        self._loop = open_loop(_loop_spec(job, class_name), backend, masked=masked)
+
+    def run(self, seeds: Sequence[int], stop: threading.Event | None, start: Start | None = None) -> Latents:
+        """Return the latents (B, C, h, w) float32 of batch_size seeds. Raises Stopped if `stop` is set."""
+        return self._loop.run(self._noise(seeds), stop or threading.Event(), start)
+
+    def close(self) -> None:
+        """Close the graphs."""
+        self._loop.close()
+
+
+class Decoder:
+    """The decoder of a class at the size of a job, with its own batch size."""
+
+    def __init__(self, job: Job, class_name: str, backend: Backend) -> None:
+        request, manifest = job.request, job.bundle.manifest
+        self._batch_size = decode_batch_size(request.batch_size, request.width, request.height)
+        self._noise = partial(decoder_noise_of, job, class_name)
+        shapes = manifest.decoder_inputs(self._batch_size, job.latent_shape)
+        graph = job.bundle.path(manifest.graphs(class_name, request.precision)[1])
+        self._decoder = backend.open(graph, shapes, ("images", "finite"))
+
+    def run(self, latents: Latents, seeds: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Return the pictures (B, H, W, 3) uint8 RGB of latents (B, C, h, w), and which are finite (B,) bool."""
+        images, finite = [], []
+        for start in range(0, len(latents), self._batch_size):
+            chunk = slice(start, start + self._batch_size)
+            inputs = {"latents": latents[chunk], **self._noise(seeds[chunk])}
+            size = len(inputs["latents"])
+            outputs = self._decoder.run({name: padded(values, self._batch_size) for name, values in inputs.items()})
+            images.append(outputs["images"][:size])
+            finite.append(outputs["finite"][:size])
+        return np.concatenate(images), np.concatenate(finite)
+
+    def close(self) -> None:
+        """Close the graph."""
+        self._decoder.close()
 
 
 class Pipeline:
-    """Denoising and decoding, each with its own batch size. Use it as a context manager."""
+    """Denoising and decoding, from noise or from initial pictures, once or twice. Use it as a context manager."""
 
     def __init__(self, job: Job, class_name: str, backend: Backend) -> None:
-        request = job.request
-        spec = _loop_spec(job, class_name)
-        self._noise = noise_of(job, class_name)
-        masked = request.initial is not None and request.initial.repaints
-        self._loop = open_loop(spec, backend, masked=masked)
-        self._decode_batch = decode_batch_size(request.batch_size, request.width, request.height)
-        self._decoder_noise = partial(decoder_noise_of, job, class_name)
-        shapes = job.bundle.manifest.decoder_inputs(self._decode_batch, spec.latent_shape)
-        decoder = job.bundle.path(job.bundle.manifest.graphs(class_name, request.precision)[1])
-        self._decoder = backend.open(decoder, shapes, ("images", "finite"))
-        self._beginning = Beginning(job, class_name, backend, self._decode_batch) if job.initial is not None else None
+        with ExitStack() as opened:
+            self._first = _opened(opened, Denoiser(job, class_name, backend))
+            self._beginning = None
+            if job.initial is not None:
+                self._beginning = _opened(opened, Beginning(job, class_name, backend))
+            last = job.second_pass
+            self._second: Denoiser | None = None
+            self._enlarge: Callable[[Latents, Sequence[int]], Latents] | None = None
+            if last is not None:
+                self._second = _opened(opened, Denoiser(last, class_name, backend))
+                self._enlarge = _enlargement(job, last, class_name, backend, opened)
+            self._decoder = _opened(opened, Decoder(last or job, class_name, backend))
+            self._opened = opened.pop_all()
 
-    def generate_latents(self, seeds: Sequence[int], stop: threading.Event | None = None) -> NDArray[np.float32]:
+    def generate_latents(self, seeds: Sequence[int], stop: threading.Event | None = None) -> Latents:
         """Return the latents (B, C, h, w) float32 of batch_size seeds. Raises Stopped if `stop` is set."""
         start = None if self._beginning is None else self._beginning.start(seeds)
-        return self._loop.run(self._noise(seeds), stop or threading.Event(), start)
+        latents = self._first.run(seeds, stop, start)
+        if self._second is None or self._enlarge is None:
+            return latents
+        return self._second.run(seeds, stop, Start(self._enlarge(latents, seeds)))
 
-    def decode(self, latents: NDArray[np.float32], seeds: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    def decode(self, latents: Latents, seeds: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Return the pictures (B, H, W, 3) uint8 RGB of latents (B, C, h, w), and which are finite (B,) bool.
 
         seeds: the seed of each picture, from which a decoder that draws grain takes its noise.
         """
-        images, finite = [], []
-        for start in range(0, len(latents), self._decode_batch):
-            chunk = slice(start, start + self._decode_batch)
-            inputs = {"latents": latents[chunk], **self._decoder_noise(seeds[chunk])}
-            size = len(inputs["latents"])
-            missing = self._decode_batch - size
-            padded = {
-                name: np.concatenate([values, np.repeat(values[-1:], missing, axis=0)])
-                for name, values in inputs.items()
-            }
-            outputs = self._decoder.run(padded)
-            images.append(outputs["images"][:size])
-            finite.append(outputs["finite"][:size])
-        return np.concatenate(images), np.concatenate(finite)
+        return self._decoder.run(latents, seeds)
 
     def finish(self, images: NDArray[np.uint8], seeds: Sequence[int]) -> Sequence[NDArray[np.uint8]]:
         """Return the finished pictures, each (H', W', 3) uint8, from the decoded ones (B, H, W, 3).
@@ -138,10 +184,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Close the graphs."""
-        self._loop.close()
-        self._decoder.close()
-        if self._beginning is not None:
-            self._beginning.close()
+        self._opened.close()
 
     def __enter__(self) -> Self:
         return self
@@ -150,3 +193,28 @@ class Pipeline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _opened(stack: ExitStack, part: Part) -> Part:
+    """Close a part together with the stack."""
+    stack.callback(part.close)
+    return part
+
+
+def _enlargement(
+    job: Job, last: Job, class_name: str, backend: Backend, opened: ExitStack
+) -> Callable[[Latents, Sequence[int]], Latents]:
+    """Return the function that enlarges the latents of the first pass for the second one."""
+    hires = job.request.hires
+    assert hires is not None
+    if not hires.needs_pictures:
+        _, height, width = last.latent_shape
+        return lambda latents, _: enlarged_latents(latents, (width, height), hires.upscaler)
+    decoder = _opened(opened, Decoder(job, class_name, backend))
+    encoder = _opened(opened, Encoder(last, backend))
+
+    def through_pictures(latents: Latents, seeds: Sequence[int]) -> Latents:
+        pictures, _ = decoder.run(latents, seeds)
+        return encoder.run(enlarged_pictures(pictures, (hires.width, hires.height), hires.upscaler))
+
+    return through_pictures

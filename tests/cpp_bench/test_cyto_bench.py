@@ -246,7 +246,7 @@ def with_plans(bundle, class_name, largest):
     folder = bundle / "plans/stand-in"
     folder.mkdir(parents=True)
     plans = {}
-    for graph, files in wanted_graphs(opened, [class_name]).items():
+    for graph, files in wanted_graphs(opened, [class_name], encoder=False).items():
         content = str(opened.path(graph)).encode()
         (folder / f"{graph}.plan").write_bytes(content)
         plans[graph] = {

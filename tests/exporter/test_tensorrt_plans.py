@@ -116,7 +116,7 @@ def choose(bundle_folder, **changes):
         "flavour": "rtx",
         "version": trt.__version__,
         "compute_capability": "8.6",
-        "graphs": wanted_graphs(bundle, ["cyt_mast"]),
+        "graphs": wanted_graphs(bundle, ["cyt_mast"], encoder=True),
         "batch_size": 8,
         "picture_size": (128, 128),
     }
@@ -126,7 +126,7 @@ def choose(bundle_folder, **changes):
 def test_the_engine_opens_the_folder_and_refuses_it_elsewhere(built, tmp_path):
     bundle = built[0]
     folder = choose(bundle)
-    for graph in wanted_graphs(open_bundle(str(bundle)), ["cyt_mast"]):
+    for graph in wanted_graphs(open_bundle(str(bundle)), ["cyt_mast"], encoder=True):
         assert folder.open(graph)[:4]
     for changes in (
         {"compute_capability": "8.9"},

@@ -16,7 +16,7 @@ from engine.bundle.job import make_job
 from engine.bundle.settings import settings_of
 from engine.errors import CytosynthError, RequestError
 from engine.pipeline import pipeline as module
-from engine.pipeline.pipeline import Pipeline, check_opening, decode_batch_size, decoder_noise_of, noise_of
+from engine.pipeline.pipeline import Pipeline, check_opening, decoder_noise_of, noise_of
 
 SEEDS = [3, 4, 5]
 
