@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from engine.backends.base import Backend, Buffer, Context, Device, Model
 from engine.errors import RequestError
 from engine.sampling.guidance import guide
-from engine.sampling.noise import NoiseSource
+from engine.sampling.noise import Noise
 from engine.sampling.samplers import SamplerPlan, StepRow
 from engine.sampling.schedules import Floats, time_features
 
@@ -81,7 +81,7 @@ class Start:
 class Loop(Protocol):
     """A loop, which is opened once and run for every chunk."""
 
-    def run(self, noise: NoiseSource, stop: threading.Event, start: Start | None = None) -> Latents:
+    def run(self, noise: Noise, stop: threading.Event, start: Start | None = None) -> Latents:
         """Return the latents (B, C, h, w) float32 of batch_size pictures. Raises Stopped between steps.
 
         With a mask M, each step keeps what M leaves out: D becomes M D + (1 - M) z, and so does the last x.
@@ -110,7 +110,7 @@ class HostLoop:
             rows: backend.open(spec.unet, spec.unet_inputs(rows), ("eps",)) for rows in spec.unet_rows()
         }
 
-    def run(self, noise: NoiseSource, stop: threading.Event, start: Start | None = None) -> Latents:
+    def run(self, noise: Noise, stop: threading.Event, start: Start | None = None) -> Latents:
         """See Loop."""
         spec = self._spec
         first = noise.draw()
@@ -239,7 +239,7 @@ class DeviceLoop:
         padded[:, : values[0].size] = [value.ravel() for value in values]
         return self._constant(padded), 4 * width
 
-    def run(self, noise: NoiseSource, stop: threading.Event, start: Start | None = None) -> Latents:
+    def run(self, noise: Noise, stop: threading.Event, start: Start | None = None) -> Latents:
         """See Loop. A trajectory without noise is captured once and then replayed, if the device supports it."""
         spec = self._spec
         first = noise.draw() * np.float32(spec.plan.initial_scale * spec.plan.rows[0].c_in)
@@ -259,7 +259,7 @@ class DeviceLoop:
                 self._replay = self._device.capture(lambda: self._steps(noise, threading.Event()))
         return np.asarray(self._x[len(spec.plan.rows) % 2].read()[: spec.batch_size])
 
-    def _steps(self, noise: NoiseSource, stop: threading.Event) -> None:
+    def _steps(self, noise: Noise, stop: threading.Event) -> None:
         spec = self._spec
         for i, (row, scale) in enumerate(zip(spec.plan.rows, spec.scales, strict=True)):
             if stop.is_set():

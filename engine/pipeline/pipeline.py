@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
@@ -19,10 +19,10 @@ from engine.pipeline.initial import Beginning
 from engine.pipeline.loops import LoopSpec, Start, half_bytes, open_loop
 from engine.pipeline.prompts import read_embeddings
 from engine.sampling.hires import enlarged_latents, enlarged_pictures
-from engine.sampling.noise import DECODER, LATENTS, NoiseSource, Stream
+from engine.sampling.noise import DECODER, LATENTS, Noise, NoiseSource, Stream
 from engine.sampling.signal_leak import read_signal_leak
 
-__all__ = ["Decoder", "Denoiser", "Pipeline", "check_opening", "decoder_noise_of", "noise_of"]
+__all__ = ["Decoder", "Denoiser", "Pipeline", "check_opening", "decoder_noise_of", "noise_of", "opened_in"]
 
 Latents = NDArray[np.float32]
 
@@ -102,12 +102,15 @@ class Denoiser:
 
     def __init__(self, job: Job, class_name: str, backend: Backend) -> None:
         masked = job.request.initial is not None and job.request.initial.repaints
-        self._noise = noise_of(job, class_name)
+        self.noise = noise_of(job, class_name)
         self._loop = open_loop(_loop_spec(job, class_name), backend, masked=masked)
 
-    def run(self, seeds: Sequence[int], stop: threading.Event | None, start: Start | None = None) -> Latents:
-        """Return the latents (B, C, h, w) float32 of batch_size seeds. Raises Stopped if `stop` is set."""
-        return self._loop.run(self._noise(seeds), stop or threading.Event(), start)
+    def run(self, noise: Noise, stop: threading.Event | None, start: Start | None = None) -> Latents:
+        """Return the latents (B, C, h, w) float32 of batch_size pictures. Raises Stopped if `stop` is set.
+
+        noise: the noise of the pictures, such as `self.noise(seeds)`.
+        """
+        return self._loop.run(noise, stop or threading.Event(), start)
 
     def close(self) -> None:
         """Close the graphs."""
@@ -120,17 +123,22 @@ class Decoder:
     def __init__(self, job: Job, class_name: str, backend: Backend) -> None:
         request, manifest = job.request, job.bundle.manifest
         self._batch_size = decode_batch_size(request.batch_size, request.width, request.height)
-        self._noise = partial(decoder_noise_of, job, class_name)
+        self.noise = partial(decoder_noise_of, job, class_name)
         shapes = manifest.decoder_inputs(self._batch_size, job.latent_shape)
         graph = job.bundle.path(manifest.graphs(class_name, request.precision)[1])
         self._decoder = backend.open(graph, shapes, ("images", "finite"))
 
-    def run(self, latents: Latents, seeds: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Return the pictures (B, H, W, 3) uint8 RGB of latents (B, C, h, w), and which are finite (B,) bool."""
+    def run(
+        self, latents: Latents, noise: Mapping[str, NDArray[np.float32]]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Return the pictures (B, H, W, 3) uint8 RGB of latents (B, C, h, w), and which are finite (B,) bool.
+
+        noise: the further inputs of the decoder, such as `self.noise(seeds)`.
+        """
         images, finite = [], []
         for start in range(0, len(latents), self._batch_size):
             chunk = slice(start, start + self._batch_size)
-            inputs = {"latents": latents[chunk], **self._noise(seeds[chunk])}
+            inputs = {"latents": latents[chunk], **{name: values[chunk] for name, values in noise.items()}}
             size = len(inputs["latents"])
             outputs = self._decoder.run({name: padded(values, self._batch_size) for name, values in inputs.items()})
             images.append(outputs["images"][:size])
@@ -147,33 +155,33 @@ class Pipeline:
 
     def __init__(self, job: Job, class_name: str, backend: Backend) -> None:
         with ExitStack() as opened:
-            self._first = _opened(opened, Denoiser(job, class_name, backend))
+            self._first = opened_in(opened, Denoiser(job, class_name, backend))
             self._beginning = None
             if job.initial is not None:
-                self._beginning = _opened(opened, Beginning(job, class_name, backend))
+                self._beginning = opened_in(opened, Beginning(job, class_name, backend))
             last = job.second_pass
             self._second: Denoiser | None = None
             self._enlarge: Callable[[Latents, Sequence[int]], Latents] | None = None
             if last is not None:
-                self._second = _opened(opened, Denoiser(last, class_name, backend))
+                self._second = opened_in(opened, Denoiser(last, class_name, backend))
                 self._enlarge = _enlargement(job, last, class_name, backend, opened)
-            self._decoder = _opened(opened, Decoder(last or job, class_name, backend))
+            self._decoder = opened_in(opened, Decoder(last or job, class_name, backend))
             self._opened = opened.pop_all()
 
     def generate_latents(self, seeds: Sequence[int], stop: threading.Event | None = None) -> Latents:
         """Return the latents (B, C, h, w) float32 of batch_size seeds. Raises Stopped if `stop` is set."""
         start = None if self._beginning is None else self._beginning.start(seeds)
-        latents = self._first.run(seeds, stop, start)
+        latents = self._first.run(self._first.noise(seeds), stop, start)
         if self._second is None or self._enlarge is None:
             return latents
-        return self._second.run(seeds, stop, Start(self._enlarge(latents, seeds)))
+        return self._second.run(self._second.noise(seeds), stop, Start(self._enlarge(latents, seeds)))
 
     def decode(self, latents: Latents, seeds: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Return the pictures (B, H, W, 3) uint8 RGB of latents (B, C, h, w), and which are finite (B,) bool.
 
         seeds: the seed of each picture, from which a decoder that draws grain takes its noise.
         """
-        return self._decoder.run(latents, seeds)
+        return self._decoder.run(latents, self._decoder.noise(seeds))
 
     def finish(self, images: NDArray[np.uint8], seeds: Sequence[int]) -> Sequence[NDArray[np.uint8]]:
         """Return the finished pictures, each (H', W', 3) uint8, from the decoded ones (B, H, W, 3).
@@ -195,7 +203,7 @@ class Pipeline:
         self.close()
 
 
-def _opened(stack: ExitStack, part: Part) -> Part:
+def opened_in(stack: ExitStack, part: Part) -> Part:
     """Close a part together with the stack."""
     stack.callback(part.close)
     return part
@@ -210,11 +218,11 @@ def _enlargement(
     if not hires.needs_pictures:
         _, height, width = last.latent_shape
         return lambda latents, _: enlarged_latents(latents, (width, height), hires.upscaler)
-    decoder = _opened(opened, Decoder(job, class_name, backend))
-    encoder = _opened(opened, Encoder(last, backend))
+    decoder = opened_in(opened, Decoder(job, class_name, backend))
+    encoder = opened_in(opened, Encoder(last, backend))
 
     def through_pictures(latents: Latents, seeds: Sequence[int]) -> Latents:
-        pictures, _ = decoder.run(latents, seeds)
+        pictures, _ = decoder.run(latents, decoder.noise(seeds))
         return encoder.run(enlarged_pictures(pictures, (hires.width, hires.height), hires.upscaler))
 
     return through_pictures

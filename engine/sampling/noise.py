@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DECODER", "LATENTS", "MAX_SEED", "RNGS", "WITH_CLASSES", "NoiseSource", "Stream", "philox_4x32_10"]
+__all__ = ["DECODER", "LATENTS", "MAX_SEED", "RNGS", "WITH_CLASSES", "Noise", "NoiseSource", "Stream", "philox_4x32_10"]
 
 MAX_SEED = 2**63 - 1
 LATENTS, DECODER = 0, 1
@@ -97,6 +97,14 @@ RNGS: dict[str, Callable[[int, Stream], Generator]] = {"numpy": _numpy_generator
 """Functions that make the generator of a seed's stream, by name."""
 WITH_CLASSES = frozenset({"numpy"})
 """Names of the generators whose noise depends on the class."""
+
+
+class Noise(Protocol):
+    """The noise of the pictures of one chunk, draw by draw."""
+
+    def draw(self) -> NDArray[np.float32]:
+        """Return the next standard normal noise of every picture, (B, C, h, w) float32."""
+        ...
 
 
 class NoiseSource:
