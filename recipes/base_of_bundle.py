@@ -4,9 +4,8 @@
 
 OUT is a new folder. OUT/base is a base in the diffusers layout on which you can fit your own class. OUT/hypernetworks
 has the bundle's hypernetworks. OUT may serve as the recipe's work folder: the recipe then makes the bundle from these
-files. The weights have the float16 precision of the bundle. A bundle does not contain the VAE's encoder, so it comes
-from the file ENCODER (default: trainer/base/cells/encoder.safetensors, for the embedded bundle). The record of the
-encoder's training is the .json file with the same name.
+files. The weights have the float16 precision of the bundle. The VAE's encoder of a bundle without one comes from the
+safetensors file ENCODER, with the record of its training in the .json file of the same name.
 """
 
 from __future__ import annotations
@@ -32,18 +31,19 @@ from benchmarks.arguments import script_parser
 from engine.bundle.folder import Bundle, open_bundle
 from engine.errors import RequestError
 from engine.terminal import run_command_line
-from exporter.graphs import export_decoder, export_text_encoder, export_unet, to_half
+from exporter.graphs import export_decoder, export_encoder, export_text_encoder, export_unet, to_half
 from exporter.refiner import read_refiner
 from trainer.base.base import Base, digest_of
 from trainer.base.presets import PRESETS
 from trainer.base.refiner import REFINER_FILE, Refiner, RefinerSettings, write_refiner
-from trainer.base.shipped import read_tokenizer, shipped_folder
+from trainer.base.shipped import read_tokenizer
 from trainer.folders import expect_new_folder
 from trainer.hypernetwork.files import HypernetworkFile, write_hypernetwork
 from trainer.hypernetwork.network import SIDES, Hypernetwork, attention_dimensions, attention_layers
 from trainer.training.record import ClassRecord, read_record
 
-ENCODER = shipped_folder("cells") / "encoder.safetensors"
+ENCODING = ("encoder.", "quant_conv.")
+"""Prefixes of the tensors of a VAE's encoder."""
 
 
 @dataclass(frozen=True)
@@ -61,28 +61,33 @@ def main() -> None:
     parser = script_parser("recipes.base_of_bundle", __doc__)
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help="a bundle of the recipe with its record.json")
     parser.add_argument("out", metavar="OUT", type=Path, help="new folder")
-    parser.add_argument("encoder", metavar="ENCODER", type=Path, nargs="?", default=ENCODER, help="safetensors file")
+    parser.add_argument("encoder", metavar="ENCODER", type=Path, nargs="?", help="safetensors file")
     asked = parser.parse_args()
     restore(asked.bundle, asked.out, asked.encoder)
 
 
-def restore(bundle: Path, out: Path, encoder: Path) -> None:
-    """Restore base and hypernetworks from a bundle into out/base and out/hypernetworks. Raises RequestError."""
+def restore(bundle: Path, out: Path, encoder: Path | None) -> None:
+    """Restore base and hypernetworks from a bundle into out/base and out/hypernetworks. Raises RequestError.
+
+    encoder: file of the VAE's encoder, for a bundle that has none.
+    """
     expect_new_folder(out)
     opened = open_bundle(str(bundle))
-    for path in (encoder, opened.folder / "record.json"):
-        if not path.is_file():
-            raise RequestError(
-                f"The bundle {bundle}",
-                found=f"no {path}",
-                expected="a bundle made by recipes/cells.sh with record.json, and the encoder of its base",
-                fix="use engine/bundles/cells of a complete checkout",
-            )
+    missing = "no VAE encoder" if encoder is None and opened.manifest.vae_encoder is None else None
+    for path in filter(None, (encoder, opened.folder / "record.json")):
+        missing = missing if path.is_file() else f"no {path}"
+    if missing is not None:
+        raise RequestError(
+            f"The bundle {bundle}",
+            found=missing,
+            expected="a bundle made by recipes/cells.sh with record.json, and the encoder of its base",
+            fix="use engine/bundles/cells of a complete checkout, or name the encoder's file",
+        )
     opened.verify(opened.manifest.files)
     record = json.loads((opened.folder / "record.json").read_text())
     base, places = base_of(opened, record, encoder)
     base.save(out / "base")
-    trained = read_record(encoder.with_suffix(".json"))
+    trained = None if encoder is None else read_record(encoder.with_suffix(".json"))
     base_record = {**record["base"], "encoder": trained} if trained else record["base"]
     (out / "base" / "record.json").write_text(json.dumps(base_record, indent=2) + "\n")
     for name, fitted in record["hypernetworks"].items():
@@ -105,11 +110,7 @@ def put_encoder(vae: AutoencoderKL, path: Path) -> None:
     """Load the encoder's weights from a file into an autoencoder. Raises RequestError if names or shapes differ."""
     weights = load_file(path)
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    wanted = {
-        name: tuple(tensor.shape)
-        for name, tensor in vae.state_dict().items()
-        if name.startswith(("encoder.", "quant_conv."))
-    }
+    wanted = {name: tuple(tensor.shape) for name, tensor in vae.state_dict().items() if name.startswith(ENCODING)}
     if found != wanted:
         names = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
         raise RequestError(
@@ -121,7 +122,7 @@ def put_encoder(vae: AutoencoderKL, path: Path) -> None:
     vae.load_state_dict(weights, strict=False)
 
 
-def base_of(bundle: Bundle, record: dict[str, Any], encoder: Path) -> tuple[Base, Places]:
+def base_of(bundle: Bundle, record: dict[str, Any], encoder: Path | None) -> tuple[Base, Places]:
     """Return the base, and the places of the UNet's weights in a class's graph."""
     manifest, prompts = bundle.manifest, bundle.manifest.text_encoder
     assert prompts is not None, "the exporter writes a text encoder into every bundle"
@@ -138,22 +139,26 @@ def base_of(bundle: Bundle, record: dict[str, Any], encoder: Path) -> tuple[Base
     preset = PRESETS[first["preset"]]
     tokenizer = read_tokenizer(bundle.path(prompts.tokenizer).read_bytes(), preset.prompt_tokens)
     base = Base.new(preset, tokenizer, first["size"])
-    put_encoder(base.vae, encoder)
     base.refiner = refiner_of(bundle)
-    decoding = {
-        name: tensor
-        for name, tensor in base.vae.state_dict().items()
-        if name.startswith(("decoder.", "post_quant_conv."))
-    }
+    sides = [
+        {name: tensor for name, tensor in base.vae.state_dict().items() if name.startswith(prefixes)}
+        for prefixes in (("decoder.", "post_quant_conv."), ENCODING)
+    ]
     text, unet, side = base.text_encoder, base.unet, base.unet.config.sample_size
     tokens = base.tokenizer.model_max_length
     context = (tokens, unet.config.cross_attention_dim)
     unchanged = next(name for name in manifest.classes if name not in record["hypernetworks"])
     parts = (
         (text.state_dict(), lambda: export_text_encoder(text, tokens), prompts.graph),
-        (decoding, lambda: export_with_refiner(base, side), manifest.decoder[0]),
+        (sides[0], lambda: export_with_refiner(base, side), manifest.decoder[0]),
         (unet.state_dict(), lambda: export_unet(to_half(unet), context), manifest.classes[unchanged].unet),
     )
+    if encoder is not None:
+        put_encoder(base.vae, encoder)
+    elif manifest.vae_encoder is not None:
+        pixels = side * manifest.pixels_per_latent
+        places = find_places(sides[1], lambda: export_encoder(base.vae, pixels))
+        fill(sides[1], places, bundle.path(manifest.vae_encoder[0]))
     for weights, export, graph in parts:
         places = find_places(weights, export)
         fill(weights, places, bundle.path(graph))

@@ -21,10 +21,6 @@ from engine.errors import RequestError
 from engine.files import sha256_of
 from engine.terminal import run_command_line
 from trainer.base.base import Base, open_base
-from trainer.base.shipped import ENCODER, shipped_folder
-
-ENCODING = ("encoder.", "quant_conv.")
-"""Prefixes of the tensors that a bundle does not hold."""
 
 
 def main() -> None:
@@ -46,20 +42,17 @@ def find_places(bundle: Path, base: Base) -> dict[str, object]:
     plain = next(entry for entry in manifest.classes.values() if uses.count(entry.weights[1]) > 1)
     assert manifest.text_encoder is not None
     assert base.refiner is not None
+    assert manifest.vae_encoder is not None
     names = {
         "unet": (*plain.weights, plain.unet),
-        "vae": manifest.decoder[::-1],
+        "vae": (*manifest.decoder[::-1], *manifest.vae_encoder[::-1]),
         "text_encoder": (*manifest.text_encoder.weights, manifest.text_encoder.graph),
         "refiner": manifest.decoder[::-1],
     }
     data = {name: (opened.folder / name).read_bytes() for part in names.values() for name in part}
     tensors = {}
     for part, files in names.items():
-        weights = {
-            name: tensor.numpy()
-            for name, tensor in getattr(base, part).state_dict().items()
-            if part != "vae" or not name.startswith(ENCODING)
-        }
+        weights = {name: tensor.numpy() for name, tensor in getattr(base, part).state_dict().items()}
         tensors[part] = {name: _place(name, value, files, data) for name, value in weights.items()}
     tokenizer = manifest.text_encoder.tokenizer
     return {
@@ -67,7 +60,6 @@ def find_places(bundle: Path, base: Base) -> dict[str, object]:
         "size": base.picture_side,
         "tokenizer": tokenizer,
         "refiner": asdict(base.refiner.settings),
-        "encoder_sha256": sha256_of(shipped_folder("cells") / ENCODER),
         "files": {name: sha256_of(opened.folder / name) for name in [*data, tokenizer]},
         "tensors": tensors,
     }

@@ -1,4 +1,4 @@
-"""The base that ships: its weights lie in the embedded bundle, except for the VAE's encoder, which lies here.
+"""The base that ships: its weights lie in the embedded bundle.
 
 `cells/places.json` states where the files of the bundle hold each tensor, and the SHA-256 of these files. So opening
 the base needs neither ONNX nor a copy of the weights. `recipes/shipped_base.py` writes that file.
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from transformers import CLIPTokenizer
 
@@ -29,12 +28,12 @@ __all__ = ["SHIPPED", "open_shipped", "read_tokenizer", "record_of_shipped", "sh
 
 SHIPPED = ("cells",)
 """Names of the bases that ship."""
-ENCODER, PLACES = "encoder.safetensors", "places.json"
+PLACES = "places.json"
 BUNDLES = Path(str(resources.files("engine"))) / "bundles"
 
 
 def shipped_folder(name: str) -> Path:
-    """Return the folder of a base that ships. It holds `base.json`, the encoder and the places of the weights."""
+    """Return the folder of a base that ships. It holds `base.json` and the places of the weights."""
     return Path(__file__).with_name(name)
 
 
@@ -46,13 +45,12 @@ def open_shipped(name: str, new: Any) -> Base:
     folder, bundle = shipped_folder(name), BUNDLES / name
     index = json.loads((folder / PLACES).read_text())
     files = {file: _read(bundle / file, digest) for file, digest in index["files"].items()}
-    files |= {ENCODER: _read(folder / ENCODER, index["encoder_sha256"])}
     preset = PRESETS[index["preset"]]
     base: Base = new(preset, read_tokenizer(files[index["tokenizer"]], preset.prompt_tokens), index["size"])
     base.refiner = Refiner(RefinerSettings(**index["refiner"]))
     parts = {"unet": base.unet, "vae": base.vae, "text_encoder": base.text_encoder, "refiner": base.refiner}
     for part, module in parts.items():
-        _fill(module, index["tensors"][part], files, load_file(folder / ENCODER) if part == "vae" else {})
+        _fill(module, index["tensors"][part], files)
     return base
 
 
@@ -83,12 +81,9 @@ def _read(path: Path, sha256: str) -> bytes:
 
 
 @torch.no_grad()
-def _fill(module: nn.Module, places: dict[str, Any], files: dict[str, bytes], own: dict[str, torch.Tensor]) -> None:
-    """Fill the tensors of a module from places (file, offset, dtype, transposed), or from `own`."""
+def _fill(module: nn.Module, places: dict[str, Any], files: dict[str, bytes]) -> None:
+    """Fill the tensors of a module from places (file, offset, dtype, transposed)."""
     for name, tensor in module.state_dict().items():
-        if name in own:
-            tensor.copy_(own[name])
-            continue
         file, offset, dtype, transposed = places[name]
         found = np.frombuffer(files[file], dtype, tensor.numel(), offset).astype(np.float32)
         shape = tuple(tensor.shape)
