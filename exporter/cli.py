@@ -136,8 +136,8 @@ def verify(
 ) -> None:
     """Compare each runtime with torch in float32.
 
-    Compares the UNet at every sigma of the default table, the final latents, and the picture. Exits 1 if a limit is
-    exceeded.
+    Compares the UNet at every sigma of the default table, the final latents, the picture, and the encoder. Exits 1 if a
+    limit is exceeded.
     """
     from exporter.parity import compare
 
@@ -155,7 +155,9 @@ def verify(
 
 def _table_of(rows: list[ParityRow]) -> Table:
     """Return the rows of `verify` as a table with their limits."""
-    table = Table("compared with torch f32", "UNet RMSE", "UNet largest", "latents rel. L2", "PSNR dB", "")
+    table = Table(
+        "compared with torch f32", "UNet RMSE", "UNet largest", "latents rel. L2", "PSNR dB", "encoder rel. L2", ""
+    )
     for row in rows:
         limits = row.limits
         table.add_row(
@@ -164,6 +166,9 @@ def _table_of(rows: list[ParityRow]) -> Table:
             f"{row.unet_largest:.2g} (<= {limits['unet_largest']:g})",
             f"{row.trajectory_relative_l2:.2g} (<= {limits['trajectory_relative_l2']:g})",
             f"{row.psnr_db:.1f} (>= {limits['psnr_db']:g})",
+            "none"
+            if row.encoder_relative_l2 is None
+            else f"{row.encoder_relative_l2:.2g} (<= {limits['encoder_relative_l2']:g})",
             "ok" if row.passed else "FAILED",
         )
     return table

@@ -16,26 +16,46 @@ from engine.bundle.folder import Bundle
 from engine.bundle.job import Job, make_job
 from engine.bundle.settings import settings_of
 from engine.errors import RequestError
+from engine.pipeline.encoder import Encoder
 from engine.pipeline.pipeline import Pipeline
-from exporter.graphs import DecoderGraph, UNetGraph
+from exporter.graphs import DecoderGraph, EncoderGraph, UNetGraph
 from exporter.load import MergedModel, load_merged
 from exporter.recording import Function, Recorder, recorder_of
 
 __all__ = ["ParityRow", "compare", "psnr_db", "relative_l2"]
 
-LIMITS = {"unet_rmse": 0.01, "unet_largest": 0.05, "trajectory_relative_l2": 0.05, "psnr_db": 35.0}
+LIMITS = {
+    "unet_rmse": 0.01,
+    "unet_largest": 0.05,
+    "trajectory_relative_l2": 0.05,
+    "psnr_db": 35.0,
+    "encoder_relative_l2": 0.02,
+}
 """Limits for graphs in float16 or float32, compared with torch in float32.
 
 The limits are: root mean square and largest value of the error of one UNet call, relative L2 error of the final
-latents, and minimum PSNR (dB) of the pictures. An error of the UNet is weighted by its effect on the latents: it moves
-them by sigma times the error, and their deviation is sqrt(sigma^2 + 1). Without this weight the error grows at the last
-sigmas, because the rounding of the inputs is divided by sigma. The bundle's weights are float16 with a relative
-precision of 2^-11 = 0.0005. Errors add up over layers and steps."""
-LIMITS_BF16 = {"unet_rmse": 0.04, "unet_largest": 0.5, "trajectory_relative_l2": 0.1, "psnr_db": 30.0}
+latents, minimum PSNR (dB) of the pictures, and relative L2 error of the encoded pictures. An error of the UNet is
+weighted by its effect on the latents: it moves them by sigma times the error, and their deviation is sqrt(sigma^2 + 1).
+Without this weight the error grows at the last sigmas, because the rounding of the inputs is divided by sigma. The
+bundle's weights are float16 with a relative precision of 2^-11 = 0.0005. Errors add up over layers and steps."""
+LIMITS_BF16 = {
+    "unet_rmse": 0.04,
+    "unet_largest": 0.5,
+    "trajectory_relative_l2": 0.1,
+    "psnr_db": 30.0,
+    "encoder_relative_l2": 0.1,
+}
 """Limits for runtimes that compute in bfloat16, with a relative precision of 2^-8 = 0.004."""
-LIMITS_INT8 = {"unet_rmse": 0.1, "unet_largest": 2.0, "trajectory_relative_l2": 0.3, "psnr_db": 24.0}
+LIMITS_INT8 = {
+    "unet_rmse": 0.1,
+    "unet_largest": 2.0,
+    "trajectory_relative_l2": 0.3,
+    "psnr_db": 24.0,
+    "encoder_relative_l2": 0.1,
+}
 """Limits for 8-bit graphs. One step of an activation is 1/255 of its range, so the latents take a slightly different
-path. These limits only detect broken graphs; the quality of the pictures is measured by `evaluate score`."""
+path. The encoder has no 8-bit graph. These limits only detect broken graphs; the quality of the pictures is measured by
+`evaluate score`."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +68,8 @@ class ParityRow:
     unet_largest: float
     trajectory_relative_l2: float
     psnr_db: float
+    encoder_relative_l2: float | None
+    """Error of the latents of torch's pictures; None if the bundle has no VAE encoder."""
     by_sigma: list[tuple[float, float, float]]
     """For each UNet call: sigma, root mean square and largest error, both times sigma / sqrt(sigma^2 + 1)."""
 
@@ -64,11 +86,16 @@ class ParityRow:
             and self.unet_largest <= self.limits["unet_largest"]
             and self.trajectory_relative_l2 <= self.limits["trajectory_relative_l2"]
             and self.psnr_db >= self.limits["psnr_db"]
+            and (self.encoder_relative_l2 or 0.0) <= self.limits["encoder_relative_l2"]
         )
 
 
 def _torch_recorder(merged: MergedModel) -> Recorder:
-    modules = {"eps": UNetGraph(merged.unet), "images": DecoderGraph(merged.vae, merged.refiner)}
+    modules = {
+        "eps": UNetGraph(merged.unet),
+        "images": DecoderGraph(merged.vae, merged.refiner),
+        "latents": EncoderGraph(merged.vae),
+    }
 
     def open_function(path: Path, inputs: Signature, outputs: tuple[str, ...]) -> Function:
         module = modules[outputs[0]]
@@ -112,6 +139,7 @@ def compare(bundle: Bundle, merged_folder: Path, *, pictures: int = 2) -> tuple[
 
     reference = _torch_recorder(merged)
     latents, images = trajectory(job, reference)
+    encoded = _encoded(job, reference, images)
     calls = reference.calls
     rows = []
     sigmas = [row.sigma for row in job.plan.rows]
@@ -136,10 +164,26 @@ def compare(bundle: Bundle, merged_folder: Path, *, pictures: int = 2) -> tuple[
                 max(largest for _, _, largest in by_sigma),
                 relative_l2(found_latents, latents),
                 psnr_db(found_images.astype(float) - images),
+                _encoder_error(_encoded(one, backend, images), encoded),
                 by_sigma,
             )
         )
     return rows, tensorrt if isinstance(tensorrt, str) else None
+
+
+def _encoded(job: Job, backend: Backend, images: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+    """Return the latents of pictures by the encoder of the bundle, or None if it has none."""
+    if job.bundle.manifest.vae_encoder is None:
+        return None
+    encoder = Encoder(job, backend)
+    try:
+        return encoder.run(images)
+    finally:
+        encoder.close()
+
+
+def _encoder_error(found: NDArray[np.float32] | None, wanted: NDArray[np.float32] | None) -> float | None:
+    return None if found is None or wanted is None else relative_l2(found, wanted)
 
 
 def _open_tensorrt(job: Job) -> Backend | str:

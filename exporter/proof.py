@@ -79,6 +79,10 @@ def _run(backend: Backend, folder: Path, manifest: Manifest, class_name: str) ->
             ("x_next", "D"),
         ),
     }
+    if manifest.vae_encoder is not None:
+        size = (manifest.pixels_per_latent * sides[0], manifest.pixels_per_latent * sides[1])
+        pixels = rng.integers(0, 256, (1, *size, 3), np.uint8)
+        graphs[manifest.vae_encoder[0]] = ({"images": pixels}, ("latents",))
     if manifest.text_encoder is not None:
         ids = np.zeros((1, manifest.context_shape[0]), np.int64)
         graphs[manifest.text_encoder.graph] = ({"input_ids": ids}, ("hidden_states",))

@@ -151,8 +151,14 @@ def _checked(
         read_mask(mask, picture.size, invert=request.mask_invert)
     with open_file(path) as opened:
         synthetic = is_synthetic(opened)
+    # A worker on a cluster has another working directory.
     return InitialPicture(
-        path, sha256_of(path), picture.size, synthetic, mask, None if mask is None else sha256_of(mask)
+        path.absolute(),
+        sha256_of(path),
+        picture.size,
+        synthetic,
+        mask and mask.absolute(),
+        None if mask is None else sha256_of(mask),
     )
 
 

@@ -16,16 +16,20 @@ def test_torch_openvino_and_onnxruntime_agree(command, whole_path, tiny_bundle):
     assert {"openvinof32", "onnxruntimeCPU"} <= kinds
     assert all(row["passed"] for row in rows)
     assert all(row["psnr_db"] > 40 for row in rows if not row["runtime"].endswith("bf16"))
+    assert all(row["encoder_relative_l2"] < 0.01 for row in rows if not row["runtime"].endswith("bf16"))
 
 
 def test_verify_fails_where_the_bundle_holds_other_weights(command, whole_path, tiny_bundle, tmp_path):
     changed = shutil.copytree(whole_path / "merged/cyt_mast", tmp_path / "changed")
-    path = changed / "unet/diffusion_pytorch_model.safetensors"
-    tensors = load_file(path)
-    save_file({name: 1.3 * value if "to_v" in name else value for name, value in tensors.items()}, path)
+    for part, layer in (("unet", "to_v"), ("vae", "encoder.conv_in")):
+        path = changed / part / "diffusion_pytorch_model.safetensors"
+        tensors = load_file(path)
+        save_file({name: 1.3 * value if layer in name else value for name, value in tensors.items()}, path)
     done = command("exporter", "verify", tiny_bundle, "--merged", changed, "--json")
     assert done.returncode == 1, done.stderr
-    assert not any(row["passed"] for row in json.loads(done.stdout)["rows"])
+    rows = json.loads(done.stdout)["rows"]
+    assert not any(row["passed"] for row in rows)
+    assert all(row["encoder_relative_l2"] > row["limits"]["encoder_relative_l2"] for row in rows)
 
 
 def test_the_parity_table_has_every_sigma_and_pictures_have_the_same_grain(in_process, stochastic):
