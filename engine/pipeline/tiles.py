@@ -158,7 +158,10 @@ class TiledPipeline:
         planes, *sides = noise.shape((0, shape[0] // self._pixels, shape[1] // self._pixels))
         # One plane after the other: float64 numbers of all planes at once would take most of the memory.
         source = NoiseSource([seed], (1, sides[0], sides[1]), self._job.request.rng, stream=self._stream(DECODER))
-        return {"noise": np.concatenate([source.draw()[0] for _ in range(planes)])}
+        grain = np.empty((planes, *sides), np.float32)
+        for plane in grain:
+            plane[:] = source.draw()[0, 0]
+        return {"noise": grain}
 
     def _grown(self, picture: Pixels) -> Pixels:
         """Return a picture continued by its edge to whole latents, and to a tile at least."""
