@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from engine.bundle.manifest import PRECISIONS
 from engine.errors import RequestError
 from engine.initial.settings import InitialSettings
-from engine.options import Range, parse_list, setting
+from engine.options import Range, setting
 from engine.sampling.hires import UPSCALERS
 from engine.sampling.noise import RNGS
 from engine.sampling.samplers import SAMPLERS
@@ -123,15 +123,6 @@ class HardwareSettings:
     )
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Return width and height of a text such as "256,192". Raises RequestError."""
-    words = parse_list(str, text)
-    if len(words) != 2 or not all(word.isascii() and word.isdecimal() and 0 < int(word) < 10**6 for word in words):
-        expected = "width and height in pixels"
-        raise RequestError("--hires-size", found=text, expected=expected, fix="write, for example, 256,256")
-    return int(words[0]), int(words[1])
-
-
 @dataclass(frozen=True)
 class HiresSettings:
     """A second pass at a larger size, which begins at the enlarged result of the first."""
@@ -142,7 +133,7 @@ class HiresSettings:
         None, within=Range(above=1, high=16), help="Draw a second time, this many times as large."
     )
     hires_size: tuple[int, int] | None = setting(
-        None, parser=parse_size, metavar="W,H", help="Size of the second pass in pixels, instead of --hires-scale."
+        None, metavar="W H", help="Size of the second pass in pixels, instead of --hires-scale."
     )
     hires_upscaler: str = setting(
         "lanczos", choices=UPSCALERS, help="What enlarges the first pass: a filter of its pixels or of its latents"

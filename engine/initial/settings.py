@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from engine.errors import RequestError
 from engine.initial.resize import RESIZE_MODES
-from engine.options import Range, check_settings, flags_of, setting
+from engine.options import Range, check_settings, check_within, flags_of, setting
 from engine.sampling.start import StartLevel
 
 __all__ = ["InitialRequest", "InitialSettings", "initial_request"]
@@ -18,20 +18,6 @@ STRENGTH = 0.5
 CONTENTS = ("original", "fill", "noise", "nothing")
 AREAS = ("whole", "masked")
 SIDES = Range(0, 4096)
-
-
-def parse_sides(text: str) -> tuple[int, int, int, int]:
-    """Return the four numbers of a text such as "64,0,64,0". Raises RequestError."""
-    words = text.replace(",", " ").split()
-    if len(words) != 4 or not all(word.isascii() and word.isdecimal() and int(word) in SIDES for word in words):
-        raise RequestError(
-            "--expand",
-            found=text,
-            expected="four whole numbers of pixels: left, top, right, bottom",
-            fix="write, for example, 64,0,64,0",
-        )
-    left, top, right, bottom = map(int, words)
-    return left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -87,8 +73,7 @@ class InitialSettings:
     )
     expand: tuple[int, int, int, int] | None = setting(
         None,
-        parser=parse_sides,
-        metavar="L,T,R,B",
+        metavar="L T R B",
         help="Grow the picture by this many pixels on the left, top, right and bottom, and draw what is there.",
     )
 
@@ -147,6 +132,8 @@ def initial_request(settings: InitialSettings) -> InitialRequest | None:
             expected="one of them, because each states where to begin",
             fix="leave one of them out",
         )
+    for side in settings.expand or ():
+        check_within("--expand", side, SIDES)
     masked, expanded = settings.mask is not None, settings.expand is not None and any(settings.expand)
     if not masked and not expanded:
         _expect_defaults(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +131,16 @@ def finished_picture(tmp_path):
     }
     path.write_bytes(encode_png(np.zeros((32, 32, 3), np.uint8), description))
     return path
+
+
+def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path):
+    """Sixty pictures of 1.9 MB each are checked, one at a time."""
+    first = draw(tmp_path / "in/00.png", (800, 800))
+    for place in range(1, 60):
+        (tmp_path / f"in/{place:02}.png").write_bytes(first.read_bytes())
+    tracemalloc.start()
+    found, _ = find(init=tmp_path / "in")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found.by_class["mast"]) == 60
+    assert peak < 4e6
