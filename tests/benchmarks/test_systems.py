@@ -18,14 +18,14 @@ OPTIONS = ["--batch-size", BATCH, "--steps", STEPS, "--rounds", 2, "--threads", 
 
 
 @pytest.fixture(scope="module")
-def record(command, stochastic, tmp_path_factory):
+def record(in_process, stochastic, tmp_path_factory):
     """A comparison of every part, and the folder of its file. All systems draw grain from equal noise."""
     folder = tmp_path_factory.mktemp("bench")
     parts = ["--part", "picture", "--part", "step", "--part", "decode", "--cyto-bench", folder / "absent"]
     chosen = ["--system", "engine", "--system", "ONNX", "--system", "cyto", "--system", "stable-diffusion.cpp"]
     options = ["--merged", stochastic / "merged/cyt_mast", *OPTIONS, *parts, *chosen]
     options += ["--record", folder / "peers_small.json"]
-    done = command("benchmarks", "peers", stochastic / "bundle", *options, "--json")
+    done = in_process("benchmarks", "peers", stochastic / "bundle", *options, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((folder / "peers_small.json").read_text())
     assert found == json.loads(done.stdout)
