@@ -242,9 +242,9 @@ def test_a_decoder_that_draws_grain_gets_the_noise_of_the_reference(bench, stoch
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "r.json").read_text())
     assert record["check"]["decode"]["deviation"] <= 1
-    (result,) = record["results"]
-    assert (result["mode"], "steps_per_second" in result) == ("decode", False)
-    assert result["deviation"] <= (1 if arithmetic else 8)
+    for result in record["results"]:
+        assert (result["mode"], "steps_per_second" in result) == ("decode", False)
+        assert result["deviation"] <= (1 if arithmetic else 8)
 
     def other_noise(tensors):
         tensors["decoder_noise"] = -tensors["decoder_noise"]
