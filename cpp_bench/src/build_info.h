@@ -1,4 +1,4 @@
-// What the build knows of the program. The values have a source of their own, so that a commit compiles only them again.
+// What the build knows of the program. The values have their own source, so that a commit compiles only that again.
 #pragma once
 
 namespace cyto {
