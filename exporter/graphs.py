@@ -125,7 +125,8 @@ class EncoderGraph(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Encode in the encoder's dtype."""
-        pixels = images.permute(0, 3, 1, 2).float() / 127.5 - 1
+        # TensorRT transposes no uint8.
+        pixels = (images.float() / 127.5 - 1).permute(0, 3, 1, 2)
         moments = self.quant_conv(self.encoder(pixels.to(self.quant_conv.weight.dtype)))
         return moments.chunk(2, dim=1)[0].float() * self.scaling_factor
 

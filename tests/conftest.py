@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import shutil
@@ -19,7 +20,7 @@ import pytest
 from filelock import FileLock
 
 from engine.terminal import run_command_line
-from tests.prefork import PACKAGES, ROOT, SUPPORTED, Server, run_prepared
+from tests.prefork import GARBAGE, PACKAGES, ROOT, SUPPORTED, Server, run_prepared
 
 # Threads of several workers wait for each other, and a process that has threads cannot be forked. Torch and NumPy read
 # this when they are imported.
@@ -36,9 +37,9 @@ COMMAND_LINES = {
     RECIPE: RECIPE,
 }
 LONG_FILES = (
+    "tests/cpp_bench/test_cyto_bench.py",
     "tests/engine/test_privacy.py",
     "tests/trainer/adapting/test_adapt.py",
-    "tests/cpp_bench/test_cyto_bench.py",
     "tests/exporter/test_onnx_bundle.py",
     "tests/trainer/fitting/test_fit.py",
     "tests/trainer/hypernetwork/test_merge.py",
@@ -59,7 +60,8 @@ LONG_FILES = (
     "tests/recipes/test_base_of_bundle.py",
     "tests/evaluate/cli/test_curve.py",
 )
-"""The files that take longest, longest first."""
+"""The files that take longest, longest first. The first one builds for minutes before it needs the whole path, which
+another worker makes meanwhile."""
 PREFORK = "CYTOSYNTH_TEST_PREFORK"
 """Environment variable with the address of the server of tests/prefork.py."""
 
@@ -78,6 +80,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with the files that take longest: a long file at the end leaves the other workers idle."""
     places = {ROOT / name: place for place, name in enumerate(LONG_FILES)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage less often, and never what the imports made: this is a tenth of the time of an export."""
+    gc.freeze()
+    gc.set_threshold(GARBAGE)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -126,13 +134,17 @@ def start_command() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 @pytest.fixture(scope="session")
 def shared_exports(whole_path: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[None]:
-    """Export a structure once for all workers of the session (tests/shared_exports.py), beginning with what the whole
-    path exported."""
-    from exporter import graphs
-    from tests.shared_exports import fill_store, stored
+    """Export a structure once for all workers (tests/shared_exports.py), beginning with what the whole path exported.
 
-    folder = shared_folder(tmp_path_factory, worker_id) / "graphs"
-    with FileLock(folder.with_suffix(".lock")):
+    The store serves later sessions, too, until a source or a package changes on which a graph may depend. A prepared
+    path may be older than that, so its store serves one session.
+    """
+    from exporter import graphs
+    from tests.shared_exports import fill_store, lasting_store, stored
+
+    prepared = "CYTOSYNTH_TEST_PATH" in os.environ
+    folder = shared_folder(tmp_path_factory, worker_id) / "graphs" if prepared else lasting_store(ROOT)
+    with FileLock(f"{folder}.lock"):
         if not folder.exists():
             fill_store(whole_path / "merged/cyt_mast", whole_path / "bundle", folder)
     with pytest.MonkeyPatch.context() as patch:
@@ -151,7 +163,7 @@ def in_process(request: pytest.FixtureRequest) -> Command:
     """Run a part's command line in this process: the same, without seconds of imports and with shared exports."""
 
     def run(part: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-        if part in ("exporter", RECIPE):
+        if part in ("exporter", "benchmarks", RECIPE):
             request.getfixturevalue("shared_exports")
         main = importlib.import_module(COMMAND_LINES[part]).main
         if part == RECIPE:

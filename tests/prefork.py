@@ -9,6 +9,7 @@ server.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -24,10 +25,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PACKAGES", "ROOT", "SUPPORTED", "Server", "run_prepared"]
+__all__ = ["GARBAGE", "PACKAGES", "ROOT", "SUPPORTED", "Server", "run_prepared"]
 
 SUPPORTED = hasattr(os, "fork") and hasattr(os, "pidfd_open")
 ROOT = Path(__file__).parents[1]
+GARBAGE = 20_000
+"""New objects after which Python looks for garbage; its default is 700."""
 MAX_BYTES = 1 << 20
 READY = b"ready\n"
 TORCH = (
@@ -104,6 +107,8 @@ def import_packages(part: str) -> None:
     for name in PACKAGES[part]:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    # Also keeps the pages of these objects shared with the commands.
+    gc.freeze()
     assert len(os.listdir("/proc/self/task")) == 1, f"a package of {part} starts a thread"
 
 
@@ -183,6 +188,7 @@ class Commands:
 
 def main() -> None:
     """Serve; in a child, be the command."""
+    gc.set_threshold(GARBAGE)
     commands = Commands(sys.argv[1])
     sys.stdout.buffer.write(READY)
     sys.stdout.buffer.flush()

@@ -2,15 +2,18 @@
 
 Many tests export the decoder, the text encoder and the UNets of the same tiny base, and each export takes many seconds.
 The store holds templates (exporter/reuse.py): graphs without weights, which it fills with the weights of the module
-that a test exports. Commands in processes of their own do not use the store.
+that a test exports. Commands in processes of their own do not use the store: the whole path's export is never stored.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
+import shutil
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,9 +26,28 @@ from exporter import graphs
 from exporter.load import load_merged
 from exporter.reuse import Place, Template, emptied, structure_of
 
-__all__ = ["fill_store", "stored"]
+__all__ = ["SOURCES", "fill_store", "lasting_store", "stored"]
 
 Export = Callable[..., onnx.ModelProto]
+SOURCES = ("exporter", "trainer", "benchmarks/peers")
+"""Folders with the modules that tests export, and with the exporter."""
+PACKAGES = ("torch", "onnx", "onnxscript", "onnx-ir", "diffusers", "transformers", "sympy")
+"""Packages that make a graph."""
+
+
+def lasting_store(root: Path) -> Path:
+    """Return the folder of a checkout's store for its present sources and packages. Stores of earlier ones are
+    removed."""
+    digest = hashlib.sha256(json.dumps([version(name) for name in PACKAGES]).encode())
+    for path in sorted(path for name in SOURCES for path in (root / name).rglob("*.py")):
+        digest.update(f"{path.relative_to(root)} {hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
+    stores = root / "build/test_graphs"
+    folder = stores / digest.hexdigest()
+    stores.mkdir(parents=True, exist_ok=True)
+    for other in stores.iterdir():
+        if other.is_dir() and other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+    return folder
 
 
 def stored(export: Export, folder: Path) -> Export:

@@ -8,7 +8,7 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from tests.shared_exports import stored
+from tests.shared_exports import SOURCES, lasting_store, stored
 
 
 class Scaled(nn.Module):
@@ -45,3 +45,17 @@ def test_only_what_differs_is_exported(tmp_path):
     assert [shared(*other).producer_name for other in others] == ["2", "3", "4", "5"]
     # Another store over the same folder finds the stored graphs, as another process does.
     assert stored(export, tmp_path)(Scaled(3.0), *others[0][1:]).producer_name == "2"
+
+
+def test_a_store_lasts_until_a_source_changes(tmp_path):
+    for name in SOURCES:
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "module.py").write_text("scale = 2")
+    first = lasting_store(tmp_path)
+    first.mkdir()
+    (first / "graph.onnx").write_bytes(b"graph")
+    assert lasting_store(tmp_path) == first
+    (tmp_path / "trainer/module.py").write_text("scale = 3")
+    second = lasting_store(tmp_path)
+    assert second != first
+    assert not first.exists()

@@ -1,4 +1,4 @@
-# Writes build_info.h. Every build looks up the commit, and the header changes only if the commit changes.
+# Writes build_info.cpp. Every build looks up the commit, and the source changes only if the commit changes.
 execute_process(
   COMMAND git describe --always --abbrev=40 --exclude=* --dirty
   WORKING_DIRECTORY ${SOURCE}
@@ -8,4 +8,4 @@ execute_process(
 if(NOT COMMIT)
   set(COMMIT unknown)
 endif()
-configure_file(${SOURCE}/src/build_info.h.in ${OUTPUT} @ONLY)
+configure_file(${SOURCE}/src/build_info.cpp.in ${OUTPUT} @ONLY)

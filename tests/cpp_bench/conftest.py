@@ -68,8 +68,8 @@ def bench(built, class_name, tmp_path):
             "XDG_CACHE_HOME": str(tmp_path / "cache"),
             # TBB opens its libraries in a way that AddressSanitizer refuses, unless it is told.
             "TBB_ENABLE_SANITIZERS": "1",
-            # OpenVINO allocates so often that remembering whole stacks takes a fifth of the time.
-            "ASAN_OPTIONS": "malloc_context_size=3",
+            # OpenVINO allocates so often that remembering stacks takes a fifth of the time.
+            "ASAN_OPTIONS": "malloc_context_size=1",
             "LSAN_OPTIONS": f"suppressions={ROOT / 'cpp_bench/tests/leaks.supp'}:print_suppressions=0",
         }
         return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)

@@ -15,10 +15,18 @@ fsspec = pytest.importorskip("fsspec", reason="needs fsspec: pip install 'cytosy
 MemoryFileSystem = pytest.importorskip("fsspec.implementations.memory").MemoryFileSystem
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """The compiled graphs, which the tests share."""
+    return tmp_path_factory.mktemp("compiled")
+
+
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """A separate user cache for the test."""
+def cache(compiled, tmp_path, monkeypatch):
+    """A user cache for the test, with uploads of its own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "cache/cytosynth").mkdir(parents=True)
+    (tmp_path / "cache/cytosynth/openvino").symlink_to(compiled)
     return tmp_path / "cache/cytosynth/uploads"
 
 

@@ -47,14 +47,14 @@ def real(tmp_path_factory):
 @pytest.mark.parametrize("way", ["--folders", "--shards", "--on-the-fly"])
 def test_a_classifier_learns_from_real_and_synthetic_pictures(way, real, in_process, tmp_path):
     """The embedded bundle draws synthetic ones of the same classes."""
-    given = 12 if way == "--on-the-fly" else tmp_path / "synthetic"
+    given = 6 if way == "--on-the-fly" else tmp_path / "synthetic"
     asked = [word for name in CLASSES for word in ("--class", name)]
     options = {
-        "--folders": ["--balance", real / "train", "--n", 24],
-        "--shards": [*asked, "--n", 12, "--format", "webdataset", "--shard-pictures", 10],
+        "--folders": ["--balance", real / "train", "--n", 18],
+        "--shards": [*asked, "--n", 6, "--format", "webdataset", "--shard-pictures", 5],
     }
     if way in options:
-        done = in_process("engine", "generate", *options[way], "--steps", 10, "--out", tmp_path / "synthetic")
+        done = in_process("engine", "generate", *options[way], "--steps", 6, "--out", tmp_path / "synthetic")
         assert done.returncode == 0, done.stderr
     printed = example(real / "train", real / "test", way, given)
     found = re.search(r"accuracy on 24 real pictures of cyt_kist_mast, cyt_nep_fib_mast: ([\d.]+)", printed)

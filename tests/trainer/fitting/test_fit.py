@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import threading
 
@@ -217,10 +218,16 @@ def two_classes(tmp_path_factory):
     return open_base(folder / "base"), found
 
 
+@functools.cache
+def held_out(name):
+    """48 pictures that no training has seen, (48, 3, 32, 32) uint8."""
+    pictures = np.stack([np.asarray(Image.fromarray(draw(name, seed, 64)[0]).resize((32, 32))) for seed in range(48)])
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
+
+
 def held_out_loss(base, name, chain):
     """Return the loss with the same noise and timesteps for each candidate."""
-    pictures = np.stack([np.asarray(Image.fromarray(draw(name, seed, 64)[0]).resize((32, 32))) for seed in range(48)])
-    tensor = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
+    tensor = held_out(name)
     mean, _ = encode_posteriors(base.vae, tensor, range(1), torch.device("cpu"))
     with torch.no_grad(), attached(base.unet.eval(), chain):
         context = encode_prompts(base, ["cytology"]).expand(48, -1, -1)

@@ -25,8 +25,11 @@ from trainer.hypernetwork.merge import RESIDUALS_FILE, merge, merge_into, stacks
 from trainer.hypernetwork.network import Hypernetwork, attached
 
 
-@pytest.mark.parametrize("multiplier", [1.0, -0.6])
-@pytest.mark.parametrize("settings", KINDS, ids=lambda s: f"{s.activation}-{s.layer_norm}-{s.layer_structure}")
+@pytest.mark.parametrize(
+    ("settings", "multiplier"),
+    [(settings, -0.6) for settings in KINDS] + [(settings, 1.0) for settings in KINDS[:2]],
+    ids=lambda s: f"{s.activation}-{s.layer_norm}-{s.layer_structure}" if s in KINDS else None,
+)
 def test_merged_computes_what_unmerged_computes(settings, multiplier, base):
     base.unet.double()
     hypernetwork = strong(settings).double()
