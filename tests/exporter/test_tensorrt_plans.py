@@ -50,7 +50,7 @@ def test_the_key_is_the_gpu_flavour_version_shapes_and_content(built):
     record = json.loads((folder / "plan.json").read_text())
     assert record["compute_capability"] == "8.6"
     assert record["version"] == trt.__version__
-    assert set(record["plans"]) == {"unet.cyt_mast.onnx", "vae_decoder.onnx", "step.onnx"}
+    assert set(record["plans"]) == {"unet.cyt_mast.onnx", "vae_decoder.onnx", "vae_encoder.onnx", "step.onnx"}
     for plan in record["plans"].values():
         content = (folder / plan["file"]).read_bytes()
         assert (hashlib.sha256(content).hexdigest(), len(content)) == (plan["sha256"], plan["bytes"])
@@ -67,6 +67,10 @@ CONTRACT = {
         {"latents": [-1, 16, -1, -1], "noise": [-1, 13, -1, -1]},
         {"images": ("uint8", [-1, -1, -1, 3]), "finite": ("bool", [-1])},
     ),
+    "vae_encoder.onnx": (
+        {"images": [-1, -1, -1, 3]},
+        {"latents": ("float", [-1, 16, -1, -1])},
+    ),
     "step.onnx": (
         {**{name: [-1, 16, -1, -1] for name in ("x", "eps_cond", "eps_uncond", "D_prev", "z")}, "row": [8]},
         {"x_next": ("float", [-1, 16, -1, -1]), "D": ("float", [-1, 16, -1, -1])},
@@ -79,7 +83,7 @@ def test_the_parsed_network_has_the_contracts_inputs_and_outputs(graph, built):
     inputs, outputs = CONTRACT[graph]
     report = report_of(built[0], graph)
     assert {value["name"]: value["shape"] for value in report["inputs"]} == inputs
-    assert {value["dtype"] for value in report["inputs"]} == {"float"}
+    assert {value["dtype"] for value in report["inputs"]} == {"uint8" if "encoder" in graph else "float"}
     assert {value["name"]: (value["dtype"], value["shape"]) for value in report["outputs"]} == outputs
     assert report["header"]["diagnostics"] == 0
     assert any("Memory" in line for line in report["builder_memory"])
@@ -87,7 +91,7 @@ def test_the_parsed_network_has_the_contracts_inputs_and_outputs(graph, built):
 
 def test_every_convolution_product_and_attention_is_fp16_and_normalisation_is_not(built):
     kinds = {}
-    for graph in ("unet.cyt_mast.onnx", "vae_decoder.onnx"):
+    for graph in ("unet.cyt_mast.onnx", "vae_decoder.onnx", "vae_encoder.onnx"):
         for layer in report_of(built[0], graph)["layers"]:
             kinds.setdefault(layer["type"], set()).update(layer["dtypes"])
     for kind in ("CONVOLUTION", "MATRIX_MULTIPLY", "ATTENTION_INPUT", "ATTENTION_OUTPUT"):
@@ -108,6 +112,8 @@ def test_the_profile_covers_one_unguided_to_sixteen_guided_pictures(built):
     profile = report_of(built[0], "unet.cyt_mast.onnx")["profile"]["latents"]
     assert [profile[0][0], profile[2][0]] == [1, 32]
     assert all(shape[1:] == [16, 16, 16] for shape in profile)
+    pictures = report_of(built[0], "vae_encoder.onnx")["profile"]["images"]
+    assert pictures == [[1, 128, 128, 3], [8, 128, 128, 3], [16, 128, 128, 3]]
 
 
 def choose(bundle_folder, **changes):
