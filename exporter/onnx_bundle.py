@@ -66,8 +66,8 @@ def write_bundle(
     """Write each merged folder as a class of the bundle `out`.
 
     An existing bundle gets further classes. A class with the same name is replaced, and its 8-bit graph is removed if
-    its UNet changes; the files of other classes do not change. All classes are made, checked and run on both runtimes in a temporary folder
-    beside `out`, which then replaces `out`.
+    its UNet changes; the files of other classes do not change. All classes are made, checked and run on both runtimes
+    in a temporary folder beside `out`, which then replaces `out`.
 
     Args:
         merged_folders: Folders made by `python -m trainer merge`.

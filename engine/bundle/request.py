@@ -14,6 +14,7 @@ from engine.bundle.manifest import PRECISIONS, Manifest, Preset
 from engine.bundle.settings import (
     AUTO,
     BATCH_SIZES,
+    EMPHASES,
     EVERYWHERE,
     THREADS,
     HardwareSettings,
@@ -25,6 +26,7 @@ from engine.initial.settings import InitialRequest, initial_request
 from engine.machine import available_cores
 from engine.options import Range, check_settings, check_within
 from engine.sampling.noise import MAX_SEED, WITH_CLASSES
+from engine.sampling.prompt_syntax import parse_prompt
 from engine.sampling.samplers import LANGEVIN, SAMPLERS, Langevin
 from engine.sampling.schedules import SCHEDULES
 
@@ -67,18 +69,26 @@ class GenerateRequest:
     threads: int
     initial: InitialRequest | None = None
     """How the initial pictures are used; None starts from noise alone."""
+    clip_skip: int = 1
+    emphasis: str = EMPHASES[0]
 
     def as_json(self) -> dict[str, Any]:
         """Return the request as plain JSON values.
 
-        shared_noise is only stated if it is false, and `initial` if there are initial pictures, because runs of
-        versions that do not state them had shared noise and no initial pictures.
+        shared_noise, `initial`, clip_skip and emphasis are only stated if they differ from what versions that do not
+        state them did.
         """
         interval = None if self.guidance_interval is None else list(self.guidance_interval)
         lists = {"class_names": list(self.class_names), "counts": list(self.counts), "guidance_interval": interval}
         values = {**asdict(self), **lists}
         if self.shared_noise:
             del values["shared_noise"]
+        if not all(parse_prompt(prompt).plain for prompt in (self.prompt, self.negative_prompt) if prompt):
+            # Earlier versions took the brackets for text, so that a run of theirs cannot be resumed.
+            values["prompt_syntax"] = 1
+        for name in ("clip_skip", "emphasis"):
+            if values[name] == getattr(GenerateRequest, name):
+                del values[name]
         del values["initial"]
         if self.initial is not None:
             values["initial"] = self.initial.as_json()
@@ -139,6 +149,8 @@ def make_request(
         precision=hardware.precision or _precision(previous, preset),
         threads=hardware.threads or _threads(previous),
         initial=initial,
+        clip_skip=picture.clip_skip,
+        emphasis=picture.emphasis,
     )
     for name in chosen:
         manifest.graphs(name, request.precision)
@@ -146,14 +158,22 @@ def make_request(
     _check_size(request, manifest)
     if initial is not None:
         _check_initial(initial, manifest)
-    if (picture.prompt is not None or picture.negative_prompt is not None) and manifest.text_encoder is None:
+    _check_prompts(request, manifest)
+    return request
+
+
+def _check_prompts(request: GenerateRequest, manifest: Manifest) -> None:
+    if request.prompt is None and request.negative_prompt is None and request.clip_skip == 1:
+        return
+    if manifest.text_encoder is None:
         raise RequestError(
-            "--prompt and --negative-prompt",
+            "--prompt and --negative-prompt" if request.clip_skip == 1 else "--clip-skip",
             found=f"no text encoder in the bundle {manifest.name}",
             expected="a bundle with a text encoder",
-            fix="leave out both options (each class has its own prompt), or export the bundle again",
+            fix="leave out these options (each class has its own prompt), or export the bundle again",
         )
-    return request
+    for flag, prompt in (("--prompt", request.prompt), ("--negative-prompt", request.negative_prompt)):
+        parse_prompt(prompt or "", flag, parts=flag == "--prompt")
 
 
 def _given(value: Value | None, default: Value) -> Value:

@@ -23,6 +23,8 @@ OPTIONAL = (
     "guidance_interval",
     "langevin_step_size",
     "langevin_steps_per_level",
+    "clip_skip",
+    "emphasis",
     "derived",
     "strength",
     "start_sigma",
@@ -104,6 +106,10 @@ def describe(job: Job, class_name: str) -> dict[str, Any]:
     if request.langevin is not None:
         description["langevin_step_size"] = request.langevin.step_size
         description["langevin_steps_per_level"] = request.langevin.steps_per_level
+    if request.clip_skip != 1:
+        description["clip_skip"] = request.clip_skip
+    if request.emphasis != "original":
+        description["emphasis"] = request.emphasis
     if request.initial is not None:
         description |= _describe_initial(job, request.initial)
     return description

@@ -15,6 +15,7 @@ from engine.backends.base import Backend
 from engine.bundle.job import Job
 from engine.pipeline.initial import Beginning
 from engine.pipeline.loops import LoopSpec, half_bytes, open_loop
+from engine.pipeline.prompt_table import expect_context, read_prompt_table
 from engine.pipeline.prompts import read_embeddings
 from engine.sampling.noise import DECODER, LATENTS, NoiseSource, Stream
 from engine.sampling.signal_leak import read_signal_leak
@@ -64,15 +65,17 @@ def decoder_noise_of(job: Job, class_name: str, seeds: Sequence[int]) -> dict[st
 
 def _loop_spec(job: Job, class_name: str) -> LoopSpec:
     bundle, manifest = job.bundle, job.bundle.manifest
+    table = read_prompt_table(job, class_name, len(job.plan.rows))
     return LoopSpec(
         unet=bundle.path(manifest.graphs(class_name, job.request.precision)[0]),
         step=bundle.path(manifest.step),
         plan=job.plan,
         scales=job.scales,
         frequencies=np.array(manifest.frequencies),
-        context=read_embeddings(job, class_name),
+        context=read_embeddings(job, class_name, stored=table is not None),
         latent_shape=job.latent_shape,
         batch_size=job.request.batch_size,
+        table=table,
     )
 
 
@@ -81,9 +84,11 @@ def check_opening(job: Job, backend: Backend) -> None:
 
     These are unreadable embeddings, prompts or signal leaks, and latents that the device cannot align.
     """
+    manifest = job.bundle.manifest
     for class_name in job.request.class_names:
         spec = _loop_spec(job, class_name)
         noise_of(job, class_name)
+        expect_context(spec.table, manifest.context_shape[0], backend)
         if backend.device is not None:
             half_bytes(spec, backend.device)
 
