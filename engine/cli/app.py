@@ -20,7 +20,7 @@ from engine.cli.generate import generate
 from engine.cli.options import BundleArgument, JsonOption, origin_words, settings_words
 from engine.command_line import new_command_line
 from engine.locks import locked_folder_of
-from engine.terminal import printable, progress_bar, run_command_line
+from engine.terminal import progress_bar, run_command_line
 
 __all__ = ["app", "main"]
 
@@ -136,25 +136,13 @@ def doctor(as_json: JsonOption = False) -> None:
 
 @app.command("png-info")
 def png_info(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Picture that `engine generate` wrote.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Picture that `engine generate` or the WebUI wrote.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Show how a picture was made, and the command that makes it again."""
-    from engine.cli.png_info import read_png
+    """Show how a picture of this engine or of AUTOMATIC1111's WebUI was made, and the command that makes it again."""
+    from engine.cli.png_info import print_png, read_png
 
-    found = read_png(file)
-    if as_json:
-        facts = {"parameters": found.parameters, "cytosynth": found.description, "command": found.command}
-        print(json.dumps(facts))
-        return
-    print(printable(found.parameters), end="\n\n")
-    for name, value in found.description.items():
-        print(printable(f"{name}: {value}"))
-    bundle_hash = found.description.get("bundle_sha256", "unknown")
-    print(
-        printable(f"\nThis command makes the picture again. --bundle must name the bundle with SHA-256 {bundle_hash}:")
-    )
-    print(printable(found.command))
+    print_png(file, read_png(file), as_json)
 
 
 def main() -> None:

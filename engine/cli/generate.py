@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from engine.bundle.settings import (
     RequestSettings,
     SamplingSettings,
 )
+from engine.cli.like import like_picture
 from engine.cli.options import origin_words
 from engine.cli.settings import ClusterSettings, OutputSettings, SubjectSettings
 from engine.errors import RequestError
@@ -56,6 +58,9 @@ def generate(
 ) -> None:
     """Make n pictures of each class. Run the same command again to resume an interrupted run."""
     settings = RequestSettings(sampling, guidance, picture, hardware, initial)
+    if subject.like is not None:
+        subject, settings = like_picture(subject, settings, partial(_given, context))
+        hardware = settings.hardware
     checked = _check(context, subject, output, settings, cluster)
     if checked is None:
         nothing = {"made": 0, "total": 0, "failed": 0, "complete": True}
@@ -67,6 +72,12 @@ def generate(
     _report(job, result, place, output.as_json)
     if result.failed or result.stopped:
         sys.exit(1)
+
+
+def _given(context: typer.Context, field: str) -> bool:
+    """Return whether the option of a field stands on the command line."""
+    source = context.get_parameter_source(field)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from engine.bundle.job import Job
 from engine.initial.settings import InitialRequest
+from engine.output.infotext import SAMPLER_NAMES, SCHEDULE_NAMES, write_infotext
 from engine.pictures import PNG_KEY
 from engine.version import __version__
 
@@ -44,21 +45,6 @@ OPTIONAL = (
     "mask_sha256",
 )
 """Fields that a description only has if they differ from what every version did at first, or if the bundle has them."""
-SAMPLER_NAMES = {
-    "dpmpp_2m": "DPM++ 2M",
-    "euler": "Euler",
-    "euler_a": "Euler a",
-    "ddim": "DDIM",
-    "ddpm": "DDPM",
-    "langevin": "Langevin",
-}
-SCHEDULE_NAMES = {
-    "karras": "Karras",
-    "normal": "Normal",
-    "exponential": "Exponential",
-    "sgm_uniform": "SGM Uniform",
-    "leading": "Leading",
-}
 
 
 def describe(job: Job, class_name: str) -> dict[str, Any]:
@@ -162,19 +148,13 @@ def parameters_line(description: dict[str, Any]) -> str:
         "Size": f"{description['width']}x{description['height']}",
         "Model hash": description["bundle_sha256"][:10],
         "Model": f"{description['bundle']} {description['class']}",
-        **({"Denoising strength": f"{description['strength']:g}"} if description.get("strength") is not None else {}),
+        "Denoising strength": None if description.get("strength") is None else f"{description['strength']:g}",
+        "Clip skip": description.get("clip_skip"),
         "RNG": {"nv": "NV", "numpy": "NumPy"}[description["rng"]],
+        "Emphasis": "No norm" if description.get("emphasis") == "no_norm" else None,
         "Version": f"cytosynth {__version__}",
     }
-    lines = [description["prompt"]]
-    if description["negative_prompt"]:
-        lines.append(f"Negative prompt: {description['negative_prompt']}")
-    lines.append(", ".join(f"{name}: {_quoted(str(value))}" for name, value in fields.items()))
-    return "\n".join(lines)
-
-
-def _quoted(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False) if any(mark in value for mark in ",:\n") else value
+    return write_infotext(description["prompt"], description["negative_prompt"], fields)
 
 
 def png_text(description: dict[str, Any]) -> PngInfo:
