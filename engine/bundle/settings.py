@@ -19,6 +19,7 @@ __all__ = [
     "BATCH_SIZES",
     "EMPHASES",
     "EVERYWHERE",
+    "GROUPS",
     "THREADS",
     "GuidanceSettings",
     "HardwareSettings",

@@ -1,4 +1,4 @@
-"""The command line `engine`: generate, info, verify, doctor, bench, reference, sheet, merge-runs, png-info."""
+"""The command line `engine`: generate, grid, info, verify, doctor, bench, reference, sheet, merge-runs, png-info."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from engine.bundle.folder import open_bundle
 from engine.bundle.settings import AUTO
 from engine.cli.bench import bench, reference
 from engine.cli.generate import generate
+from engine.cli.grid import grid
 from engine.cli.options import BundleArgument, JsonOption, origin_words, settings_words
 from engine.command_line import new_command_line
 from engine.locks import locked_folder_of
@@ -27,6 +28,7 @@ __all__ = ["app", "main"]
 app = new_command_line(__doc__, completion=True)
 
 app.command()(generate)
+app.command()(grid)
 app.command()(bench)
 app.command()(reference)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from engine.backends.select import choose_backend, settled
+from engine.backends.select import settle
 from engine.bundle.folder import Bundle, open_bundle
 from engine.bundle.job import Job, make_job
 from engine.bundle.settings import (
@@ -145,10 +145,7 @@ def _open_remote(context: typer.Context, output: OutputSettings, cluster: Cluste
 
 def _choose_runtime(checked: _Checked, hardware: HardwareSettings) -> Job:
     """Return the job with its backend and batch size. Runtimes are imported from here on."""
-    job, precision = checked.job, hardware.precision
-    wanted = AUTO if precision is None and job.request.precision == "int8" else job.request.precision
-    backend, why = choose_backend(hardware.backend, wanted, job)
-    job = settled(job, backend, precision)
+    job, why = settle(checked.job, hardware)
     print(f"Backend: {why}.", file=sys.stderr)
     if hardware.batch_size == AUTO and not checked.previous:
         # Nothing is measured for a folder that will be refused.
