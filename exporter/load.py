@@ -17,7 +17,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from engine.errors import RequestError
 from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.sampling.models import ModelConfigs, expect_supported, not_whole
-from engine.sampling.prompts import read_prompt_with
+from engine.sampling.prompt_chunks import weighted
+from engine.sampling.prompts import caption_chunk, read_prompt_with
 from exporter.refiner import REFINER_FILE, Refiner, read_refiner
 from exporter.residuals import RESIDUALS_FILE, attach_residuals
 
@@ -61,11 +62,18 @@ class MergedModel:
 
     @torch.no_grad()
     def embed_prompts(self, prompts: list[str]) -> torch.Tensor:
-        """Return prompt embeddings (len(prompts), T, D) float32."""
+        """Return prompt embeddings (len(prompts), T, D) float32. Weights such as (x:1.2) count as in training."""
         length = self.tokenizer.model_max_length
+        chunks = [caption_chunk(self.tokenizer, prompt) for prompt in prompts]
         used = [self.used_of(prompt) for prompt in prompts]
-        tokens = self.tokenizer(used, padding="max_length", max_length=length, return_tensors="pt")
-        return self.text_encoder(tokens.input_ids)[0].float()
+        # A caption with brackets may be longer as text than as the tokens that count, which chunks hold.
+        rows = self.tokenizer(used, padding="max_length", max_length=length, truncation=True).input_ids
+        tokens = [row if chunk is None else chunk.tokens for row, chunk in zip(rows, chunks, strict=True)]
+        states = self.text_encoder(torch.tensor(tokens))[0].float()
+        for place, chunk in enumerate(chunks):
+            if chunk is not None:
+                states[place] = torch.from_numpy(weighted(states[place].numpy(), chunk.weights, keep_mean=True))
+        return states
 
     def used_of(self, prompt: str) -> str:
         """Return the part of a prompt for which the text encoder has room, up to its last whole word."""

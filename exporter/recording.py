@@ -36,7 +36,7 @@ class Recorder:
     """A backend whose models are functions. `calls` has the UNet's inputs and outputs in order."""
 
     name = version = "recorder"
-    on_gpu = False
+    on_gpu = takes_long_context = False
     device = None
 
     def __init__(

@@ -97,6 +97,8 @@ class Backend(Protocol):
     name: str
     version: str
     on_gpu: bool
+    takes_long_context: bool
+    """Whether it opens a UNet for a context of more tokens than the graph states."""
 
     @property
     def arithmetic(self) -> Arithmetic:

@@ -45,6 +45,7 @@ class ORTBackend:
     """
 
     name = "onnxruntime"
+    takes_long_context = False
 
     def __init__(self, *, precision: str = "auto", threads: int = 0) -> None:
         self.arithmetic: Arithmetic = "int8" if precision == "int8" else "float16"

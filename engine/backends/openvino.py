@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from engine.backends.base import Arithmetic, Arrays, Signature, check_signature, runtime_error
 from engine.backends.group_norm import keep_channels_last
+from engine.backends.text_graphs import CONTEXT, set_tokens, skip_layers
 from engine.cache import cached_file, read_cached, write_cached
 from engine.machine import available_cores, processor_features
 
@@ -48,6 +49,7 @@ class OpenVINOBackend:
     name = "openvino"
     on_gpu = False
     device = None
+    takes_long_context = True
 
     def __init__(self, *, precision: str = "auto", threads: int = 0, cached: bool = True) -> None:
         self._core = the_core()
@@ -104,11 +106,29 @@ class OpenVINOBackend:
         except RuntimeError as error:
             raise runtime_error(self.version, path, error) from error
 
-    def _open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> OpenVINOModel:
+    def open_text_encoder(self, path: Path, inputs: Signature, clip_skip: int = 1) -> OpenVINOModel:
+        """Open a text encoder that returns the `clip_skip`-th hidden state from last. Raises RequestError."""
+        change = partial(skip_layers, clip_skip=clip_skip) if clip_skip != 1 else None
+        try:
+            return self._open(path, inputs, ("hidden_states",), change)
+        except RuntimeError as error:
+            raise runtime_error(self.version, path, error) from error
+
+    def _open(
+        self,
+        path: Path,
+        inputs: Signature,
+        outputs: tuple[str, ...],
+        change: Callable[[ov.Model], None] | None = None,
+    ) -> OpenVINOModel:
         model = self._core.read_model(path)
         for what, ports, names in (("inputs", model.inputs, inputs), ("outputs", model.outputs, outputs)):
             found = {port.get_any_name(): port.get_element_type().to_dtype().name for port in ports}
             check_signature(path, what, found, names)
+        if CONTEXT in inputs:
+            set_tokens(model, inputs[CONTEXT][1])
+        if change is not None:
+            change(model)
         parts = _parts({shape[0] for shape in inputs.values()}, self._threads)
         model.reshape({name: [shape[0] // parts, *shape[1:]] for name, shape in inputs.items()})
         keep_channels_last(model)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from engine.backends.base import Backend
 from engine.bundle.job import Job
 from engine.bundle.manifest import PRECISIONS
-from engine.bundle.settings import AUTO, BACKENDS
+from engine.bundle.settings import AUTO, BACKENDS, HardwareSettings
 from engine.errors import CytosynthError, RequestError
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "distinct_precisions",
     "open_backend",
     "probe",
+    "settle",
     "settled",
 ]
 
@@ -183,6 +184,13 @@ def distinct_precisions(job: Job) -> tuple[str, ...]:
     # Of two precisions with the same version, the later one is kept.
     versions = {open_backend(job.changed(backend="openvino", precision=name)).version: name for name in (AUTO, *names)}
     return tuple(versions.values())
+
+
+def settle(job: Job, hardware: HardwareSettings) -> tuple[Job, str]:
+    """Return the job with the backend and the arithmetic that its settings choose, and why in words."""
+    wanted = AUTO if hardware.precision is None and job.request.precision == "int8" else job.request.precision
+    backend, why = choose_backend(hardware.backend, wanted, job)
+    return settled(job, backend, hardware.precision), why
 
 
 def settled(job: Job, backend: str, precision: str | None) -> Job:

@@ -126,6 +126,7 @@ class TensorRTBackend:
     """Runs the plans of a bundle. Raises RequestError if no plan fits the request, the GPU and the version."""
 
     name = "tensorrt"
+    takes_long_context = False
     on_gpu = True
     arithmetic: Arithmetic = "float16"
 

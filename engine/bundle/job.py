@@ -9,7 +9,7 @@ from typing import Any, Self
 from engine.bundle.folder import Bundle
 from engine.bundle.request import GenerateRequest, make_request
 from engine.bundle.settings import RequestSettings
-from engine.bundle.words import with_used_prompts
+from engine.bundle.words import prompt_warnings
 from engine.initial.pictures import InitialPictures, find_initial_pictures
 from engine.sampling.guidance import guidance_table
 from engine.sampling.samplers import Langevin, SamplerPlan, plan_steps
@@ -29,8 +29,7 @@ class Job:
     scales: tuple[float, ...]
     """The guidance scale of each row of the table."""
     warnings: tuple[str, ...] = ()
-    """What of the request is used otherwise than it was written: prompts that were cut, unknown words, and transparent
-    initial pictures."""
+    """What of the request is used otherwise than it was written: unknown words, and transparent initial pictures."""
     initial: InitialPictures | None = None
     """The initial pictures, if the request has some."""
     start: StartLevel | None = None
@@ -96,8 +95,8 @@ def make_job(
 ) -> Job:
     """Return the job of a request that is made and checked by `make_request`. Raises RequestError.
 
-    Initial pictures are found, checked and hashed. A prompt that is too long for the text encoder is cut after its last
-    whole word; the warnings of the job say so.
+    Initial pictures are found, checked and hashed. The warnings of the job name words of the prompts that the base
+    never learnt.
     """
     settings = settings or RequestSettings()
     request = make_request(bundle.manifest, class_names, n, settings, previous)
@@ -108,5 +107,4 @@ def make_job(
             settings.initial, request.initial, request.class_names, (request.width, request.height)
         )
         request = replace(request, initial=replace(request.initial, sha256=initial.sha256))
-    request, warnings = with_used_prompts(bundle, request)
-    return Job.of(bundle, request, (*warnings, *found), initial)
+    return Job.of(bundle, request, (*prompt_warnings(bundle, request), *found), initial)

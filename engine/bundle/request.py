@@ -15,6 +15,7 @@ from engine.bundle.manifest import PRECISIONS, Manifest, Preset
 from engine.bundle.settings import (
     AUTO,
     BATCH_SIZES,
+    EMPHASES,
     EVERYWHERE,
     THREADS,
     HardwareSettings,
@@ -27,6 +28,7 @@ from engine.machine import available_cores
 from engine.options import Range, check_settings, check_within
 from engine.sampling.hires import Hires
 from engine.sampling.noise import MAX_SEED, WITH_CLASSES
+from engine.sampling.prompt_syntax import parse_prompt
 from engine.sampling.samplers import LANGEVIN, SAMPLERS, Langevin
 from engine.sampling.schedules import SCHEDULES
 
@@ -70,6 +72,8 @@ class GenerateRequest:
     """How the initial pictures are used; None starts from noise alone."""
     hires: Hires | None = None
     """The second pass; None draws once."""
+    clip_skip: int = 1
+    emphasis: str = EMPHASES[0]
 
     @property
     def final_size(self) -> tuple[int, int]:
@@ -79,14 +83,20 @@ class GenerateRequest:
     def as_json(self) -> dict[str, Any]:
         """Return the request as plain JSON values.
 
-        shared_noise is only stated if it is false, `initial` if there are initial pictures, and `hires` if there is a
-        second pass, because runs of versions that do not state them had shared noise and neither of the others.
+        shared_noise, `initial`, `hires`, clip_skip and emphasis are only stated if they differ from what versions that
+        do not state them did.
         """
         interval = None if self.guidance_interval is None else list(self.guidance_interval)
         lists = {"class_names": list(self.class_names), "counts": list(self.counts), "guidance_interval": interval}
         values = {**asdict(self), **lists}
         if self.shared_noise:
             del values["shared_noise"]
+        if not all(parse_prompt(prompt).plain for prompt in (self.prompt, self.negative_prompt) if prompt):
+            # Earlier versions took the brackets for text, so that a run of theirs cannot be resumed.
+            values["prompt_syntax"] = 1
+        for name in ("clip_skip", "emphasis"):
+            if values[name] == getattr(GenerateRequest, name):
+                del values[name]
         del values["initial"], values["hires"]
         if self.initial is not None:
             values["initial"] = self.initial.as_json()
@@ -149,6 +159,8 @@ def make_request(
         precision=hardware.precision or _precision(previous, preset),
         threads=hardware.threads or _threads(previous),
         initial=initial,
+        clip_skip=picture.clip_skip,
+        emphasis=picture.emphasis,
     )
     steps = request.num_inference_steps
     hires = hires_request(settings.hires, (request.width, request.height), steps, manifest, varied=initial is not None)
@@ -161,19 +173,22 @@ def make_request(
     if initial is not None:
         expect_encoder(manifest, "--init")
         _check_level(initial, manifest)
-    if picture.prompt is not None or picture.negative_prompt is not None:
-        _expect_text_encoder(manifest)
+    _check_prompts(request, manifest)
     return request
 
 
-def _expect_text_encoder(manifest: Manifest) -> None:
+def _check_prompts(request: GenerateRequest, manifest: Manifest) -> None:
+    if request.prompt is None and request.negative_prompt is None and request.clip_skip == 1:
+        return
     if manifest.text_encoder is None:
         raise RequestError(
-            "--prompt and --negative-prompt",
+            "--prompt and --negative-prompt" if request.clip_skip == 1 else "--clip-skip",
             found=f"no text encoder in the bundle {manifest.name}",
             expected="a bundle with a text encoder",
-            fix="leave out both options (each class has its own prompt), or export the bundle again",
+            fix="leave out these options (each class has its own prompt), or export the bundle again",
         )
+    for flag, prompt in (("--prompt", request.prompt), ("--negative-prompt", request.negative_prompt)):
+        parse_prompt(prompt or "", flag, parts=flag == "--prompt")
 
 
 def _given(value: Value | None, default: Value) -> Value:

@@ -18,7 +18,9 @@ __all__ = [
     "AUTO",
     "BACKENDS",
     "BATCH_SIZES",
+    "EMPHASES",
     "EVERYWHERE",
+    "GROUPS",
     "THREADS",
     "GuidanceSettings",
     "HardwareSettings",
@@ -32,6 +34,7 @@ __all__ = [
 
 AUTO = "auto"
 BACKENDS = ("openvino", "onnxruntime", "tensorrt")
+EMPHASES = ("original", "no_norm")
 EVERYWHERE = (0.0, 1e6)
 """A guidance interval that contains every sigma."""
 BATCH_SIZES = Range(1, 4096)
@@ -96,8 +99,18 @@ class PictureSettings:
 
     PANEL: ClassVar[str] = "Prompt and size"
 
-    prompt: str | None = setting(None, help="Prompt (default: the prompt of the class).")
+    prompt: str | None = setting(
+        None, help="Prompt (default: the prompt of the class). (x:1.2), [a:b:0.5], BREAK and AND have a meaning."
+    )
     negative_prompt: str | None = setting(None, help="Negative prompt (default: empty).")
+    clip_skip: int = setting(
+        1, help="Layer of the text encoder whose output is used; 1 is the last.", within=Range(1, 64)
+    )
+    emphasis: str = setting(
+        "original",
+        choices=EMPHASES,
+        help="How a prompt's weights change its embeddings: scaled back to the mean that they had, or not",
+    )
     width: int | None = setting(None, help="Width in pixels (default: from the bundle).")
     height: int | None = setting(None, help="Height in pixels (default: from the bundle).")
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from engine.bundle.folder import Bundle, unreadable
 from engine.bundle.request import GenerateRequest
 from engine.errors import RequestError
+from engine.sampling.prompt_syntax import parse_prompt
 from engine.sampling.prompts import read_prompt
 
-__all__ = ["open_tokenizer", "with_used_prompts"]
+__all__ = ["open_tokenizer", "prompt_warnings"]
+
+
+ANY_LENGTH = 2**31
+"""More tokens than any prompt has: a long prompt becomes several chunks, so that nothing is cut."""
 
 
 def open_tokenizer(bundle: Bundle) -> Any:
@@ -34,25 +38,19 @@ def open_tokenizer(bundle: Bundle) -> Any:
         raise unreadable(path, error) from error
 
 
-def with_used_prompts(bundle: Bundle, request: GenerateRequest) -> tuple[GenerateRequest, tuple[str, ...]]:
-    """Return the request with the part of its prompts that the text encoder takes, and warnings about the rest.
-
-    So the metadata of each picture states what was used. Raises RequestError as `open_tokenizer` does.
-    """
-    given = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
+def prompt_warnings(bundle: Bundle, request: GenerateRequest) -> tuple[str, ...]:
+    """Return warnings about the words of a request's prompts. Raises RequestError as `open_tokenizer` does."""
+    given = {"--prompt": request.prompt, "--negative-prompt": request.negative_prompt}
     if not any(given.values()):
-        return request, ()
+        return ()
     tokenizer = open_tokenizer(bundle)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     encode = partial(tokenizer.encode, add_special_tokens=False)
-    room = bundle.manifest.context_shape[0] - tokenizer.num_special_tokens_to_add(False)
     vocabulary = tokenizer.get_vocab_size(with_added_tokens=False)
-    used: dict[str, Any] = {}
     warnings: list[str] = []
-    for name, prompt in given.items():
+    for flag, prompt in given.items():
         if prompt:
-            read = read_prompt(encode, prompt, room, vocabulary)
-            used[name] = read.used
-            warnings += read.warnings(f"--{name.replace('_', '-')}")
-    return replace(request, **used), tuple(warnings)
+            text = " ".join(parse_prompt(prompt, flag).texts())
+            warnings += read_prompt(encode, text, ANY_LENGTH, vocabulary).warnings(flag)
+    return tuple(warnings)

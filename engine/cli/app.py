@@ -1,4 +1,5 @@
-"""The command line `engine`: generate, upscale, info, verify, doctor, bench, reference, sheet, merge-runs, png-info."""
+"""The command line `engine`: generate, upscale, grid, info, verify, doctor, bench, reference, sheet, merge-runs and
+png-info."""
 
 from __future__ import annotations
 
@@ -17,11 +18,12 @@ from engine.bundle.folder import open_bundle
 from engine.bundle.settings import AUTO
 from engine.cli.bench import bench, reference
 from engine.cli.generate import generate
+from engine.cli.grid import grid
 from engine.cli.options import BundleArgument, JsonOption, origin_words, settings_words
 from engine.cli.upscale import upscale_command
 from engine.command_line import new_command_line
 from engine.locks import locked_folder_of
-from engine.terminal import printable, progress_bar, run_command_line
+from engine.terminal import progress_bar, run_command_line
 
 __all__ = ["app", "main"]
 
@@ -29,6 +31,7 @@ app = new_command_line(__doc__, completion=True)
 
 app.command()(generate)
 app.command("upscale")(upscale_command)
+app.command()(grid)
 app.command()(bench)
 app.command()(reference)
 
@@ -138,25 +141,13 @@ def doctor(as_json: JsonOption = False) -> None:
 
 @app.command("png-info")
 def png_info(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Picture that `engine generate` wrote.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Picture that `engine generate` or the WebUI wrote.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Show how a picture was made, and the command that makes it again."""
-    from engine.cli.png_info import read_png
+    """Show how a picture of this engine or of AUTOMATIC1111's WebUI was made, and the command that makes it again."""
+    from engine.cli.png_info import print_png, read_png
 
-    found = read_png(file)
-    if as_json:
-        facts = {"parameters": found.parameters, "cytosynth": found.description, "command": found.command}
-        print(json.dumps(facts))
-        return
-    print(printable(found.parameters), end="\n\n")
-    for name, value in found.description.items():
-        print(printable(f"{name}: {value}"))
-    bundle_hash = found.description.get("bundle_sha256", "unknown")
-    print(
-        printable(f"\nThis command makes the picture again. --bundle must name the bundle with SHA-256 {bundle_hash}:")
-    )
-    print(printable(found.command))
+    print_png(file, read_png(file), as_json)
 
 
 def main() -> None:

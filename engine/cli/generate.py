@@ -7,12 +7,13 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from engine.backends.select import choose_backend, settled
+from engine.backends.select import settle
 from engine.bundle.folder import Bundle, open_bundle
 from engine.bundle.job import Job, make_job
 from engine.bundle.settings import (
@@ -20,6 +21,7 @@ from engine.bundle.settings import (
     HardwareSettings,
     RequestSettings,
 )
+from engine.cli.like import like_picture
 from engine.cli.options import origin_words
 from engine.cli.settings import ClusterSettings, OutputSettings, SubjectSettings
 from engine.errors import RequestError
@@ -47,6 +49,8 @@ def generate(
     cluster: ClusterSettings,
 ) -> None:
     """Make n pictures of each class. Run the same command again to resume an interrupted run."""
+    if subject.like is not None:
+        subject, settings = like_picture(subject, settings, partial(_given, context))
     checked = _check(context, subject, output, settings, cluster)
     if checked is None:
         nothing = {"made": 0, "total": 0, "failed": 0, "complete": True}
@@ -58,6 +62,12 @@ def generate(
     _report(job, result, place, output.as_json)
     if result.failed or result.stopped:
         sys.exit(1)
+
+
+def _given(context: typer.Context, field: str) -> bool:
+    """Return whether the option of a field stands on the command line."""
+    source = context.get_parameter_source(field)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 @dataclass(frozen=True)
@@ -125,10 +135,7 @@ def _open_remote(context: typer.Context, output: OutputSettings, cluster: Cluste
 
 def _choose_runtime(checked: _Checked, hardware: HardwareSettings) -> Job:
     """Return the job with its backend and batch size. Runtimes are imported from here on."""
-    job, precision = checked.job, hardware.precision
-    wanted = AUTO if precision is None and job.request.precision == "int8" else job.request.precision
-    backend, why = choose_backend(hardware.backend, wanted, job)
-    job = settled(job, backend, precision)
+    job, why = settle(checked.job, hardware)
     print(f"Backend: {why}.", file=sys.stderr)
     if hardware.batch_size == AUTO and not checked.previous:
         # Nothing is measured for a folder that will be refused.

@@ -31,6 +31,12 @@ class SubjectSettings:
         help="Folder of real pictures per class. Fill every class up to --n, or to the size of the largest class.",
     )
     bundle: str = setting("cells", help="Name of an embedded bundle, or path of a bundle's folder.")
+    like: Path | None = setting(
+        None,
+        metavar="FILE",
+        help="Picture whose settings to take: one of this engine, which is made again, or one of AUTOMATIC1111's "
+        "WebUI. Options given explicitly override them.",
+    )
 
 
 @dataclass(frozen=True)

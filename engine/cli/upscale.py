@@ -135,7 +135,7 @@ def _job(settings: UpscaleSettings, asked: RequestSettings) -> Job:
     asked = RequestSettings(
         asked.sampling,
         asked.guidance,
-        PictureSettings(asked.picture.prompt, asked.picture.negative_prompt, settings.tile, settings.tile),
+        replace(asked.picture, width=settings.tile, height=settings.tile),
         hardware,
     )
     job = make_job(bundle, [settings.class_name], 1, asked)

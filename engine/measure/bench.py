@@ -105,6 +105,7 @@ class _TimedBackend:
     def __init__(self, inner: Backend) -> None:
         self._inner = inner
         self.name, self.version, self.on_gpu = inner.name, inner.version, inner.on_gpu
+        self.takes_long_context = inner.takes_long_context
         self.arithmetic: Arithmetic = inner.arithmetic
         self.clock = [0.0]
         self.device = None if inner.device is None else _TimedDevice(inner.device, self.clock)

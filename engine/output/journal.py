@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 RUN, METADATA, FAILED = "run.json", "metadata.jsonl", "failed.jsonl"
-UNSTATED = {"shared_noise": True}
+UNSTATED = {"shared_noise": True, "clip_skip": 1, "emphasis": "original", "prompt_syntax": 0}
 """Values of an identity that are only stated if they are others, because earlier versions did not state them."""
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*/[0-9]{6,}\.png\Z|[A-Za-z0-9][A-Za-z0-9_.-]*-[0-9]{6}\.tar(?=/)")
 

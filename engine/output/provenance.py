@@ -9,6 +9,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from engine.bundle.job import Job
 from engine.initial.settings import InitialRequest
+from engine.output.infotext import SAMPLER_NAMES, SCHEDULE_NAMES, write_infotext
 from engine.pictures import PNG_KEY
 from engine.version import __version__
 
@@ -23,6 +24,8 @@ OPTIONAL = (
     "guidance_interval",
     "langevin_step_size",
     "langevin_steps_per_level",
+    "clip_skip",
+    "emphasis",
     "first_width",
     "first_height",
     "hires_upscaler",
@@ -47,21 +50,18 @@ OPTIONAL = (
     "mask_sha256",
 )
 """Fields that a description only has if they differ from what every version did at first, or if the bundle has them."""
-SAMPLER_NAMES = {
-    "dpmpp_2m": "DPM++ 2M",
-    "euler": "Euler",
-    "euler_a": "Euler a",
-    "ddim": "DDIM",
-    "ddpm": "DDPM",
-    "langevin": "Langevin",
+
+
+CONTENT_NAMES = {"fill": "fill", "noise": "latent noise", "nothing": "latent nothing"}
+"""The WebUI's names of masked content; it does not state the original."""
+UPSCALER_NAMES = {
+    "latent": "Latent",
+    "latent-bicubic": "Latent (bicubic antialiased)",
+    "latent-nearest": "Latent (nearest-exact)",
+    "lanczos": "Lanczos",
+    "nearest": "Nearest",
 }
-SCHEDULE_NAMES = {
-    "karras": "Karras",
-    "normal": "Normal",
-    "exponential": "Exponential",
-    "sgm_uniform": "SGM Uniform",
-    "leading": "Leading",
-}
+"""The WebUI's names of upscalers."""
 
 
 def describe(job: Job, class_name: str) -> dict[str, Any]:
@@ -109,6 +109,10 @@ def describe(job: Job, class_name: str) -> dict[str, Any]:
     if request.langevin is not None:
         description["langevin_step_size"] = request.langevin.step_size
         description["langevin_steps_per_level"] = request.langevin.steps_per_level
+    if request.clip_skip != 1:
+        description["clip_skip"] = request.clip_skip
+    if request.emphasis != "original":
+        description["emphasis"] = request.emphasis
     if request.hires is not None:
         hires = request.hires
         description |= {
@@ -163,28 +167,32 @@ def _describe_initial(job: Job, initial: InitialRequest) -> dict[str, Any]:
 
 def parameters_line(description: dict[str, Any]) -> str:
     """Return the description in the format of AUTOMATIC1111's WebUI."""
+    strength = description.get("hires_strength", description.get("strength"))
+    hires = "hires_steps" in description
     fields = {
         "Steps": description["steps"],
         "Sampler": SAMPLER_NAMES[description["sampler"]],
         "Schedule type": SCHEDULE_NAMES[description["schedule"]],
         "CFG scale": f"{description['guidance_scale']:g}",
         "Seed": description["seed"],
-        "Size": f"{description['width']}x{description['height']}",
+        "Size": f"{description.get('first_width', description['width'])}x"
+        f"{description.get('first_height', description['height'])}",
         "Model hash": description["bundle_sha256"][:10],
         "Model": f"{description['bundle']} {description['class']}",
-        **({"Denoising strength": f"{description['strength']:g}"} if description.get("strength") is not None else {}),
+        "Denoising strength": None if strength is None else f"{strength:g}",
+        "Clip skip": description.get("clip_skip"),
         "RNG": {"nv": "NV", "numpy": "NumPy"}[description["rng"]],
+        "Emphasis": "No norm" if description.get("emphasis") == "no_norm" else None,
+        "Mask blur": f"{description['mask_blur']:g}" if "mask_blur" in description else None,
+        "Inpaint area": "Only masked" if description.get("inpaint_area") == "masked" else None,
+        "Masked area padding": description.get("mask_padding"),
+        "Masked content": CONTENT_NAMES.get(description.get("masked_content", "")),
+        "Hires resize": f"{description['width']}x{description['height']}" if hires else None,
+        "Hires steps": description.get("hires_steps"),
+        "Hires upscaler": UPSCALER_NAMES.get(description.get("hires_upscaler", "")),
         "Version": f"cytosynth {__version__}",
     }
-    lines = [description["prompt"]]
-    if description["negative_prompt"]:
-        lines.append(f"Negative prompt: {description['negative_prompt']}")
-    lines.append(", ".join(f"{name}: {_quoted(str(value))}" for name, value in fields.items()))
-    return "\n".join(lines)
-
-
-def _quoted(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False) if any(mark in value for mark in ",:\n") else value
+    return write_infotext(description["prompt"], description["negative_prompt"], fields)
 
 
 def png_text(description: dict[str, Any]) -> PngInfo:

@@ -7,13 +7,14 @@ import json
 import math
 import tarfile
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
 from engine.errors import RequestError
 from engine.files import replace_file
 
-__all__ = ["SHEET", "write_sheet"]
+__all__ = ["SHEET", "break_lines", "write_sheet"]
 
 SHEET = "sheet.png"
 PER_CLASS, COLUMNS, GAP, CAPTION, LINE = 16, 8, 4, 22, 16
@@ -47,6 +48,18 @@ def write_sheet(folder: Path) -> Path:
     return path
 
 
+def break_lines(text: str, font: Any, width: float) -> list[str]:
+    """Return a text in lines of at most this width in pixels, if none of its words is longer."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
 class _Block:
     """The pictures of a class below its caption, whose words are broken into lines that fit."""
 
@@ -55,13 +68,7 @@ class _Block:
         self._columns = min(columns, len(pictures))
         longest = max(self._font.getlength(word) for word in caption.split())
         self.width = max(self._columns * cell[0], GAP + math.ceil(longest))
-        self._lines = [""]
-        for word in caption.split():
-            longer = f"{self._lines[-1]} {word}".strip()
-            if self._font.getlength(longer) <= self.width - GAP:
-                self._lines[-1] = longer
-            else:
-                self._lines.append(word)
+        self._lines = break_lines(caption, self._font, self.width - GAP)
         self.caption_height = CAPTION + LINE * (len(self._lines) - 1)
         self.height = -(-len(pictures) // self._columns) * cell[1]
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engine.backends.base import Backend, Buffer, Context, Device, Model
 from engine.errors import RequestError
+from engine.pipeline.prompted import PromptedUNet, PromptTable
 from engine.sampling.guidance import guide
 from engine.sampling.noise import Noise
 from engine.sampling.samplers import SamplerPlan, StepRow
@@ -41,6 +42,8 @@ class LoopSpec:
     """Embeddings (2, T, D) of the prompt and of the negative prompt."""
     latent_shape: tuple[int, int, int]
     batch_size: int
+    table: PromptTable | None = None
+    """The embeddings of each step, if `context` does not hold for all steps or if there are several prompts."""
 
     def rows(self, scale: float) -> int:
         """Return the number of UNet rows of a step with this guidance scale."""
@@ -94,8 +97,12 @@ class Loop(Protocol):
 
 
 def open_loop(spec: LoopSpec, backend: Backend, *, masked: bool = False) -> Loop:
-    """Return the loop for this backend. The step graph knows no mask, so the host applies the table to masked ones."""
-    if backend.device is None or masked or not spec.plan.rows:
+    """Return the loop for this backend.
+
+    The step graph knows no mask, and one context for all steps. So the host applies the table to masked pictures, and
+    to prompts that need more.
+    """
+    if backend.device is None or masked or not spec.plan.rows or spec.table is not None:
         return HostLoop(spec, backend)
     return DeviceLoop(spec, backend.device)
 
@@ -105,10 +112,7 @@ class HostLoop:
 
     def __init__(self, spec: LoopSpec, backend: Backend) -> None:
         self._spec = spec
-        self._context = np.repeat(spec.context, spec.batch_size, axis=0)
-        self._unets: dict[int, Model] = {
-            rows: backend.open(spec.unet, spec.unet_inputs(rows), ("eps",)) for rows in spec.unet_rows()
-        }
+        self._unet = _GuidedUNet(spec, backend) if spec.table is None else PromptedUNet(spec, spec.table, backend)
 
     def run(self, noise: Noise, stop: threading.Event, start: Start | None = None) -> Latents:
         """See Loop."""
@@ -119,27 +123,44 @@ class HostLoop:
         if start is not None:
             x += start.origin(first)
         previous = np.zeros_like(x)
-        for row, scale in zip(spec.plan.rows, spec.scales, strict=True):
+        for step, row in enumerate(spec.plan.rows):
             if stop.is_set():
                 raise Stopped
-            denoised = keep(x - np.float32(row.sigma) * self._eps(x * np.float32(row.c_in), row.timestep, scale))
+            denoised = keep(x - np.float32(row.sigma) * self._unet.eps(x * np.float32(row.c_in), step))
             x = np.float32(row.a) * x + np.float32(row.b) * denoised + np.float32(row.c) * previous
             if row.d:
                 x += np.float32(row.d) * noise.draw()
             previous = denoised
         return np.asarray(keep(x), np.float32)
 
-    def _eps(self, latents: Latents, timestep: float, scale: float) -> Latents:
+    def close(self) -> None:
+        """See Loop."""
+        self._unet.close()
+
+
+class _GuidedUNet:
+    """The UNet with one prompt and one negative prompt, which hold for all steps."""
+
+    def __init__(self, spec: LoopSpec, backend: Backend) -> None:
+        self._spec = spec
+        self._context = np.repeat(spec.context, spec.batch_size, axis=0)
+        self._unets: dict[int, Model] = {
+            rows: backend.open(spec.unet, spec.unet_inputs(rows), ("eps",)) for rows in spec.unet_rows()
+        }
+
+    def eps(self, latents: Latents, step: int) -> Latents:
+        """Return the guided output (B, C, h, w) for scaled latents, in a step counted from 0."""
+        scale = self._spec.scales[step]
         rows = self._spec.rows(scale)
         inputs = {
             "latents": np.concatenate([latents] * (rows // self._spec.batch_size)),
-            "time_features": time_features(np.full(rows, timestep), self._spec.frequencies),
+            "time_features": time_features(np.full(rows, self._spec.plan.rows[step].timestep), self._spec.frequencies),
             "encoder_hidden_states": self._context[:rows],
         }
         return guide(self._unets[rows].run(inputs)["eps"], scale)
 
     def close(self) -> None:
-        """See Loop."""
+        """Close the graphs."""
         for unet in self._unets.values():
             unet.close()
 

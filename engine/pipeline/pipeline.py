@@ -17,6 +17,7 @@ from engine.bundle.job import Job
 from engine.pipeline.encoder import Encoder, decode_batch_size, padded
 from engine.pipeline.initial import Beginning
 from engine.pipeline.loops import LoopSpec, Start, half_bytes, open_loop
+from engine.pipeline.prompt_table import expect_context, read_prompt_table
 from engine.pipeline.prompts import read_embeddings
 from engine.sampling.hires import enlarged_latents, enlarged_pictures
 from engine.sampling.noise import DECODER, LATENTS, Noise, NoiseSource, Stream
@@ -72,15 +73,17 @@ def decoder_noise_of(job: Job, class_name: str, seeds: Sequence[int]) -> dict[st
 
 def _loop_spec(job: Job, class_name: str) -> LoopSpec:
     bundle, manifest = job.bundle, job.bundle.manifest
+    table = read_prompt_table(job, class_name, len(job.plan.rows))
     return LoopSpec(
         unet=bundle.path(manifest.graphs(class_name, job.request.precision)[0]),
         step=bundle.path(manifest.step),
         plan=job.plan,
         scales=job.scales,
         frequencies=np.array(manifest.frequencies),
-        context=read_embeddings(job, class_name),
+        context=read_embeddings(job, class_name, stored=table is not None),
         latent_shape=job.latent_shape,
         batch_size=job.request.batch_size,
+        table=table,
     )
 
 
@@ -89,10 +92,12 @@ def check_opening(job: Job, backend: Backend) -> None:
 
     These are unreadable embeddings, prompts or signal leaks, and latents that the device cannot align.
     """
+    manifest = job.bundle.manifest
     for class_name in job.request.class_names:
         for one in filter(None, (job, job.second_pass)):
             spec = _loop_spec(one, class_name)
             noise_of(one, class_name)
+            expect_context(spec.table, manifest.context_shape[0], backend)
             if backend.device is not None:
                 half_bytes(spec, backend.device)
 

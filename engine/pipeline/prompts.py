@@ -17,10 +17,13 @@ from engine.errors import CytosynthError
 __all__ = ["read_embeddings"]
 
 
-def read_embeddings(job: Job, class_name: str) -> NDArray[np.float32]:
+def read_embeddings(job: Job, class_name: str, *, stored: bool = False) -> NDArray[np.float32]:
     """Return the embeddings of the prompt and of the negative prompt, (2, T, D) float32.
 
     A prompt given by the user is encoded on the CPU in float32 for every backend. Raises CytosynthError.
+
+    stored: return what the bundle stores, whatever the user gives. A prompt that needs more than these two rows is left
+    to engine.pipeline.prompt_table.
     """
     bundle, request = job.bundle, job.request
     path = bundle.path(bundle.manifest.classes[class_name].context)
@@ -28,7 +31,7 @@ def read_embeddings(job: Job, class_name: str) -> NDArray[np.float32]:
         tensors = load_file(path)
     except (OSError, ValueError, SafetensorError) as error:
         raise unreadable(path, error) from error
-    stored = []
+    kept = []
     for name in ("cond", "uncond"):
         found = tensors.get(name)
         if found is None or found.shape != bundle.manifest.context_shape or found.dtype != np.float32:
@@ -38,12 +41,12 @@ def read_embeddings(job: Job, class_name: str) -> NDArray[np.float32]:
                 expected=f"float32 {bundle.manifest.context_shape}",
                 fix="export the bundle again",
             )
-        stored.append(found)
+        kept.append(found)
     asked = [request.prompt, request.negative_prompt]
-    if asked == [None, None]:
-        return np.stack(stored)
+    if stored or asked == [None, None]:
+        return np.stack(kept)
     encoded = iter(_encode(bundle, [prompt for prompt in asked if prompt is not None]))
-    return np.stack([own if prompt is None else next(encoded) for prompt, own in zip(asked, stored, strict=True)])
+    return np.stack([own if prompt is None else next(encoded) for prompt, own in zip(asked, kept, strict=True)])
 
 
 def _encode(bundle: Bundle, prompts: list[str]) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["guidance_table", "guide"]
+__all__ = ["guidance_table", "guide", "guide_parts"]
 
 
 def guidance_table(
@@ -32,3 +32,17 @@ def guide(eps: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
         return eps
     conditional, unconditional = np.split(eps, 2)
     return unconditional + np.float32(scale) * (conditional - unconditional)
+
+
+def guide_parts(
+    parts: Sequence[NDArray[np.float32]], uncond: NDArray[np.float32], weights: Sequence[float], scale: float
+) -> NDArray[np.float32]:
+    """Return eps_uncond + sum_i w_i * scale * (eps_i - eps_uncond), all (B, C, h, w).
+
+    This is the conjunction of Liu et al. 2022 (arXiv:2206.01714), equation 12, with the guidance scale as a common
+    factor, as AUTOMATIC1111's WebUI computes AND.
+    """
+    total = uncond.copy()
+    for eps, weight in zip(parts, weights, strict=True):
+        total += np.float32(weight * scale) * (eps - uncond)
+    return total

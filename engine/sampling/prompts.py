@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-__all__ = ["ReadPrompt", "read_prompt", "read_prompt_with"]
+from engine.errors import RequestError
+from engine.sampling.prompt_chunks import Chunk, Vocabulary, chunks_of
+from engine.sampling.prompt_syntax import parse_prompt
+
+__all__ = ["ReadPrompt", "caption_chunk", "read_prompt", "read_prompt_with"]
 
 FULL_VOCABULARY = 49408
 """Tokens of CLIP, which spells a rare word with tokens that it has learnt. A smaller vocabulary holds single words."""
@@ -71,13 +76,57 @@ def read_prompt(encode: Callable[[str], Any], prompt: str, room: int, vocabulary
 
 
 def read_prompt_with(tokenizer: Any, prompt: str) -> ReadPrompt:
-    """Return how the text encoder of a tokenizer of the library `transformers` reads a prompt."""
-    return read_prompt(
-        lambda text: tokenizer(text, add_special_tokens=False, verbose=False).encodings[0],
-        prompt,
-        tokenizer.model_max_length - tokenizer.num_special_tokens_to_add(),
-        tokenizer.vocab_size,
+    """Return how the text encoder of a tokenizer of the library `transformers` reads a prompt or caption.
+
+    Raises RequestError for a caption with weights that is wrong; see caption_chunk.
+    """
+    room = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
+    encode = partial(_encoding, tokenizer)
+    if caption_chunk(tokenizer, prompt) is None:
+        return read_prompt(encode, prompt, room, tokenizer.vocab_size)
+    words = read_prompt(encode, " ".join(parse_prompt(prompt).texts()), 2**31, tokenizer.vocab_size).unknown
+    return ReadPrompt(prompt, prompt, words, room)
+
+
+def caption_chunk(tokenizer: Any, caption: str) -> Chunk | None:
+    """Return the tokens and weights of a caption, or None for a caption that is nothing but text.
+
+    A caption holds for all noise levels and is one chunk, so that only weights have a meaning. Raises RequestError for
+    other syntax, for brackets that do not match, and for more tokens than the text encoder has room for.
+    """
+    subject = f"The caption {caption!r}"
+    read = parse_prompt(caption, subject)
+    if read.plain:
+        return None
+    if not read.holds:
+        raise RequestError(
+            subject,
+            found="AND, BREAK, [a:b:0.5] or [a|b]",
+            expected="text and weights, such as (x:1.2), because a caption holds for all noise levels",
+            fix="remove these, or write \\[ and \\] for the signs",
+        )
+    ends = tokenizer("").input_ids
+    vocabulary = Vocabulary(
+        lambda text: _encoding(tokenizer, text).ids,
+        ends[0],
+        ends[-1],
+        tokenizer.pad_token_id,
+        None,
+        tokenizer.model_max_length,
     )
+    first, *more = chunks_of(read.parts[0].passages(0, 1), vocabulary)
+    if more:
+        raise RequestError(
+            subject,
+            found="a caption with weights that is too long",
+            expected=f"at most {tokenizer.model_max_length - len(ends)} tokens",
+            fix="shorten it",
+        )
+    return first
+
+
+def _encoding(tokenizer: Any, text: str) -> Any:
+    return tokenizer(text, add_special_tokens=False, verbose=False).encodings[0]
 
 
 def _spelt_words(encoding: Any, text: str) -> list[str]:

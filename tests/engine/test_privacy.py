@@ -37,6 +37,7 @@ def commands_of(path, bundle, out):
             ["doctor"],
             [*generate, "--backend", "onnxruntime", "--out", out / "run"],
             [*generate, "--prompt", "a cell", "--out", out / "prompt"],
+            ["grid", "--bundle", bundle, "--class", "cyt_mast", "--x", "steps=1,2", "--out", out / "grid"],
             ["bench", bundle, *few],
             ["reference", bundle, "--class", "cyt_mast", "--steps", 1, "--out", out / "reference.safetensors"],
             ["info", bundle],

@@ -11,6 +11,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.numpy import load_file, save_file
 
+from exporter.load import load_merged
+
 
 def left_in_training(merged):
     path = merged / "unet/diffusion_pytorch_model.safetensors"
@@ -58,3 +60,15 @@ def test_what_is_no_merged_folder_exits_2(folder, in_process, whole_path, tmp_pa
     assert done.returncode == 2
     assert "python -m trainer merge" in done.stderr
     assert not (tmp_path / "bundle").exists()
+
+
+def test_the_weights_of_a_class_prompt_count_as_in_training(whole_path):
+    from trainer.base.base import encode_prompts, open_base
+
+    folder = whole_path / "merged/cyt_mast"
+    prompts = ["cyt (mast:1.5)", "", "(cyt mast cyt:0.5) mast"]
+    with torch.no_grad():
+        wanted = encode_prompts(open_base(folder), prompts)
+    found = load_merged(folder).embed_prompts(prompts)
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
+    assert (found[0] - load_merged(folder).embed_prompts(["cyt mast"])[0]).abs().max() > 0.1

@@ -21,7 +21,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from engine.errors import RequestError, first_line
 from engine.sampling.models import ModelConfigs, expect_supported, not_whole
-from engine.sampling.prompts import ReadPrompt, read_prompt_with
+from engine.sampling.prompt_chunks import Chunk, mean_factor
+from engine.sampling.prompts import ReadPrompt, caption_chunk, read_prompt_with
 from trainer.base.card import STABLE_DIFFUSION, BaseCard, read_card, unknown_base, write_card
 from trainer.base.presets import BasePreset
 from trainer.base.refiner import REFINER_FILE, Refiner, expect_fitting, refiner_in, write_refiner
@@ -276,14 +277,32 @@ def digest_of(module: nn.Module) -> str:
 def encode_prompts(base: Base, prompts: list[str]) -> torch.Tensor:
     """Return token embeddings (len(prompts), T, D) float32 of the last layer of the text encoder.
 
-    A prompt that is too long is cut after its last whole word; see Base.read_prompt.
+    A prompt that is too long is cut after its last whole word; see Base.read_prompt. Weights such as (x:1.2) multiply
+    the embeddings of their tokens. Raises RequestError for other syntax of prompts.
     """
     length = base.tokenizer.model_max_length
+    chunks = [caption_chunk(base.tokenizer, prompt) for prompt in prompts]
+    if any(chunks):
+        found = [
+            encode_prompts(base, [text]) if chunk is None else _encode_chunk(base, chunk)
+            for text, chunk in zip(prompts, chunks, strict=True)
+        ]
+        return torch.cat(found)
     rows = base.tokenizer(prompts, padding="max_length", max_length=length, verbose=False).input_ids
     if any(len(row) > length for row in rows):
         used = [base.read_prompt(prompt).used for prompt in prompts]
         rows = base.tokenizer(used, padding="max_length", max_length=length).input_ids
     return base.text_encoder(torch.tensor(rows, device=base.text_encoder.device))[0]
+
+
+def _encode_chunk(base: Base, chunk: Chunk) -> torch.Tensor:
+    """Return the weighted embeddings (1, T, D) of a chunk; see engine.sampling.prompt_chunks."""
+    device = base.text_encoder.device
+    states = base.text_encoder(torch.tensor([chunk.tokens], device=device))[0]
+    changed = states * torch.tensor(chunk.weights, device=device)[None, :, None]
+    # The factor is a number: vectors of new words are trained as if it did not depend on them.
+    before, after = ((float(x.mean()), float(x.std())) for x in (states.detach(), changed.detach()))
+    return changed * mean_factor(before, after)
 
 
 def new_tokenizer(captions: Iterable[str], length: int) -> CLIPTokenizer:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from engine.sampling.prompt_syntax import split_tags
 from trainer.base.base import Base, encode_prompts
 
 __all__ = ["CaptionReport", "Captions", "EmbeddingCache", "report_captions"]
@@ -31,7 +32,7 @@ class Captions:
         which = int(torch.randint(len(self.templates), (), generator=generator)) if len(self.templates) > 1 else 0
         text = self.templates[which].replace("[name]", self.name).replace("[filewords]", self.filewords[picture])
         if self.shuffle_tags or self.tag_dropout:
-            tags = [tag.strip() for tag in text.split(",") if tag.strip()]
+            tags = split_tags(text)
             kept = torch.rand(len(tags), generator=generator) >= self.tag_dropout
             tags = [tag for tag, keep in zip(tags, kept.tolist(), strict=True) if keep]
             if self.shuffle_tags:

@@ -8,7 +8,8 @@ import string
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
 
 from engine.bundle.folder import open_bundle
 from engine.bundle.job import make_job
@@ -104,9 +105,53 @@ def test_png_info_survives_random_descriptions(tmp_path):
         assert words[:2] == ["engine", "generate"]
 
 
+TEXT = "a cell, ä\nNegative prompt: blur\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 512x768, Model: m"
+
+
+def webui_picture(path, code=b"UNICODE\0", encoding="utf-16-be"):
+    """Write a picture with the WebUI's text where the WebUI puts it in this format."""
+    image = Image.new("RGB", (8, 8))
+    if path.suffix == ".png":
+        info = PngInfo()
+        info.add_text("parameters", TEXT)
+        image.save(path, pnginfo=info)
+    elif path.suffix == ".gif":
+        image.save(path, comment=TEXT.encode())
+    else:
+        exif = Image.Exif()
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = code + TEXT.encode(encoding)
+        image.save(path, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.png", {}),
+        ("a.gif", {}),
+        ("a.jpg", {}),
+        ("b.jpg", {"encoding": "utf-16-le"}),
+        ("c.jpg", {"code": b"\0" * 8, "encoding": "utf-8"}),
+        ("a.webp", {}),
+    ],
+)
+def test_pictures_of_the_webui_are_read(name, options, in_process, tmp_path):
+    path = webui_picture(tmp_path / name, **options)
+    found = read_png(path)
+    assert (found.parameters, found.description) == (TEXT, {})
+    assert (found.infotext.prompt, found.infotext.fields["Size-2"]) == ("a cell, ä", "768")
+    if name == "a.png":
+        done = in_process("engine", "png-info", path, "--json")
+        answer = json.loads(done.stdout)
+        assert answer["cytosynth"] is None
+        assert answer["webui"]["fields"]["Sampler"] == "Euler a"
+        assert "--like" in answer["command"]
+        assert "Sampler: Euler a" in in_process("engine", "png-info", path).stdout
+
+
 def test_every_option_of_the_command_comes_from_a_field_that_is_described(tiny_bundle):
     """A new setting that pictures depend on must reach their description."""
-    settings = settings_of(sampler="langevin")
+    settings = settings_of(sampler="langevin", clip_skip=2, emphasis="no_norm")
     job = make_job(open_bundle(str(tiny_bundle)), ["cyt_mast"], 1, settings)
     assert FLAGS.keys() == {*FLAGS} & {*describe(job, "cyt_mast"), "seed"}
     assert {"class", "steps", "langevin_steps_per_level", "guidance_scale", "threads", "bundle"} <= FLAGS.keys()

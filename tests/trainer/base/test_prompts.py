@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from engine.errors import RequestError
 from trainer.base.base import encode_prompts
 from trainer.base.caption_files import read_templates
 from trainer.base.prompts import Captions, report_captions
@@ -40,3 +42,35 @@ def test_a_long_prompt_is_embedded_as_its_used_part_is(base):
     found = encode_prompts(base, [long, "cyt mast"])
     torch.testing.assert_close(found, encode_prompts(base, [base.read_prompt(long).used, "cyt mast"]))
     assert base.read_prompt(long).used == "cyt mast cyt mast cyt mast"
+
+
+def test_weights_multiply_the_embeddings_of_their_tokens(base):
+    plain, empty = encode_prompts(base, ["cyt mast", ""]).detach()
+    weighted, again = encode_prompts(base, ["cyt (mast:1.5)", ""]).detach()
+    torch.testing.assert_close(again, empty)
+    torch.testing.assert_close(weighted[2], 1.5 * plain[2])
+    torch.testing.assert_close(weighted[[0, 1, 3]], plain[[0, 1, 3]])
+
+
+@pytest.mark.parametrize(
+    ("caption", "words"),
+    [
+        ("cyt (mast", "at character 5"),
+        ("cyt BREAK mast", "holds for all noise levels"),
+        ("[cyt|mast]", "holds for all noise levels"),
+        ("[cyt:mast:0.5]", "holds for all noise levels"),
+        ("(cyt mast cyt mast cyt mast cyt mast:1.1)", "at most 6 tokens"),
+    ],
+)
+def test_captions_that_cannot_hold_for_all_noise_levels_are_refused(caption, words, base):
+    with pytest.raises(RequestError, match="The caption") as caught:
+        report_captions(base, [caption])
+    assert words in str(caught.value)
+
+
+def test_tags_with_brackets_stay_whole():
+    captions = Captions("cyst", ("[name], (round, dark:1.2), large",), ("",), shuffle_tags=True)
+    generator = torch.Generator().manual_seed(0)
+    drawn = {captions.draw(0, generator) for _ in range(50)}
+    assert len(drawn) == 6
+    assert all("(round, dark:1.2)" in text for text in drawn)

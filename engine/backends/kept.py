@@ -1,0 +1,67 @@
+"""A backend that keeps the graphs it opened, for jobs that follow each other and mostly need the same ones."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from engine.backends.base import Arithmetic, Arrays, Backend, Model, Signature
+
+__all__ = ["KeptBackend"]
+
+MOST = 4
+"""Largest number of open graphs. The one that was used longest ago is closed first."""
+
+
+class KeptBackend:
+    """Opens each graph once per shape. What its users close stays open until it is pushed out, or until `close`.
+
+    Graphs that pass their results on a device are opened afresh by each job, because they share its memory.
+    """
+
+    def __init__(self, inner: Backend) -> None:
+        self._inner = inner
+        self.name, self.version, self.on_gpu = inner.name, inner.version, inner.on_gpu
+        self.takes_long_context, self.device = inner.takes_long_context, inner.device
+        self.arithmetic: Arithmetic = inner.arithmetic
+        self._models: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()
+
+    def open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> Model:
+        """See Backend."""
+        key = (path, tuple(sorted(inputs.items())), outputs)
+        if key not in self._models:
+            self._models[key] = _Kept(self._inner.open(path, inputs, outputs))
+        self._models.move_to_end(key)
+        self._models[key].users += 1
+        for old, model in list(self._models.items()):
+            if len(self._models) > MOST and not model.users:
+                del self._models[old]
+                model.free()
+        return self._models[key]
+
+    def close(self) -> None:
+        """Close all graphs."""
+        while self._models:
+            self._models.popitem()[1].free()
+
+
+class _Kept:
+    """A model whose users come and go."""
+
+    def __init__(self, model: Model) -> None:
+        self._model, self.users = model, 0
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """See Model."""
+        return self._model.run(inputs)
+
+    def close(self) -> None:
+        """Note that one user less needs the model."""
+        self.users -= 1
+
+    def free(self) -> None:
+        """Close the model itself."""
+        self._model.close()
