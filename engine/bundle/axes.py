@@ -179,18 +179,23 @@ def _parsed(place: str, declared: Field[Any], hint: Any, item: str) -> Sequence[
     if kind is float:
         return _range(place, item, DECIMAL, float)
     if get_origin(kind) is tuple:
-        return [_pair(place, item)]
+        return [_numbers(place, item, get_args(kind))]
     return [Path(item) if kind is Path else item]
 
 
-def _pair(place: str, item: str) -> tuple[float, ...]:
-    """Return two numbers, as a guidance interval has."""
-    words = item.split()
+def _numbers(place: str, item: str, kinds: tuple[type, ...]) -> tuple[Any, ...]:
+    """Return as many numbers as the setting has, separated by spaces: two for a guidance interval, four for `expand`.
+
+    They may be separated by commas, too, if the whole item stands in quotes.
+    """
+    words = item.replace(",", " ").split()
     try:
-        low, high = map(float, words)
+        return tuple(kind(word) for kind, word in zip(kinds, words, strict=True))
     except ValueError:
-        raise RequestError(place, found=item, expected="two numbers", fix="write, for example, 2 6") from None
-    return low, high
+        example = " ".join(str(8 * place) for place in range(1, len(kinds) + 1))
+        raise RequestError(
+            place, found=item, expected=f"{len(kinds)} numbers", fix=f"write, for example, {example}"
+        ) from None
 
 
 def _range(place: str, item: str, number: str, kind: type[int] | type[float]) -> Sequence[float]:
