@@ -78,7 +78,7 @@ def size_axis():
         ("strength=0.5,1.5", "--x strength=1.5: --strength"),
         ("size=32", "--x size=32"),
         ("steps=8,08", "8 twice"),
-        ("guidance_interval=5", "two numbers"),
+        ("guidance_interval=5", "2 numbers"),
         ("shared_noise=maybe", "true or false"),
         ('prompt="a', "no values"),
     ],
