@@ -149,7 +149,8 @@ def check_utility(real: Path, synthetic: Path, heldout: Path, pretrain: Path | N
         opened["pretrain"] = {c: open_folder(pretrain / c) for c in names}
     for name in opened.keys() - {"synthetic"}:
         expect_real({f"{name} {class_name}": folder for class_name, folder in opened[name].items()})
-    refuse_shared({name: list(folders.values()) for name, folders in opened.items()}, [{"real", "pretrain"}])
+    named = {name: list(folders.values()) for name, folders in opened.items()}
+    refuse_shared(named, [{"real", "pretrain"}], sources=("real", "pretrain"))
     return UtilityFolders(opened, {name: [c for c in found[name] if c not in wanted] for name in list(paths)[1:]})
 
 
