@@ -276,7 +276,7 @@ def _refuse_derived(named: Mapping[str, Sequence[PictureFolder]], sources: Colle
         raise RequestError(
             f"{len(derived)} synthetic pictures that were derived from pictures in {', '.join(names)}",
             found=first_of([f"{file} is derived from {source}" for file, (_, source) in derived.items()]),
-            expected="synthetic pictures of other cells, because these contain the pictures that they are compared with",
+            expected="synthetic pictures of other cells, because these contain what they are compared with",
             fix="compare with real pictures that no synthetic picture was derived from, or vary other pictures with "
             "`engine generate --init`",
         )
@@ -308,7 +308,8 @@ def compression_warnings(real: PictureFolder, fake: PictureFolder) -> list[str]:
 def open_different(named: Mapping[str, Path]) -> dict[str, PictureFolder]:
     """Open several folders, for example {"REAL": path, "FAKE": path}.
 
-    Raises RequestError as open_folder does, and as refuse_shared if two folders share a picture or one was derived from the other.
+    Raises RequestError as open_folder does, and as refuse_shared does for two folders of which one shares pictures with
+    the other or was derived from it.
     """
     places: dict[Path, str] = {}
     for name, path in named.items():

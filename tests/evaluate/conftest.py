@@ -88,8 +88,9 @@ def _write(folder, colour, count, seed):
 @pytest.fixture(scope="session")
 def varied(tiny_bundle, in_process, tmp_path_factory):
     """real and heldout: 6 phantoms of 32 pixels in each of two classes. `variations/0.3` and `variations/0.7`: two
-    variations of each real picture. of_heldout: one of each held-out picture."""
+    variations of each real picture. of_heldout: one of each held-out picture. bundle: the bundle that drew them."""
     root = tmp_path_factory.mktemp("varied")
+    (root / "bundle").symlink_to(tiny_bundle)
     for place, name in enumerate(("real", "heldout")):
         for number, class_name in enumerate(("cyt_mast", "cyt_nep_mast")):
             (root / name / class_name).mkdir(parents=True)
