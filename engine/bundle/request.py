@@ -161,14 +161,19 @@ def make_request(
     if initial is not None:
         expect_encoder(manifest, "--init")
         _check_level(initial, manifest)
-    if (picture.prompt is not None or picture.negative_prompt is not None) and manifest.text_encoder is None:
+    if picture.prompt is not None or picture.negative_prompt is not None:
+        _expect_text_encoder(manifest)
+    return request
+
+
+def _expect_text_encoder(manifest: Manifest) -> None:
+    if manifest.text_encoder is None:
         raise RequestError(
             "--prompt and --negative-prompt",
             found=f"no text encoder in the bundle {manifest.name}",
             expected="a bundle with a text encoder",
             fix="leave out both options (each class has its own prompt), or export the bundle again",
         )
-    return request
 
 
 def _given(value: Value | None, default: Value) -> Value:

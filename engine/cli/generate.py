@@ -17,18 +17,13 @@ from engine.bundle.folder import Bundle, open_bundle
 from engine.bundle.job import Job, make_job
 from engine.bundle.settings import (
     AUTO,
-    GuidanceSettings,
     HardwareSettings,
-    HiresSettings,
-    PictureSettings,
     RequestSettings,
-    SamplingSettings,
 )
 from engine.cli.options import origin_words
 from engine.cli.settings import ClusterSettings, OutputSettings, SubjectSettings
 from engine.errors import RequestError
 from engine.files import expect_place
-from engine.initial.settings import InitialSettings
 from engine.options import parse_each, with_options
 from engine.output.chunks import parse_piece
 from engine.output.formats import Output, make_output
@@ -48,22 +43,16 @@ def generate(
     context: typer.Context,
     subject: SubjectSettings,
     output: OutputSettings,
-    sampling: SamplingSettings,
-    guidance: GuidanceSettings,
-    picture: PictureSettings,
-    hardware: HardwareSettings,
+    settings: RequestSettings,
     cluster: ClusterSettings,
-    initial: InitialSettings,
-    hires: HiresSettings,
 ) -> None:
     """Make n pictures of each class. Run the same command again to resume an interrupted run."""
-    settings = RequestSettings(sampling, guidance, picture, hardware, initial, hires)
     checked = _check(context, subject, output, settings, cluster)
     if checked is None:
         nothing = {"made": 0, "total": 0, "failed": 0, "complete": True}
         print(json.dumps(nothing) if output.as_json else f"Every class of {subject.balance} has enough pictures.")
         return
-    job = _choose_runtime(checked, hardware)
+    job = _choose_runtime(checked, settings.hardware)
     result = _produce(job, checked, cluster)
     place = str(checked.output.folder) if checked.remote is None else output.out.rstrip("/")
     _report(job, result, place, output.as_json)

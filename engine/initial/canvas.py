@@ -64,8 +64,7 @@ def make_canvas(
         mask = read_mask(picture.mask, picture.size, invert=request.mask_invert)
     if request.inpaint_area == "masked" and mask is not None:
         return _canvas_of_area(original, mask, request, size, pixels_per_latent)
-    left, top, right, bottom = request.expand or (0, 0, 0, 0)
-    base_size = size[0] - left - right, size[1] - top - bottom
+    base_size = request.base_size(size)
     mode = request.resize_mode or "stretch"
     base = resized(original, base_size, mode)
     if mask is not None:

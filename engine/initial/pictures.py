@@ -78,7 +78,7 @@ def find_initial_pictures(
 ) -> tuple[InitialPictures, tuple[str, ...]]:
     """Return the initial pictures of each class, and warnings about what is used otherwise than it is.
 
-    Every file is decoded and hashed once, one at a time. size: width and height to which the pictures are resized.
+    Every file is decoded and hashed once, one at a time. size: width and height that are drawn.
 
     Raises RequestError for the first file that cannot be used: unreadable, of another shape without --resize-mode,
     without its mask, with a mask of another size, or with a mask that repaints nothing.
@@ -138,12 +138,12 @@ def _checked(
     if picture.mode == "RGBA" and np.asarray(picture.getchannel("A")).min() < 255:
         transparent.append(path)
     # Only the surroundings of the mask are resized for a masked area, and these have the shape that is drawn.
-    whole = request.inpaint_area == "whole"
-    if whole and request.resize_mode is None and not fits(picture.size, size):
+    whole, base = request.inpaint_area == "whole", request.base_size(size)
+    if whole and request.resize_mode is None and not fits(picture.size, base):
         raise RequestError(
             f"The initial picture {path}",
             found=f"{picture.width} x {picture.height} pixels",
-            expected=f"the shape of {size[0]} x {size[1]} pixels, or a resize mode",
+            expected=f"the shape of {base[0]} x {base[1]} pixels, or a resize mode",
             fix=f"add --resize-mode {'|'.join(RESIZE_MODES)}, or other --width and --height",
         )
     mask = _mask_of(path, settings.mask)

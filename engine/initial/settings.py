@@ -121,6 +121,11 @@ class InitialRequest:
         """Whether only a part of each picture is drawn."""
         return self.masked or self.expand is not None
 
+    def base_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the width and height to which pictures are resized before they grow to the size that is drawn."""
+        left, top, right, bottom = self.expand or (0, 0, 0, 0)
+        return size[0] - left - right, size[1] - top - bottom
+
     def as_json(self) -> dict[str, Any]:
         """Return the request as plain JSON values."""
         return {**asdict(self), "expand": None if self.expand is None else list(self.expand)}

@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from exporter.load import load_merged
+from tests.engine.folders import contents
 
 
 def test_every_graph_passes_the_checker_with_the_contracts_names(tiny_bundle):
@@ -77,15 +78,24 @@ def test_the_text_encoder_and_its_tokenizer_give_the_stored_embeddings(tiny_bund
     np.testing.assert_allclose(uncond, stored["uncond"], atol=5e-3)
 
 
-def test_the_vae_encoder_comes_along_when_it_is_asked_for(in_process, whole_path, tmp_path):
-    merged = whole_path / "merged/cyt_mast"
-    done = in_process("exporter", "onnx", merged, "--out", tmp_path / "bundle", "--vae-encoder")
-    assert done.returncode == 0, done.stderr
-    vae = load_merged(merged).vae
-    rng = np.random.default_rng(0)
-    images = rng.uniform(-1, 1, (2, 3, 32, 32)).astype(np.float32)
-    session = onnxruntime.InferenceSession(tmp_path / "bundle/vae_encoder.onnx")
+def test_the_vae_encoder_gives_the_mean_of_the_posterior(whole_path):
+    vae = load_merged(whole_path / "merged/cyt_mast").vae
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3), np.uint8)
+    session = onnxruntime.InferenceSession(whole_path / "bundle/vae_encoder.onnx")
     (found,) = session.run(["latents"], {"images": images})
     with torch.no_grad():
-        wanted = vae.encode(torch.from_numpy(images)).latent_dist.mean.numpy() * vae.config.scaling_factor
+        pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1
+        wanted = vae.encode(pixels).latent_dist.mean.numpy() * vae.config.scaling_factor
     assert np.linalg.norm(found - wanted) < 0.01 * np.linalg.norm(wanted)
+
+
+def test_a_bundle_may_be_exported_without_the_vae_encoder(in_process, whole_path, tmp_path):
+    """Exported again with it, the bundle gains the encoder and its other files stay as they are."""
+    arguments = ["exporter", "onnx", whole_path / "merged/cyt_mast", "--out", tmp_path / "bundle"]
+    assert in_process(*arguments, "--no-vae-encoder").returncode == 0
+    before = contents(tmp_path / "bundle")
+    assert not [name for name in before if "encoder" in name and "text" not in name]
+    assert in_process(*arguments).returncode == 0
+    after = contents(tmp_path / "bundle")
+    assert after.keys() - before.keys() == {"vae_encoder.onnx", "vae_encoder.bin"}
+    assert [name for name in before if after[name] != before[name]] == ["manifest.json"]

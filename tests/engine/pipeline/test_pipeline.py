@@ -15,8 +15,9 @@ from engine.bundle.folder import open_bundle
 from engine.bundle.job import make_job
 from engine.bundle.settings import settings_of
 from engine.errors import CytosynthError, RequestError
-from engine.pipeline import pipeline as module
+from engine.pipeline import encoder
 from engine.pipeline.pipeline import Pipeline, check_opening, decoder_noise_of, noise_of
+from engine.sampling.hires import enlarged_latents, enlarged_pictures
 
 SEEDS = [3, 4, 5]
 
@@ -66,7 +67,7 @@ def test_a_batch_is_decoded_in_parts_and_each_picture_with_its_own_noise(bundle,
     latents = np.random.default_rng(0).standard_normal((3, 4, 8, 8)).astype(np.float32)
     job, found = job_of(bundle), {}
     for size in (3, 2, 1):
-        monkeypatch.setattr(module, "DECODE_PIXELS", size * 32 * 32)
+        monkeypatch.setattr(encoder, "DECODE_PIXELS", size * 32 * 32)
         with Pipeline(job, "cyt_mast", OpenVINOBackend(precision="f32", threads=1)) as pipeline:
             found[size], finite = pipeline.decode(latents, SEEDS)
             swapped, _ = pipeline.decode(latents[::-1], SEEDS[::-1])
@@ -93,18 +94,12 @@ def test_a_manifest_that_does_not_fit_the_graph_is_an_error(stochastic, tmp_path
         Pipeline(job_of(open_bundle(str(folder))), "cyt_mast", OpenVINOBackend(precision="f32"))
 
 
-def test_large_pictures_are_decoded_in_smaller_batches():
-    assert decode_batch_size(16, 128, 128) == 16
-    assert decode_batch_size(16, 512, 512) == 2
-    assert decode_batch_size(16, 2048, 2048) == 1
-
-
 def test_a_batch_that_the_decoder_does_not_divide_loses_and_changes_nothing(tiny_bundle, monkeypatch):
     job = make_job(open_bundle(str(tiny_bundle)), ["cyt_mast"], 3, settings_of(batch_size=3, num_inference_steps=1))
     with Pipeline(job, "cyt_mast", ORTBackend()) as pipeline:
         latents = pipeline.generate_latents([1, 2, 3])
         wanted, _ = pipeline.decode(latents, [1, 2, 3])
-    monkeypatch.setattr("engine.pipeline.pipeline.DECODE_PIXELS", 2 * 32 * 32)
+    monkeypatch.setattr(encoder, "DECODE_PIXELS", 2 * 32 * 32)
     with Pipeline(job, "cyt_mast", ORTBackend()) as pipeline:
         found, finite = pipeline.decode(latents, [1, 2, 3])
     assert finite.tolist() == [True] * 3
@@ -117,3 +112,30 @@ def test_embeddings_that_cannot_be_read_are_found_before_a_model_opens(bundle_co
     (bundle_copy / "context.cyt_nep_mast.safetensors").write_bytes(b"garbage")
     with pytest.raises(RequestError, match=r"context\.cyt_nep_mast"):
         check_opening(job, ORTBackend())
+
+
+@pytest.mark.parametrize("upscaler", ["lanczos", "latent"])
+def test_a_hires_fix_starts_from_the_enlarged_first_pass(upscaler, tiny_bundle):
+    bundle, backend = open_bundle(str(tiny_bundle)), OpenVINOBackend(precision="f32")
+    options = {"batch_size": 1, "num_inference_steps": 2}
+    hires = {"hires_scale": 2.0, "hires_upscaler": upscaler, "hires_steps": 1}
+
+    def job(**more):
+        return make_job(bundle, ["cyt_mast"], 1, settings_of(**options, **more))
+
+    with Pipeline(job(), "cyt_mast", backend) as pipeline:
+        first = pipeline.generate_latents([3])
+        images, _ = pipeline.decode(first, [3])
+    untouched = job(**hires, hires_strength=0.0)
+    if upscaler == "latent":
+        wanted = enlarged_latents(first, (16, 16), upscaler)
+    else:
+        opened = encoder.Encoder(untouched.second_pass, backend)
+        wanted = opened.run(enlarged_pictures(images, (64, 64), upscaler))
+        opened.close()
+    with Pipeline(untouched, "cyt_mast", backend) as pipeline:
+        np.testing.assert_allclose(pipeline.generate_latents([3]), wanted, atol=1e-5)
+    with Pipeline(job(**hires, hires_strength=0.6), "cyt_mast", backend) as pipeline:
+        drawn = pipeline.generate_latents([3])
+        assert pipeline.decode(drawn, [3])[0].shape == (1, 64, 64, 3)
+    assert np.abs(drawn - wanted).mean() > 0.05
