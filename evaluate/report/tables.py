@@ -201,11 +201,11 @@ def _utility(results: Utility) -> Summary:
             f"Of {len(choice.scores)} sets of variations, {choice.chosen} was chosen: {choice.folds}-fold "
             f"cross-validation on the real training pictures, {choice.seeds} seeds, no held-out picture."
         )
-        rows = [
+        scores = [
             (name + (" (chosen)" if name == choice.chosen else ""), f"{score:.3f}")
             for name, score in choice.scores.items()
         ]
-        tables.append(Table("Left-out real training pictures", ("variations", "balanced accuracy"), rows))
+        tables.append(Table("Left-out real training pictures", ("variations", "balanced accuracy"), scores))
     for row, found in results.rows.items():
         header = ("", "balanced accuracy", "accuracy", "AUC")
         rows = [
