@@ -36,8 +36,8 @@ VariationSets = dict[str, ClassFolders]
 Places = list[NDArray[np.intp]]
 """Indices of pictures, by class."""
 Measure = Callable[[str, Sequence[Sequence[Pictures]], Sequence[Pictures], int], list[NDArray[np.intp]]]
-"""Trains on sources with a seed and returns the predicted classes of the pictures of each class, in turn given: a label
-for the progress, the sources as `train_classifier` takes them, the pictures by class, the seed."""
+"""Takes a label for the progress, the sources to train on (as `train_classifier` does), pictures by class, and a seed.
+Returns the predicted classes of these pictures, by class."""
 
 
 @dataclass(frozen=True)
