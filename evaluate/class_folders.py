@@ -42,7 +42,7 @@ def open_pairs(real: Path, fake: Path) -> tuple[dict[str, FolderPair], list[str]
     do.
     """
     both = class_names_of(real), class_names_of(fake)
-    if not all(both) or any(path.is_dir() and pictures_in(path) for path in (real, fake)):
+    if not all(both) or any(_has_own_pictures(path) for path in (real, fake)):
         return {real.resolve().name: _open(real, fake, "")}, []
     shared = [name for name in both[0] if name in both[1]]
     if not shared:
@@ -55,6 +55,11 @@ def open_pairs(real: Path, fake: Path) -> tuple[dict[str, FolderPair], list[str]
     alone = {"REAL": sorted({*both[0]} - {*shared}), "FAKE": sorted({*both[1]} - {*shared})}
     warnings = [f"Only {side} has the classes {', '.join(names)}: left out." for side, names in alone.items() if names]
     return {name: _open(real / name, fake / name, f" {name}") for name in shared}, warnings
+
+
+def _has_own_pictures(path: Path) -> bool:
+    """Whether a folder has pictures directly inside. The contact sheet of `engine generate` is none of them."""
+    return path.is_dir() and bool(pictures_in(path)) and not (path / "metadata.jsonl").is_file()
 
 
 def _open(real: Path, fake: Path, words: str) -> FolderPair:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from scipy.ndimage import gaussian_filter
 
 from engine.errors import RequestError
 from engine.files import sha256_of
-from engine.pictures import SUFFIXES, class_names_of, is_synthetic, pictures_in, read_picture, strangers_in
+from engine.pictures import PNG_KEY, SUFFIXES, class_names_of, is_synthetic, pictures_in, read_picture, strangers_in
 
 __all__ = [
+    "Initial",
     "PictureFolder",
     "Pictures",
     "blur",
@@ -38,6 +39,14 @@ NAMED = 5
 
 
 @dataclass(frozen=True)
+class Initial:
+    """The initial picture that a synthetic picture was derived from, as `engine generate --init` states it."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class PictureFolder:
     """The pictures directly in a folder, sorted by name. All are intact, RGB, and squares of one size."""
 
@@ -46,6 +55,8 @@ class PictureFolder:
     side: int
     marked: int = 0
     """Number of pictures whose metadata say that they are synthetic, as `engine generate` writes."""
+    initials: Mapping[str, Initial] = field(default_factory=dict)
+    """Initial pictures of the pictures that were derived from one, by file name."""
 
     def __len__(self) -> int:
         return len(self.files)
@@ -153,11 +164,14 @@ def open_folder(path: Path) -> PictureFolder:
     wrong: list[str] = []
     sizes: dict[tuple[int, int], list[str]] = {}
     marked = 0
+    initials: dict[str, Initial] = {}
     for file in files:
         try:
-            size, mark = _check(file)
+            size, text = _check(file)
             sizes.setdefault(size, []).append(file.name)
-            marked += mark
+            marked += text is not None
+            if text is not None and (initial := _initial(text)) is not None:
+                initials[file.name] = initial
         except RequestError as error:
             wrong.append(f"{file.name}: {error.found}")
     wrong += [f"{file.name}: not {', '.join(SUFFIXES)}" for file in strangers_in(path)]
@@ -177,7 +191,7 @@ def open_folder(path: Path) -> PictureFolder:
             expected="squares of one size, cropped as the pictures of the other folder are",
             fix="run `python -m trainer prepare` on real pictures, as for training; generate synthetic pictures again",
         )
-    return PictureFolder(path, tuple(files), width, marked)
+    return PictureFolder(path, tuple(files), width, marked, initials)
 
 
 def first_of(wrong: Sequence[str]) -> str:
@@ -186,14 +200,14 @@ def first_of(wrong: Sequence[str]) -> str:
     return "; ".join(wrong[:NAMED]) + rest
 
 
-def _check(path: Path) -> tuple[tuple[int, int], bool]:
-    """Return (width, height), and whether the picture is marked as synthetic.
+def _check(path: Path) -> tuple[tuple[int, int], str | None]:
+    """Return (width, height), and the text that marks the picture as synthetic, or None if it is not marked.
 
     Raises RequestError unless the picture is opaque and in colour.
     """
     picture = read_picture(path)
     with Image.open(path) as file:
-        marked = is_synthetic(file)
+        text = str(file.info[PNG_KEY]) if is_synthetic(file) else None
         found = file.mode if file.mode not in ("RGB", "RGBA", "P", "PA", "YCbCr") else None
         if file.has_transparency_data and file.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             found = f"{file.mode} with transparency"
@@ -204,13 +218,25 @@ def _check(path: Path) -> tuple[tuple[int, int], bool]:
         raise RequestError(
             f"The picture {path}", found=f"{found} pixels", expected="opaque RGB", fix="convert the picture"
         )
-    return picture.size, marked
+    return picture.size, text
 
 
-def refuse_shared(named: Mapping[str, Sequence[PictureFolder]], allowed: Sequence[set[str]] = ()) -> None:
-    """Raise RequestError if folders of different names share a picture, compared by content.
+def _initial(text: str) -> Initial | None:
+    """Return the initial picture that the text of a synthetic picture names, or None if it names none."""
+    try:
+        description = json.loads(text)
+        return Initial(str(description["initial_picture"]), str(description["initial_sha256"]))
+    except (ValueError, KeyError, TypeError):
+        return None
 
-    allowed: sets of names that may share pictures.
+
+def refuse_shared(
+    named: Mapping[str, Sequence[PictureFolder]], allowed: Sequence[set[str]] = (), sources: Collection[str] = ()
+) -> None:
+    """Raise RequestError if folders of different names share a picture, compared by content, or if a synthetic picture
+    was derived from a real picture of a folder of another name.
+
+    allowed: sets of names that may share pictures. sources: names whose pictures others may be derived from.
     """
     holders: dict[str, dict[str, Path]] = {}
     for name, folders in named.items():
@@ -225,6 +251,34 @@ def refuse_shared(named: Mapping[str, Sequence[PictureFolder]], allowed: Sequenc
             found=first_of([" is ".join(str(file) for file in found.values()) for found in shared]),
             expected="folders that share no picture, because a shared picture falsifies every figure",
             fix="name other folders, or split the pictures again with all pictures of one source on one side",
+        )
+    _refuse_derived(named, sources)
+
+
+def _refuse_derived(named: Mapping[str, Sequence[PictureFolder]], sources: Collection[str]) -> None:
+    real = {
+        digest: (name, file)
+        for name, folders in named.items()
+        if name not in sources
+        for folder in folders
+        if not folder.marked
+        for digest, file in zip(folder.hashes, folder.files, strict=True)
+    }
+    derived = {
+        folder.path / file: real[initial.sha256]
+        for name, folders in named.items()
+        for folder in folders
+        for file, initial in folder.initials.items()
+        if initial.sha256 in real and real[initial.sha256][0] != name
+    }
+    if derived:
+        names = sorted({name for name, _ in derived.values()})
+        raise RequestError(
+            f"{len(derived)} synthetic pictures that were derived from pictures in {', '.join(names)}",
+            found=first_of([f"{file} is derived from {source}" for file, (_, source) in derived.items()]),
+            expected="synthetic pictures of other cells, because these contain what they are compared with",
+            fix="compare with real pictures that no synthetic picture was derived from, or vary other pictures with "
+            "`engine generate --init`",
         )
 
 
@@ -254,7 +308,8 @@ def compression_warnings(real: PictureFolder, fake: PictureFolder) -> list[str]:
 def open_different(named: Mapping[str, Path]) -> dict[str, PictureFolder]:
     """Open several folders, for example {"REAL": path, "FAKE": path}.
 
-    Raises RequestError as open_folder does, and if two folders share a picture.
+    Raises RequestError as open_folder does, and as refuse_shared does for two folders of which one shares pictures with
+    the other or was derived from it.
     """
     places: dict[Path, str] = {}
     for name, path in named.items():

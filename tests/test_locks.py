@@ -27,6 +27,7 @@ COMMANDS = {
     "reference": ["engine", "reference", "bundle", "--class", "cyt_mast", "--out", "out/x.safetensors"],
     "score": ["evaluate", "score", "prepared/cyt_mast", "prepared/cyt_mast", "--out", "out"],
     "morphology": ["evaluate", "morphology", "prepared/cyt_mast", "prepared/cyt_mast", "--out", "out"],
+    "masks": ["evaluate", "masks", "prepared/cyt_mast", "--region", "cell", "--out", "out"],
     "copies": [
         *("evaluate", "copies", "prepared/cyt_mast", "--train", "prepared/cyt_mast"),
         *("--held-out", "prepared/cyt_mast", "--out", "out"),

@@ -24,7 +24,8 @@ from benchmarks.arguments import existing_folder, new_file, script_parser
 from engine.machine import processor_name
 from engine.terminal import run_command_line
 from evaluate.images import open_folder
-from evaluate.studies.copies import PERCENTILE, describe, nearest_training
+from evaluate.studies.copies import PERCENTILE
+from evaluate.studies.likeness import describe, nearest_training
 from evaluate.studies.segmentation import segment
 from trainer.pictures.phantom import MASK_LABELS, RECIPES, draw
 

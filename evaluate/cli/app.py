@@ -8,6 +8,7 @@ from evaluate.cli.blind import blind_command
 from evaluate.cli.copies import copies_command
 from evaluate.cli.curve import curve_command
 from evaluate.cli.judge import judge_command
+from evaluate.cli.masks import masks_command
 from evaluate.cli.morphology import morphology_command
 from evaluate.cli.probe import probe_command
 from evaluate.cli.report import report_command
@@ -25,6 +26,7 @@ app.command("probe")(probe_command)
 app.command("blind")(blind_command)
 app.command("copies")(copies_command)
 app.command("morphology")(morphology_command)
+app.command("masks")(masks_command)
 app.command("utility")(utility_command)
 app.command("judge")(judge_command)
 app.command("curve")(curve_command)

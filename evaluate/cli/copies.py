@@ -17,7 +17,7 @@ from evaluate.report.inputs import describe_folder, metadata_of
 from evaluate.report.plots import plot_histogram, to_image
 from evaluate.report.records import Picture, check_out, make_record
 from evaluate.report.sheets import draw_pairs
-from evaluate.studies.copies import DEFINITIONS, FEW, Copies, find_copies, results_of
+from evaluate.studies.copies import DEFINITIONS, DERIVED, FEW, Copies, Sources, find_copies, find_sources, results_of
 
 __all__ = ["copies_command"]
 
@@ -34,15 +34,25 @@ def copies_command(
     train: Annotated[Path, typer.Option(help="Pictures that the class, or its base, was trained on.")],
     held_out: Annotated[Path, typer.Option(help="Real pictures of the same class that were not trained on.")],
     output: Output,
+    sources: Annotated[
+        Path | None,
+        typer.Option(
+            help="Initial pictures of FAKE, as `engine generate --init` read them. Needed if FAKE was derived from "
+            "pictures that are not in --train."
+        ),
+    ] = None,
 ) -> None:
     """Find the nearest training picture of each picture in FAKE, under rotation, mirroring, shift and zoom.
 
-    A picture is a copy if it is closer than almost all held-out real pictures are. With --out, the record also holds
-    the closest pairs and exclude.jsonl, the list of the copies.
+    A picture is a copy if it is closer than almost all held-out real pictures are. A picture that was derived from an
+    initial picture is also a copy if it is that close to its own initial picture. With --out, the record also holds the
+    closest pairs and exclude.jsonl, the list of the copies.
     """
     check_out(output.out, "copies")
     folders = {"FAKE": open_folder(fake), **open_different({"--train": train, "--held-out": held_out})}
     fakes, trained, reals = folders.values()
+    if sources is not None:
+        folders["--sources"] = open_folder(sources)
     expect_real({"--train": trained, "--held-out": reals})
     # FAKE and --train may share files: these are copies, which the command looks for.
     refuse_shared({"FAKE": [fakes], "--held-out": [reals]})
@@ -53,21 +63,22 @@ def copies_command(
             expected=f"at least 2 and better {FEW}, because their distances set the threshold",
             fix="add pictures that were not trained on",
         )
+    origins = find_sources(fakes, [folders[name] for name in ("--train", "--sources") if name in folders])
     inputs = {name: describe_folder(folder) for name, folder in folders.items()}
     lines = metadata_of(fakes)
     with progress_bar() as progress:
-        found = find_copies(fakes, trained, reals, progress)
+        found = find_copies(fakes, trained, reals, origins, progress)
     results = results_of(found, fakes, trained, PAIRS)
     record = make_record(
         f"Copies of training pictures in {fake}",
         results,
         inputs=inputs,
-        definitions=DEFINITIONS,
+        definitions=DEFINITIONS | DERIVED if origins else DEFINITIONS,
         warnings=_warnings(found, reals),
     )
     # Same rows as in metadata.jsonl; `engine.SyntheticCells(exclude=...)` reads the file.
     listed = "".join(json.dumps(lines.get(name, {"file_name": name})) + "\n" for name in results.copies)
-    finish(record, _pictures(found, fakes, trained), output, {EXCLUDE: listed})
+    finish(record, _pictures(found, fakes, trained, origins), output, {EXCLUDE: listed})
 
 
 def _warnings(found: Copies, reals: PictureFolder) -> list[str]:
@@ -85,7 +96,7 @@ def _warnings(found: Copies, reals: PictureFolder) -> list[str]:
     return warnings
 
 
-def _pictures(found: Copies, fakes: PictureFolder, trained: PictureFolder) -> dict[str, Picture]:
+def _pictures(found: Copies, fakes: PictureFolder, trained: PictureFolder, origins: Sources) -> dict[str, Picture]:
     closest = found.closest(PAIRS)
     pairs = list(zip(fakes.pick(closest), trained.pick(found.synthetic.indices[closest]), strict=True))
     histogram = plot_histogram(
@@ -93,7 +104,7 @@ def _pictures(found: Copies, fakes: PictureFolder, trained: PictureFolder) -> di
         "distance to the nearest training picture",
         mark=("threshold", found.threshold),
     )
-    return {
+    pictures = {
         "pairs": Picture(
             draw_pairs(pairs),
             f"The {len(pairs)} closest pairs: synthetic left, its nearest training picture right",
@@ -101,3 +112,14 @@ def _pictures(found: Copies, fakes: PictureFolder, trained: PictureFolder) -> di
         ),
         "distances": Picture(to_image(histogram), "Distances to the nearest training picture"),
     }
+    if origins:
+        derived = found.closest_to_own(PAIRS)
+        initials = [origins[fakes.files[place].name] for place in derived]
+        shown = (folder.pick([place])[0] for folder, place in initials)
+        own = list(zip(fakes.pick(derived), shown, strict=True))
+        pictures["own_pairs"] = Picture(
+            draw_pairs(own),
+            f"The {len(own)} closest to their initial picture: synthetic left, initial right",
+            real=True,
+        )
+    return pictures

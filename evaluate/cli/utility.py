@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
-from engine.options import with_options
+from engine.options import setting, with_options
 from engine.terminal import progress_bar
 from evaluate.cli.options import Output, finish, locked
 from evaluate.report.inputs import describe_folder
 from evaluate.report.plots import plot_utility, to_image
 from evaluate.report.records import Picture, check_out, make_record
-from evaluate.studies.utility import DEFINITIONS, Utility, UtilitySettings, check_utility, run_utility
+from evaluate.studies.utility import (
+    DEFINITIONS,
+    VARIED_DEFINITIONS,
+    Utility,
+    UtilitySettings,
+    check_utility,
+    run_utility,
+)
+from evaluate.studies.variations import ChoiceSettings
 
 __all__ = ["utility_command"]
 
@@ -22,44 +30,57 @@ FEW = 30
 """With fewer held-out pictures of a class, its recall says little."""
 
 
+@dataclass(frozen=True)
+class Sets:
+    """Pictures to train and to test on, one folder per class."""
+
+    PANEL: ClassVar[str] = "Folders"
+
+    real: Path = setting(help="Real training pictures, one folder per class.")
+    synthetic: Path = setting(help="Synthetic pictures of the same classes.")
+    held_out: Path = setting(
+        help="Real pictures of the same classes to test on. No other folder may contain them, or variations of them."
+    )
+    pretrain: Path | None = setting(
+        None,
+        help="Pictures that the generator's base was trained on, one folder per class. Adds a second row, in which "
+        "every arm starts from a body trained on them.",
+    )
+    variations: Path | None = setting(
+        None,
+        help="Variations of --real from `engine generate --init`: one folder per class, or one folder per strength "
+        "that holds these. Adds the arm real + classical + variations. Of several strengths, cross-validation on "
+        "--real chooses one.",
+    )
+
+
 @with_options
 @locked(lambda values: values["output"].out)
 def utility_command(
-    real: Annotated[Path, typer.Option(help="Real training pictures, one folder per class.")],
-    synthetic: Annotated[Path, typer.Option(help="Synthetic pictures of the same classes.")],
-    held_out: Annotated[
-        Path, typer.Option(help="Real pictures of the same classes to test on. No other folder may contain them.")
-    ],
+    sets: Sets,
     settings: UtilitySettings,
+    choice: ChoiceSettings,
     output: Output,
-    pretrain: Annotated[
-        Path | None,
-        typer.Option(
-            help="Pictures that the generator's base was trained on, one folder per class. Adds a second row, in which "
-            "every arm starts from a body trained on them."
-        ),
-    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of trainings of every arm.")] = len(UtilitySettings.seeds),
 ) -> None:
     """Train small classifiers with and without synthetic pictures, and test them on held-out real pictures.
 
-    The arms are real, real + classical augmentation, real + synthetic, all three, and synthetic alone. All take equal
-    numbers of steps.
+    The arms are real, real + classical augmentation, real + synthetic, all three, and synthetic alone. --variations
+    adds real + classical augmentation + variations of the real pictures. All take equal numbers of steps.
     """
     check_out(output.out, "utility")
-    folders = check_utility(real, synthetic, held_out, pretrain)
+    folders = check_utility(sets.real, sets.synthetic, sets.held_out, sets.pretrain, sets.variations, choice)
+    parts = folders.classes | {f"variations {name}": classes for name, classes in folders.variations.items()}
     inputs = {
-        f"{part} {name}": describe_folder(folder)
-        for part, classes in folders.classes.items()
-        for name, folder in classes.items()
+        f"{part} {name}": describe_folder(folder) for part, classes in parts.items() for name, folder in classes.items()
     }
     with progress_bar(bar_per_task=False) as progress:
         found = run_utility(folders, replace(settings, seeds=tuple(range(seeds))), progress)
     record = make_record(
-        f"Utility: {', '.join(found.class_names)}, with {synthetic}",
+        f"Utility: {', '.join(found.class_names)}, with {sets.synthetic}",
         found,
         inputs=inputs,
-        definitions=DEFINITIONS,
+        definitions=DEFINITIONS | VARIED_DEFINITIONS if folders.variations else DEFINITIONS,
         warnings=_warnings(found),
         libraries=("torch", "scikit-learn"),
     )

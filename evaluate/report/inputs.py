@@ -26,6 +26,8 @@ MADE_BY = (
     "trained_on",
     "licence",
     "attribution",
+    "strength",
+    "start_sigma",
 )
 """The keys of metadata.jsonl that a record keeps."""
 

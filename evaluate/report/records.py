@@ -11,7 +11,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar, get_type_hints
@@ -100,6 +100,10 @@ class Record:
         for folder in found["inputs"].values():
             if folder["made_by"] is None:
                 del folder["made_by"]
+        for declared in fields(self.results):
+            # A result that is None by default is one that this record's command was not asked for.
+            if declared.default is None and found["results"][declared.name] is None:
+                del found["results"][declared.name]
         return found
 
 

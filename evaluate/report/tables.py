@@ -138,13 +138,25 @@ def _copies(results: CopiesResults, pictures: int) -> Summary:
         f"[{results.rate_low:.1%}, {results.rate_high:.1%}]; among held-out real pictures {results.held_out_rate:.1%}. "
         f"Threshold: {results.threshold:.3f}."
     )
+    rows = [(pair.synthetic, pair.training, _compared(pair.distance, results.threshold)) for pair in results.closest]
+    tables = [Table("The closest pairs", ("synthetic", "nearest training picture", "distance"), rows)]
+    if results.own is None:
+        return Summary(sentence, [], tables)
+    own = results.own
     rows = [
-        (pair.synthetic, pair.training, f"{pair.distance:.3f}" + (" copy" if pair.distance < results.threshold else ""))
-        for pair in results.closest
+        (pair.synthetic, pair.initial, _compared(pair.distance, results.threshold))
+        for pair in own.pairs[: len(results.closest)]
     ]
-    return Summary(
-        sentence, [], [Table("The closest pairs", ("synthetic", "nearest training picture", "distance"), rows)]
+    tables.append(Table("The closest to their own initial picture", ("synthetic", "initial picture", "distance"), rows))
+    words = (
+        f"Closer to their own initial picture than the threshold: {own.closer} of {own.pictures} derived pictures, "
+        f"{own.share:.1%} [{own.share_low:.1%}, {own.share_high:.1%}]. They count as copies."
     )
+    return Summary(sentence, [words], tables)
+
+
+def _compared(distance: float, threshold: float) -> str:
+    return f"{distance:.3f}" + (" copy" if distance < threshold else "")
 
 
 def _morphology(results: Morphology) -> Summary:
@@ -184,6 +196,16 @@ def _utility(results: Utility) -> Summary:
         f"{len(settings.seeds)} seeds."
     ]
     tables = []
+    if (choice := results.variations) is not None and choice.scores:
+        sentences.append(
+            f"Of {len(choice.scores)} sets of variations, {choice.chosen} was chosen: {choice.folds}-fold "
+            f"cross-validation on the real training pictures, {choice.seeds} seeds, no held-out picture."
+        )
+        scores = [
+            (name + (" (chosen)" if name == choice.chosen else ""), f"{score:.3f}")
+            for name, score in choice.scores.items()
+        ]
+        tables.append(Table("Left-out real training pictures", ("variations", "balanced accuracy"), scores))
     for row, found in results.rows.items():
         header = ("", "balanced accuracy", "accuracy", "AUC")
         rows = [

@@ -12,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-__all__ = ["Classifier", "augment", "digest_of", "make_classifier", "predict", "train_classifier"]
+from engine.progress import Progress, silent
+
+__all__ = ["Classifier", "Trainer", "augment", "digest_of", "make_classifier", "predict", "train_classifier"]
 
 WIDTHS = (16, 32, 64, 128)
 GROUPS = 8
@@ -121,6 +123,48 @@ def train_classifier(
         optimizer.step()
         schedule.step()
         on_step()
+
+
+class Trainer:
+    """Trains several classifiers with one batch size and learning rate, and reports the steps of all of them."""
+
+    def __init__(self, batch_size: int, learning_rate: float, total: int, progress: Progress = silent) -> None:
+        """total: number of optimiser steps of all trainings."""
+        self._batch_size = batch_size
+        self._learning_rate = learning_rate
+        self._total = total
+        self._progress = progress
+        self._done = 0
+
+    def train(
+        self,
+        label: str,
+        sources: Sequence[Sequence[NDArray[np.uint8]]],
+        *,
+        augmented: bool,
+        steps: int,
+        seed: int,
+        start: Classifier | None = None,
+    ) -> Classifier:
+        """Return a classifier that was made and trained as make_classifier and train_classifier say. label: names the
+        training in the progress."""
+
+        def on_step() -> None:
+            self._done += 1
+            self._progress(label, self._done, self._total)
+
+        classifier = make_classifier(len(sources[0]), seed, start)
+        train_classifier(
+            classifier,
+            sources,
+            augmented=augmented,
+            steps=steps,
+            batch_size=self._batch_size,
+            learning_rate=self._learning_rate,
+            seed=seed,
+            on_step=on_step,
+        )
+        return classifier
 
 
 @torch.no_grad()

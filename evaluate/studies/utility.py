@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,25 @@ from engine.progress import Progress, silent
 from evaluate.class_folders import ClassFolders, expect_two_classes
 from evaluate.images import Pictures, expect_real, open_folder, refuse_shared
 from evaluate.studies.utility_figures import Row, measure_row
+from evaluate.studies.variations import (
+    Choice,
+    ChoiceSettings,
+    Fold,
+    VariationSets,
+    choose_set,
+    expect_derived,
+    folds_of,
+    open_variations,
+)
+
+if TYPE_CHECKING:
+    from evaluate.studies.classifier import Trainer
 
 __all__ = [
     "ARMS",
     "DEFINITIONS",
     "ROWS",
+    "VARIED_DEFINITIONS",
     "Utility",
     "UtilityFolders",
     "UtilitySettings",
@@ -39,6 +53,8 @@ ARMS: dict[str, tuple[tuple[str, ...], bool]] = {
     "synthetic": (("synthetic",), False),
 }
 """The folders that share each batch of an arm, and whether their pictures are augmented."""
+VARIED = {"real + classical + variations": (("real", "variations"), True)}
+"""The arm that is added if there are variations of the real pictures."""
 ROWS = ("from scratch", "pretrained")
 
 DEFINITIONS = {
@@ -61,6 +77,13 @@ DEFINITIONS = {
     "gain": "balanced accuracy minus that of real + classical in the same row",
     "interval": "mean over seeds, with the 5th and 95th percentile of a bootstrap over the seeds and over the sources "
     "of the held-out pictures within each class, the same for every arm; it does not cover other training pictures",
+}
+VARIED_DEFINITIONS = {
+    "real + classical + variations": "half of each batch real, half variations of the same real pictures from "
+    "`engine generate --init`, all with classical augmentation",
+    "choice": "the strength whose classifiers have the highest balanced accuracy on left-out real training pictures; "
+    "the folds divide the sources of --real, the variations of a left-out picture are left out too, and a training has "
+    "the steps of an arm; held-out pictures take no part",
 }
 
 
@@ -109,6 +132,11 @@ class UtilityFolders:
     classes: dict[str, ClassFolders]
     ignored: dict[str, list[str]]
     """Class folders of synthetic and heldout that real does not have. They are not read."""
+    variations: VariationSets = field(default_factory=dict)
+    """Variations of the pictures of real, by set."""
+    folds: list[Fold] = field(default_factory=list)
+    """The folds that choose one of several sets of variations."""
+    choice: ChoiceSettings = field(default_factory=ChoiceSettings)
 
 
 @dataclass(frozen=True)
@@ -122,13 +150,24 @@ class Utility:
     ignored: dict[str, list[str]]
     settings: UtilitySettings
     seconds: float
+    variations: Choice | None = None
+    """None without variations."""
 
 
-def check_utility(real: Path, synthetic: Path, heldout: Path, pretrain: Path | None = None) -> UtilityFolders:
+def check_utility(
+    real: Path,
+    synthetic: Path,
+    heldout: Path,
+    pretrain: Path | None = None,
+    variations: Path | None = None,
+    choice: ChoiceSettings | None = None,
+) -> UtilityFolders:
     """Open folders that hold one folder of pictures per class. The classes of pretrain may differ from the others.
 
-    Raises RequestError for fewer than two classes, for a class of real that another folder lacks, for pictures that
-    `open_folder` refuses, and for a file in two folders. Only real and pretrain may share files.
+    variations holds class folders, or several folders that do. Raises RequestError for fewer than two classes, for a
+    class of real that another folder lacks, for pictures that `open_folder` refuses, for a file in two folders (only
+    real and pretrain may share files), for pictures that were derived from held-out ones, and for variations of other
+    pictures than those of real.
     """
     paths = {"real": real, "synthetic": synthetic, "heldout": heldout}
     found = {name: class_names_of(path) for name, path in paths.items()}
@@ -149,8 +188,17 @@ def check_utility(real: Path, synthetic: Path, heldout: Path, pretrain: Path | N
         opened["pretrain"] = {c: open_folder(pretrain / c) for c in names}
     for name in opened.keys() - {"synthetic"}:
         expect_real({f"{name} {class_name}": folder for class_name, folder in opened[name].items()})
-    refuse_shared({name: list(folders.values()) for name, folders in opened.items()}, [{"real", "pretrain"}])
-    return UtilityFolders(opened, {name: [c for c in found[name] if c not in wanted] for name in list(paths)[1:]})
+    ignored = {name: [c for c in found[name] if c not in wanted] for name in list(paths)[1:]}
+    named = {name: list(folders.values()) for name, folders in opened.items()}
+    sets: VariationSets = {}
+    if variations is not None:
+        sets, ignored["variations"] = open_variations(variations, wanted)
+        named["variations"] = [folder for classes in sets.values() for folder in classes.values()]
+    refuse_shared(named, [{"real", "pretrain"}], sources=("real", "pretrain"))
+    expect_derived(sets, opened["real"], real)
+    choice = choice or ChoiceSettings()
+    folds = folds_of(opened["real"], sets, choice.choice_folds) if len(sets) > 1 else []
+    return UtilityFolders(opened, ignored, sets, folds, choice)
 
 
 def run_utility(
@@ -161,69 +209,99 @@ def run_utility(
     progress is called after every optimiser step; done and total count the steps of the whole run. Deterministic on one
     machine.
     """
+    # torch takes seconds to import, and the help of the command line needs only the settings.
+    from evaluate.studies.classifier import Trainer
+
     started = time.perf_counter()
     settings = settings or UtilitySettings()
     pictures = {
         name: [folder.read(settings.size) for folder in classes.values()] for name, classes in folders.classes.items()
     }
+    rows, arms = ROWS if "pretrain" in pictures else ROWS[:1], ARMS | VARIED if folders.variations else ARMS
+    trainings = len(rows) * len(arms) * len(settings.seeds)
+    trainings += len(folders.folds) * len(folders.variations) * folders.choice.choice_seeds
+    total = trainings * settings.steps + settings.pretrain_steps * (len(rows) - 1)
+    trainer = Trainer(settings.batch_size, settings.learning_rate, total, progress)
+    chosen = None
+    if folders.variations:
+        chosen, pictures["variations"] = _choose(folders, pictures["real"], settings, trainer)
     heldout_folders = folders.classes["heldout"]
     labels = np.repeat(np.arange(len(heldout_folders)), [len(folder) for folder in heldout_folders.values()])
     sources = np.concatenate([folder.sources for folder in heldout_folders.values()])
-    rows = {
+    figures = {
         row: measure_row(found, labels, list(heldout_folders), sources=sources, resamples=settings.resamples)
-        for row, found in _predictions(pictures, settings, progress).items()
+        for row, found in _predictions(pictures, rows, arms, settings, trainer).items()
     }
+    counted = folders.classes | {f"variations {name}": classes for name, classes in folders.variations.items()}
     return Utility(
-        rows,
+        figures,
         list(heldout_folders),
-        {name: {c: len(folder) for c, folder in classes.items()} for name, classes in folders.classes.items()},
+        {name: {c: len(folder) for c, folder in classes.items()} for name, classes in counted.items()},
         folders.ignored,
         settings,
         time.perf_counter() - started,
+        chosen,
     )
 
 
+def _choose(
+    folders: UtilityFolders, real: list[Pictures], settings: UtilitySettings, trainer: Trainer
+) -> tuple[Choice, list[Pictures]]:
+    """Return the choice among the sets of variations, and the pictures of the chosen set."""
+    from evaluate.studies.classifier import predict
+
+    sets = {
+        name: [folder.read(settings.size) for folder in classes.values()]
+        for name, classes in folders.variations.items()
+    }
+    if len(sets) == 1:
+        (name,) = sets
+        return Choice(name, {}, 0, 0), sets[name]
+
+    def predicted(
+        label: str, sources: Sequence[Sequence[Pictures]], tested: Sequence[Pictures], seed: int
+    ) -> list[NDArray[np.intp]]:
+        classifier = trainer.train(label, sources, augmented=True, steps=settings.steps, seed=seed)
+        return [predict(classifier, pictures).argmax(1) for pictures in tested]
+
+    choice = choose_set(folders.folds, real, sets, folders.choice.choice_seeds, predicted)
+    return choice, sets[choice.chosen]
+
+
 def _predictions(
-    pictures: dict[str, list[Pictures]], settings: UtilitySettings, progress: Progress
+    pictures: dict[str, list[Pictures]],
+    rows: Sequence[str],
+    arms: Mapping[str, tuple[tuple[str, ...], bool]],
+    settings: UtilitySettings,
+    trainer: Trainer,
 ) -> dict[str, dict[str, Probabilities]]:
     """Return the probabilities of the held-out pictures by row and arm: (seeds, N, classes)."""
-    # torch takes seconds to import, and the help of the command line needs only the settings.
-    from evaluate.studies.classifier import Classifier, make_classifier, predict, train_classifier
-
-    rows = ROWS if "pretrain" in pictures else ROWS[:1]
-    total = len(rows) * len(ARMS) * len(settings.seeds) * settings.steps
-    total += settings.pretrain_steps * (len(rows) - 1)
-    counter = itertools.count(1)
-
-    def trained(
-        label: str, sources: tuple[str, ...], augmented: bool, steps: int, seed: int, start: Classifier | None = None
-    ) -> Classifier:
-        classifier = make_classifier(len(pictures[sources[0]]), seed, start)
-        train_classifier(
-            classifier,
-            [pictures[name] for name in sources],
-            augmented=augmented,
-            steps=steps,
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            seed=seed,
-            on_step=lambda: progress(label, next(counter), total),
-        )
-        return classifier
+    from evaluate.studies.classifier import predict
 
     heldout = np.concatenate(pictures["heldout"])
     found: dict[str, dict[str, Probabilities]] = {}
     for row in rows:
         start = None
         if row == "pretrained":
-            start = trained("pretraining", ("pretrain",), True, settings.pretrain_steps, 0)
-        found[row] = {
-            arm: np.stack(
+            source = [pictures["pretrain"]]
+            start = trainer.train("pretraining", source, augmented=True, steps=settings.pretrain_steps, seed=0)
+        found[row] = {}
+        for arm, (names, augmented) in arms.items():
+            sources = [pictures[name] for name in names]
+            found[row][arm] = np.stack(
                 [
-                    predict(trained(f"{row}: {arm}, seed {seed}", *how, settings.steps, seed, start), heldout)
+                    predict(
+                        trainer.train(
+                            f"{row}: {arm}, seed {seed}",
+                            sources,
+                            augmented=augmented,
+                            steps=settings.steps,
+                            seed=seed,
+                            start=start,
+                        ),
+                        heldout,
+                    )
                     for seed in settings.seeds
                 ]
             )
-            for arm, how in ARMS.items()
-        }
     return found

@@ -14,7 +14,7 @@ __all__ = ["BASELINE", "GAINS", "Arm", "Estimate", "Row", "measure_row"]
 Probabilities = NDArray[np.float64]
 
 BASELINE = "real + classical"
-GAINS = ("real + synthetic", "real + classical + synthetic")
+GAINS = ("real + synthetic", "real + classical + synthetic", "real + classical + variations")
 """The arms whose gain over the baseline is reported."""
 
 

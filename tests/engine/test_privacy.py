@@ -71,6 +71,7 @@ def commands_of(path, bundle, out):
             ["blind", real, other, "--out", out / "blind.html"],
             ["copies", real, "--train", other, "--held-out", other],
             ["morphology", real, other, "--out", out / "record"],
+            ["masks", real, "--region", "cell", "--out", out / "masks"],
             ["utility", "--real", prepared, "--synthetic", prepared, "--held-out", prepared],
             ["judge", prepared, "--train", prepared, "--held-out", prepared],
             ["curve", path / "hypernetworks", "--real", prepared, "--out", out / "curve", *base],

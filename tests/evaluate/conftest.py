@@ -86,6 +86,29 @@ def _write(folder, colour, count, seed):
 
 
 @pytest.fixture(scope="session")
+def varied(tiny_bundle, in_process, tmp_path_factory):
+    """real and heldout: 6 phantoms of 32 pixels in each of two classes. `variations/0.3` and `variations/0.7`: two
+    variations of each real picture. of_heldout: one of each held-out picture. bundle: the bundle that drew them."""
+    root = tmp_path_factory.mktemp("varied")
+    (root / "bundle").symlink_to(tiny_bundle)
+    for place, name in enumerate(("real", "heldout")):
+        for number, class_name in enumerate(("cyt_mast", "cyt_nep_mast")):
+            (root / name / class_name).mkdir(parents=True)
+            for seed in range(6):
+                pixels = draw(class_name, 1000 * place + 100 * number + seed, 32)[0]
+                Image.fromarray(pixels).save(root / name / class_name / f"{seed:04d}.png")
+    for out, source, strength, n in (
+        ("variations/0.3", "real", 0.3, 12),
+        ("variations/0.7", "real", 0.7, 12),
+        ("of_heldout", "heldout", 0.5, 6),
+    ):
+        options = ("--class", "all", "--n", n, "--steps", 2, "--bundle", tiny_bundle, "--out", root / out)
+        done = in_process("engine", "generate", *options, "--init", root / source, "--strength", strength)
+        assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.fixture(scope="session")
 def checkpoints(whole_path, tmp_path_factory):
     """Files as `fit --save-every` writes them: cyt_mast at 5,000 and 10,000 steps, cyt_nep_mast at 5,000."""
     folder = tmp_path_factory.mktemp("hypernetworks")

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from engine.errors import RequestError
 from evaluate.images import blur, open_different, open_folder
@@ -161,3 +162,46 @@ def test_blur_takes_detail_and_keeps_the_mean():
         return np.abs(np.diff(pictures.astype(float), axis=1)).mean()
 
     assert detail(blurred) < 0.8 * detail(picture)
+
+
+def test_a_folder_knows_the_initial_pictures_of_its_variations(varied):
+    found = open_folder(varied / "variations" / "0.3" / "cyt_mast")
+    real = open_folder(varied / "real" / "cyt_mast")
+    assert [found.initials[file.name].sha256 for file in found.files] == 2 * list(real.hashes)
+    assert found.initials["000001.png"].name == "0001.png"
+    assert (found.marked, real.initials) == (12, {})
+
+
+def test_a_text_without_an_initial_picture_names_none(folder):
+    for name, text in (("0100.png", "no JSON"), ("0101.png", "[]"), ("0102.png", '{"synthetic": true}')):
+        info = PngInfo()
+        info.add_itxt("cytosynth", text)
+        Image.open(folder / name).save(folder / name, pnginfo=info)
+    found = open_folder(folder)
+    assert (found.marked, found.initials) == (3, {})
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "name"),
+    [
+        ("score", ("heldout/cyt_mast", "of_heldout/cyt_mast"), "REAL"),
+        ("probe", ("heldout", "of_heldout"), "REAL cyt_mast"),
+        ("blind", ("heldout", "of_heldout", "--out", "page.html"), "REAL cyt_mast"),
+        ("morphology", ("heldout/cyt_mast", "of_heldout/cyt_mast"), "REAL"),
+        ("judge", ("of_heldout", "--train", "real", "--held-out", "heldout"), "--held-out"),
+        ("judge", ("of_heldout", "--train", "heldout", "--held-out", "real"), "--train"),
+        ("utility", ("--real", "real", "--synthetic", "of_heldout", "--held-out", "heldout"), "heldout"),
+        ("copies", ("of_heldout/cyt_mast", "--train", "real/cyt_mast", "--held-out", "heldout/cyt_mast"), "--held-out"),
+    ],
+)
+def test_pictures_are_not_compared_with_the_pictures_that_they_were_derived_from(
+    command, arguments, name, varied, in_process, tmp_path
+):
+    words = [tmp_path / word if "." in word else varied / word if "--" not in word else word for word in arguments]
+    done = in_process("evaluate", command, *words)
+    assert done.returncode == 2, done.stderr
+    assert f"synthetic pictures that were derived from pictures in {name}" in done.stderr
+    assert "000000.png is derived from" in done.stderr
+    for part in ("expected:", "fix:", "heldout/cyt_mast/0000.png"):
+        assert part in done.stderr
+    assert not (tmp_path / "page.html").exists()

@@ -6,6 +6,7 @@ import json
 import shutil
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from engine import SyntheticCells
@@ -83,3 +84,61 @@ def test_one_held_out_picture_is_refused(planted_copies, in_process, tmp_path):
     )
     assert done.returncode == 2
     assert "at least 2" in done.stderr
+
+
+def test_a_derived_picture_is_compared_with_its_own_initial_picture(varied, in_process, tmp_path):
+    """At strength 0 a picture is its initial picture. These are no training pictures, so only --sources finds them."""
+    options = ("--class", "cyt_mast", "--n", 7, "--bundle", varied / "bundle", "--out", tmp_path / "run")
+    done = in_process("engine", "generate", *options, "--init", varied / "heldout", "--strength", 0)
+    assert done.returncode == 0, done.stderr
+    fake, train, held_out = tmp_path / "run" / "cyt_mast", varied / "real" / "cyt_mast", tmp_path / "other"
+    held_out.mkdir()
+    for seed in range(8):
+        Image.fromarray(draw("cyt_kist_mast", seed, 32)[0]).save(held_out / f"{seed}.png")
+    arguments = (fake, "--train", train, "--held-out", held_out)
+    done = in_process("evaluate", "copies", *arguments)
+    assert done.returncode == 2
+    assert "The initial pictures of 7 of 7 pictures" in done.stderr
+    assert "000000.png: no 0000.png with SHA-256" in done.stderr
+    assert "add --sources" in done.stderr
+    done = in_process(
+        "evaluate", "copies", *arguments, "--sources", varied / "heldout" / "cyt_mast", "--out", tmp_path / "out"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Copies: 7 of 7 pictures" in done.stdout
+    assert "Closer to their own initial picture than the threshold: 7 of 7 derived pictures, 100.0%" in done.stdout
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert record["results"]["own"]["closer"] == 7
+    pair = next(one for one in record["results"]["own"]["pairs"] if one["synthetic"] == "000006.png")
+    assert pair["initial"] == "0000.png"
+    assert pair["distance"] == pytest.approx(0, abs=1e-3)
+    assert record["results"]["rate"] == 1
+    assert record["inputs"]["--sources"]["pictures"] == 6
+    assert record["inputs"]["FAKE"]["made_by"]["strength"] == 0
+    assert len((tmp_path / "out" / "exclude.jsonl").read_text().splitlines()) == 7
+    assert [image["file"] for image in record["images"]] == ["pairs.png", "distances.png", "own_pairs.png"]
+    report = in_process("evaluate", "report", tmp_path / "out", "--out", tmp_path / "report.html")
+    assert report.returncode == 0, report.stderr
+    assert "The closest to their own initial picture" in (tmp_path / "report.html").read_text()
+
+
+def test_the_initial_pictures_of_variations_may_be_training_pictures(varied, in_process, tmp_path):
+    arguments = (varied / "variations/0.7/cyt_mast", "--train", varied / "real/cyt_mast")
+    done = in_process("evaluate", "copies", *arguments, "--held-out", varied / "heldout/cyt_mast", "--json")
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]
+    nearest = dict(zip([f"{number:06d}.png" for number in range(12)], results["distances"]["synthetic"], strict=True))
+    for pair in results["own"]["pairs"]:
+        assert pair["initial"] == f"{int(pair['synthetic'][:6]) % 6:04d}.png"
+        assert pair["distance"] >= nearest[pair["synthetic"]] - 1e-3
+
+
+def test_a_folder_without_derived_pictures_has_the_record_of_before(planted_copies, in_process):
+    folders = ("--train", planted_copies / "train", "--held-out", planted_copies / "heldout")
+    done = in_process("evaluate", "copies", planted_copies / "synthetic", *folders, "--json")
+    record = json.loads(done.stdout)
+    assert set(record["results"]) == {
+        *("threshold", "rate", "rate_low", "rate_high", "held_out_rate", "copies", "closest", "distances"),
+    }
+    assert set(record["definitions"]) == {"distance", "threshold", "copy", "copy rate"}
+    assert "initial picture" not in json.dumps(record["definitions"])

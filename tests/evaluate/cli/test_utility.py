@@ -56,3 +56,83 @@ def test_wrong_requests_of_utility_exit_2(change, word, sets, in_process):
     done = in_process("evaluate", "utility", *arguments)
     assert done.returncode == 2, done.stderr
     assert word in done.stderr
+
+
+def arguments_of(varied, **changes):
+    folders = {
+        "real": "real",
+        "synthetic": "variations/0.3",
+        "held-out": "heldout",
+        "variations": "variations",
+    } | changes
+    named = [word for name, folder in folders.items() for word in (f"--{name}", varied / folder)]
+    return (*named, "--steps", 3, "--seeds", 1, "--size", 16)
+
+
+@pytest.fixture
+def synthetic(varied, in_process, tmp_path):
+    options = ("--class", "all", "--n", 3, "--steps", 2, "--bundle", varied / "bundle", "--out", tmp_path / "synthetic")
+    done = in_process("engine", "generate", *options)
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "synthetic"
+
+
+def test_one_of_several_strengths_is_chosen_on_real_training_pictures(varied, synthetic, in_process, tmp_path):
+    arguments = arguments_of(varied, synthetic=synthetic)
+    done = in_process("evaluate", "utility", *arguments, "--choice-seeds", 2, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "the gain of real + classical + variations over real + classical is" in done.stdout
+    assert "3-fold cross-validation on the real training pictures, 2 seeds, no held-out picture" in done.stdout
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    choice = record["results"]["variations"]
+    assert (set(choice["scores"]), choice["folds"], choice["seeds"]) == ({"0.3", "0.7"}, 3, 2)
+    assert choice["scores"][choice["chosen"]] == max(choice["scores"].values())
+    assert "real + classical + variations" in record["results"]["rows"]["from scratch"]["arms"]
+    assert record["inputs"]["variations 0.7 cyt_mast"]["made_by"]["strength"] == 0.7
+    assert record["results"]["pictures"]["variations 0.3"] == {"cyt_mast": 12, "cyt_nep_mast": 12}
+    report = in_process("evaluate", "report", tmp_path / "out", "--out", tmp_path / "report.html")
+    assert report.returncode == 0, report.stderr
+    assert "Left-out real training pictures" in (tmp_path / "report.html").read_text()
+
+
+def test_one_strength_is_not_chosen(varied, synthetic, in_process):
+    done = in_process(
+        "evaluate", "utility", *arguments_of(varied, synthetic=synthetic, variations="variations/0.7"), "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]
+    assert results["variations"] == {"chosen": "0.7", "scores": {}, "folds": 0, "seeds": 0}
+
+
+def test_a_record_without_variations_has_the_shape_of_before(sets, in_process):
+    arguments = ("--real", sets / "real", "--synthetic", sets / "synthetic", "--held-out", sets / "heldout")
+    record = json.loads(in_process("evaluate", "utility", *arguments, "--steps", 1, "--seeds", 1, "--json").stdout)
+    assert set(record["results"]) == {"rows", "class_names", "pictures", "ignored", "settings", "seconds"}
+    assert set(record["results"]["pictures"]) == {"real", "synthetic", "heldout"}
+    assert not any("variations" in name for name in record["definitions"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"variations": "of_heldout"}, "synthetic pictures that were derived from pictures in heldout"),
+        ({"variations": "heldout"}, "pictures in more than one of heldout, variations"),
+        ({"variations": "absent"}, "no such folder"),
+        ({"real": "heldout", "held-out": "real"}, "derived from pictures in heldout"),
+    ],
+)
+def test_variations_of_other_pictures_are_refused(changes, words, varied, synthetic, in_process, tmp_path):
+    arguments = arguments_of(varied, synthetic=synthetic, **changes)
+    done = in_process("evaluate", "utility", *arguments, "--out", tmp_path / "out")
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_variations_of_pictures_that_are_in_no_folder_are_refused(varied, synthetic, in_process, tmp_path):
+    shutil.copytree(varied / "real", tmp_path / "real")
+    (tmp_path / "real" / "cyt_mast" / "0003.png").unlink()
+    done = in_process("evaluate", "utility", *arguments_of(varied, synthetic=synthetic, real=tmp_path / "real"))
+    assert done.returncode == 2, done.stderr
+    assert "4 pictures in --variations that were not derived from a picture in" in done.stderr
+    assert "000003.png: derived from 0003.png" in done.stderr
