@@ -23,6 +23,7 @@ SMALL = {
     ("trainer", "prepare"): {"--size": "32", "--n": "32"},
     ("trainer", "fit"): {"--steps": "4", "--batch-size": "4"},
     ("engine", "generate"): {"--n": "32", "--steps": "2"},
+    ("engine", "upscale"): {"--steps": "2"},
     ("engine", "bench"): {"--rounds": "1", "--batch-size": "1", "--steps": "1"},
     ("evaluate", "score"): {"--splits": "10", "--bootstrap": "20"},
     ("evaluate", "probe"): {"--splits": "2"},
@@ -84,7 +85,8 @@ def shrunk(part, arguments, tiny_bundle):
         elif flag != "--n":
             words += [flag, value]
     if part == "engine" and "bundle" not in words:
-        words += {"generate": ["--bundle", str(tiny_bundle)], "png-info": [], "merge-runs": []}.get(
+        option = ["--bundle", str(tiny_bundle)]
+        words += {"generate": option, "upscale": option, "png-info": [], "merge-runs": []}.get(
             words[0], [str(tiny_bundle)]
         )
     return words
@@ -117,7 +119,10 @@ def done():
 BALANCED = ROOT / "docs/guides/classifier-with-synthetic-data.md"
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / f"docs/guides/{name}.md" for name in ("your-own-class", "evaluate", "first-cells", "cluster")),
+    *(
+        ROOT / f"docs/guides/{name}.md"
+        for name in ("your-own-class", "evaluate", "first-cells", "from-a-picture", "cluster")
+    ),
     BALANCED,
 ]
 
