@@ -197,6 +197,13 @@ def check_utility(
     refuse_shared(named, [{"real", "pretrain"}], sources=("real", "pretrain"))
     expect_derived(sets, opened["real"], real)
     choice = choice or ChoiceSettings()
+    if len(sets) < 2 and choice != ChoiceSettings():
+        raise RequestError(
+            "--choice-folds and --choice-seeds",
+            found=f"{len(sets)} sets of variations",
+            expected="several sets, because these options say how one of them is chosen",
+            fix="leave both options out, or name a folder with one folder per strength with --variations",
+        )
     folds = folds_of(opened["real"], sets, choice.choice_folds) if len(sets) > 1 else []
     return UtilityFolders(opened, ignored, sets, folds, choice)
 

@@ -47,6 +47,7 @@ def test_utility_prints_gains_and_leaves_a_record(sets, in_process):
         ({"--real": "real/cyt_mast"}, "two folders"),
         ({"--seeds": 0}, "--seeds"),
         ({"--steps": 0}, "--steps"),
+        ({"--choice-folds": 4}, "0 sets of variations"),
     ],
 )
 def test_wrong_requests_of_utility_exit_2(change, word, sets, in_process):
