@@ -28,7 +28,8 @@ def commands_of(path, bundle, out):
     prepared, merged = path / "prepared", path / "merged/cyt_mast"
     real, other = prepared / "cyt_mast", prepared / "cyt_nep_mast"
     weights, base = path / "hypernetworks/cyt_mast.safetensors", ["--base", path / "base"]
-    generate = ["generate", "--bundle", bundle, "--class", "cyt_mast", "--n", 2, "--steps", 1, "--batch-size", 1]
+    of_class = ["--bundle", bundle, "--class", "cyt_mast"]
+    generate = ["generate", *of_class, "--n", 2, "--steps", 1, "--batch-size", 1]
     fit = ["--steps", 1, "--batch-size", 1, "--origin", "phantom", "--pictures", 24, "--licence", "CC0"]
     fit += ["--attribution", "cytosynth", *base]
     few = ["--steps", 1, "--rounds", 1, "--backend", "openvino", "--backend", "onnxruntime"]
@@ -37,7 +38,8 @@ def commands_of(path, bundle, out):
             ["doctor"],
             [*generate, "--backend", "onnxruntime", "--out", out / "run"],
             [*generate, "--prompt", "a cell", "--out", out / "prompt"],
-            ["grid", "--bundle", bundle, "--class", "cyt_mast", "--x", "steps=1,2", "--out", out / "grid"],
+            ["upscale", out / "run/cyt_mast", *of_class, "--steps", 1, "--out", out / "upscaled"],
+            ["grid", *of_class, "--x", "steps=1,2", "--out", out / "grid"],
             ["bench", bundle, *few],
             ["reference", bundle, "--class", "cyt_mast", "--steps", 1, "--out", out / "reference.safetensors"],
             ["info", bundle],

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from engine.api.engine import Engine
 from engine.backends.onnxruntime import ORTBackend
@@ -179,9 +180,16 @@ def test_verify_compares_them_with_torch(in_process, made, stochastic):
     assert quantised["limits"]["psnr_db"] < exact["limits"]["psnr_db"]
 
 
-def test_a_class_that_is_exported_anew_loses_its_8_bit_graph(in_process, with_int8, stochastic, tmp_path):
+def test_a_class_whose_unet_changes_loses_its_8_bit_graph(in_process, with_int8, stochastic, tmp_path):
+    """Exported anew as it was, the class keeps the graph."""
     folder = shutil.copytree(with_int8.folder, tmp_path / "bundle")
-    done = in_process("exporter", "onnx", stochastic / "merged/cyt_mast", "--out", folder)
+    merged = shutil.copytree(stochastic / "merged/cyt_mast", tmp_path / "merged")
+    assert in_process("exporter", "onnx", merged, "--out", folder).returncode == 0
+    assert open_bundle(str(folder)).manifest.classes[CLASS].unet_int8 == "unet.cyt_mast.int8.onnx"
+    weights = merged / "unet/diffusion_pytorch_model.safetensors"
+    tensors = load_file(weights)
+    save_file({name: 1.05 * value if "attn2.to_v" in name else value for name, value in tensors.items()}, weights)
+    done = in_process("exporter", "onnx", merged, "--out", folder)
     assert done.returncode == 0, done.stderr
     bundle = open_bundle(str(folder))
     assert bundle.manifest.classes[CLASS].unet_int8 is None

@@ -164,6 +164,7 @@ def test_another_class_leaves_the_first_ones_plan_alone(built, in_process, tmp_p
         "unet.cyt_mast.onnx",
         "unet.basophil.onnx",
         "vae_decoder.onnx",
+        "vae_encoder.onnx",
         "step.onnx",
     }
 
