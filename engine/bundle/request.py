@@ -168,8 +168,8 @@ def make_request(
     for name in chosen:
         manifest.graphs(name, request.precision)
     _check_numbers(request, manifest)
-    for flag, side in (("--width", request.width), ("--height", request.height)):
-        check_side(flag, side, manifest)
+    for flag, grown, side in (("--width", left + right, request.width), ("--height", top + bottom, request.height)):
+        check_side(f"{flag} with --expand" if grown else flag, side, manifest)
     if initial is not None:
         expect_encoder(manifest, "--init")
         _check_level(initial, manifest)
