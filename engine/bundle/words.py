@@ -39,7 +39,10 @@ def open_tokenizer(bundle: Bundle) -> Any:
 
 
 def prompt_warnings(bundle: Bundle, request: GenerateRequest) -> tuple[str, ...]:
-    """Return warnings about the words of a request's prompts. Raises RequestError as `open_tokenizer` does."""
+    """Return warnings about the length and the words of a request's prompts.
+
+    Raises RequestError as `open_tokenizer` does.
+    """
     given = {"--prompt": request.prompt, "--negative-prompt": request.negative_prompt}
     if not any(given.values()):
         return ()
@@ -48,9 +51,18 @@ def prompt_warnings(bundle: Bundle, request: GenerateRequest) -> tuple[str, ...]
     tokenizer.no_padding()
     encode = partial(tokenizer.encode, add_special_tokens=False)
     vocabulary = tokenizer.get_vocab_size(with_added_tokens=False)
+    room = bundle.manifest.context_shape[0] - tokenizer.num_special_tokens_to_add(False)
     warnings: list[str] = []
     for flag, prompt in given.items():
         if prompt:
-            text = " ".join(parse_prompt(prompt, flag).texts())
+            read = parse_prompt(prompt, flag)
+            passages = [passage for part in read.parts for passage in part.passages(0, 1)]
+            longest = max(sum(len(encode(text).ids) for text, _ in passage) for passage in passages)
+            if longest > room:
+                warnings.append(
+                    f"{flag} has {longest} tokens, more than the {room} that the text encoder takes at a time. It is "
+                    "read in several chunks, and a base that was trained on single chunks may not heed them"
+                )
+            text = " ".join(read.texts())
             warnings += read_prompt(encode, text, ANY_LENGTH, vocabulary).warnings(flag)
     return tuple(warnings)

@@ -20,7 +20,8 @@ def test_the_description_states_a_prompt_as_it_was_written(tiny_bundle):
     job = make_job(open_bundle(str(tiny_bundle)), ["cyt_mast"], 1, settings_of(prompt=prompt, negative_prompt="[cyt]"))
     described = describe(job, "cyt_mast")
     assert (described["prompt"], described["negative_prompt"]) == (prompt, "[cyt]")
-    assert job.warnings == ()
+    assert ["tokens, more than the" in words for words in job.warnings] == [True]
+    assert make_job(open_bundle(str(tiny_bundle)), ["cyt_mast"], 1, settings_of(prompt="(cyt:1.2) mast")).warnings == ()
 
 
 def test_generate_warns_of_unknown_words_in_every_part(in_process, tiny_bundle, tmp_path):
