@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ __all__ = [
     "expect_folder_of",
     "expect_place",
     "expect_readable_name",
+    "expect_task_folder",
     "is_hidden",
     "is_system_file",
+    "read_task",
     "replace_file",
     "replace_folder",
     "sha256_of",
@@ -164,6 +166,44 @@ def replace_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+
+
+def read_task(folder: Path, record: str) -> dict[str, Any] | None:
+    """Return the JSON file `record` in a folder, which a task on pictures wrote, or None if there is no such file.
+
+    The entry `pictures` of the record maps the names of the pictures to their hashes.
+    """
+    try:
+        found = json.loads((folder / record).read_text(encoding="utf-8"))
+        return found if isinstance(found["pictures"], dict) else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def expect_task_folder(folder: Path, record: str, identity: Mapping[str, Any], *, others: str, overwrite: bool) -> None:
+    """Raise RequestError unless a task may write its files into a folder.
+
+    Args:
+        folder: The output folder: new, empty, or with the files of the same task, which is resumed.
+        record: Name of the JSON file in the folder that holds the identity of its task.
+        identity: What must be equal to resume a task, as plain JSON values.
+        others: What the folder holds if it is of another task, in words.
+        overwrite: Whether the files of another task may be replaced.
+    """
+    before = read_task(folder, record)
+    names = [path.name for path in contents_of(folder)] if folder.is_dir() else []
+    if names and before is None:
+        found = f"files of something else, such as {names[0]}"
+    elif before is not None and before != identity and not overwrite:
+        found = others
+    else:
+        return
+    raise RequestError(
+        f"The output folder {folder}",
+        found=found,
+        expected="a new or empty folder, or the same task to resume",
+        fix="name another folder with --out" + (", or add --overwrite" if before is not None else ""),
+    )
 
 
 def write_text(path: Path, text: str) -> None:

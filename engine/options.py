@@ -18,6 +18,7 @@ __all__ = [
     "Without",
     "check_settings",
     "check_within",
+    "expect_unset",
     "flags_of",
     "help_of",
     "parse_each",
@@ -147,6 +148,14 @@ def check_within(flag: str, value: float, allowed: Range) -> None:
         found = str(value)
         shown = found if len(found) <= 40 else f"{found[:37]}..."
         raise RequestError(flag, found=shown, expected=str(allowed), fix="change the value")
+
+
+def expect_unset(given: Any, plain: Any, needed: str, why: str = "") -> None:
+    """Raise RequestError for the first option that differs from `plain`, because what it applies to is not given."""
+    for name, flag in flags_of(type(given)).items():
+        if getattr(given, name) != getattr(plain, name):
+            fix = f"add {needed}, or leave {flag} out"
+            raise RequestError(flag, found=f"no {needed}", expected=f"{needed}{why}", fix=fix)
 
 
 def parse_list(item: Callable[[str], Item], text: str) -> tuple[Item, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ __all__ = [
     "UNREADABLE",
     "class_names_of",
     "depth_beyond_bytes",
+    "expect_distinct_names",
     "expect_one_picture",
     "is_synthetic",
     "open_file",
@@ -62,6 +64,19 @@ def pictures_in(folder: Path) -> list[Path]:
     for path in found:
         expect_readable_name(path)
     return found
+
+
+def expect_distinct_names(paths: Iterable[Path]) -> None:
+    """Raise RequestError for two pictures of one name, if what is made of each has the name of its picture."""
+    names: dict[str, Path] = {}
+    for path in paths:
+        if (other := names.setdefault(path.stem.lower(), path)) != path:
+            raise RequestError(
+                f"The picture {path}",
+                found=f"the same name as {other.name}",
+                expected="one name per picture, because what is made of it has its name",
+                fix="rename one of them",
+            )
 
 
 def strangers_in(folder: Path) -> list[Path]:

@@ -230,11 +230,7 @@ def settings_at(settings: RequestSettings, values: Sequence[AxisValue], own_prom
     text to replace is in neither prompt.
     """
     changes = {name: value for chosen in values for name, value in chosen.fields.items()}
-    groups = {}
-    for name, kind in GROUPS.items():
-        own = {declared.name for declared in fields(kind)} & changes.keys()
-        groups[name] = replace(getattr(settings, name), **{word: changes[word] for word in own})
-    changed = RequestSettings(**groups)
+    changed = settings.changed(changes)
     for chosen in values:
         if chosen.replaced is not None:
             changed = replace(changed, picture=_replaced(changed.picture, chosen.replaced, own_prompt))

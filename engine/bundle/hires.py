@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.bundle.manifest import Manifest
 from engine.bundle.settings import HiresSettings
 from engine.errors import RequestError
-from engine.options import Range, check_settings, check_within, flags_of
+from engine.options import Range, check_settings, check_within, expect_unset
 from engine.sampling.hires import Hires
 
 __all__ = ["check_side", "expect_encoder", "hires_request"]
@@ -28,11 +28,7 @@ def hires_request(
     check_settings(settings)
     scale, size = settings.hires_scale, settings.hires_size
     if scale is None and size is None:
-        own = HiresSettings()
-        for name, flag in flags_of(HiresSettings).items():
-            if getattr(settings, name) != getattr(own, name):
-                expected = "--hires-scale or --hires-size"
-                raise RequestError(flag, found=f"no {expected}", expected=expected, fix=f"add it, or leave {flag} out")
+        expect_unset(settings, HiresSettings(), "--hires-scale or --hires-size")
         return None
     for flag, wrong in (("--hires-size", scale is not None and size is not None), ("--init", varied)):
         if wrong:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, get_type_hints
 
 from engine.bundle.manifest import PRECISIONS
 from engine.errors import RequestError
@@ -170,29 +171,27 @@ class RequestSettings:
     initial: InitialSettings = field(default_factory=InitialSettings)
     hires: HiresSettings = field(default_factory=HiresSettings)
 
+    def changed(self, values: Mapping[str, Any]) -> RequestSettings:
+        """Return the settings with other values of the fields of their groups. Other names are ignored."""
+        groups = {}
+        for declared in fields(self):
+            group = getattr(self, declared.name)
+            own = {one.name for one in fields(group)} & values.keys()
+            groups[declared.name] = replace(group, **{name: values[name] for name in own})
+        return RequestSettings(**groups)
 
-GROUPS: dict[str, type[Any]] = {
-    "sampling": SamplingSettings,
-    "guidance": GuidanceSettings,
-    "picture": PictureSettings,
-    "hardware": HardwareSettings,
-    "initial": InitialSettings,
-    "hires": HiresSettings,
-}
+
+GROUPS: dict[str, type[Any]] = get_type_hints(RequestSettings)
+"""The groups of settings by the name of their field in RequestSettings."""
 
 
 def settings_of(**options: Any) -> RequestSettings:
     """Return the settings with these fields, for example `settings_of(sampler="ddim", guidance_scale=2.0)`.
 
-    The option names are the field names of SamplingSettings, GuidanceSettings, PictureSettings, HardwareSettings,
-    InitialSettings and HiresSettings.
-    Raises TypeError for an unknown name.
+    The option names are the field names of the groups: SamplingSettings, GuidanceSettings, PictureSettings,
+    HardwareSettings, InitialSettings and HiresSettings. Raises TypeError for an unknown name.
     """
-    groups = {}
-    for name, kind in GROUPS.items():
-        own = [declared.name for declared in fields(kind) if declared.name in options]
-        groups[name] = kind(**{word: options.pop(word) for word in own})
-    if options:
-        known = ", ".join(declared.name for kind in GROUPS.values() for declared in fields(kind))
-        raise TypeError(f"unknown options {', '.join(sorted(options))}; known are {known}")
-    return RequestSettings(**groups)
+    known = [declared.name for kind in GROUPS.values() for declared in fields(kind)]
+    if unknown := options.keys() - {*known}:
+        raise TypeError(f"unknown options {', '.join(sorted(unknown))}; known are {', '.join(known)}")
+    return RequestSettings().changed(options)

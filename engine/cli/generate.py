@@ -16,11 +16,7 @@ import typer
 from engine.backends.select import settle
 from engine.bundle.folder import Bundle, open_bundle
 from engine.bundle.job import Job, make_job
-from engine.bundle.settings import (
-    AUTO,
-    HardwareSettings,
-    RequestSettings,
-)
+from engine.bundle.settings import AUTO, HardwareSettings, RequestSettings
 from engine.cli.like import like_picture
 from engine.cli.options import origin_words
 from engine.cli.settings import ClusterSettings, OutputSettings, SubjectSettings

@@ -10,9 +10,7 @@ from typing import ClassVar
 
 from engine.bundle.axes import Axis, parse_axis
 from engine.bundle.folder import open_bundle
-from engine.bundle.settings import (
-    RequestSettings,
-)
+from engine.bundle.settings import RequestSettings
 from engine.errors import RequestError
 from engine.options import Range, parse_each, setting, with_options
 from engine.terminal import progress_bar, stopped_by_signals, warn
@@ -44,10 +42,7 @@ class GridSettings:
 
 
 @with_options
-def grid(
-    axes: GridSettings,
-    settings: RequestSettings,
-) -> None:
+def grid(axes: GridSettings, settings: RequestSettings) -> None:
     """Make a sheet of pictures whose settings change along one to three axes.
 
     Run the same command again to continue an interrupted grid.

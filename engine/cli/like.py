@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.bundle.folder import open_bundle
 from engine.bundle.settings import EVERYWHERE, RequestSettings
-from engine.cli.png_info import PngDescription, read_png
+from engine.cli.png_info import PngDescription, asked_size, read_png
 from engine.cli.settings import SubjectSettings
 from engine.errors import RequestError
 from engine.output.infotext import Infotext, sampler_of, schedule_of, split_sampler
@@ -128,17 +128,8 @@ def like_picture(
     values = {name: value for name, value in values.items() if not given(name)}
     if subject.n is None and subject.balance is None:
         values["n"] = 1
-    return _with(subject, values), _with_each(settings, values)
-
-
-def _with(group: Any, values: dict[str, Any]) -> Any:
-    own = {declared.name for declared in fields(group)}
-    return replace(group, **{name: value for name, value in values.items() if name in own})
-
-
-def _with_each(settings: RequestSettings, values: dict[str, Any]) -> RequestSettings:
-    groups = {declared.name: _with(getattr(settings, declared.name), values) for declared in fields(settings)}
-    return RequestSettings(**groups)
+    own = {declared.name for declared in fields(subject)} & values.keys()
+    return replace(subject, **{name: values[name] for name in own}), settings.changed(values)
 
 
 def _of_description(found: PngDescription, subject: SubjectSettings, given: Callable[[str], bool]) -> dict[str, Any]:
@@ -180,7 +171,7 @@ def _of_description(found: PngDescription, subject: SubjectSettings, given: Call
         values |= _of_initial(name, description, given)
     if "first_width" in description:
         values["hires_size"] = (description["width"], description["height"])
-        values |= {"width": description["first_width"], "height": description.get("first_height")}
+        values |= asked_size(description)
     return values
 
 
@@ -195,14 +186,12 @@ def _of_initial(name: str, description: dict[str, Any], given: Callable[[str], b
                 expected=f"this file, SHA-256 {sha256}",
                 fix=f"add {flag} and the file",
             )
-    left, top, right, bottom = description.get("expand", (0, 0, 0, 0))
     strength = description.get("strength")
     return {
         "strength": strength,
         "start_sigma": description.get("start_sigma") if strength is None else None,
         "expand": tuple(description["expand"]) if "expand" in description else None,
-        "width": description["drawn_width"] - left - right,
-        "height": description["drawn_height"] - top - bottom,
+        **asked_size(description),
     }
 
 

@@ -25,7 +25,7 @@ from engine.output.provenance import PARAMETERS_KEY
 from engine.pictures import PNG_KEY
 from engine.terminal import printable
 
-__all__ = ["PngDescription", "print_png", "read_png"]
+__all__ = ["PngDescription", "asked_size", "print_png", "read_png"]
 
 GROUPS = (SubjectSettings, SamplingSettings, GuidanceSettings, PictureSettings, HardwareSettings)
 FORMATS = ["PNG", "JPEG", "WEBP", "GIF"]
@@ -69,7 +69,7 @@ class PngDescription:
         if "upscaled" in self.description:
             return self._upscaling
         words = ["engine", "generate", "--n", "1"]
-        stated = {**self.description, **_first_size(self.description)}
+        stated = {**self.description, **asked_size(self.description)}
         for field, flag in FLAGS.items():
             if field in stated:
                 words += [flag, str(stated[field])]
@@ -102,7 +102,7 @@ class PngDescription:
         return shlex.join(words)
 
 
-def _first_size(description: dict[str, Any]) -> dict[str, Any]:
+def asked_size(description: dict[str, Any]) -> dict[str, Any]:
     """Return the width and height to ask for: those of the first pass, or of an initial picture before it grows."""
     if "first_width" in description:
         return {"width": description["first_width"], "height": description.get("first_height")}

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 import typer
 
-from engine.backends.select import choose_backend, open_backend, settled
+from engine.backends.select import open_backend, settle
 from engine.bundle.folder import open_bundle
 from engine.bundle.hires import expect_encoder
 from engine.bundle.job import Job, make_job
@@ -25,7 +25,7 @@ from engine.bundle.settings import (
 from engine.errors import RequestError
 from engine.files import expect_place
 from engine.locks import locked_folder
-from engine.options import Range, Without, flags_of, setting, with_options
+from engine.options import Range, Without, expect_unset, setting, with_options
 from engine.pictures import pictures_in
 from engine.runs.upscale import UpscaleRequest, check_folder, upscale
 from engine.sampling.start import StartLevel
@@ -113,14 +113,7 @@ def _expect_defaults(settings: UpscaleSettings, *groups: Any) -> None:
     """Raise RequestError if an option of the model was given without a class."""
     own = replace(UpscaleSettings(), out=settings.out, scale=settings.scale, overwrite=settings.overwrite)
     for given, plain in ((settings, own), *((group, type(group)()) for group in groups)):
-        for name, flag in flags_of(type(given)).items():
-            if getattr(given, name) != getattr(plain, name):
-                raise RequestError(
-                    flag,
-                    found="no --class",
-                    expected="--class, because Lanczos alone has no such setting",
-                    fix=f"add --class, or leave {flag} out",
-                )
+        expect_unset(given, plain, "--class", ", because Lanczos alone has no such setting")
 
 
 def _job(settings: UpscaleSettings, asked: RequestSettings) -> Job:
@@ -143,8 +136,6 @@ def _job(settings: UpscaleSettings, asked: RequestSettings) -> Job:
         raise RequestError("--class", found=settings.class_name, expected="one class", fix="name one class")
     for words in job.warnings:
         warn(f"{words}.")
-    wanted = AUTO if hardware.precision is None and job.request.precision == "int8" else job.request.precision
-    backend, why = choose_backend(hardware.backend, wanted, job)
+    job, why = settle(job, hardware)
     print(f"Backend: {why}.", file=sys.stderr)
-    job = settled(job, backend, hardware.precision)
     return Job.of(job.bundle, job.request, job.warnings, start=StartLevel(settings.strength))

@@ -16,9 +16,9 @@ from engine.files import sha256_of
 from engine.initial.masks import read_mask
 from engine.initial.resize import RESIZE_MODES, fits
 from engine.initial.settings import InitialRequest, InitialSettings
-from engine.pictures import class_names_of, is_synthetic, open_file, pictures_in, read_with_alpha, strangers_in
+from engine.pictures import class_names_of, is_synthetic, pictures_in, read_with_alpha, strangers_in
 
-__all__ = ["InitialPicture", "InitialPictures", "find_initial_pictures", "flat_picture"]
+__all__ = ["InitialPicture", "InitialPictures", "find_initial_pictures", "flat_picture", "source_facts"]
 
 BACKGROUND = "white"
 """Colour below the transparent pixels of an initial picture."""
@@ -39,7 +39,7 @@ class InitialPicture:
 
     def facts(self) -> dict[str, Any]:
         """Return what the metadata of a picture states about its initial picture."""
-        facts = {"initial_picture": self.path.name, "initial_sha256": self.sha256, "initial_synthetic": self.synthetic}
+        facts = source_facts(self.path, self.sha256, synthetic=self.synthetic)
         return facts if self.mask is None else {**facts, "mask": self.mask.name, "mask_sha256": self.mask_sha256}
 
 
@@ -63,6 +63,11 @@ class InitialPictures:
                 words = [class_name, one.path.name, one.sha256, one.mask_sha256 or ""]
                 digest.update("\0".join(words).encode() + b"\n")
         return digest.hexdigest()
+
+
+def source_facts(path: Path, sha256: str, *, synthetic: bool) -> dict[str, Any]:
+    """Return what the metadata of a derived picture states about the picture that it was derived from."""
+    return {"initial_picture": path.name, "initial_sha256": sha256, "initial_synthetic": synthetic}
 
 
 def flat_picture(picture: Image.Image) -> Image.Image:
@@ -149,14 +154,12 @@ def _checked(
     mask = _mask_of(path, settings.mask)
     if mask is not None:
         read_mask(mask, picture.size, invert=request.mask_invert)
-    with open_file(path) as opened:
-        synthetic = is_synthetic(opened)
     # A worker on a cluster has another working directory.
     return InitialPicture(
         path.absolute(),
         sha256_of(path),
         picture.size,
-        synthetic,
+        is_synthetic(picture),
         mask and mask.absolute(),
         None if mask is None else sha256_of(mask),
     )

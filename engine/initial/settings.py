@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from engine.errors import RequestError
 from engine.initial.resize import RESIZE_MODES
-from engine.options import Range, check_settings, check_within, flags_of, setting
+from engine.options import Range, check_settings, check_within, expect_unset, setting
 from engine.sampling.start import StartLevel
 
 __all__ = ["InitialRequest", "InitialSettings", "initial_request"]
@@ -106,6 +106,11 @@ class InitialRequest:
         """Whether only a part of each picture is drawn."""
         return self.masked or self.expand is not None
 
+    @property
+    def keeps_pixels(self) -> bool:
+        """Whether a finished picture shows pixels of its initial picture: outside a mask, or at strength 0 all."""
+        return self.repaints or self.strength == 0
+
     def base_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the width and height to which pictures are resized before they grow to the size that is drawn."""
         left, top, right, bottom = self.expand or (0, 0, 0, 0)
@@ -123,7 +128,7 @@ def initial_request(settings: InitialSettings) -> InitialRequest | None:
     """
     check_settings(settings)
     if settings.init is None:
-        _expect_defaults(settings, InitialSettings(), "--init")
+        expect_unset(settings, InitialSettings(), "--init")
         return None
     if settings.strength is not None and settings.start_sigma is not None:
         raise RequestError(
@@ -136,7 +141,7 @@ def initial_request(settings: InitialSettings) -> InitialRequest | None:
         check_within("--expand", side, SIDES)
     masked, expanded = settings.mask is not None, settings.expand is not None and any(settings.expand)
     if not masked and not expanded:
-        _expect_defaults(
+        expect_unset(
             settings,
             InitialSettings(
                 init=settings.init,
@@ -174,10 +179,3 @@ def initial_request(settings: InitialSettings) -> InitialRequest | None:
         mask_padding=settings.mask_padding,
         expand=settings.expand if expanded else None,
     )
-
-
-def _expect_defaults(settings: InitialSettings, defaults: InitialSettings, needed: str) -> None:
-    """Raise RequestError for the first option that was given although what it applies to is missing."""
-    for name, flag in flags_of(InitialSettings).items():
-        if getattr(settings, name) != getattr(defaults, name):
-            raise RequestError(flag, found=f"no {needed}", expected=needed, fix=f"add {needed}, or leave {flag} out")

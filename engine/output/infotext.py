@@ -1,7 +1,7 @@
 """The text that AUTOMATIC1111's WebUI writes into its pictures: its grammar, written and read.
 
-The prompt stands first, then `Negative prompt: ` and the negative prompt, then one line of `Key: value` pairs. Sampler
-and schedule have names of the WebUI in it.
+The prompt stands first, then `Negative prompt: ` and the negative prompt, then one line of `Key: value` pairs. In it
+samplers, schedules, masked content and upscalers have the names of the WebUI.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
+    "CONTENT_NAMES",
     "SAMPLER_NAMES",
     "SCHEDULE_NAMES",
+    "UPSCALER_NAMES",
     "Infotext",
     "parse_infotext",
     "sampler_of",
@@ -39,6 +41,16 @@ SCHEDULE_NAMES = {
     "sgm_uniform": "SGM Uniform",
     "leading": "Leading",
 }
+CONTENT_NAMES = {"fill": "fill", "noise": "latent noise", "nothing": "latent nothing"}
+"""The WebUI's names of masked content; it does not state the original."""
+UPSCALER_NAMES = {
+    "latent": "Latent",
+    "latent-bicubic": "Latent (bicubic antialiased)",
+    "latent-nearest": "Latent (nearest-exact)",
+    "lanczos": "Lanczos",
+    "nearest": "Nearest",
+}
+"""The WebUI's names of upscalers."""
 SAMPLER_ALIASES = {
     "k_dpmpp_2m": "dpmpp_2m",
     "k_euler": "euler",

@@ -9,11 +9,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from engine.bundle.job import Job
 from engine.initial.settings import InitialRequest
-from engine.output.infotext import SAMPLER_NAMES, SCHEDULE_NAMES, write_infotext
+from engine.output.infotext import CONTENT_NAMES, SAMPLER_NAMES, SCHEDULE_NAMES, UPSCALER_NAMES, write_infotext
 from engine.pictures import PNG_KEY
 from engine.version import __version__
 
-__all__ = ["OPTIONAL", "PARAMETERS_KEY", "describe", "facts_of_picture", "parameters_line", "png_text"]
+__all__ = ["OPTIONAL", "PARAMETERS_KEY", "derived_facts", "describe", "facts_of_picture", "parameters_line", "png_text"]
 
 PARAMETERS_KEY = "parameters"
 """The PNG text chunk that AUTOMATIC1111's WebUI reads."""
@@ -50,18 +50,6 @@ OPTIONAL = (
     "mask_sha256",
 )
 """Fields that a description only has if they differ from what every version did at first, or if the bundle has them."""
-
-
-CONTENT_NAMES = {"fill": "fill", "noise": "latent noise", "nothing": "latent nothing"}
-"""The WebUI's names of masked content; it does not state the original."""
-UPSCALER_NAMES = {
-    "latent": "Latent",
-    "latent-bicubic": "Latent (bicubic antialiased)",
-    "latent-nearest": "Latent (nearest-exact)",
-    "lanczos": "Lanczos",
-    "nearest": "Nearest",
-}
-"""The WebUI's names of upscalers."""
 
 
 def describe(job: Job, class_name: str) -> dict[str, Any]:
@@ -141,13 +129,21 @@ def facts_of_picture(job: Job, class_name: str, seed: int, shape: tuple[int, ...
     return {**facts, "width": int(shape[1]), "height": int(shape[0])}
 
 
+def derived_facts(job: Job) -> dict[str, Any]:
+    """Return what marks the pictures of a job as derived from other pictures, and how far they may differ."""
+    assert job.start is not None
+    return {
+        "digital_source_type": "compositeWithTrainedAlgorithmicMedia",
+        "derived": True,
+        "strength": job.start.strength,
+        "start_sigma": job.plan.initial_scale,
+    }
+
+
 def _describe_initial(job: Job, initial: InitialRequest) -> dict[str, Any]:
     """Return what all pictures with initial pictures share. The names of the fields are those of the options."""
     description: dict[str, Any] = {
-        "digital_source_type": "compositeWithTrainedAlgorithmicMedia",
-        "derived": True,
-        "strength": initial.strength,
-        "start_sigma": job.plan.initial_scale,
+        **derived_facts(job),
         "drawn_width": job.request.width,
         "drawn_height": job.request.height,
         "resize_mode": initial.resize_mode,

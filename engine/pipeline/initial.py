@@ -44,6 +44,8 @@ class Beginning:
 
     def finish(self, images: NDArray[np.uint8], seeds: Sequence[int]) -> list[NDArray[np.uint8]]:
         """Return the finished pictures, each (H', W', 3) uint8, from the drawn ones (B, H, W, 3)."""
+        if not self._request.keeps_pixels:
+            return list(images)
         return [self._canvas(seed).compose(image) for image, seed in zip(images, seeds, strict=True)]
 
     def _canvas(self, seed: int) -> Canvas:

@@ -165,11 +165,9 @@ class Pipeline:
             if job.initial is not None:
                 self._beginning = opened_in(opened, Beginning(job, class_name, backend))
             last = job.second_pass
-            self._second: Denoiser | None = None
-            self._enlarge: Callable[[Latents, Sequence[int]], Latents] | None = None
+            self._second = None
             if last is not None:
-                self._second = opened_in(opened, Denoiser(last, class_name, backend))
-                self._enlarge = _enlargement(job, last, class_name, backend, opened)
+                self._second = _second_pass(job, last, class_name, backend, opened)
             self._decoder = opened_in(opened, Decoder(last or job, class_name, backend))
             self._opened = opened.pop_all()
 
@@ -177,9 +175,7 @@ class Pipeline:
         """Return the latents (B, C, h, w) float32 of batch_size seeds. Raises Stopped if `stop` is set."""
         start = None if self._beginning is None else self._beginning.start(seeds)
         latents = self._first.run(self._first.noise(seeds), stop, start)
-        if self._second is None or self._enlarge is None:
-            return latents
-        return self._second.run(self._second.noise(seeds), stop, Start(self._enlarge(latents, seeds)))
+        return latents if self._second is None else self._second(latents, seeds, stop)
 
     def decode(self, latents: Latents, seeds: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Return the pictures (B, H, W, 3) uint8 RGB of latents (B, C, h, w), and which are finite (B,) bool.
@@ -212,6 +208,15 @@ def opened_in(stack: ExitStack, part: Part) -> Part:
     """Close a part together with the stack."""
     stack.callback(part.close)
     return part
+
+
+def _second_pass(
+    job: Job, last: Job, class_name: str, backend: Backend, opened: ExitStack
+) -> Callable[[Latents, Sequence[int], threading.Event | None], Latents]:
+    """Return the function that draws again at the size of the job `last`, from the latents of the first pass."""
+    enlarge = _enlargement(job, last, class_name, backend, opened)
+    denoiser = opened_in(opened, Denoiser(last, class_name, backend))
+    return lambda latents, seeds, stop: denoiser.run(denoiser.noise(seeds), stop, Start(enlarge(latents, seeds)))
 
 
 def _enlargement(

@@ -14,7 +14,7 @@ from engine.bundle.job import Job
 from engine.bundle.words import open_tokenizer
 from engine.errors import RequestError
 from engine.pipeline.prompted import PromptTable
-from engine.pipeline.prompts import read_embeddings
+from engine.pipeline.prompts import encode_tokens, read_embeddings
 from engine.sampling.prompt_chunks import Chunk, Vocabulary, chunks_of, weighted
 from engine.sampling.prompt_syntax import Part, Passage, Prompt, parse_prompt
 
@@ -96,30 +96,14 @@ def _vocabulary(job: Job) -> Vocabulary:
 def _embed(job: Job, class_name: str, keys: list[Key]) -> tuple[NDArray[np.float32], ...]:
     """Return the embeddings (n T, D) of each key."""
     chunks = list(dict.fromkeys(chunk for key in keys if not isinstance(key, str) for chunk in key))
-    rows = list(dict.fromkeys(chunk.tokens for chunk in chunks))
-    states = dict(zip(rows, _encode(job, rows), strict=True)) if rows else {}
-    keep_mean = job.request.emphasis == "original"
+    request, rows = job.request, list(dict.fromkeys(chunk.tokens for chunk in chunks))
+    states = dict(zip(rows, encode_tokens(job.bundle, rows, request.clip_skip), strict=True)) if rows else {}
+    keep_mean = request.emphasis == "original"
     done = {chunk: weighted(states[chunk.tokens], chunk.weights, keep_mean=keep_mean) for chunk in chunks}
     stored = dict(zip(("cond", "uncond"), read_embeddings(job, class_name, stored=True), strict=True))
     return tuple(
         stored[key] if isinstance(key, str) else np.concatenate([done[chunk] for chunk in key]) for key in keys
     )
-
-
-def _encode(job: Job, rows: list[tuple[int, ...]]) -> NDArray[np.float32]:
-    """Return the hidden states (len(rows), T, D) of rows of tokens, computed in float32 on the CPU."""
-    from engine.backends.openvino import OpenVINOBackend
-
-    files = job.bundle.manifest.text_encoder
-    assert files is not None, "make_request refuses a prompt if the bundle has no text encoder"
-    tokens = np.array(rows, np.int64)
-    model = OpenVINOBackend(precision="f32").open_text_encoder(
-        job.bundle.path(files.graph), {"input_ids": tokens.shape}, job.request.clip_skip
-    )
-    try:
-        return np.asarray(model.run({"input_ids": tokens})["hidden_states"], np.float32)
-    finally:
-        model.close()
 
 
 def expect_context(table: PromptTable | None, tokens: int, backend: Backend) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from engine.bundle.job import Job
 from engine.bundle.words import open_tokenizer
 from engine.errors import CytosynthError
 
-__all__ = ["read_embeddings"]
+__all__ = ["encode_tokens", "read_embeddings"]
 
 
 def read_embeddings(job: Job, class_name: str, *, stored: bool = False) -> NDArray[np.float32]:
@@ -51,8 +52,6 @@ def read_embeddings(job: Job, class_name: str, *, stored: bool = False) -> NDArr
 
 def _encode(bundle: Bundle, prompts: list[str]) -> NDArray[np.float32]:
     """Return the embeddings of prompts, (len(prompts), T, D) float32."""
-    from engine.backends.openvino import OpenVINOBackend
-
     files = bundle.manifest.text_encoder
     assert files is not None, "make_request refuses a prompt if the bundle has no text encoder"
     length, _ = bundle.manifest.context_shape
@@ -66,10 +65,20 @@ def _encode(bundle: Bundle, prompts: list[str]) -> NDArray[np.float32]:
             expected=f"{length} tokens, by padding and truncation",
             fix="export the bundle again",
         )
-    model = OpenVINOBackend(precision="f32").open(
-        bundle.path(files.graph), {"input_ids": (len(prompts), length)}, ("hidden_states",)
+    return encode_tokens(bundle, tokens)
+
+
+def encode_tokens(bundle: Bundle, tokens: Sequence[Sequence[int]], clip_skip: int = 1) -> NDArray[np.float32]:
+    """Return the hidden states (N, T, D) of N rows of T tokens, computed in float32 on the CPU."""
+    from engine.backends.openvino import OpenVINOBackend
+
+    files = bundle.manifest.text_encoder
+    assert files is not None, "make_request refuses a prompt if the bundle has no text encoder"
+    rows = np.array(tokens, np.int64)
+    model = OpenVINOBackend(precision="f32").open_text_encoder(
+        bundle.path(files.graph), {"input_ids": rows.shape}, clip_skip
     )
     try:
-        return np.asarray(model.run({"input_ids": np.array(tokens, np.int64)})["hidden_states"], np.float32)
+        return np.asarray(model.run({"input_ids": rows})["hidden_states"], np.float32)
     finally:
         model.close()

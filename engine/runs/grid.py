@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
@@ -169,7 +170,7 @@ def _job(
 
 
 def _expect_size(plan: GridPlan) -> None:
-    pixels = sum(cell.job.request.width * cell.job.request.height for cell in plan.cells)
+    pixels = sum(math.prod(cell.job.request.final_size) for cell in plan.cells)
     if pixels > LARGEST:
         raise RequestError(
             "The grid",

@@ -18,11 +18,11 @@ from PIL import Image
 from engine.backends.base import Backend
 from engine.bundle.job import Job
 from engine.errors import RequestError
-from engine.files import contents_of, replace_file, sha256_of, write_json
-from engine.initial.pictures import flat_picture
+from engine.files import expect_task_folder, read_task, replace_file, sha256_of, write_json
+from engine.initial.pictures import flat_picture, source_facts
 from engine.output.formats import encode_png
-from engine.output.provenance import describe
-from engine.pictures import PNG_KEY, open_file, read_with_alpha
+from engine.output.provenance import derived_facts, describe
+from engine.pictures import PNG_KEY, expect_distinct_names, read_with_alpha
 from engine.pipeline.loops import Stopped
 from engine.pipeline.tiles import TiledPipeline
 from engine.progress import Progress, silent
@@ -60,7 +60,6 @@ def check_folder(request: UpscaleRequest, job: Job | None, *, overwrite: bool) -
     Raises RequestError for a picture that cannot be read or would become too large, for two pictures of one name, and
     for a folder with other files or another task's pictures.
     """
-    names: dict[str, Path] = {}
     for path in request.pictures:
         width, height = request.size_of(read_with_alpha(path))
         if width * height > MAX_PIXELS:
@@ -70,10 +69,7 @@ def check_folder(request: UpscaleRequest, job: Job | None, *, overwrite: bool) -
                 expected=f"at most {MAX_PIXELS:,} pixels",
                 fix="use a smaller --scale",
             )
-        if (other := names.setdefault(path.stem.lower(), path)) != path:
-            raise RequestError(
-                f"The picture {path}", found=f"the same name as {other.name}", expected="one name", fix="rename one"
-            )
+    expect_distinct_names(request.pictures)
     identity: dict[str, Any] = {
         "scale": request.scale,
         "pictures": {path.name: sha256_of(path) for path in request.pictures},
@@ -81,28 +77,8 @@ def check_folder(request: UpscaleRequest, job: Job | None, *, overwrite: bool) -
     if job is not None:
         identity |= {"overlap": request.overlap, "start": vars(job.start) if job.start else None}
         identity |= {"bundle_sha256": job.bundle.sha256, **job.request.as_json()}
-    folder = request.out
-    before = _record(folder)
-    others = [path.name for path in contents_of(folder)] if folder.is_dir() else []
-    if others and before is None:
-        found = f"files of something else, such as {others[0]}"
-    elif before is not None and before != json.loads(json.dumps(identity)) and not overwrite:
-        found = "pictures of another upscaling"
-    else:
-        return identity
-    raise RequestError(
-        f"The output folder {folder}",
-        found=found,
-        expected="a new or empty folder, or the same task to resume",
-        fix="name another folder with --out" + (", or add --overwrite" if before is not None else ""),
-    )
-
-
-def _record(folder: Path) -> Any:
-    try:
-        return json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
+    expect_task_folder(request.out, RECORD, identity, others="pictures of another upscaling", overwrite=overwrite)
+    return identity
 
 
 def upscale(
@@ -119,41 +95,72 @@ def upscale(
     job, backend: the model that draws the enlarged pictures again; without them they are enlarged by Lanczos alone.
     """
     request.out.mkdir(parents=True, exist_ok=True)
-    if _record(request.out) != json.loads(json.dumps(identity)):
+    if read_task(request.out, RECORD) != identity:
         for path in request.pictures:
             request.target(path).unlink(missing_ok=True)
         write_json(request.out / RECORD, identity)
     waiting = [path for path in request.pictures if not request.target(path).exists()]
     if job is None or backend is None:
-
-        def keep(path: Path, pixels: Pixels, _: Callable[[int, int], None]) -> tuple[Pixels, dict[str, Any] | None]:
-            return pixels, _kept(path, request)
-
-        return _write_all(waiting, request, keep, progress)
+        return _write_all(waiting, request, _keep, progress)
     stop = stop or threading.Event()
     class_name = job.request.class_names[0]
     places = {path: place for place, path in enumerate(request.pictures)}
     with closing(TiledPipeline(job, class_name, backend, request.overlap)) as pipeline:
 
-        def draw(path: Path, pixels: Pixels, on_tile: Callable[[int, int], None]) -> tuple[Pixels, dict[str, Any]]:
-            seed = job.request.seed + places[path]
-            drawn = pipeline.run(pixels, seed, stop, on_tile)
-            return drawn, _described(job, class_name, path, seed, request, drawn)
+        def draw(source: _Source, on_tile: Callable[[int, int], None]) -> tuple[Pixels, dict[str, Any]]:
+            seed = job.request.seed + places[source.path]
+            drawn = pipeline.run(source.enlarged, seed, stop, on_tile)
+            tiles = {
+                "tile_width": job.request.width,
+                "tile_height": job.request.height,
+                "tile_overlap": request.overlap,
+            }
+            facts = source_facts(source.path, sha256_of(source.path), synthetic=source.description is not None)
+            own = {"seed": seed, "upscaled": request.scale, **tiles, **facts, **source.size}
+            return drawn, {**describe(job, class_name), **derived_facts(job), **own}
 
         return _write_all(waiting, request, draw, progress)
 
 
-Draw = Callable[[Path, Pixels, Callable[[int, int], None]], tuple[Pixels, dict[str, Any] | None]]
+@dataclass(frozen=True)
+class _Source:
+    """A picture to enlarge."""
+
+    path: Path
+    enlarged: Pixels
+    """The picture at its new size, by Lanczos."""
+    scale: float
+    description: dict[str, Any] | None
+    """The description of a synthetic picture; None for another picture."""
+
+    @property
+    def size(self) -> dict[str, int]:
+        """Width and height of the enlarged picture."""
+        return {"width": self.enlarged.shape[1], "height": self.enlarged.shape[0]}
+
+
+def _open_source(path: Path, request: UpscaleRequest) -> _Source:
+    picture = read_with_alpha(path)
+    text = picture.info.get(PNG_KEY)
+    enlarged = flat_picture(picture).resize(request.size_of(picture), Image.Resampling.LANCZOS)
+    return _Source(path, np.asarray(enlarged), request.scale, None if text is None else json.loads(text))
+
+
+def _keep(source: _Source, _: Callable[[int, int], None]) -> tuple[Pixels, dict[str, Any] | None]:
+    """Return the enlarged picture itself. A synthetic one stays marked."""
+    if source.description is None:
+        return source.enlarged, None
+    return source.enlarged, {**source.description, **source.size, "upscaled": source.scale}
+
+
+Draw = Callable[[_Source, Callable[[int, int], None]], tuple[Pixels, dict[str, Any] | None]]
 
 
 def _write_all(paths: Iterable[Path], request: UpscaleRequest, draw: Draw, progress: Progress) -> int:
     made = 0
     for path in paths:
-        picture = flat_picture(read_with_alpha(path))
-        large = np.asarray(picture.resize(request.size_of(picture), Image.Resampling.LANCZOS))
-        name = path.name
         try:
-            pixels, description = draw(path, large, partial(progress, name))
+            pixels, description = draw(_open_source(path, request), partial(progress, path.name))
         except Stopped:
             break
         with replace_file(request.target(path)) as part:
@@ -162,43 +169,5 @@ def _write_all(paths: Iterable[Path], request: UpscaleRequest, draw: Draw, progr
             else:
                 part.write_bytes(encode_png(pixels, description))
         made += 1
-        progress(name, 1, 1)
+        progress(path.name, 1, 1)
     return made
-
-
-def _kept(path: Path, request: UpscaleRequest) -> dict[str, Any] | None:
-    """Return the description of a synthetic picture that is only enlarged, or None for another picture."""
-    with open_file(path) as picture:
-        picture.load()
-        text = picture.info.get(PNG_KEY)
-        size = request.size_of(picture)
-    if text is None:
-        return None
-    description: dict[str, Any] = json.loads(text)
-    return {**description, "width": size[0], "height": size[1], "upscaled": request.scale}
-
-
-def _described(
-    job: Job, class_name: str, path: Path, seed: int, request: UpscaleRequest, drawn: Pixels
-) -> dict[str, Any]:
-    assert job.start is not None
-    with open_file(path) as picture:
-        picture.load()
-        synthetic = PNG_KEY in picture.info
-    return {
-        **describe(job, class_name),
-        "digital_source_type": "compositeWithTrainedAlgorithmicMedia",
-        "derived": True,
-        "strength": job.start.strength,
-        "start_sigma": job.plan.initial_scale,
-        "seed": seed,
-        "width": drawn.shape[1],
-        "height": drawn.shape[0],
-        "upscaled": request.scale,
-        "tile_width": job.request.width,
-        "tile_height": job.request.height,
-        "tile_overlap": request.overlap,
-        "initial_picture": path.name,
-        "initial_sha256": sha256_of(path),
-        "initial_synthetic": synthetic,
-    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
-from engine.errors import RequestError
-from engine.files import contents_of, replace_file, write_json
+from engine.files import expect_task_folder, read_task, replace_file, write_json
 from engine.options import Range, check_settings, setting
+from engine.pictures import expect_distinct_names
 from engine.progress import Progress, silent
 from evaluate.images import PictureFolder, resize
 from evaluate.studies.morphology import LARGEST
@@ -81,31 +80,12 @@ def check_masks(folder: PictureFolder, settings: MaskSettings, out: Path, *, ove
     Raises RequestError for two pictures of one name, and for an output folder with other files or, unless `overwrite`,
     with masks of other pictures or settings.
     """
-    names: dict[str, Path] = {}
-    for path in folder.files:
-        if (other := names.setdefault(path.stem.lower(), path)) != path:
-            raise RequestError(
-                f"The picture {path}",
-                found=f"the same name as {other.name}",
-                expected="one name per picture, because the mask has the name of its picture",
-                fix="rename one of them",
-            )
+    expect_distinct_names(folder.files)
     hashes = {path.name: digest for path, digest in zip(folder.files, folder.hashes, strict=True)}
     identity = {**asdict(settings), "pictures": hashes}
-    before = _read_record(out)
-    others = [path.name for path in contents_of(out)] if out.is_dir() else []
-    if others and before is None:
-        found = f"files of something else, such as {others[0]}"
-    elif before is not None and before != identity and not overwrite:
-        found = "masks of other pictures or of other settings"
-    else:
-        return identity
-    raise RequestError(
-        f"The output folder {out}",
-        found=found,
-        expected="a new or empty folder, or the masks of the same command",
-        fix="name another folder with --out" + (", or add --overwrite" if before is not None else ""),
-    )
+    others = "masks of other pictures or of other settings"
+    expect_task_folder(out, RECORD, identity, others=others, overwrite=overwrite)
+    return identity
 
 
 def write_masks(
@@ -122,8 +102,7 @@ def write_masks(
     Masks that exist are kept, unless `overwrite`, also if they were painted by hand. identity: from `check_masks`.
     """
     out.mkdir(parents=True, exist_ok=True)
-    before = _read_record(out)
-    if overwrite and before is not None:
+    if overwrite and (before := read_task(out, RECORD)) is not None:
         for name in before["pictures"]:
             _target(out, name).unlink(missing_ok=True)
     write_json(out / RECORD, identity)
@@ -144,12 +123,3 @@ def write_masks(
 
 def _target(out: Path, name: str) -> Path:
     return out / f"{Path(name).stem}.png"
-
-
-def _read_record(out: Path) -> dict[str, Any] | None:
-    """Return the content of RECORD, or None if the folder has no such file or the file has another content."""
-    try:
-        record = json.loads((out / RECORD).read_text(encoding="utf-8"))
-        return record if isinstance(record["pictures"], dict) else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
