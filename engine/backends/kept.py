@@ -17,7 +17,7 @@ MOST = 4
 
 
 class KeptBackend:
-    """Opens each graph once per shape. What its users close stays open until it is pushed out, or until `close`.
+    """Opens each graph once per shape. What its users close stays open until `close`, or until other graphs need room.
 
     Graphs that pass their results on a device are opened afresh by each job, because they share its memory.
     """

@@ -9,13 +9,9 @@ from engine.bundle.folder import Bundle, unreadable
 from engine.bundle.request import GenerateRequest
 from engine.errors import RequestError
 from engine.sampling.prompt_syntax import parse_prompt
-from engine.sampling.prompts import read_prompt
+from engine.sampling.prompts import ReadPrompt, unknown_words
 
 __all__ = ["open_tokenizer", "prompt_warnings"]
-
-
-ANY_LENGTH = 2**31
-"""More tokens than any prompt has: a long prompt becomes several chunks, so that nothing is cut."""
 
 
 def open_tokenizer(bundle: Bundle) -> Any:
@@ -61,8 +57,8 @@ def prompt_warnings(bundle: Bundle, request: GenerateRequest) -> tuple[str, ...]
             if longest > room:
                 warnings.append(
                     f"{flag} has {longest} tokens, more than the {room} that the text encoder takes at a time. It is "
-                    "read in several chunks, and a base that was trained on single chunks may not heed them"
+                    "read in several chunks, and a base that was trained on single chunks may not follow such prompts"
                 )
             text = " ".join(read.texts())
-            warnings += read_prompt(encode, text, ANY_LENGTH, vocabulary).warnings(flag)
+            warnings += ReadPrompt(text, text, unknown_words(encode, text, vocabulary), room).warnings(flag)
     return tuple(warnings)

@@ -16,7 +16,7 @@ from engine.errors import RequestError
 from engine.sampling.prompt_chunks import Chunk, Vocabulary, chunks_of
 from engine.sampling.prompt_syntax import parse_prompt
 
-__all__ = ["ReadPrompt", "caption_chunk", "read_prompt", "read_prompt_with"]
+__all__ = ["ReadPrompt", "caption_chunk", "read_prompt", "read_prompt_with", "unknown_words"]
 
 FULL_VOCABULARY = 49408
 """Tokens of CLIP, which spells a rare word with tokens that it has learnt. A smaller vocabulary holds single words."""
@@ -71,8 +71,12 @@ def read_prompt(encode: Callable[[str], Any], prompt: str, room: int, vocabulary
         # The beginning of a single word that is too long may take other tokens than the word does.
         while len(encode(used).ids) > room:
             used = used[:-1]
-    unknown = [] if vocabulary >= FULL_VOCABULARY else _spelt_words(encoding, prompt)
-    return ReadPrompt(prompt, used, tuple(dict.fromkeys(unknown)), room)
+    return ReadPrompt(prompt, used, unknown_words(encode, prompt, vocabulary), room)
+
+
+def unknown_words(encode: Callable[[str], Any], text: str, vocabulary: int) -> tuple[str, ...]:
+    """Return the words that are no token of a small vocabulary, each once. Arguments as for read_prompt."""
+    return () if vocabulary >= FULL_VOCABULARY else tuple(dict.fromkeys(_spelt_words(encode(text), text)))
 
 
 def read_prompt_with(tokenizer: Any, prompt: str) -> ReadPrompt:
@@ -84,8 +88,8 @@ def read_prompt_with(tokenizer: Any, prompt: str) -> ReadPrompt:
     encode = partial(_encoding, tokenizer)
     if caption_chunk(tokenizer, prompt) is None:
         return read_prompt(encode, prompt, room, tokenizer.vocab_size)
-    words = read_prompt(encode, " ".join(parse_prompt(prompt).texts()), 2**31, tokenizer.vocab_size).unknown
-    return ReadPrompt(prompt, prompt, words, room)
+    words = " ".join(parse_prompt(prompt).texts())
+    return ReadPrompt(prompt, prompt, unknown_words(encode, words, tokenizer.vocab_size), room)
 
 
 def caption_chunk(tokenizer: Any, caption: str) -> Chunk | None:
