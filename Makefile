@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
-EVERYTHING := trainer,exporter,evaluate,onnxruntime,rtx,distributed,docs,dev
+EVERYTHING := trainer,exporter,evaluate,onnxruntime,rtx,distributed,serve,docs,dev
 CPP_SOURCES = $(wildcard cpp_bench/src/*.h cpp_bench/src/*.cpp cpp_bench/tests/*.h cpp_bench/tests/*.cpp cpp_bench/tests/*/*)
 # OpenVINO's wheel holds its headers and CMake package.
 OPENVINO_CMAKE = $(shell $(BIN)/python -c 'import importlib.util as u; print(u.find_spec("openvino").submodule_search_locations[0])')/cmake

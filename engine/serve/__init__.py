@@ -1,0 +1,1 @@
+"""The HTTP server: an API that clients of the WebUI know, jobs, and a page."""
