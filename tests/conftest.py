@@ -37,11 +37,11 @@ COMMAND_LINES = {
     RECIPE: RECIPE,
 }
 LONG_FILES = (
-    "tests/cpp_bench/test_cyto_bench.py",
+    "tests/trainer/fitting/test_fit.py",
     "tests/engine/test_privacy.py",
+    "tests/cpp_bench/test_cyto_bench.py",
     "tests/trainer/adapting/test_adapt.py",
     "tests/exporter/test_onnx_bundle.py",
-    "tests/trainer/fitting/test_fit.py",
     "tests/trainer/hypernetwork/test_merge.py",
     "tests/engine/runs/test_generate.py",
     "tests/engine/runs/test_distributed.py",
@@ -60,8 +60,8 @@ LONG_FILES = (
     "tests/recipes/test_base_of_bundle.py",
     "tests/evaluate/cli/test_curve.py",
 )
-"""The files that take longest, longest first. The first one builds for minutes before it needs the whole path, which
-another worker makes meanwhile."""
+"""The files that take longest, longest first. The first one trains for two minutes before it needs the whole path,
+which another worker makes meanwhile."""
 PREFORK = "CYTOSYNTH_TEST_PREFORK"
 """Environment variable with the address of the server of tests/prefork.py."""
 

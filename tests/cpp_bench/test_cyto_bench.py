@@ -1,7 +1,4 @@
-"""cpp_bench, built with AddressSanitizer and UndefinedBehaviorSanitizer, on the embedded bundle and the tiny one.
-
-The tests of the embedded bundle come first: another worker makes the tiny one meanwhile.
-"""
+"""cpp_bench on the embedded bundle and the tiny one. `make soak` builds and runs it with sanitizers, too."""
 
 from __future__ import annotations
 
@@ -21,6 +18,7 @@ from safetensors.numpy import save_file
 from engine.backends.tensorrt import wanted_graphs
 from engine.bundle.folder import open_bundle
 from engine.bundle.plans import graph_digest
+from engine.version import __version__
 from tests.conftest import ROOT
 from tests.cpp_bench.conftest import CELLS, STEPS, reference_of
 
@@ -93,6 +91,7 @@ def test_the_record_of_a_trajectory(bench, reference, class_name, tmp_path):
     assert record["check"]["trajectory"]["deviation"] <= record["check"]["trajectory"]["tolerance"] == 1e-3
     assert record["check"]["runtime"] == record["check"]["reference_runtime"]
     assert record["versions"].keys() == {"cyto_bench", "runtime", "compiler", "build"}
+    assert record["versions"]["cyto_bench"] == __version__
     assert record["request"]["num_inference_steps"] == STEPS
     assert [result["batch"] for result in record["results"]] == [1, 3]
     for result in record["results"]:

@@ -35,6 +35,69 @@ UNSTEADY = [
 ]
 
 
+def draw_small(name, first, count, folder):
+    folder.mkdir(parents=True)
+    for seed in range(first, first + count):
+        Image.fromarray(draw(name, seed, 64)[0]).resize((32, 32)).save(folder / f"{seed}.png")
+
+
+@pytest.fixture(scope="module")
+def two_classes(tmp_path_factory):
+    """A tiny base of phantoms of a general kind; twelve of each of two classes, and a hypernetwork fitted on each."""
+    folder = tmp_path_factory.mktemp("fits")
+    draw_small("cytology", 0, 160, folder / "general/cytology")
+    pretrain(
+        [folder / "general"],
+        folder / "base",
+        Stages(
+            vae=decaying_loop(200, 16, 2e-3, warmup=20),
+            decoder=decaying_loop(4, 8, 1e-4, warmup=1),
+            unet=decaying_loop(500, 32, 2e-3, warmup=20, ema_decay=0.99),
+        ),
+        Origin("tiny"),
+    )
+    found = {}
+    for name in ("cyt_mast", "cyt_nep_mast"):
+        draw_small(name, 500, 12, folder / "prepared" / name)
+        settings = ClassTrainingSettings(
+            ClassSettings(name, "cytology", "phantom", 12),
+            LoopSettings(150, 16, constant(2e-3), clipping="norm", clip_at=constant(1.0), ema_decay=0.95),
+            FitOptions("deterministic", symmetries=True),
+        )
+        fit(open_base(folder / "base"), ClassRequest(folder / "prepared" / name, folder / "out", settings))
+        found[name] = read_hypernetwork(folder / f"out/{name}.safetensors").hypernetwork
+    return open_base(folder / "base"), found
+
+
+@functools.cache
+def held_out(name):
+    """48 pictures that no training has seen, (48, 3, 32, 32) uint8."""
+    pictures = np.stack([np.asarray(Image.fromarray(draw(name, seed, 64)[0]).resize((32, 32))) for seed in range(48)])
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
+
+
+def held_out_loss(base, name, chain):
+    """Return the loss with the same noise and timesteps for each candidate."""
+    tensor = held_out(name)
+    mean, _ = encode_posteriors(base.vae, tensor, range(1), torch.device("cpu"))
+    with torch.no_grad(), attached(base.unet.eval(), chain):
+        context = encode_prompts(base, ["cytology"]).expand(48, -1, -1)
+        generator = torch.Generator().manual_seed(0)
+        losses = [denoising_loss(base.unet, base.scheduler, mean, context, generator) for _ in range(12)]
+    return float(torch.stack(losses).mean())
+
+
+@pytest.mark.parametrize(("name", "other"), [("cyt_mast", "cyt_nep_mast"), ("cyt_nep_mast", "cyt_mast")])
+def test_twelve_pictures_make_a_class_better_than_the_base_and_another_class(name, other, two_classes):
+    """Measured by the loss on pictures that were not used in training."""
+    base, found = two_classes
+    plain = held_out_loss(base, name, [])
+    own = held_out_loss(base, name, [(found[name], 1.0)])
+    foreign = held_out_loss(base, name, [(found[other], 1.0)])
+    assert own < 0.99 * plain
+    assert own < 0.97 * foreign
+
+
 def test_a_stopped_training_continues_to_the_same_bits(fit_it, whole_path, tmp_path, monkeypatch):
     """Also with dropout, random latents, accumulation and averaging."""
     assert fit_it("whole", *UNSTEADY).returncode == 0
@@ -182,66 +245,3 @@ def test_more_steps_continue_where_fewer_ended(fit_it, tmp_path):
     one, two = (weights(tmp_path / f"{name}/cyst.safetensors") for name in ("whole", "short"))
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=0, atol=0)
-
-
-def draw_small(name, first, count, folder):
-    folder.mkdir(parents=True)
-    for seed in range(first, first + count):
-        Image.fromarray(draw(name, seed, 64)[0]).resize((32, 32)).save(folder / f"{seed}.png")
-
-
-@pytest.fixture(scope="module")
-def two_classes(tmp_path_factory):
-    """A tiny base of phantoms of a general kind; twelve of each of two classes, and a hypernetwork fitted on each."""
-    folder = tmp_path_factory.mktemp("fits")
-    draw_small("cytology", 0, 160, folder / "general/cytology")
-    pretrain(
-        [folder / "general"],
-        folder / "base",
-        Stages(
-            vae=decaying_loop(200, 16, 2e-3, warmup=20),
-            decoder=decaying_loop(4, 8, 1e-4, warmup=1),
-            unet=decaying_loop(500, 32, 2e-3, warmup=20, ema_decay=0.99),
-        ),
-        Origin("tiny"),
-    )
-    found = {}
-    for name in ("cyt_mast", "cyt_nep_mast"):
-        draw_small(name, 500, 12, folder / "prepared" / name)
-        settings = ClassTrainingSettings(
-            ClassSettings(name, "cytology", "phantom", 12),
-            LoopSettings(150, 16, constant(2e-3), clipping="norm", clip_at=constant(1.0), ema_decay=0.95),
-            FitOptions("deterministic", symmetries=True),
-        )
-        fit(open_base(folder / "base"), ClassRequest(folder / "prepared" / name, folder / "out", settings))
-        found[name] = read_hypernetwork(folder / f"out/{name}.safetensors").hypernetwork
-    return open_base(folder / "base"), found
-
-
-@functools.cache
-def held_out(name):
-    """48 pictures that no training has seen, (48, 3, 32, 32) uint8."""
-    pictures = np.stack([np.asarray(Image.fromarray(draw(name, seed, 64)[0]).resize((32, 32))) for seed in range(48)])
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
-
-
-def held_out_loss(base, name, chain):
-    """Return the loss with the same noise and timesteps for each candidate."""
-    tensor = held_out(name)
-    mean, _ = encode_posteriors(base.vae, tensor, range(1), torch.device("cpu"))
-    with torch.no_grad(), attached(base.unet.eval(), chain):
-        context = encode_prompts(base, ["cytology"]).expand(48, -1, -1)
-        generator = torch.Generator().manual_seed(0)
-        losses = [denoising_loss(base.unet, base.scheduler, mean, context, generator) for _ in range(12)]
-    return float(torch.stack(losses).mean())
-
-
-@pytest.mark.parametrize(("name", "other"), [("cyt_mast", "cyt_nep_mast"), ("cyt_nep_mast", "cyt_mast")])
-def test_twelve_pictures_make_a_class_better_than_the_base_and_another_class(name, other, two_classes):
-    """Measured by the loss on pictures that were not used in training."""
-    base, found = two_classes
-    plain = held_out_loss(base, name, [])
-    own = held_out_loss(base, name, [(found[name], 1.0)])
-    foreign = held_out_loss(base, name, [(found[other], 1.0)])
-    assert own < 0.99 * plain
-    assert own < 0.97 * foreign
