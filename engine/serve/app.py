@@ -1,0 +1,28 @@
+"""The web application: all routes on one service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from engine.serve.sdapi.routes import add_sdapi
+from engine.serve.service import Service
+from engine.version import __version__
+
+__all__ = ["make_app"]
+
+
+def make_app(service: Service) -> FastAPI:
+    """Return the application. It closes the service at its end."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    # FastAPI's own pages of the documentation load scripts from another host.
+    app = FastAPI(title="cytosynth", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    add_sdapi(app, service)
+    return app
