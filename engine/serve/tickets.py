@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from engine.bundle.job import Job
 from engine.errors import CytosynthError
 from engine.serve.drawing import Drawing, Drawn
+from engine.serve.models import equal_settings
 
 if TYPE_CHECKING:
     from engine.serve.work import Work
@@ -85,6 +86,8 @@ class Ticket:
     def __init__(self, request: Drawing, job: Job, folder: Path, task_id: str | None) -> None:
         self.id = task_id or uuid.uuid4().hex
         self.request, self.job, self.folder = request, job, folder
+        self.key = None if request.initial else equal_settings(job)
+        """Equal for tickets that may share a batch. Initial pictures belong to one ticket."""
         first = job.request.seed
         self.remaining = deque(range(first, first + request.n))
         """The seeds that no batch has taken yet."""

@@ -14,7 +14,7 @@ from engine.bundle.job import Job
 from engine.pipeline.loops import Stopped
 from engine.pipeline.rescue import Rescue
 from engine.serve.drawing import drawn
-from engine.serve.models import Models, equal_settings
+from engine.serve.models import Models
 from engine.serve.settings import LimitSettings
 from engine.serve.tickets import QueueFull, Steps, Ticket, evaluations
 
@@ -165,12 +165,7 @@ class Work:
             if self._closed:
                 return None
             first = self._tickets[0]
-            joined = [first]
-            if first.job.initial is None:
-                key = equal_settings(first.job)
-                joined += [
-                    one for one in self._tickets[1:] if one.job.initial is None and equal_settings(one.job) == key
-                ]
+            joined = [one for one in self._tickets if one is first or (one.key is not None and one.key == first.key)]
             size = self._size(first, sum(len(one.remaining) for one in joined) if len(joined) > 1 else 0)
             parts: list[tuple[Ticket, list[int]]] = []
             room = size
