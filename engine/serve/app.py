@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from engine.serve.jobs.routes import add_jobs
+from engine.serve.operation.wiring import add_operation
 from engine.serve.sdapi.routes import add_sdapi
 from engine.serve.service import Service
 from engine.version import __version__
@@ -19,10 +21,13 @@ def make_app(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.jobs.start()
         yield
         service.close()
 
     # FastAPI's own pages of the documentation load scripts from another host.
     app = FastAPI(title="cytosynth", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     add_sdapi(app, service)
+    add_jobs(app, service.jobs)
+    add_operation(app, service)
     return app
