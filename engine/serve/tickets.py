@@ -98,6 +98,8 @@ class Ticket:
         self.cancelled = False
         self.batch: Steps | None = None
         """The batch that draws pictures of this ticket now."""
+        self.asked = time.time()
+        """When the request came, in seconds since 1970."""
         self.began: float | None = None
         self.future: Future[list[Drawn]] = Future()
         self.work: Work | None = None
