@@ -102,6 +102,8 @@ class Ticket:
         """When the request came, in seconds since 1970."""
         self.began: float | None = None
         self.future: Future[list[Drawn]] = Future()
+        # A future that runs cannot be cancelled by a reader who goes away.
+        self.future.set_running_or_notify_cancel()
         self.work: Work | None = None
 
     @property

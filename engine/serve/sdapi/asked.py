@@ -115,6 +115,5 @@ def common_settings(
         "guidance_scale": fields.cfg_scale,
         "width": fields.width,
         "height": fields.height,
-        "batch_size": fields.batch_size,
     }
     return settings, warnings

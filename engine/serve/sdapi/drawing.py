@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -56,19 +56,19 @@ class Draw:
         prompts, served, found = prompts_and_class(fields, chosen.served, self._service.classes())
         settings, more = common_settings(fields, chosen, prompts)
         warnings += [*unsupported(fields), *found, *more]
-        manifest = self._service.bundles[served.bundle].manifest
-        initial: tuple[bytes, ...] = ()
-        mask = strength = None
-        count = fields.batch_size * fields.n_iter
+        strength, batch = None, fields.batch_size
+        request = Drawing(served.bundle, served.name)
         if isinstance(fields, Img2Img):
-            own, initial, mask, more = initial_of(fields, self._service.settings.limits.max_pixels)
-            strength, count = fields.denoising_strength, max(count, len(initial) * fields.n_iter)
+            start = initial_of(fields, self._service.settings.limits.max_pixels)
+            request = replace(request, initial=start.pictures, mask=start.mask)
+            own, more, strength, batch = start.settings, start.warnings, fields.denoising_strength, start.batch
         else:
             assert isinstance(fields, Txt2Img)
-            own, more = hires_settings(fields, manifest.picture_size)
+            own, more = hires_settings(fields, self._service.bundles[served.bundle].manifest.picture_size)
             strength = own.get("hires_strength")
         warnings += more
-        request = Drawing(served.bundle, served.name, count, settings_of(**settings | own), initial, mask)
+        asked = settings_of(**settings | own | {"batch_size": batch})
+        request = replace(request, n=batch * fields.n_iter, settings=asked)
         ticket = self._service.submit(request, task_id=fields.force_task_id)
         self._tasks.note(ticket.id)
         warnings += map(words_of, ticket.job.warnings)
