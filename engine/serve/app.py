@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.middleware.gzip import GZipMiddleware
 
 from engine.serve.jobs.routes import add_jobs
 from engine.serve.operation.wiring import add_operation
@@ -29,5 +30,7 @@ def make_app(service: Service) -> FastAPI:
     app = FastAPI(title="cytosynth", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     add_sdapi(app, service)
     add_jobs(app, service.jobs)
+    # Level 1: most of an answer are pictures in base64, of which no level saves more than a quarter.
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
     add_operation(app, service)
     return app

@@ -27,6 +27,8 @@ POLL_S = 0.25
 """Seconds between two looks at a running job."""
 ALIVE_S = 15.0
 """Seconds after which a stream without news sends an empty line, so that no proxy closes it."""
+AS_IT_IS = {"content-encoding": "identity"}
+"""Pictures are compressed already, and a compressor would hold back the lines of a stream."""
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 JobId = Annotated[str, Path(pattern=f"^{JOB_ID.pattern}$", description="Id of the job.")]
 PLAIN_ANSWERS: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such job."}}
@@ -142,7 +144,7 @@ def _add_changes(router: APIRouter, jobs: Jobs) -> None:
 
 def _add_results(router: APIRouter, jobs: Jobs) -> None:
     def attachment(job_id: str, suffix: str) -> dict[str, str]:
-        return {"content-disposition": f'attachment; filename="cytosynth-{job_id[:8]}.{suffix}"'}
+        return {**AS_IT_IS, "content-disposition": f'attachment; filename="cytosynth-{job_id[:8]}.{suffix}"'}
 
     @router.get("/{job_id}/tar", response_class=StreamingResponse, responses=PLAIN_ANSWERS)
     def fetch_tar(job_id: JobId, layout: Literal["imagefolder", "webdataset"] = "imagefolder") -> StreamingResponse:
@@ -187,7 +189,7 @@ def _add_streams(router: APIRouter, jobs: Jobs) -> None:
         The stream ends with the job. After a broken connection, `first` is the number of lines that arrived.
         """
         await run_in_threadpool(_row, jobs, job_id)
-        return StreamingResponse(_lines(jobs, job_id, first), media_type="application/x-ndjson")
+        return StreamingResponse(_lines(jobs, job_id, first), media_type="application/x-ndjson", headers=AS_IT_IS)
 
     @router.get("/{job_id}/events", response_class=StreamingResponse, responses=PLAIN_ANSWERS)
     async def stream_progress(job_id: JobId) -> StreamingResponse:
