@@ -16,11 +16,12 @@ MODELS = {
     "/sdapi/v1/extra-batch-images": ExtraBatch,
     "/internal/progress": TaskProgress,
 }
-WEIRD = r"""
+TEXT = r"""
 null true false 0 1 -1 2 33 64 1e308 -1e400 NaN Infinity -Infinity 0.5 99999999999999999999999999999999 [] [[]] {}
 "" "x" "20" "\ud800" "\u0000" "\u202e" "../../etc/passwd" "http://127.0.0.1:1/x.png" "data:," "(((((" "[a:b:"
 "a\u0020AND\u0020b:1e9" "<hypernet:x:1>" "<lora:..:1>" "BREAK" "Euler" "karras" "None" "Latent" {"a":{"b":[1]}}
-""".split()
+"""
+WEIRD = TEXT.split()
 """Values in JSON."""
 SAFE = {"steps": 2, "width": 32, "height": 32}
 
