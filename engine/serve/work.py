@@ -33,6 +33,12 @@ class Turns:
         self._changed = threading.Condition()
         self._order: deque[object] = deque()
 
+    @property
+    def wanted(self) -> bool:
+        """Whether another thread waits for its turn."""
+        with self._changed:
+            return len(self._order) > 1
+
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Wait for the turn of this thread, and hold it for the block."""
