@@ -219,7 +219,7 @@ def settings_of_infotext(found: Infotext, given: Callable[[str], bool]) -> tuple
     values: dict[str, Any] = {}
     warnings = []
     for name, text in texts.items():
-        tags = [found[0] for found in NETWORK.finditer(text or "")]
+        tags = [tag[0] for tag in NETWORK.finditer(text or "")]
         if tags and not given(name):
             warnings.append(f"the networks {', '.join(tags)} are not applied, because classes of a bundle hold theirs")
         values[name] = text and NETWORK.sub("", text).strip()

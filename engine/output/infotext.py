@@ -15,7 +15,9 @@ from typing import Any
 __all__ = [
     "CONTENT_NAMES",
     "NETWORK",
+    "SAMPLER_ALIASES",
     "SAMPLER_NAMES",
+    "SCHEDULE_ALIASES",
     "SCHEDULE_NAMES",
     "UPSCALER_NAMES",
     "Infotext",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 
 from engine.backends.select import settle
 from engine.bundle.folder import Bundle, open_bundle
@@ -113,6 +113,14 @@ class Service:
             ticket = Ticket(request, job, folder, task_id)
             self._work.put(ticket)
         return ticket
+
+    @contextmanager
+    def upload(self, content: bytes) -> Iterator[Path]:
+        """Yield the path of a private file with this content, and remove it at the end."""
+        with TemporaryDirectory(dir=self.settings.data / UPLOADS) as folder:
+            path = Path(folder) / "picture"
+            path.write_bytes(content)
+            yield path
 
     def progress(self) -> Progress | None:
         """Return how far the running request is, or None if nothing runs."""

@@ -98,8 +98,12 @@ class Ticket:
         self.cancelled = False
         self.batch: Steps | None = None
         """The batch that draws pictures of this ticket now."""
+        self.asked = time.time()
+        """When the request came, in seconds since 1970."""
         self.began: float | None = None
         self.future: Future[list[Drawn]] = Future()
+        # A future that runs cannot be cancelled by a reader who goes away.
+        self.future.set_running_or_notify_cancel()
         self.work: Work | None = None
 
     @property
