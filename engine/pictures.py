@@ -12,6 +12,7 @@ from engine.errors import RequestError
 from engine.files import expect_readable_name, is_hidden
 
 __all__ = [
+    "FORMATS",
     "PNG_KEY",
     "SUFFIXES",
     "UNREADABLE",

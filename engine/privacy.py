@@ -27,6 +27,8 @@ SWITCHES = {
     # Packages that others import if they are installed: accelerate imports wandb, for example.
     "WANDB_ERROR_REPORTING": "false",
     "GRADIO_ANALYTICS_ENABLED": "False",
+    # FastAPI would send what the routes do to a collector that other variables name.
+    "FASTAPI_OTEL_AUTO_CONFIGURE": "false",
     # The common switch, see https://donottrack.sh.
     "DO_NOT_TRACK": "1",
 }

@@ -13,7 +13,7 @@ from engine.backends.base import Arithmetic, Arrays, Backend, Model, Signature
 __all__ = ["KeptBackend"]
 
 MOST = 4
-"""Largest number of open graphs. The one that was used longest ago is closed first."""
+"""Number of open graphs of a grid. The one that was used longest ago is closed first."""
 
 
 class KeptBackend:
@@ -22,8 +22,9 @@ class KeptBackend:
     Graphs that pass their results on a device are opened afresh by each job, because they share its memory.
     """
 
-    def __init__(self, inner: Backend) -> None:
-        self._inner = inner
+    def __init__(self, inner: Backend, most: int = MOST) -> None:
+        """most: number of graphs above which those without users are closed."""
+        self._inner, self._most = inner, most
         self.name, self.version, self.on_gpu = inner.name, inner.version, inner.on_gpu
         self.takes_long_context, self.device = inner.takes_long_context, inner.device
         self.arithmetic: Arithmetic = inner.arithmetic
@@ -37,7 +38,7 @@ class KeptBackend:
         self._models.move_to_end(key)
         self._models[key].users += 1
         for old, model in list(self._models.items()):
-            if len(self._models) > MOST and not model.users:
+            if len(self._models) > self._most and not model.users:
                 del self._models[old]
                 model.free()
         return self._models[key]

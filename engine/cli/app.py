@@ -1,5 +1,5 @@
-"""The command line `engine`: generate, upscale, grid, info, verify, doctor, bench, reference, sheet, merge-runs and
-png-info."""
+"""The command line `engine`: generate, upscale, grid, serve, info, verify, doctor, bench, reference, sheet, merge-runs
+and png-info."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from engine.cli.bench import bench, reference
 from engine.cli.generate import generate
 from engine.cli.grid import grid
 from engine.cli.options import BundleArgument, JsonOption, origin_words, settings_words
+from engine.cli.serve import serve
 from engine.cli.upscale import upscale_command
 from engine.command_line import new_command_line
 from engine.locks import locked_folder_of
@@ -32,6 +33,7 @@ app = new_command_line(__doc__, completion=True)
 app.command()(generate)
 app.command("upscale")(upscale_command)
 app.command()(grid)
+app.command()(serve)
 app.command()(bench)
 app.command()(reference)
 

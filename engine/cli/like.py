@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
@@ -12,7 +11,7 @@ from engine.bundle.settings import EVERYWHERE, RequestSettings
 from engine.cli.png_info import PngDescription, asked_size, read_png
 from engine.cli.settings import SubjectSettings
 from engine.errors import RequestError
-from engine.output.infotext import Infotext, sampler_of, schedule_of, split_sampler
+from engine.output.infotext import NETWORK, Infotext, sampler_of, schedule_of, split_sampler
 from engine.sampling.samplers import SAMPLERS
 from engine.terminal import warn
 
@@ -103,8 +102,6 @@ NO_SETTINGS = (
 TAKEN = {"Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size-1", "Size-2", "Clip skip", "Emphasis", "RNG"}
 """Fields of the WebUI that are taken over."""
 NO_MATTER = {"Version", "User"}
-NETWORK = re.compile(r"<\w+:[^<>]*>")
-"""A tag such as <hypernet:name:1> or <lora:name:1>."""
 
 
 def like_picture(
@@ -222,7 +219,7 @@ def settings_of_infotext(found: Infotext, given: Callable[[str], bool]) -> tuple
     values: dict[str, Any] = {}
     warnings = []
     for name, text in texts.items():
-        tags = NETWORK.findall(text or "")
+        tags = [tag[0] for tag in NETWORK.finditer(text or "")]
         if tags and not given(name):
             warnings.append(f"the networks {', '.join(tags)} are not applied, because classes of a bundle hold theirs")
         values[name] = text and NETWORK.sub("", text).strip()

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import ExifTags, Image
-
 from engine.bundle.settings import (
     EVERYWHERE,
     GuidanceSettings,
@@ -21,6 +19,7 @@ from engine.cli.settings import SubjectSettings
 from engine.errors import RequestError
 from engine.options import flags_of
 from engine.output.infotext import Infotext, parse_infotext
+from engine.output.picture_texts import read_texts
 from engine.output.provenance import PARAMETERS_KEY
 from engine.pictures import PNG_KEY
 from engine.terminal import printable
@@ -28,7 +27,6 @@ from engine.terminal import printable
 __all__ = ["PngDescription", "asked_size", "print_png", "read_png"]
 
 GROUPS = (SubjectSettings, SamplingSettings, GuidanceSettings, PictureSettings, HardwareSettings)
-FORMATS = ["PNG", "JPEG", "WEBP", "GIF"]
 APART = (
     "--n",
     "--balance",
@@ -141,17 +139,11 @@ def _of_pictures(description: dict[str, Any]) -> list[str]:
 
 
 def read_png(path: Path) -> PngDescription:
-    """Return the texts of a picture. Raises RequestError for a file without any.
-
-    The text of the WebUI is the comment in the EXIF data if there is one, else the PNG text `parameters`, or
-    the comment of a GIF.
-    """
+    """Return the texts of a picture. Raises RequestError for a file without any."""
     expected = "a picture that `engine generate` or AUTOMATIC1111's WebUI wrote"
     try:
-        with Image.open(path, formats=FORMATS) as picture:
-            picture.load()
-            texts = dict(getattr(picture, "text", {}))
-            comment = _user_comment(picture) or texts.get(PARAMETERS_KEY) or _gif_comment(picture)
+        read = read_texts(path)
+        texts, comment = read.chunks, read.comment
         found = json.loads(texts[PNG_KEY]) if PNG_KEY in texts else None
         if found is not None and not isinstance(found, dict):
             raise TypeError("the description is not a JSON object")
@@ -189,21 +181,3 @@ def print_png(path: Path, found: PngDescription, as_json: bool) -> None:
         said = "makes a picture of a class with these settings"
     print(printable(f"\nThis command {said}:"))
     print(printable(command))
-
-
-def _user_comment(picture: Image.Image) -> str:
-    """Return the EXIF field UserComment: 8 bytes that name the code, then the text."""
-    content = picture.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment, b"")
-    if isinstance(content, str):
-        return content
-    code, text = bytes(content[:8]), bytes(content[8:])
-    if code != b"UNICODE\0":
-        return text.decode("utf-8", "replace").strip("\0 ")
-    # The order of the bytes is that of the file, or big. Zeros of Latin letters tell which.
-    little = text.startswith(b"\xff\xfe") or text[1::2].count(0) > text[::2].count(0)
-    return text.decode("utf-16-le" if little else "utf-16-be", "replace").strip("\ufeff\0")
-
-
-def _gif_comment(picture: Image.Image) -> str:
-    content = picture.info.get("comment", b"") if picture.format == "GIF" else b""
-    return content.decode("utf-8", "replace") if isinstance(content, bytes) else str(content)

@@ -1,0 +1,153 @@
+"""The WebUI's options: a class as the checkpoint, few others that count, and many that have one value here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.serve.sdapi.errors import ApiError
+from engine.serve.sdapi.names import class_of
+from engine.serve.service import ServedClass, Service
+
+__all__ = ["Chosen", "Options"]
+
+CHECKPOINT, CLIP_SKIP, EMPHASIS, RNG = (
+    "sd_model_checkpoint",
+    "CLIP_stop_at_last_layers",
+    "emphasis",
+    "randn_source",
+)
+HYPERNETWORK = "sd_hypernetwork"
+ALLOWED: dict[str, Sequence[Any]] = {
+    CLIP_SKIP: range(1, 13),
+    EMPHASIS: ("Original", "No norm"),
+    RNG: ("NumPy", "NV", "GPU"),
+    "sd_vae": ("Automatic", "None"),
+    "samples_format": ("png",),
+    "face_restoration_model": (None, "None", "CodeFormer", "GFPGAN"),
+    "upscaler_for_img2img": (None, "None"),
+}
+"""Options with several values, the default first. The texts of upscaler and face restoration change nothing."""
+ONE_VALUE: dict[str, Any] = {
+    "eta_ancestral": 1.0,
+    "eta_ddim": 0.0,
+    "eta_noise_seed_delta": 0,
+    "initial_noise_multiplier": 1.0,
+    "img2img_extra_noise": 0.0,
+    "img2img_fix_steps": False,
+    "img2img_color_correction": False,
+    "img2img_background_color": "#ffffff",
+    "inpainting_mask_weight": 1.0,
+    "overlay_inpaint": True,
+    "return_mask": False,
+    "return_mask_composite": False,
+    "comma_padding_backtrack": 20,
+    "ddim_discretize": "uniform",
+    "enable_pnginfo": True,
+    "jpeg_quality": 80,
+    "sd_lora": "None",
+    "samples_save": False,
+    "grid_save": False,
+    "save_images_add_number": True,
+    "live_previews_enable": False,
+    "show_progress_every_n_steps": 10,
+    "s_churn": 0.0,
+    "s_tmin": 0.0,
+    "s_noise": 1.0,
+    "s_min_uncond": 0.0,
+    "sgm_noise_multiplier": False,
+    "token_merging_ratio": 0.0,
+}
+"""Options that have one value here: that of the WebUI, or what this server does."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The options that make a difference to a picture."""
+
+    served: ServedClass
+    clip_skip: int
+    emphasis: str
+    rng: str
+
+    def settings(self) -> dict[str, Any]:
+        """Return them as fields of the engine's settings."""
+        return {
+            "clip_skip": self.clip_skip,
+            "emphasis": "no_norm" if self.emphasis == "No norm" else "original",
+            "rng": "numpy" if self.rng == "NumPy" else "nv",
+        }
+
+
+class Options:
+    """The options of this server, as its clients last set them."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._changed = threading.Lock()
+        self._given: dict[str, Any] = {}
+
+    def all(self) -> dict[str, Any]:
+        """Return every option with its value."""
+        defaults = {name: values[0] for name, values in ALLOWED.items()} | ONE_VALUE
+        with self._changed:
+            found = {**defaults, HYPERNETWORK: "None", **self._given}
+        # The class may have been taken away with its bundle.
+        served = self._served(found.get(CHECKPOINT))
+        return {**found, CHECKPOINT: served.title, "sd_checkpoint_hash": served.sha256}
+
+    def change(self, values: Mapping[str, Any]) -> None:
+        """Set options. Values that stay as they are may have any name. Raises ApiError before anything is changed."""
+        accepted, unknown = self._accepted(values)
+        if unknown:
+            known = sorted((*ALLOWED, *ONE_VALUE, CHECKPOINT, HYPERNETWORK))
+            raise ApiError(422, f"Unknown options: {', '.join(unknown)}. Known are {', '.join(known)}.")
+        with self._changed:
+            self._given |= accepted
+
+    def chosen(self, overrides: Mapping[str, Any], *, keep: bool) -> tuple[Chosen, list[str]]:
+        """Return what counts for one request, and a warning for each override that is not known. Raises ApiError.
+
+        keep: whether the overrides stay in force after the request.
+        """
+        accepted, unknown = self._accepted(overrides)
+        if keep:
+            with self._changed:
+                self._given |= accepted
+        values = self.all() | accepted
+        served = self._served(values[CHECKPOINT])
+        warnings = [f"override_settings.{name} is not supported" for name in unknown]
+        return Chosen(served, int(values[CLIP_SKIP]), str(values[EMPHASIS]), str(values[RNG])), warnings
+
+    def _served(self, name: Any) -> ServedClass:
+        classes = self._service.classes()
+        return next((one for one in classes if one.title == name), classes[0])
+
+    def _accepted(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """Return the values to take over, and the names that are not known. Raises ApiError for a wrong value."""
+        accepted, unknown = {}, []
+        now = self.all()
+        for name, value in values.items():
+            if value is None or (name in now and value == now[name]):
+                continue
+            if name in (CHECKPOINT, HYPERNETWORK):
+                if not (name == HYPERNETWORK and value in ("None", "")):
+                    accepted[CHECKPOINT] = class_of(str(value), self._service.classes()).title
+            elif name in ALLOWED:
+                accepted[name] = _expected(name, value, ALLOWED[name])
+            elif name in ONE_VALUE:
+                _expected(name, value, (ONE_VALUE[name],))
+            elif name != "sd_checkpoint_hash":
+                unknown.append(name[:80])
+        return accepted, unknown
+
+
+def _expected(name: str, value: Any, allowed: Sequence[Any]) -> Any:
+    """Return the allowed value that this one is, as 1.0 is 1 and "1" is 1. Raises ApiError."""
+    for one in allowed:
+        if value == one or (one is not None and str(value) == str(one)):
+            return one
+    shown = f"{allowed[0]} to {allowed[-1]}" if isinstance(allowed, range) else ", ".join(map(str, allowed))
+    raise ApiError(422, f"option {name}: {str(value)[:80]!r} is not available. Valid values: {shown}.")
