@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from engine.errors import RequestError
 from engine.options import setting
+from trainer.training.progress import LOSSES
 
 __all__ = ["OutputSettings", "Outputs"]
 
@@ -82,6 +83,7 @@ class Outputs:
         for path in (
             *(self.folder / f"{self.name}{end}" for end in (".safetensors", ".json", ".pt", ".pt.optim")),
             *(self.checkpoints / f"{self.name}{end}" for end in (".pt", ".csv")),
+            self.folder / LOSSES / f"{self.name}.csv",
             *(self.folder / "steps").glob(f"{self.name}-[0-9]*"),
             *(self.folder / "previews").glob(f"{self.name}-[0-9]*"),
         ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +13,10 @@ from engine.errors import RequestError
 from engine.options import Range, check_settings, setting
 from trainer.training.settings import LoopSettings
 
-__all__ = ["TrainingLog"]
+__all__ = ["LOSSES", "TrainingLog"]
+
+LOSSES = "losses"
+"""Folder of the files of `loss_every`."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,11 @@ class TrainingLog:
     )
     preview_every: int | None = setting(
         None, help="Steps between two preview pictures in OUT/previews.", within=Range(low=1)
+    )
+    loss_every: int | None = setting(
+        None,
+        help="Steps between two rows of OUT/losses/CLASS.csv, so that another program can watch the loss.",
+        within=Range(low=1),
     )
     tensorboard: bool = setting(False, help="Write the loss and the learning rate to OUT/tensorboard.")
     usd_per_hour: float | None = setting(
@@ -60,20 +68,21 @@ class TrainingLog:
 
     @contextmanager
     def opened(self, out: Path, name: str) -> Iterator[Callable[[int, float, float], None]]:
-        """Yield a function that logs (steps done, loss, learning rate) to `out/tensorboard/<name>`, or does nothing."""
-        if not self.tensorboard:
-            yield lambda done, loss, rate: None
-            return
-        writer = self._summary_writer()(str(out / "tensorboard" / name))
+        """Yield a function that logs (steps done, loss, learning rate) where the settings ask for it."""
+        with ExitStack() as opened:
+            writer = None
+            if self.tensorboard:
+                writer = self._summary_writer()(str(out / "tensorboard" / name))
+                opened.callback(writer.close)
 
-        def add(done: int, loss: float, rate: float) -> None:
-            writer.add_scalar("loss", loss, done)
-            writer.add_scalar("learning_rate", rate, done)
+            def add(done: int, loss: float, rate: float) -> None:
+                if writer is not None:
+                    writer.add_scalar("loss", loss, done)
+                    writer.add_scalar("learning_rate", rate, done)
+                if self.loss_every is not None and done % self.loss_every == 0:
+                    _append(out / LOSSES / f"{name}.csv", f"{done},{loss:.6f},{rate:.6g}\n")
 
-        try:
             yield add
-        finally:
-            writer.close()
 
     def costs(self, run: dict[str, Any], pictures: int, settings: LoopSettings) -> dict[str, Any]:
         """Return the number of epochs, the seconds per epoch and the cost, from the record of a training."""
@@ -85,3 +94,11 @@ class TrainingLog:
         if self.usd_per_hour is not None:
             facts["usd"] = round(run["seconds"] / 3600 * self.usd_per_hour, 4)
         return facts
+
+
+def _append(path: Path, row: str) -> None:
+    """Add a row to a table of losses. A resumed training adds to what it wrote before."""
+    path.parent.mkdir(exist_ok=True)
+    begins = not path.exists()
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"step,loss,learning_rate\n{row}" if begins else row)

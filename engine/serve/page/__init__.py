@@ -1,0 +1,1 @@
+"""The web page: Gradio Blocks with one file per tab."""

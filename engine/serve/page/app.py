@@ -1,0 +1,113 @@
+"""The page itself: its tabs, its look, and how Gradio is mounted so that nothing leaves this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from engine.serve.page import evaluate, from_picture, generate, png_info, settings, train, upscale
+from engine.serve.page.context import Page
+from engine.serve.page.guard import Guard
+from engine.serve.page.trainings import Trainings
+from engine.serve.service import Service
+
+__all__ = ["mount_page"]
+
+FOLDER = "page"
+"""Folder, inside the data folder, of uploaded and drawn pictures. It is emptied at each start."""
+KEPT_S = 24 * 3600
+"""Pictures of the page are removed after this time."""
+DISCLAIMER = (
+    "Every picture of this page is **synthetic**. It is a research tool: **no picture may be used for diagnosis.**"
+)
+FONTS = ["system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]
+MONO = ["ui-monospace", "Consolas", "Menlo", "monospace"]
+CSS = """
+.disclaimer { border-left: 4px solid #b45309; padding: 0.25rem 0.75rem; }
+.status { min-height: 1.5rem; }
+.help { font-size: var(--text-sm); color: var(--body-text-color-subdued); }
+.loss svg { width: 100%; height: auto; }
+pre, code { white-space: pre-wrap; overflow-wrap: anywhere; }
+@media (max-width: 640px) {
+  .gradio-container { padding: 0.25rem !important; }
+}
+"""
+
+
+def mount_page(app: FastAPI, service: Service, training_options: Sequence[str] = ()) -> None:
+    """Mount the page at `/`. Call this after every other route is added, because the page takes all other paths.
+
+    training_options: options of `trainer adapt` for the classes that are trained on the page.
+    """
+    folder = service.settings.data.resolve() / FOLDER
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    # Gradio puts uploads and pictures here, and serves no file from anywhere else.
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    os.environ["GRADIO_EXAMPLES_CACHE"] = str(folder / "examples")
+    limits = service.settings.limits
+    trainings = Trainings(service, service.settings.data.resolve() / "trainings", training_options)
+    _close_at_end(app, trainings)
+    page = make_page(service, folder, trainings)
+    page.queue(default_concurrency_limit=None, max_size=limits.queue, api_open=False)
+    gr.mount_gradio_app(
+        app,
+        page,
+        "/",
+        app_kwargs={"middleware": [Middleware(Guard, max_body=limits.max_body * 2**20)], "docs_url": None},
+        footer_links=[],
+        run_history=False,
+        allowed_paths=[],
+        blocked_paths=[],
+        show_error=False,
+        max_file_size=limits.max_body * 2**20,
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        theme=gr.themes.Default(font=FONTS, font_mono=MONO, primary_hue="indigo"),
+        css=CSS,
+    )
+
+
+def make_page(service: Service, folder: Path, trainings: Trainings) -> gr.Blocks:
+    """Return the page. folder: where pictures of the page lie."""
+    blocks = gr.Blocks(title="cytosynth", analytics_enabled=False, delete_cache=(KEPT_S // 24, KEPT_S), fill_width=True)
+    with blocks:
+        page = Page(service, folder, trainings)
+        gr.Markdown("# cytosynth")
+        gr.Markdown(DISCLAIMER, elem_classes="disclaimer")
+        with gr.Tabs():
+            generate.add(page)
+            from_picture.add(page)
+            upscale.add(page)
+            png_info.add(page)
+            train.add(page)
+            evaluate.add(page)
+            settings.add(page)
+        # Classes may have been trained since the page was built.
+        blocks.load(page.class_menus, None, page.menus, **page.private)
+    return blocks
+
+
+def _close_at_end(app: FastAPI, trainings: Trainings) -> None:
+    """Stop a training when the application ends, as Gradio adds its own end."""
+    before = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+        async with before(app) as state:
+            try:
+                yield state
+            finally:
+                trainings.close()
+
+    app.router.lifespan_context = lifespan

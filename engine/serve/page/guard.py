@@ -1,0 +1,129 @@
+"""What Gradio may answer: the routes that the page needs, and no request to another host."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, TypeAlias
+from urllib.parse import unquote
+
+from starlette.datastructures import MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["Guard"]
+
+Json: TypeAlias = Any
+ROUTES = re.compile(
+    r"/|/(config|theme\.css|manifest\.json|favicon\.ico|robots\.txt)/?|/(assets|static)/.+"
+    r"|/gradio_api/(queue/(join|data)|upload|upload_progress|cancel|reset|startup-events|heartbeat/\w+)/?"
+    r"|/gradio_api/file=.+"
+)
+"""Gradio has more: a proxy, its API, its editor and its run history. The page uses none of them."""
+REMOTE = re.compile(r"\s*[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+"""The start of a URL. Gradio would download it, although the page only takes files that were uploaded."""
+POLICY = "; ".join(
+    [
+        "default-src 'self'",
+        # Gradio's page holds its configuration as a script. The brush draws with pixi.js, which compiles functions.
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "media-src 'self' blob:",
+        "connect-src 'self' data: blob:",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    ]
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+class Guard:
+    """Middleware around Gradio: refuses other routes and files of other hosts, and adds a content security policy."""
+
+    def __init__(self, app: ASGIApp, *, max_body: int) -> None:
+        """max_body: largest number of bytes of an event. Uploads have a limit of their own."""
+        self._app, self._max_body = app, max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        if not ROUTES.fullmatch(path) or _is_remote_file(path):
+            await PlainTextResponse("Not found", 404)(scope, receive, send)
+            return
+        if path.rstrip("/").endswith("/queue/join"):
+            body = await _body(receive, self._max_body)
+            if body is None or _names_remote_file(body):
+                await PlainTextResponse("This event is refused", 422)(scope, receive, send)
+                return
+            receive = _replay(body, receive)
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        await self._app(scope, receive, guarded)
+
+
+def _is_remote_file(path: str) -> bool:
+    _, found, name = path.partition("/gradio_api/file=")
+    return bool(found) and REMOTE.match(unquote(name)) is not None
+
+
+async def _body(receive: Receive, most: int) -> bytes | None:
+    """Return the body of a request, or None if it is too long or the client left."""
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > most:
+            return None
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a function that gives the body once, and then what the client sends."""
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return again
+
+
+def _names_remote_file(body: bytes) -> bool:
+    """Return whether an event holds a file that is named by a URL, or is no JSON."""
+    try:
+        waiting: list[Json] = [json.loads(body)]
+    except (ValueError, RecursionError):
+        return True
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            path = value.get("path")
+            if isinstance(path, str) and REMOTE.match(path):
+                return True
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return False
