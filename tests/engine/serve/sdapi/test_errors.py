@@ -115,7 +115,7 @@ def test_hostile_bodies_cause_no_fault(live, impatient, pictures):
 @pytest.mark.soak
 def test_ten_thousand_hostile_bodies_cause_no_fault(live, impatient, pictures):
     found = send_hostile_bodies(live, pictures, seed=2, count=10_000)
-    assert found[200] > 500
+    assert found[200] > 100
 
 
 def test_requests_that_the_schema_allows_cause_no_fault(live, impatient):
