@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 
+from engine.serve.jobs.routes import add_jobs
+from engine.serve.operation.wiring import add_operation
 from engine.serve.sdapi.routes import add_sdapi
 from engine.serve.service import Service
 from engine.version import __version__
@@ -21,20 +22,15 @@ def make_app(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.jobs.start()
         yield
         service.close()
 
     # FastAPI's own pages of the documentation load scripts from another host.
     app = FastAPI(title="cytosynth", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     add_sdapi(app, service)
+    add_jobs(app, service.jobs)
     # Level 1: most of an answer are pictures in base64, of which no level saves more than a quarter.
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
-    if service.settings.cors:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=service.settings.cors,
-            allow_methods=["*"],
-            allow_headers=["*"],
-            allow_credentials=True,
-        )
+    add_operation(app, service)
     return app

@@ -15,7 +15,9 @@ from engine.bundle.folder import Bundle, open_bundle
 from engine.errors import RequestError
 from engine.options import Range, check_within
 from engine.serve.drawing import Drawing, Drawn, job_of
+from engine.serve.jobs.runner import Jobs
 from engine.serve.models import Models
+from engine.serve.operation.stop import Stop
 from engine.serve.settings import ServeSettings
 from engine.serve.tickets import Cancelled, Progress, QueueFull, Ticket
 from engine.serve.work import Turns, Work
@@ -68,6 +70,10 @@ class Service:
         self.turns = Turns()
         """Whoever computes takes a turn, such as a job for each of its chunks."""
         self._work = Work(Models(settings.limits.models), settings.limits, self.turns)
+        self.jobs = Jobs(settings.data, self.bundles, self.turns, settings.limits, settings.hardware)
+        self.stop = Stop()
+        self.stop.call_at_once(self.jobs.pause)
+        self.stop.call_after_grace(self._end_requests)
 
     def classes(self) -> list[ServedClass]:
         """Return all classes of all bundles."""
@@ -140,8 +146,17 @@ class Service:
         self._work.skip()
 
     def close(self) -> None:
-        """End the running request, cancel those that wait, and close the models."""
+        """End the running request, stop the running job after its finished pictures, and close the models."""
+        self.jobs.pause()
         self._work.close()
+        self.jobs.close()
+
+    def _end_requests(self) -> None:
+        """End the running request with the pictures that are finished, and cancel those that wait."""
+        for ticket in self.tickets():
+            if ticket.state == "waiting":
+                ticket.cancel()
+        self.interrupt()
 
     def _add(self, bundle: Bundle) -> str:
         with self._changed:

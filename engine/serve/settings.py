@@ -25,6 +25,8 @@ class LimitSettings:
     batch: int = setting(
         16, within=Range(1, 1024), help="Pictures of waiting requests with equal settings that are drawn together."
     )
+    jobs: int = setting(100, within=Range(1, 10_000), help="Jobs that run or wait. Further ones get 503, try later.")
+    job_pictures: int = setting(100_000, within=Range(1, 10**9), help="Pictures per job.")
     models: int = setting(4, within=Range(1, 1024), help="Open models. The one that was used longest ago is closed.")
 
 
@@ -39,6 +41,9 @@ class ServeSettings:
     )
     host: str = setting("127.0.0.1", help="Address to listen on. Another than this machine needs --auth or --no-auth.")
     port: int = setting(7860, within=Range(0, 65535), help="Port to listen on; 0 chooses a free one.")
+    served_as: list[str] | None = setting(
+        None, metavar="NAME", help="Further name of this server, such as that of a proxy. May be repeated."
+    )
     auth: Path | None = setting(None, metavar="FILE", help="File of user names and hashed passwords.")
     no_auth: bool = setting(False, flag="--no-auth", help="Serve another host than this machine without passwords.")
     cors: list[str] | None = setting(

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import deque
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,6 +106,8 @@ class Ticket:
         # A future that runs cannot be cancelled by a reader who goes away.
         self.future.set_running_or_notify_cancel()
         self.work: Work | None = None
+        self.lock: AbstractContextManager[object] = threading.RLock()
+        """Held while the fields change together. `Work` puts its own in place."""
 
     @property
     def state(self) -> str:
@@ -133,10 +136,11 @@ class Ticket:
 
     def progress(self) -> Progress:
         """Return how far the request is."""
-        total, batch = self.request.n, self.batch
-        done = len(self.pictures) + len(self.failures)
-        step, steps = (batch.done, batch.total) if batch else (0, evaluations(self.job))
-        drawing = total - len(self.remaining) - done if batch else 0
+        total = self.request.n
+        with self.lock:
+            batch, done = self.batch, len(self.pictures) + len(self.failures)
+            drawing = total - len(self.remaining) - done if batch else 0
+            step, steps = (batch.done, batch.total) if batch else (0, evaluations(self.job))
         fraction = (done + drawing * step / max(1, steps)) / total
         seconds = 0.0 if self.began is None else time.monotonic() - self.began
         return Progress(self, done, step, steps, min(1.0, fraction), seconds)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from engine.bundle.job import Job
 from engine.pipeline.loops import Stopped
 from engine.pipeline.rescue import Rescue
-from engine.serve.drawing import drawn
+from engine.serve.drawing import Drawn, drawn
 from engine.serve.models import Models
 from engine.serve.settings import LimitSettings
 from engine.serve.tickets import QueueFull, Steps, Ticket, evaluations
@@ -32,6 +32,12 @@ class Turns:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._order: deque[object] = deque()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether another thread waits for its turn."""
+        with self._changed:
+            return len(self._order) > 1
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -85,7 +91,7 @@ class Work:
                 pictures = sum(len(one.remaining) for one in self._tickets)
                 seconds = math.ceil(pictures * self._seconds_per_picture)
                 raise QueueFull(len(waiting), max(1, min(600, seconds)))
-            ticket.work = self
+            ticket.work, ticket.lock = self, self._changed
             self._tickets.append(ticket)
             self._changed.notify_all()
 
@@ -149,13 +155,10 @@ class Work:
         while (batch := self._next()) is not None:
             with self._turns.turn():
                 began = time.monotonic()
-                try:
-                    error = self._draw(batch)
-                except Exception as caught:  # every exception is passed on to those who wait
-                    error = caught
+                results, error = self._draw(batch)
                 spent = (time.monotonic() - began) / len(batch.places)
                 self._seconds_per_picture += 0.3 * (spent - self._seconds_per_picture)
-            self._end(batch, error)
+            self._end(batch, results, error)
         self._models.close()
 
     def _next(self) -> _Batch | None:
@@ -189,8 +192,8 @@ class Work:
                 size = larger
         return size
 
-    def _draw(self, batch: _Batch) -> Exception | None:
-        """Draw a batch, and give the pictures to their tickets. Return Stopped if the batch was stopped."""
+    def _draw(self, batch: _Batch) -> tuple[list[Drawn | str], Exception | None]:
+        """Return the pictures of a batch, or why one is missing, or the exception that ended it."""
         job, seeds = batch.job, [seed for _, seed in batch.places]
         # Every row of a graph is computed, as those of the last chunk of a run.
         full = [*seeds, *range(seeds[-1] + 1, seeds[-1] + 1 + job.request.batch_size - len(seeds))]
@@ -202,21 +205,21 @@ class Work:
                 images, finite = pipeline.decode(pipeline.generate_latents(full, batch.stop), full)
                 checked = rescue.check(full, images[: len(seeds)], finite[: len(seeds)], batch.stop)
                 finished = pipeline.finish(checked.images, seeds)
-        except Stopped as stopped:
-            return stopped
-        pictures = drawn(job, seeds, finished, checked.rescued)
-        for (ticket, seed), picture, trouble in zip(batch.places, pictures, checked.troubles, strict=True):
-            if trouble:
-                ticket.failures[seed] = trouble
-            else:
-                ticket.pictures.append(picture)
-        return None
+            pictures = drawn(job, seeds, finished, checked.rescued)
+        except Exception as error:  # every exception is passed on to those who wait
+            return [], error
+        return [trouble or picture for picture, trouble in zip(pictures, checked.troubles, strict=True)], None
 
-    def _end(self, batch: _Batch, error: Exception | None) -> None:
-        """Give the results of the tickets that are complete."""
+    def _end(self, batch: _Batch, results: list[Drawn | str], error: Exception | None) -> None:
+        """Give the pictures to their tickets, and the results of tickets that are complete to those who wait."""
         failed = None if isinstance(error, Stopped) else error
         with self._changed:
             self._batch = None
+            for (ticket, seed), result in zip(batch.places, results, strict=False):
+                if isinstance(result, str):
+                    ticket.failures[seed] = result
+                else:
+                    ticket.pictures.append(result)
             for ticket, _ in batch.parts:
                 ticket.batch = None
                 if failed is not None or not ticket.remaining:

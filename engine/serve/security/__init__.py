@@ -1,0 +1,1 @@
+"""Who may use the server: passwords, names and origins, and the size of what a client sends."""

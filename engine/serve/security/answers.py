@@ -1,0 +1,22 @@
+"""Short answers that the server gives before a request reaches its route, in the shape of the WebUI's errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from starlette.types import Send
+
+__all__ = ["refuse"]
+
+
+async def refuse(send: Send, status: int, kind: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    """Send an error as JSON and end the response.
+
+    status: the HTTP status. kind: a short name of the error, for programs. detail: what was wrong and how to fix it.
+    """
+    body = json.dumps({"error": kind, "detail": detail, "body": "", "errors": ""}).encode()
+    plain = {"content-type": "application/json", "content-length": str(len(body)), "cache-control": "no-store"}
+    sent = [(name.encode(), value.encode()) for name, value in {**plain, **(headers or {})}.items()]
+    await send({"type": "http.response.start", "status": status, "headers": sent})
+    await send({"type": "http.response.body", "body": body})

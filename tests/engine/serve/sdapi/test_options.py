@@ -1,0 +1,46 @@
+import pytest
+
+from engine.serve.sdapi.errors import ApiError
+from engine.serve.sdapi.options import Options
+
+
+@pytest.fixture
+def options(service):
+    return Options(service)
+
+
+def test_all_options_can_be_posted_back(options):
+    before = options.all()
+    options.change(before)
+    assert options.all() == before
+    assert before["samples_format"] == "png"
+    assert not {"forge_preset", "use_scale_latent_for_hires_fix"} & before.keys()
+    assert not [name for name in before if "_sep_" in name]
+
+
+def test_a_change_lasts_and_one_that_is_refused_changes_nothing(options):
+    options.change({"sd_model_checkpoint": "cyt_nep_mast", "CLIP_stop_at_last_layers": "2"})
+    assert options.all()["CLIP_stop_at_last_layers"] == 2
+    before = options.all()
+    for wrong, words in (
+        ({"CLIP_stop_at_last_layers": 1, "emphasis": "None"}, "Valid values: Original, No norm"),
+        ({"eta_noise_seed_delta": 31337}, "Valid values: 0"),
+        ({"no_such_option": 1}, "Unknown options: no_such_option"),
+        ({"sd_model_checkpoint": "other"}, "not found"),
+    ):
+        with pytest.raises(ApiError, match=words) as refused:
+            options.change(wrong)
+        assert refused.value.status == 422
+        assert options.all() == before
+
+
+def test_overrides_hold_for_one_request_or_stay(options):
+    first = options.all()["sd_model_checkpoint"]
+    values = {"sd_model_checkpoint": "cyt_nep_mast", "randn_source": "NV", "emphasis": "No norm", "other": 1}
+    chosen, warnings = options.chosen(values, keep=False)
+    assert chosen.served.name == "cyt_nep_mast"
+    assert chosen.settings() == {"clip_skip": 1, "emphasis": "no_norm", "rng": "nv"}
+    assert warnings == ["override_settings.other is not supported"]
+    assert options.all()["sd_model_checkpoint"] == first
+    options.chosen({"sd_hypernetwork": "cyt_nep_mast"}, keep=True)
+    assert "cyt_nep_mast" in options.all()["sd_model_checkpoint"]
