@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from engine.backends.select import settle
 from engine.bundle.folder import Bundle
@@ -35,6 +36,7 @@ PICTURES, INITIAL, MASK = "pictures", "initial", "mask.png"
 STATED = (SamplingSettings, GuidanceSettings, PictureSettings, HiresSettings, InitialSettings)
 PATHS = ("init", "mask")
 """Settings that are paths of files. A client sends pictures instead."""
+UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 OF_HARDWARE = ("batch_size", "precision")
 BYTES_PER_PIXEL = 1.5
 """Size of a stored picture of cells, as engine.output.formats takes it."""
@@ -81,6 +83,14 @@ class JobRequest(BaseModel):
     )
     mask: str | None = Field(None, description="Mask of all initial pictures in base64: white is repainted.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _expect_text(cls, values: Any) -> Any:
+        """Refuse characters that no record of a run can hold."""
+        if _unwritable(values):
+            raise ValueError("text holds a NUL character or half of a surrogate pair")
+        return values
+
     def stated(self) -> dict[str, Any]:
         """Return the settings that the client stated."""
         return self.settings.model_dump(exclude_unset=True)
@@ -116,9 +126,6 @@ def make_checked_job(bundle: Bundle, classes: Mapping[str, int], stated: Mapping
 
     A job that was interrupted keeps what its run states. stated: fields of JobSettings.
     """
-    for name, value in stated.items():
-        if isinstance(value, str) and "\0" in value:
-            raise RequestError(name, found="a NUL character", expected="text", fix="remove the character")
     hardware = replace(place.hardware, **{name: stated[name] for name in OF_HARDWARE if stated.get(name) is not None})
     hardware_fields = {declared.name: getattr(hardware, declared.name) for declared in fields(hardware)}
     files = {"init": place.folder / INITIAL, "mask": place.folder / MASK}
@@ -136,6 +143,15 @@ def bytes_of(job: Job) -> int:
     """Return about how many bytes the pictures of a job take."""
     width, height = job.request.final_size
     return int(BYTES_PER_PIXEL * width * height * sum(job.request.counts))
+
+
+def _unwritable(value: Any) -> bool:
+    """Return whether a JSON value holds text that cannot be written."""
+    if isinstance(value, str):
+        return UNWRITABLE.search(value) is not None
+    if isinstance(value, dict):
+        return any(map(_unwritable, value)) or any(map(_unwritable, value.values()))
+    return isinstance(value, list) and any(map(_unwritable, value))
 
 
 def _decoded(text: str, name: str) -> bytes:

@@ -1,17 +1,45 @@
+"""The server as a process: what is refused before anything is opened, and the stop."""
+
+import json
+import signal
+import socket
+import urllib.request
+
 import pytest
 
 from engine.errors import RequestError
-from engine.serve.server import check_host
+from engine.serve.server import serve
 from engine.serve.settings import ServeSettings
 
 
 def test_another_host_needs_passwords_or_a_clear_word(tmp_path):
-    for settings in (
-        ServeSettings(),
-        ServeSettings(host="::1"),
-        ServeSettings(host="0.0.0.0", no_auth=True),  # noqa: S104
-        ServeSettings(host="0.0.0.0", auth=tmp_path / "users"),  # noqa: S104
-    ):
-        check_host(settings)
     with pytest.raises(RequestError, match="--no-auth"):
-        check_host(ServeSettings(host="192.168.0.1"))
+        serve(ServeSettings(host="192.168.0.1", data=tmp_path / "data"))
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_port_that_is_taken_is_named(tiny_bundle, tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        settings = ServeSettings(bundle=[str(tiny_bundle)], port=port, data=tmp_path / "data")
+        with pytest.raises(RequestError, match=f"--port {port}"):
+            serve(settings)
+
+
+def test_a_running_request_ends_before_the_server_and_nothing_private_is_logged(start_command, tiny_bundle, tmp_path):
+    words = ["engine", "serve", "--bundle", tiny_bundle, "--data", tmp_path / "data", "--port", 0]
+    process = start_command(*words)
+    url = process.stdout.readline().split()[0]
+    body = json.dumps({"prompt": "a secret prompt", "steps": 2, "width": 32, "height": 32}).encode()
+    request = urllib.request.Request(f"{url}/sdapi/v1/txt2img", body, {"content-type": "application/json"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+        assert answer.headers["x-request-id"]
+        assert len(json.loads(answer.read())["images"]) == 1
+    process.send_signal(signal.SIGTERM)
+    printed, log = process.communicate(timeout=30)
+    assert (process.returncode, printed) == (0, "")
+    assert "secret" not in log
+    events = [json.loads(line)["event"] for line in log.splitlines()]
+    assert {"listening", "request", "stopping", "stopped"} <= {*events}
