@@ -31,13 +31,15 @@ DISCLAIMER = (
 FONTS = ["system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]
 MONO = ["ui-monospace", "Consolas", "Menlo", "monospace"]
 CSS = """
-.disclaimer { border-left: 4px solid #b45309; padding: 0.25rem 0.75rem; }
+#disclaimer { border-left: 4px solid #b45309; padding: 0.25rem 0.75rem; }
 .status { min-height: 1.5rem; }
 .help { font-size: var(--text-sm); color: var(--body-text-color-subdued); }
 .loss svg { width: 100%; height: auto; }
 pre, code { white-space: pre-wrap; overflow-wrap: anywhere; }
-@media (max-width: 640px) {
-  .gradio-container { padding: 0.25rem !important; }
+/* Tabs that have no room are scrolled. Gradio's own menu for them loses tabs. */
+@media (max-width: 800px) {
+  .tab-wrapper { overflow-x: auto; }
+  .tab-wrapper > .tab-container { min-width: 40rem; }
 }
 """
 
@@ -73,7 +75,9 @@ def mount_page(app: FastAPI, service: Service, training_options: Sequence[str] =
         enable_monitoring=False,
         pwa=False,
         mcp_server=False,
-        theme=gr.themes.Default(font=FONTS, font_mono=MONO, primary_hue="indigo"),
+        theme=gr.themes.Default(font=FONTS, font_mono=MONO, primary_hue="indigo").set(
+            block_info_text_color="*neutral_600", body_text_color_subdued="*neutral_600"
+        ),
         css=CSS,
     )
 
@@ -84,7 +88,7 @@ def make_page(service: Service, folder: Path, trainings: Trainings) -> gr.Blocks
     with blocks:
         page = Page(service, folder, trainings)
         gr.Markdown("# cytosynth")
-        gr.Markdown(DISCLAIMER, elem_classes="disclaimer")
+        gr.Markdown(DISCLAIMER, elem_id="disclaimer")
         with gr.Tabs():
             generate.add(page)
             from_picture.add(page)

@@ -53,7 +53,7 @@ def add(page: Page) -> None:
                 elem_id="from-picture-file",
             )
             editor = gr.ImageEditor(
-                label="Paint over what to draw again; paint nothing to vary the whole picture",
+                label="Paint what to redraw",
                 sources=(),
                 transforms=(),
                 layers=False,
@@ -64,6 +64,7 @@ def add(page: Page) -> None:
                 canvas_size=(512, 512),
                 elem_id="from-picture-editor",
             )
+            gr.Markdown("Paint nothing to vary the whole picture.", elem_classes="help")
             change = Widgets(InitialSettings, CHANGE)
             with gr.Accordion("Mask", open=False):
                 mask = Widgets(InitialSettings, MASK)

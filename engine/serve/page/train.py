@@ -88,7 +88,7 @@ def add(page: Page) -> None:
             )
             with gr.Accordion("What the trainer prints", open=False):
                 log = gr.Textbox(show_label=False, lines=12, interactive=False, elem_id="train-log")
-    timer = gr.Timer(REFRESH_S, active=False)
+            timer = gr.Timer(REFRESH_S, active=False)
     shown = [status, loss, previews, sheet, log, timer]
 
     def begin(paths: list[str] | None, *words: str) -> list[Any]:

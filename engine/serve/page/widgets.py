@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -112,8 +113,10 @@ def _make(declared: Field[Any], hint: Any, value: Any, choices: Sequence[str] | 
         menu = [*([(DEFAULT, "")] if optional else []), *((word, word) for word in words)]
         return _Widget(name, [gr.Dropdown(menu, value=value or "", **shown)], lambda word: word or None)
     if kind in (int, float):
-        whole = kind is int
-        return _Widget(name, [_number(option.within or Range(), whole, value, shown)], _reader(kind))
+        within = option.within or Range()
+        return _Widget(
+            name, [_number(within, kind, value, shown)], lambda given: _read(label_of(declared), kind, given)
+        )
     if get_origin(kind) is tuple:
         return _several(declared, kind, value)
     if kind in (str, Path):
@@ -121,13 +124,30 @@ def _make(declared: Field[Any], hint: Any, value: Any, choices: Sequence[str] | 
     raise TypeError(f"no widget for the field {name} of type {hint}")
 
 
-def _number(within: Range, whole: bool, value: Any, shown: dict[str, Any]) -> Any:
+def _number(within: Range, kind: type[int | float], value: Any, shown: dict[str, Any]) -> Any:
     """Return a slider for a narrow range with a value, and a field to type in otherwise."""
-    low, high = within.low, within.high
-    step = 1 if whole else 0.01
-    if value is not None and low is not None and high is not None and high - low <= SLIDER:
+    low, high, step = within.low, within.high, 1 if kind is int else 0.01
+    if value is None:
+        # Gradio's field for numbers would show 0 for None.
+        return gr.Textbox("", placeholder=DEFAULT, max_lines=1, **shown)
+    if low is not None and high is not None and high - low <= SLIDER:
         return gr.Slider(low, high, value=value, step=step, **shown)
-    return gr.Number(value, minimum=low, maximum=high, precision=0 if whole else None, placeholder=DEFAULT, **shown)
+    return gr.Number(value, minimum=low, maximum=high, step=step, precision=0 if kind is int else None, **shown)
+
+
+def _read(label: str, kind: type[int | float], given: Any) -> int | float | None:
+    """Return the number of a component, or None for an empty field. Raises RequestError."""
+    text = "" if given is None else str(given).strip()
+    if not text:
+        return None
+    try:
+        number = float(text)
+        if not math.isfinite(number) or (kind is int and not number.is_integer()):
+            raise ValueError
+    except ValueError:
+        expected = "a whole number" if kind is int else "a number"
+        raise RequestError(label, found=text[:40], expected=expected, fix="change the value") from None
+    return int(text) if kind is int and "." not in text and "e" not in text.lower() else kind(number)
 
 
 def _several(declared: Field[Any], kind: Any, value: Any) -> _Widget:
@@ -139,29 +159,20 @@ def _several(declared: Field[Any], kind: Any, value: Any) -> _Widget:
     gr.Markdown(f"{label}: {_help(declared)}", elem_classes="help")
     with gr.Row():
         components = [
-            gr.Number(
-                None if value is None else value[i],
-                label=f"{label}, {name}",
-                precision=0 if member is int else None,
-                placeholder=DEFAULT,
-                min_width=80,
-            )
+            _number(Range(), member, value and value[i], {"label": f"{label}, {name}", "min_width": 80})
             for i, (member, name) in enumerate(zip(members, names, strict=True))
         ]
 
-    def read(*numbers: Any) -> tuple[Any, ...] | None:
+    def read(*given: Any) -> tuple[Any, ...] | None:
+        numbers = tuple(_read(label, member, one) for member, one in zip(members, given, strict=True))
         if all(number is None for number in numbers):
             return None
-        if any(number is None for number in numbers):
+        if None in numbers:
             found = ", ".join("nothing" if number is None else f"{number:g}" for number in numbers)
             raise RequestError(label, found=found, expected=f"{len(numbers)} numbers", fix="fill in all, or none")
-        return tuple(member(number) for member, number in zip(members, numbers, strict=True))
+        return numbers
 
     return _Widget(declared.name, components, read)
-
-
-def _reader(kind: type[int | float]) -> Callable[[Any], Any]:
-    return lambda number: None if number is None else kind(number)
 
 
 def _plain(hint: Any) -> tuple[Any, bool]:

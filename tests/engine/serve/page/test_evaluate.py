@@ -1,0 +1,20 @@
+"""The tab Evaluate."""
+
+from __future__ import annotations
+
+
+def test_synthetic_pictures_are_scored_and_reported(wide, whole_path, cell, tmp_path):
+    visit = wide()
+    real = sorted((whole_path / "prepared/cyt_mast").glob("*.png"))[:24]
+    visit.open("Evaluate")
+    visit.drop("evaluate-real", *real)
+    visit.page.get_by_text(real[-1].name).wait_for()
+    visit.page.locator("#evaluate-start").click()
+    visit.page.set_default_timeout(120_000)
+    visit.see("evaluate-status", "Scored")
+    assert "cyto" in visit.page.locator("#evaluate-figures").inner_text()
+    with visit.page.expect_download() as caught:
+        visit.page.locator("#evaluate-report").click()
+    caught.value.save_as(tmp_path / "report.html")
+    assert "<html" in (tmp_path / "report.html").read_text().lower()
+    visit.page.close()
