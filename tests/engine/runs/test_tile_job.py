@@ -20,8 +20,8 @@ def test_what_tiles_cannot_be_is_refused(tiny_bundle):
     bundle, wide = open_bundle(str(tiny_bundle)), UpscaleSettings(class_name="cyt_mast", overlap=32)
     with pytest.raises(RequestError, match="--overlap"):
         tile_job(bundle, wide, RequestSettings())
+    measured = RequestSettings(hardware=HardwareSettings(batch_size=AUTO))
     with pytest.raises(RequestError, match="--batch-size"):
-        measured = RequestSettings(hardware=HardwareSettings(batch_size=AUTO))
         tile_job(bundle, UpscaleSettings(class_name="cyt_mast"), measured)
     with pytest.raises(RequestError, match="one class"):
         tile_job(bundle, UpscaleSettings(class_name="all"), RequestSettings())
