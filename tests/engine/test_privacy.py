@@ -42,6 +42,7 @@ def commands_of(path, bundle, out):
             ["grid", *of_class, "--x", "steps=1,2", "--out", out / "grid"],
             ["bench", bundle, *few],
             ["reference", bundle, "--class", "cyt_mast", "--steps", 1, "--out", out / "reference.safetensors"],
+            ["serve", "--bundle", bundle, "--host", "192.168.0.1", "--data", out / "served"],
             ["info", bundle],
             ["verify", bundle],
             ["sheet", out / "run"],
