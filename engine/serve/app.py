@@ -10,6 +10,7 @@ from fastapi.middleware.gzip import GZipMiddleware
 
 from engine.serve.jobs.routes import add_jobs
 from engine.serve.operation.wiring import add_operation
+from engine.serve.page.app import mount_page
 from engine.serve.sdapi.routes import add_sdapi
 from engine.serve.service import Service
 from engine.version import __version__
@@ -33,4 +34,5 @@ def make_app(service: Service) -> FastAPI:
     # Level 1: most of an answer are pictures in base64, of which no level saves more than a quarter.
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
     add_operation(app, service)
+    mount_page(app, service)
     return app

@@ -39,7 +39,7 @@ pre, code { white-space: pre-wrap; overflow-wrap: anywhere; }
 /* Tabs that have no room are scrolled. Gradio's own menu for them loses tabs. */
 @media (max-width: 800px) {
   .tab-wrapper { overflow-x: auto; }
-  .tab-wrapper > .tab-container { min-width: 40rem; }
+  .tab-wrapper > .tab-container { min-width: 48rem; }
 }
 """
 

@@ -18,6 +18,7 @@ def test_a_tile_has_the_size_of_the_bundle_and_a_quarter_overlaps(tiny_bundle):
 
 def test_what_tiles_cannot_be_is_refused(tiny_bundle):
     bundle, wide = open_bundle(str(tiny_bundle)), UpscaleSettings(class_name="cyt_mast", overlap=32)
+    measured = RequestSettings(hardware=HardwareSettings(batch_size=AUTO))
     with pytest.raises(RequestError, match="--overlap"):
         tile_job(bundle, wide, RequestSettings())
     measured = RequestSettings(hardware=HardwareSettings(batch_size=AUTO))

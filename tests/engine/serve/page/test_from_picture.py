@@ -41,7 +41,7 @@ def test_the_brush_repaints_a_part_of_the_picture(visit, cell):
     page.mouse.down()
     page.mouse.move(x + 20, y, steps=10)
     page.mouse.up()
-    page.get_by_label("Strength", exact=True).and_(page.locator(":visible")).first.fill("0.9")
+    page.get_by_label("Strength").and_(page.locator(":visible")).first.fill("0.9")
     page.locator("#from-picture-draw").click()
     visit.see("from-picture-status", "4 synthetic pictures")
     visit.gallery("from-picture-gallery").first.click()
