@@ -25,8 +25,10 @@ FOLDER = "page"
 """Folder, inside the data folder, of uploaded and drawn pictures. It is emptied at each start."""
 KEPT_S = 24 * 3600
 """Pictures of the page are removed after this time."""
-DISCLAIMER = "Every picture that this page draws is **synthetic**. "
+DISCLAIMER = (
+    "Every picture that this page draws is **synthetic**. "
     "It is a research tool: **no picture may be used for diagnosis.**"
+)
 FONTS = ["system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]
 MONO = ["ui-monospace", "Consolas", "Menlo", "monospace"]
 CSS = """
