@@ -26,7 +26,8 @@ FOLDER = "page"
 KEPT_S = 24 * 3600
 """Pictures of the page are removed after this time."""
 DISCLAIMER = (
-    "Every picture of this page is **synthetic**. It is a research tool: **no picture may be used for diagnosis.**"
+    "Every picture that this page draws is **synthetic**. "
+    "It is a research tool: **no picture may be used for diagnosis.**"
 )
 FONTS = ["system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]
 MONO = ["ui-monospace", "Consolas", "Menlo", "monospace"]

@@ -29,7 +29,7 @@ def add(page: Page) -> None:
     with gr.Tab("Evaluate", id="evaluate"), gr.Row():
         with gr.Column(scale=1, min_width=320):
             real = gr.File(
-                label="Drop real pictures of one class, framed as the training pictures",
+                label="Drop real pictures",
                 file_count="multiple",
                 file_types=["image"],
                 height=160,
@@ -40,7 +40,7 @@ def add(page: Page) -> None:
                 2, limits.max_pictures, value=limits.max_pictures, step=1, label="Number of pictures to draw"
             )
             fake = gr.File(
-                label="Or drop synthetic pictures, instead of drawing some",
+                label="Or drop synthetic pictures",
                 file_count="multiple",
                 file_types=["image"],
                 height=120,
@@ -50,8 +50,8 @@ def add(page: Page) -> None:
                 start = gr.Button("Score", variant="primary", elem_id="evaluate-start", min_width=120)
                 stop = gr.Button("Stop", variant="stop", min_width=80)
             gr.Markdown(
-                "Use real pictures that were **not** used for the training. The more pictures, the more the "
-                "figures say."
+                "Use real pictures of one class that are framed as the training pictures were, but were **not** among "
+                "them. The more pictures, the more the figures say."
             )
         with gr.Column(scale=2, min_width=320):
             status = gr.Markdown("", elem_id="evaluate-status", elem_classes="status")

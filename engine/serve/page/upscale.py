@@ -46,7 +46,8 @@ def add(page: Page) -> None:
             status = gr.Markdown("", elem_id="upscale-status", elem_classes="status")
             gallery = gr.Gallery(
                 label="Enlarged pictures",
-                columns=2,
+                columns=3,
+                fit_columns=False,
                 object_fit="contain",
                 height="auto",
                 interactive=False,
@@ -65,7 +66,11 @@ def add(page: Page) -> None:
         for words in _enlarged(page, settings, pictures, chosen):
             yield [words, gr.skip(), off]
         made = sorted(settings.out.glob("*.png"))
-        yield [f"{len(made)} enlarged pictures", [_captioned(path) for path in made], _zipped(folder, made)]
+        yield [
+            f"{len(made)} of {len(pictures)} pictures enlarged",
+            [_captioned(path) for path in made],
+            _zipped(folder, made),
+        ]
 
     inputs = [files, menu, *scale.components, *model.components]
     running = start.click(page.guarded(enlarge), inputs, [status, gallery, packed], **page.private)
