@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from starlette.datastructures import MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["Guard"]
@@ -20,6 +20,8 @@ ROUTES = re.compile(
     r"|/gradio_api/file=.+"
 )
 """Gradio has more: a proxy, its API, its editor and its run history. The page uses none of them."""
+SLASHED = re.compile(r"/(sdapi|v1|internal|queue)/[\w/-]*\w/")
+"""A path of the API with a slash at its end, which some clients send."""
 REMOTE = re.compile(r"\s*[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 """The start of a URL. Gradio would download it, although the page only takes files that were uploaded."""
 POLICY = "; ".join(
@@ -61,7 +63,7 @@ class Guard:
             return
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         if not ROUTES.fullmatch(path) or _is_remote_file(path):
-            await PlainTextResponse("Not found", 404)(scope, receive, send)
+            await _not_of_the_page(path, scope["query_string"].decode("latin-1"))(scope, receive, send)
             return
         if path.rstrip("/").endswith("/queue/join"):
             body = await _body(receive, self._max_body)
@@ -78,6 +80,14 @@ class Guard:
             await send(message)
 
         await self._app(scope, receive, guarded)
+
+
+def _not_of_the_page(path: str, query: str) -> Response:
+    """Return the answer to a path that no part serves, as the API answers it."""
+    # The page takes all paths that are left, so that FastAPI no longer redirects these.
+    if SLASHED.fullmatch(path):
+        return RedirectResponse(path[:-1] + (f"?{query}" if query else ""), 307)
+    return JSONResponse({"detail": "Not Found"}, 404)
 
 
 def _is_remote_file(path: str) -> bool:
