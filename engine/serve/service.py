@@ -114,8 +114,7 @@ class Service:
             hardware = replace(own, batch_size=asked.batch_size, precision=asked.precision or own.precision)
             request = replace(request, settings=replace(request.settings, hardware=hardware))
             job, _ = settle(job_of(request, bundle, folder / "request"), hardware)
-            width, height = job.request.final_size
-            check_within("The picture's number of pixels", width * height, Range(1, self.settings.limits.max_pixels))
+            self.settings.limits.check_size(job.request.final_size)
             ticket = Ticket(request, job, folder, task_id)
             self._work.put(ticket)
         return ticket

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from engine.bundle.settings import HardwareSettings
-from engine.options import Range, Without, setting
+from engine.options import Range, Without, check_within, setting
 
 __all__ = ["LimitSettings", "ServeSettings"]
 
@@ -29,6 +29,10 @@ class LimitSettings:
     job_pictures: int = setting(100_000, within=Range(1, 10**9), help="Pictures per job.")
     models: int = setting(4, within=Range(1, 1024), help="Open models. The one that was used longest ago is closed.")
 
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Raise RequestError if a picture of this width and height has too many pixels."""
+        check_within("The picture's number of pixels", size[0] * size[1], Range(1, self.max_pixels))
+
 
 @dataclass(frozen=True)
 class ServeSettings:
@@ -39,7 +43,9 @@ class ServeSettings:
     bundle: list[str] | None = setting(
         None, help="Name of an embedded bundle, or path of a bundle's folder (default: cells). May be repeated."
     )
-    host: str = setting("127.0.0.1", help="Address to listen on. Another than this machine needs --auth or --no-auth.")
+    host: str = setting(
+        "127.0.0.1", help="Address to listen on. One that other machines can reach needs --auth or --no-auth."
+    )
     port: int = setting(7860, within=Range(0, 65535), help="Port to listen on; 0 chooses a free one.")
     served_as: list[str] | None = setting(
         None, metavar="NAME", help="Further name of this server, such as that of a proxy. May be repeated."

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, closing
-from typing import Protocol
+from contextlib import closing
 
 from engine.backends.base import Backend
 from engine.bundle.job import Job
 from engine.output.chunks import Chunks
 from engine.runs.production import ClassWorker, Finished
+from engine.serve.work import Turns
 
-__all__ = ["TakesTurns", "produce_in_turns"]
-
-
-class TakesTurns(Protocol):
-    """Lets one thread compute at a time, in the order in which they asked (engine.serve.work.Turns)."""
-
-    @property
-    def wanted(self) -> bool:
-        """Whether another thread waits for its turn."""
-        ...
-
-    def turn(self) -> AbstractContextManager[None]:
-        """Wait for the turn, and hold it for the block."""
-        ...
+__all__ = ["produce_in_turns"]
 
 
-def produce_in_turns(turns: TakesTurns) -> Callable[..., Generator[Finished, None, None]]:
+def produce_in_turns(turns: Turns) -> Callable[..., Generator[Finished, None, None]]:
     """Return a producer for engine.runs.generate that hands the turn on as soon as another thread waits for it.
 
     A turn makes one chunk at least. While nobody waits, it goes on, so that the stages of several chunks overlap.
@@ -53,7 +40,7 @@ def produce_in_turns(turns: TakesTurns) -> Callable[..., Generator[Finished, Non
     return produce
 
 
-def _while_unwanted(turns: TakesTurns, first: int, last: int) -> Iterator[int]:
+def _while_unwanted(turns: Turns, first: int, last: int) -> Iterator[int]:
     yield first
     for chunk in range(first + 1, last):
         if turns.wanted:

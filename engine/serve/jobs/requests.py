@@ -133,8 +133,7 @@ def make_checked_job(bundle: Bundle, classes: Mapping[str, int], stated: Mapping
     settings = settings_of(**{**stated, **hardware_fields, **found})
     previous = previous_identity(place.output.folder)
     job, _ = settle(make_job(bundle, list(classes), classes, settings, previous), hardware)
-    width, height = job.request.final_size
-    check_within("The picture's number of pixels", width * height, Range(1, place.limits.max_pixels))
+    place.limits.check_size(job.request.final_size)
     check_within("The number of pictures", sum(job.request.counts), Range(1, place.limits.job_pictures))
     return job
 

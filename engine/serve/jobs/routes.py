@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from itertools import islice
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ from engine.serve.jobs.errors import public_error
 from engine.serve.jobs.requests import JobRequest
 from engine.serve.jobs.results import Picture, line_of, pictures_from
 from engine.serve.jobs.runner import JOB_ID, Jobs, NoRoom, TooManyJobs
-from engine.serve.jobs.store import ENDED, JobRow
+from engine.serve.jobs.store import JobRow
 
 __all__ = ["JobView", "add_jobs"]
 
@@ -92,7 +92,7 @@ def _add_orders(router: APIRouter, jobs: Jobs) -> None:
     def create_job(request: JobRequest, response: Response) -> JobView:
         """Order pictures. The job waits in the queue, and survives a restart of the server."""
         try:
-            row, _ = _queued(lambda: jobs.create(request))
+            row = _queued(lambda: jobs.create(request))
         except CytosynthError as error:
             parts = public_error(error, jobs.private)
             raise HTTPException(422, "; ".join(f"{name}: {words}" for name, words in parts.items())) from error
@@ -109,7 +109,10 @@ def _add_orders(router: APIRouter, jobs: Jobs) -> None:
     ) -> JobList:
         """List jobs, the newest first."""
         rows = jobs.jobs(state, limit, before)
-        return JobList(jobs=[_view(row, jobs) for row in rows], next=rows[-1].number if len(rows) == limit else None)
+        positions = jobs.positions()
+        return JobList(
+            jobs=[_view(row, jobs, positions) for row in rows], next=rows[-1].number if len(rows) == limit else None
+        )
 
     @router.get("/{job_id}", responses=PLAIN_ANSWERS)
     def show_job(job_id: JobId) -> JobView:
@@ -213,7 +216,7 @@ async def _lines(jobs: Jobs, job_id: str, first: int) -> AsyncIterator[bytes]:
         more = await run_in_threadpool(_some, jobs, job_id, offset, place, 1)
         if not more:
             # The state was read before the lines, so that none is missing.
-            if row is None or row.state in ENDED or jobs.closed:
+            if row is None or row.ended_already or jobs.closed:
                 return
             if time.monotonic() - sent > ALIVE_S:
                 yield b"\n"
@@ -239,7 +242,7 @@ async def _events(jobs: Jobs, job_id: str) -> AsyncIterator[bytes]:
         elif time.monotonic() - sent > ALIVE_S:
             sent = time.monotonic()
             yield b": alive\n\n"
-        if row.state in ENDED or jobs.closed:
+        if row.ended_already or jobs.closed:
             return
         await asyncio.sleep(POLL_S)
 
@@ -259,14 +262,16 @@ def _row(jobs: Jobs, job_id: str) -> JobRow:
     return row
 
 
-def _view(row: JobRow, jobs: Jobs) -> JobView:
-    request, ended = row.request, row.ended_already
-    rate = jobs.rate(row.id)
+def _view(row: JobRow, jobs: Jobs, positions: Mapping[str, int] | None = None) -> JobView:
+    """Return what clients see of a job. positions: those of all jobs, if they are known already."""
+    request, rate = row.request, jobs.rate(row.id)
+    if positions is None:
+        positions = {} if row.ended_already else jobs.positions()
     return JobView(
         **{
             name: getattr(row, name) for name in ("id", "state", "created", "began", "ended", "total", "done", "failed")
         },
-        position=None if ended else jobs.positions().get(row.id),
+        position=None if row.ended_already else positions.get(row.id),
         bundle=request["bundle"],
         classes=request["classes"],
         settings=request["settings"],

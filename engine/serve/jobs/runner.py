@@ -21,11 +21,12 @@ from engine.files import contents_of
 from engine.locks import lock_folder
 from engine.runs.generate import RunResult, generate
 from engine.serve.jobs.errors import public_error
-from engine.serve.jobs.production import TakesTurns, produce_in_turns
+from engine.serve.jobs.production import produce_in_turns
 from engine.serve.jobs.requests import PICTURES, JobRequest, Place, bytes_of, make_checked_job, write_initial
 from engine.serve.jobs.store import CANCELLED, DONE, FAILED, RUNNING, JobRow, Store
 from engine.serve.operation.logs import log
 from engine.serve.settings import LimitSettings
+from engine.serve.work import Turns
 
 __all__ = ["JOB_ID", "Jobs", "NoRoom", "TooManyJobs"]
 
@@ -66,7 +67,7 @@ class Jobs:
         self,
         data: Path,
         bundles: Mapping[str, Bundle],
-        turns: TakesTurns,
+        turns: Turns,
         limits: LimitSettings,
         hardware: HardwareSettings,
     ) -> None:
@@ -101,11 +102,11 @@ class Jobs:
 
     @property
     def private(self) -> list[Path]:
-        """Return the folders whose names are no business of a client."""
+        """The folders whose names a client must not see."""
         return [self._folder.parent, *(bundle.folder for bundle in self._bundles.values()), Path.cwd(), Path.home()]
 
-    def create(self, request: JobRequest) -> tuple[JobRow, tuple[str, ...]]:
-        """Put a job into the queue. Return it with its warnings. Raises RequestError, TooManyJobs and NoRoom."""
+    def create(self, request: JobRequest) -> JobRow:
+        """Put a job into the queue. Raises RequestError, TooManyJobs and NoRoom."""
         self._expect_place_in_queue()
         name = request.bundle or next(iter(self._bundles))
         bundle = self._bundles.get(name)
@@ -130,7 +131,7 @@ class Jobs:
             shutil.rmtree(place.folder, ignore_errors=True)
             raise
         log("job created", job=row.id, pictures=row.total)
-        return row, job.warnings
+        return row
 
     def get(self, job_id: str) -> JobRow | None:
         """Return a job, or None if there is none of this id."""
@@ -230,7 +231,7 @@ class Jobs:
             try:
                 self._run(row, running)
             except Exception as error:  # the queue goes on, whatever becomes of one job
-                self._end(row, FAILED, error=public_error(error, self.private))
+                self._fail(row, public_error(error, self.private))
                 log("job failed", level=logging.ERROR, error=error, job=row.id)
             finally:
                 self._running = None
@@ -289,9 +290,9 @@ class Jobs:
                 self._store.queue_again(row.id)
         log("job ends", job=row.id, made=result.made, total=result.total, stopped=result.stopped)
 
-    def _end(self, row: JobRow, state: str, error: dict[str, str]) -> None:
+    def _fail(self, row: JobRow, error: dict[str, str]) -> None:
         with self._changed:
-            self._store.end(row.id, state, error=error)
+            self._store.end(row.id, FAILED, error=error)
 
     def _remove_strays(self) -> None:
         """Remove the folders of requests that a killed server never put into its queue."""

@@ -6,8 +6,6 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -71,15 +69,15 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         """Open or make the database. Jobs that ran when the last server ended are in the queue again."""
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._base = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        with self._changing() as base:
-            base.execute("PRAGMA journal_mode=WAL")
+        with self._lock:
+            self._base.execute("PRAGMA journal_mode=WAL")
             # A job that a client was told of is on the disk.
-            base.execute("PRAGMA synchronous=FULL")
-            base.execute(TABLE)
-            base.execute(f"PRAGMA user_version={VERSION}")
-            base.execute("UPDATE jobs SET state=? WHERE state=?", (QUEUED, RUNNING))
+            self._base.execute("PRAGMA synchronous=FULL")
+            self._base.execute(TABLE)
+            self._base.execute(f"PRAGMA user_version={VERSION}")
+            self._base.execute("UPDATE jobs SET state=? WHERE state=?", (QUEUED, RUNNING))
 
     def close(self) -> None:
         """Close the database."""
@@ -88,8 +86,8 @@ class Store:
 
     def add(self, job_id: str, total: int, request: dict[str, Any]) -> JobRow:
         """Put a new job at the end of the queue."""
-        with self._changing() as base:
-            base.execute(
+        with self._lock:
+            self._base.execute(
                 "INSERT INTO jobs (id, state, created, total, done, failed, request) VALUES (?, ?, ?, ?, 0, 0, ?)",
                 (job_id, QUEUED, time.time(), total, json.dumps(request)),
             )
@@ -138,27 +136,22 @@ class Store:
 
     def remove(self, job_id: str) -> bool:
         """Forget a job that does not run. Return whether there was one."""
-        with self._changing() as base:
-            return base.execute("DELETE FROM jobs WHERE id=? AND state!=?", (job_id, RUNNING)).rowcount > 0
+        with self._lock:
+            return self._base.execute("DELETE FROM jobs WHERE id=? AND state!=?", (job_id, RUNNING)).rowcount > 0
 
     def _change(self, job_id: str, states: tuple[str, ...], **values: Any) -> bool:
         """Change columns of a job if it is in one of these states. The names of the columns are this module's."""
         columns = ", ".join(f"{name}=?" for name in values)
         marks = ", ".join("?" * len(states))
-        with self._changing() as base:
+        with self._lock:
             sql = f"UPDATE jobs SET {columns} WHERE id=? AND state IN ({marks})"  # noqa: S608
-            return base.execute(sql, (*values.values(), job_id, *states)).rowcount > 0
+            return self._base.execute(sql, (*values.values(), job_id, *states)).rowcount > 0
 
     def _select(self, rest: str, *values: Any) -> list[JobRow]:
         with self._lock:
             found = self._base.execute(f"SELECT {COLUMNS} FROM jobs {rest}", values).fetchall()  # noqa: S608
         names = [declared.name for declared in fields(JobRow)]
         return [_row(dict(zip(names, row, strict=True))) for row in found]
-
-    @contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            yield self._base
 
 
 def _row(values: dict[str, Any]) -> JobRow:

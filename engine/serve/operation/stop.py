@@ -12,13 +12,12 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engine.serve.operation.logs import log
-from engine.serve.security.answers import refuse
+from engine.serve.security.answers import SAFE_METHODS, refuse
 
 __all__ = ["GracefulServer", "RefuseWork", "Stop"]
 
 GRACE_S = 20.0
 """Seconds that running requests have to end by themselves. Then they end with the pictures that are finished."""
-SAFE = ("GET", "HEAD", "OPTIONS")
 RETRY = {"retry-after": "30", "connection": "close"}
 
 
@@ -73,7 +72,7 @@ class RefuseWork:
         self._app, self._stop = app, stop
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._stop.begun and scope["type"] == "http" and scope["method"] not in SAFE:
+        if self._stop.begun and scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
             await refuse(send, 503, "Stopping", "The server stops. Try again when it has started again.", RETRY)
             return
         await self._app(scope, receive, send)

@@ -11,9 +11,9 @@ from typing import Any
 import gradio as gr
 
 from engine.errors import CytosynthError, RequestError
-from engine.pictures import SUFFIXES, read_with_alpha
 from engine.serve.page.children import Child
 from engine.serve.page.context import Page, installed
+from engine.serve.page.uploads import expect_picture, pictures_field
 from engine.serve.service import Drawing
 
 __all__ = ["add"]
@@ -28,24 +28,12 @@ def add(page: Page) -> None:
     limits = page.service.settings.limits
     with gr.Tab("Evaluate", id="evaluate"), gr.Row():
         with gr.Column(scale=1, min_width=320):
-            real = gr.File(
-                label="Drop real pictures",
-                file_count="multiple",
-                file_types=["image"],
-                height=160,
-                elem_id="evaluate-real",
-            )
+            real = pictures_field("Drop real pictures", height=160, elem_id="evaluate-real")
             menu = page.menu("Class whose pictures are drawn and scored")
             count = gr.Slider(
                 2, limits.max_pictures, value=limits.max_pictures, step=1, label="Number of pictures to draw"
             )
-            fake = gr.File(
-                label="Or drop synthetic pictures",
-                file_count="multiple",
-                file_types=["image"],
-                height=120,
-                elem_id="evaluate-fake",
-            )
+            fake = pictures_field("Or drop synthetic pictures", height=120, elem_id="evaluate-fake")
             with gr.Row():
                 start = gr.Button("Score", variant="primary", elem_id="evaluate-start", min_width=120)
                 stop = gr.Button("Stop", variant="stop", min_width=80)
@@ -76,7 +64,7 @@ def add(page: Page) -> None:
             child = Child(command, folder / "log.txt")
             try:
                 while child.running:
-                    yield [f"{words}", printed, off]
+                    yield [words, printed, off]
                     child.wait(REFRESH_S)
             finally:
                 child.stop()
@@ -96,11 +84,7 @@ def _fill(folder: Path, paths: list[str] | None, subject: str) -> None:
         raise RequestError(subject, found="none", expected="picture files", fix="drop pictures")
     folder.mkdir()
     for i, path in enumerate(map(Path, paths)):
-        if path.suffix.lower() not in SUFFIXES:
-            raise RequestError(
-                path.name, found="another format", expected=f"one of {', '.join(SUFFIXES)}", fix="convert it"
-            )
-        read_with_alpha(path)
+        expect_picture(path)
         shutil.copyfile(path, folder / f"{i:05d}{path.suffix.lower()}")
 
 

@@ -17,6 +17,7 @@ from engine.pictures import read_with_alpha
 from engine.serve.page.context import Page
 from engine.serve.page.generate import Steering
 from engine.serve.page.results import Results
+from engine.serve.page.uploads import pictures_field
 from engine.serve.page.widgets import Widgets
 
 __all__ = ["add", "mask_of"]
@@ -44,14 +45,7 @@ def add(page: Page) -> None:
     """Add the tab."""
     with gr.Tab("From a picture", id="from-picture"), gr.Row():
         with gr.Column(scale=1, min_width=320):
-            # A component for pictures would encode the file again. The engine reads what was dropped.
-            files = gr.File(
-                label="Drop pictures to start from",
-                file_count="multiple",
-                file_types=["image"],
-                height=140,
-                elem_id="from-picture-file",
-            )
+            files = pictures_field("Drop pictures to start from", height=140, elem_id="from-picture-file")
             editor = gr.ImageEditor(
                 label="Paint what to redraw",
                 sources=(),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shutil
 import time
 import uuid
 import zipfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +91,7 @@ class Results:
                 shown = (len(pictures), words)
                 gallery = _shown(saved) if changed else gr.skip()
                 yield [words, gallery, list(saved), ticket.id, off, off, gr.skip(), gr.skip()]
-            _wait(ticket)
+            wait([ticket.future], timeout=REFRESH_S)
         try:
             pictures = ticket.result()
         except Cancelled:
@@ -105,12 +107,6 @@ class Results:
         for ticket in self._page.service.tickets():
             if ticket_id and ticket.id == ticket_id:
                 ticket.cancel()
-
-
-def _wait(ticket: Ticket) -> None:
-    from concurrent.futures import wait
-
-    wait([ticket.future], timeout=REFRESH_S)
 
 
 def _save(folder: Path, picture: Drawn, place: int) -> tuple[str, int, str, str]:
@@ -150,8 +146,6 @@ def _finished(ticket: Ticket, count: int, seconds: float) -> str:
         words.append("stopped before the end")
     if ticket.failures:
         words.append(f"{len(ticket.failures)} seeds gave no picture")
-    import html
-
     return "<br>".join(map(html.escape, [". ".join(words), *ticket.job.warnings]))
 
 

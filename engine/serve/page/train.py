@@ -9,11 +9,13 @@ import gradio as gr
 
 from engine.serve.page.context import Page, installed
 from engine.serve.page.trainings import LEAST, ClassRequest, Training
+from engine.serve.page.uploads import pictures_field
 
 __all__ = ["add", "curve"]
 
 REFRESH_S = 2.0
 ORIGINS = ("photographs", "phantom")
+NONE_YET = "No training yet."
 WIDTH, HEIGHT, EDGE = 480, 160, 40
 
 
@@ -45,13 +47,7 @@ def add(page: Page) -> None:
         return
     with gr.Tab("Train", id="train") as tab, gr.Row():
         with gr.Column(scale=1, min_width=320):
-            files = gr.File(
-                label=f"Drop {LEAST} to 31 pictures of one class",
-                file_count="multiple",
-                file_types=["image"],
-                height=200,
-                elem_id="train-file",
-            )
+            files = pictures_field(f"Drop {LEAST} to 31 pictures of one class", height=200, elem_id="train-file")
             name = gr.Textbox(label="Name of the class", elem_id="train-name")
             licence = gr.Textbox(
                 label="Licence of the pictures",
@@ -68,7 +64,7 @@ def add(page: Page) -> None:
                 "server. The training takes minutes, and continues if you close the page."
             )
         with gr.Column(scale=2, min_width=320):
-            status = gr.Markdown("No training yet.", elem_id="train-status")
+            status = gr.Markdown(NONE_YET, elem_id="train-status")
             loss = gr.Markdown("", elem_classes="loss", sanitize_html=False, elem_id="train-loss")
             previews = gr.Gallery(
                 label="Synthetic previews",
@@ -112,7 +108,7 @@ def add(page: Page) -> None:
 def _state(page: Page, training: Training | None) -> list[Any]:
     """Return what the tab shows of a training."""
     if training is None:
-        return ["No training yet.", "", [], gr.update(visible=False), "", gr.Timer(active=False)]
+        return [NONE_YET, "", [], gr.update(visible=False), "", gr.Timer(active=False)]
     child, served = training.child, training.name in [one.name for one in page.service.classes()]
     if child.running:
         words = f"Training **{training.name}**: {_last(child.last_lines())}"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from engine.errors import RequestError
 from engine.names import CLASS_NAME_RULE, is_class_name
-from engine.pictures import SUFFIXES, read_with_alpha
 from engine.serve.page.children import Child
+from engine.serve.page.uploads import expect_picture
 from engine.serve.service import Service
 
 __all__ = ["LEAST", "ClassRequest", "Training", "Trainings"]
@@ -131,11 +131,7 @@ class Trainings:
                 "The pictures", found=str(len(request.pictures)), expected=f"at least {LEAST}", fix="drop more pictures"
             )
         for path in request.pictures:
-            if path.suffix.lower() not in SUFFIXES:
-                raise RequestError(
-                    path.name, found="another format", expected=f"one of {', '.join(SUFFIXES)}", fix="convert it"
-                )
-            read_with_alpha(path)
+            expect_picture(path)
 
     def _serve(self, training: Training) -> None:
         """Serve the class as soon as its bundle is complete."""

@@ -21,6 +21,7 @@ from engine.runs.tile_job import UpscaleSettings, tile_job
 from engine.runs.upscale import UpscaleRequest, check_folder, upscale
 from engine.serve.page.background import followed
 from engine.serve.page.context import Page
+from engine.serve.page.uploads import pictures_field
 from engine.serve.page.widgets import Widgets
 
 __all__ = ["add"]
@@ -32,9 +33,7 @@ def add(page: Page) -> None:
     """Add the tab."""
     with gr.Tab("Upscale", id="upscale"), gr.Row():
         with gr.Column(scale=1, min_width=320):
-            files = gr.File(
-                label="Drop pictures", file_count="multiple", file_types=["image"], height=140, elem_id="upscale-file"
-            )
+            files = pictures_field("Drop pictures", height=140, elem_id="upscale-file")
             scale = Widgets(UpscaleSettings, ["scale"], start={"scale": 2})
             menu = page.menu("Class whose model draws the enlarged picture again", none=LANCZOS)
             with gr.Accordion("Settings of the model", open=False):

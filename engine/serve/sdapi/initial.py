@@ -6,7 +6,7 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from engine.pictures import UNREADABLE
 from engine.serve.sdapi.errors import ApiError
@@ -74,7 +74,7 @@ def _fitted(mask: bytes, picture: bytes) -> bytes:
     """Return a mask at the size of its picture: the WebUI resizes both to the size that is drawn."""
     try:
         with Image.open(io.BytesIO(picture)) as opened, Image.open(io.BytesIO(mask)) as own:
-            turned = opened.getexif().get(0x0112, 1) >= 5
+            turned = opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5
             size = (opened.height, opened.width) if turned else opened.size
             if own.size == size:
                 return mask

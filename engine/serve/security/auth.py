@@ -14,7 +14,7 @@ import anyio.to_thread
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from engine.serve.security.answers import refuse
+from engine.serve.security.answers import reject
 from engine.serve.security.passwords import Users
 
 __all__ = ["Attempts", "BasicAuth"]
@@ -86,7 +86,7 @@ class BasicAuth:
             await self._app(scope, receive, send)
         elif wait:
             detail = f"Too many wrong passwords. Try again in {wait} seconds."
-            await _reject(scope, send, 429, "TooManyAttempts", detail, {"retry-after": str(wait)})
+            await reject(scope, send, 429, "TooManyAttempts", detail, {"retry-after": str(wait)})
         else:
             await self._ask(scope, send, "Incorrect username or password")
 
@@ -108,14 +108,7 @@ class BasicAuth:
 
     @staticmethod
     async def _ask(scope: Scope, send: Send, detail: str) -> None:
-        await _reject(scope, send, 401, "HTTPException", detail, {"www-authenticate": REALM})
-
-
-async def _reject(scope: Scope, send: Send, status: int, kind: str, detail: str, headers: dict[str, str]) -> None:
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1008})
-        return
-    await refuse(send, status, kind, detail, headers)
+        await reject(scope, send, 401, "HTTPException", detail, {"www-authenticate": REALM})
 
 
 def _credentials(headers: list[str]) -> tuple[str, str] | None:

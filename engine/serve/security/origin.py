@@ -17,13 +17,12 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engine.errors import RequestError
-from engine.serve.security.answers import refuse
+from engine.serve.security.answers import SAFE_METHODS, reject
 
 __all__ = ["ANY", "HostCheck", "OriginCheck", "ServedNames", "is_loopback", "parse_origins", "served_names"]
 
 ANY = "*"
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?", re.ASCII)
-SAFE = ("GET", "HEAD", "OPTIONS")
 PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -94,7 +93,7 @@ class HostCheck:
         match = HOST.fullmatch(found[0]) if len(found) == 1 else None
         if match is None or _plain(match[1]) not in self._names:
             detail = "The header Host is no name of this server. Add the name with --served-as."
-            await _reject(scope, send, 421 if match else 400, "WrongHost", detail)
+            await reject(scope, send, 421 if match else 400, "WrongHost", detail)
             return
         await self._app(scope, receive, send)
 
@@ -111,7 +110,7 @@ class OriginCheck:
             await self._app(scope, receive, send)
             return
         detail = "A page of another site may not use this server. Allow its origin with --cors."
-        await _reject(scope, send, 403, "WrongOrigin", detail)
+        await reject(scope, send, 403, "WrongOrigin", detail)
 
     def _allowed(self, scope: Scope) -> bool:
         headers = Headers(scope=scope)
@@ -120,7 +119,7 @@ class OriginCheck:
             return len(origins) == 1 and (origins[0] in self._origins or _same(origins[0], headers.get("host", "")))
         # Browsers send an Origin with every post. A link from another site to the page is a safe navigation.
         site = headers.get("sec-fetch-site", "none")
-        return site in ("none", "same-origin") or scope.get("method") in SAFE
+        return site in ("none", "same-origin") or scope.get("method") in SAFE_METHODS
 
 
 def _same(origin: str, host: str) -> bool:
@@ -149,10 +148,3 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(name.strip("[]"))
     except ValueError:
         return None
-
-
-async def _reject(scope: Scope, send: Send, status: int, kind: str, detail: str) -> None:
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1008})
-        return
-    await refuse(send, status, kind, detail)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
@@ -14,35 +12,14 @@ from engine.serve.security.auth import BasicAuth
 from engine.serve.security.limits import BodyLimit
 from engine.serve.security.origin import ANY, HostCheck, OriginCheck, is_loopback, parse_origins, served_names
 from engine.serve.security.passwords import Users, read_users
+from engine.serve.settings import ServeSettings
 
 __all__ = ["expect_safe", "protect"]
 
 MEGABYTE = 2**20
 
 
-class _Limits(Protocol):
-    @property
-    def max_body(self) -> int: ...
-
-
-class Settings(Protocol):
-    """The fields of ServeSettings that concern security."""
-
-    @property
-    def host(self) -> str: ...
-    @property
-    def served_as(self) -> list[str] | None: ...
-    @property
-    def auth(self) -> Path | None: ...
-    @property
-    def no_auth(self) -> bool: ...
-    @property
-    def cors(self) -> list[str] | None: ...
-    @property
-    def limits(self) -> _Limits: ...
-
-
-def expect_safe(settings: Settings) -> Users | None:
+def expect_safe(settings: ServeSettings) -> Users | None:
     """Return the users that may log in, or None if no password is needed. Raises RequestError for unsafe settings."""
     parse_origins(settings.cors or ())
     if settings.auth is not None:
@@ -61,7 +38,7 @@ def expect_safe(settings: Settings) -> Users | None:
     return None
 
 
-def protect(app: Starlette, settings: Settings) -> None:
+def protect(app: Starlette, settings: ServeSettings) -> None:
     """Add the checks to an application. Call it after every other middleware was added. Raises RequestError.
 
     From the outside to the inside: the name of the server, the answer to preflights, the origin, the password, and the
