@@ -54,9 +54,9 @@ def service(tiny_bundle, tmp_path_factory):
     opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium_browser():
-    """Chromium, driven by Playwright."""
+    """Chromium, driven by Playwright, whose loop runs in this thread until the end of the file: `asyncio.run` fails."""
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt install chromium")
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
@@ -71,7 +71,7 @@ class Visit:
 
     def __init__(self, page, url):
         self.page, self.wrong = page, []
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(180_000)
         page.on("console", lambda words: words.type == "error" and self.wrong.append(words.text))
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
         page.on(
@@ -109,7 +109,7 @@ def visit(request, site, chromium_browser):
     page.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def wide(chromium_browser, site):
     """Open the page at the width of a desktop."""
 
