@@ -45,8 +45,8 @@ UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 BITS, COLOUR, DESCRIPTION, SAMPLES, EXTRA, FORMAT = 258, 262, 270, 277, 338, 339
 """TIFF's tags BitsPerSample, PhotometricInterpretation, ImageDescription, SamplesPerPixel, ExtraSamples and
 SampleFormat."""
-INKS = 5
-"""PhotometricInterpretation of CMYK."""
+INKS, LUMA = 5, 6
+"""PhotometricInterpretation of CMYK, and of luma with chroma (YCbCr)."""
 
 
 def class_names_of(root: Path) -> list[str]:
@@ -217,7 +217,10 @@ def _expect_eight_bits(picture: Image.Image, path: Path) -> None:
 
 
 def _expect_colours(picture: Image.Image, path: Path) -> None:
-    found = None if picture.mode in COLOURS else f"{picture.mode} pixels"
+    # Pillow 12 takes a TIFF of luma and chroma for RGB, unless JPEG holds its pixels.
+    luma = getattr(picture, "tag_v2", {}).get(COLOUR) == LUMA and picture.info.get("compression") != "jpeg"
+    mode = "YCbCr" if luma else picture.mode
+    found = None if mode in COLOURS else f"{mode} pixels"
     if picture.mode in PREMULTIPLIED:
         smallest = picture.getchannel("a").getextrema()[0]
         found = None if smallest == 255 else "colours that are multiplied by their transparency"
