@@ -33,7 +33,7 @@ def add(page: Page) -> None:
             count = gr.Slider(
                 2, limits.max_pictures, value=limits.max_pictures, step=1, label="Number of pictures to draw"
             )
-            fake = pictures_field("Or drop synthetic pictures", height=120, elem_id="evaluate-fake")
+            fake = pictures_field("Or drop synthetic pictures", height=160, elem_id="evaluate-fake")
             with gr.Row():
                 start = gr.Button("Score", variant="primary", elem_id="evaluate-start", min_width=120)
                 stop = gr.Button("Stop", variant="stop", min_width=80)
