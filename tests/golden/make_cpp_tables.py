@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.pipeline.loops import scaled_rows
+from engine.pipeline.device_calls import scaled_rows
 from engine.sampling.samplers import StepRow, plan_steps
 from engine.sampling.schedules import SCHEDULES, NoiseSchedule, time_features
 
