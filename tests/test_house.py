@@ -39,9 +39,11 @@ TESTED_ELSEWHERE = {
     "trainer/adapting/settings.py": DECLARATIONS,
     "trainer/base/presets.py": DECLARATIONS,
     "trainer/cli/adapting.py": "tests/trainer/adapting/test_adapt.py",
+    "trainer/cli/likelihood.py": "tests/trainer/likelihood/test_measure.py",
     "trainer/cli/options.py": DECLARATIONS,
     "trainer/cli/pictures.py": "tests/trainer/pictures/test_prepare.py",
     "trainer/cli/pretraining.py": "tests/trainer/pretraining/test_pretrain.py",
+    "trainer/likelihood/settings.py": DECLARATIONS,
 }
 """Modules without a test file of their name: the file that tests them, or why there is nothing to test."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,8 @@ from evaluate.report.plots import plot_histogram, to_image
 from evaluate.report.records import Picture, check_out, make_record
 from evaluate.report.sheets import draw_pairs
 from evaluate.studies.copies import DEFINITIONS, DERIVED, FEW, Copies, Sources, find_copies, find_sources, results_of
+from evaluate.studies.memorisation import DEFINITIONS as MEMORISED
+from evaluate.studies.memorisation import measure_memorisation
 
 __all__ = ["copies_command"]
 
@@ -39,6 +42,13 @@ def copies_command(
         typer.Option(
             help="Initial pictures of FAKE, as `engine generate --init` read them. Needed if FAKE was derived from "
             "pictures that are not in --train."
+        ),
+    ] = None,
+    likelihood: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="File of `trainer likelihood` with the pictures of --train, of --held-out, or of both; may be "
+            "repeated. Adds whether the model finds its training pictures more likely."
         ),
     ] = None,
 ) -> None:
@@ -64,16 +74,18 @@ def copies_command(
             fix="add pictures that were not trained on",
         )
     origins = find_sources(fakes, [folders[name] for name in ("--train", "--sources") if name in folders])
+    memorisation = measure_memorisation(likelihood, trained, reals) if likelihood else None
     inputs = {name: describe_folder(folder) for name, folder in folders.items()}
     lines = metadata_of(fakes)
     with progress_bar() as progress:
         found = find_copies(fakes, trained, reals, origins, progress)
-    results = results_of(found, fakes, trained, PAIRS)
+    results = replace(results_of(found, fakes, trained, PAIRS), memorisation=memorisation)
+    definitions = DEFINITIONS | (DERIVED if origins else {}) | (MEMORISED if memorisation else {})
     record = make_record(
         f"Copies of training pictures in {fake}",
         results,
         inputs=inputs,
-        definitions=DEFINITIONS | DERIVED if origins else DEFINITIONS,
+        definitions=definitions,
         warnings=_warnings(found, reals),
     )
     # Same rows as in metadata.jsonl; `engine.SyntheticCells(exclude=...)` reads the file.

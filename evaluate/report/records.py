@@ -21,7 +21,6 @@ from PIL import Image
 from engine.errors import CytosynthError, RequestError, first_line
 from engine.files import contents_of, expect_place, write_json, write_text
 from evaluate.report.inputs import Input
-from evaluate.report.typed_json import parse
 from evaluate.studies.copies import CopiesResults
 from evaluate.studies.curve import CurveResults
 from evaluate.studies.judge import Verdict
@@ -29,6 +28,7 @@ from evaluate.studies.morphology import Morphology
 from evaluate.studies.probe import ProbeResults
 from evaluate.studies.score import ScoreResults
 from evaluate.studies.utility import Utility
+from evaluate.typed_json import parse
 
 __all__ = [
     "NAME",

@@ -9,6 +9,7 @@ from evaluate.report.records import Record
 from evaluate.studies.copies import CopiesResults
 from evaluate.studies.curve import CurveResults
 from evaluate.studies.judge import Verdict
+from evaluate.studies.memorisation import Memorisation
 from evaluate.studies.morphology import TITLES, Comparison, Morphology, is_far
 from evaluate.studies.probe import ProbeResults, Told
 from evaluate.studies.score import CONTROLS, REPEATED, Figure, Score, ScoreResults
@@ -140,8 +141,9 @@ def _copies(results: CopiesResults, pictures: int) -> Summary:
     )
     rows = [(pair.synthetic, pair.training, _compared(pair.distance, results.threshold)) for pair in results.closest]
     tables = [Table("The closest pairs", ("synthetic", "nearest training picture", "distance"), rows)]
+    sentences = [] if results.memorisation is None else [_memorisation(results.memorisation)]
     if results.own is None:
-        return Summary(sentence, [], tables)
+        return Summary(sentence, sentences, tables)
     own = results.own
     rows = [
         (pair.synthetic, pair.initial, _compared(pair.distance, results.threshold))
@@ -152,7 +154,17 @@ def _copies(results: CopiesResults, pictures: int) -> Summary:
         f"Closer to their own initial picture than the threshold: {own.closer} of {own.pictures} derived pictures, "
         f"{own.share:.1%} [{own.share_low:.1%}, {own.share_high:.1%}]. They count as copies."
     )
-    return Summary(sentence, [words], tables)
+    return Summary(sentence, [words, *sentences], tables)
+
+
+def _memorisation(found: Memorisation) -> str:
+    gap, told = found.gap, found.told_apart
+    return (
+        f"Likelihood in bits per dimension: {found.training.mean:.3f} of {found.training.pictures} training pictures, "
+        f"{found.held_out.mean:.3f} of {found.held_out.pictures} held-out pictures. Gap {gap.value:.3f} "
+        f"[{gap.low:.3f}, {gap.high:.3f}]; told apart by it {told.value:.0%} [{told.low:.0%}, {told.high:.0%}], "
+        "where 0 and 50 % mean no memorisation."
+    )
 
 
 def _compared(distance: float, threshold: float) -> str:

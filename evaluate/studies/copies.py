@@ -17,6 +17,7 @@ from engine.errors import RequestError
 from engine.progress import Progress, silent
 from evaluate.images import PictureFolder, first_of
 from evaluate.studies.likeness import DISTANCE, Nearest, describe, describe_folder, distances_to_own, nearest_training
+from evaluate.studies.memorisation import Memorisation
 
 __all__ = [
     "DEFINITIONS",
@@ -133,6 +134,8 @@ class CopiesResults:
     """Of `synthetic` and `held out`, in the order of the files, rounded."""
     own: OwnSources | None = None
     """None if no picture was derived from an initial picture."""
+    memorisation: Memorisation | None = None
+    """None if no likelihoods were given."""
 
 
 def find_sources(synthetic: PictureFolder, folders: Iterable[PictureFolder]) -> Sources:

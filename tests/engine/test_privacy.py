@@ -58,6 +58,7 @@ def commands_of(path, bundle, out):
             ["embed", out / "missing", "--out", out / "embed", *fit],
             ["merge", weights, "--out", out / "merged", *base],
             ["convert", weights, out / "cyt_mast.pt"],
+            ["likelihood", merged, out / "missing"],
             ["inspect", weights],
             ["encoder", real, other, "--out", out / "cyt_mast.pt/encoder.onnx", "--attribution", "cytosynth"],
         ],

@@ -9,6 +9,7 @@ from engine.terminal import run_command_line, silence_libraries
 from trainer.cli.adapting import adapt
 from trainer.cli.files import convert, inspect, merge
 from trainer.cli.fitting import embed, fit
+from trainer.cli.likelihood import likelihood
 from trainer.cli.pictures import phantom, prepare
 from trainer.cli.pretraining import encoder, pretrain
 
@@ -27,6 +28,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     convert,
     inspect,
     encoder,
+    likelihood,
 )
 for command in COMMANDS:
     app.command()(command)

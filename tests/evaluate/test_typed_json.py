@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evaluate.report.typed_json import parse
+from evaluate.typed_json import parse
 
 
 @dataclass(frozen=True)

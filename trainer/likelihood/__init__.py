@@ -1,0 +1,1 @@
+"""How likely a model finds pictures: the log-likelihood by the probability-flow ODE."""
