@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.bundle.folder import Bundle
-from engine.bundle.manifest import PRECISIONS
+from engine.bundle.presets import PRECISIONS
 from engine.bundle.request import GenerateRequest
 from engine.errors import RequestError
 from engine.locks import locked_folder

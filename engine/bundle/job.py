@@ -47,6 +47,9 @@ class Job:
         """Return the job of a request, with its tables computed."""
         if request.initial is not None:
             start = request.initial.level
+        if request.table is not None:
+            table = request.table.first(request.num_inference_steps)
+            return cls(bundle, request, table.plan(), table.scales, warnings)
         plan = plan_steps(
             bundle.manifest.noise,
             sampler=request.sampler,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, get_type_hints
 
-from engine.bundle.manifest import PRECISIONS
+from engine.bundle.presets import PRECISIONS
 from engine.errors import RequestError
 from engine.initial.settings import InitialSettings
 from engine.options import Range, setting

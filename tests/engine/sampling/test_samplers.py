@@ -13,12 +13,7 @@ from diffusers import (
     EulerDiscreteScheduler,
 )
 
-from engine.bundle.folder import open_bundle
-from engine.bundle.job import make_job
-from engine.bundle.settings import settings_of
-from engine.sampling.guidance import guide
-from engine.sampling.multistep import dpmpp_2m
-from engine.sampling.samplers import LANGEVIN, NO_TABLE, SAMPLERS, Langevin, plan_steps
+from engine.sampling.samplers import SAMPLERS, Langevin, plan_steps
 from engine.sampling.schedules import SCHEDULES
 from engine.sampling.stages import stages_of
 from engine.sampling.stochastic import langevin
