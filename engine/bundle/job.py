@@ -59,7 +59,7 @@ class Job:
             start=start,
         )
         sigmas = [row.sigma for row in plan.rows]
-        scales = guidance_table(sigmas, request.guidance_scale, request.guidance_interval)
+        scales = guidance_table(sigmas, request.guidance_scale, request.guidance_interval, plan.guidance_factors)
         return cls(bundle, request, plan, scales, warnings, initial, start)
 
     def changed(self, **fields: Any) -> Job:

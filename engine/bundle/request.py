@@ -31,8 +31,7 @@ from engine.sampling.hires import Hires
 from engine.sampling.learned import LearnedTable
 from engine.sampling.noise import MAX_SEED, WITH_CLASSES
 from engine.sampling.prompt_syntax import parse_prompt
-from engine.sampling.samplers import LANGEVIN, SAMPLERS, Langevin
-from engine.sampling.schedules import SCHEDULES
+from engine.sampling.samplers import LANGEVIN, NO_TABLE, SAMPLERS, Langevin, noise_levels
 
 __all__ = ["GenerateRequest", "make_request"]
 
@@ -134,6 +133,7 @@ def make_request(
     """
     settings = settings or RequestSettings()
     sampling, guidance, picture, hardware = settings.sampling, settings.guidance, settings.picture, settings.hardware
+    _expect_table(sampling.sampler)
     for group in (sampling, guidance, picture, hardware):
         check_settings(group)
     chosen = _classes(manifest, class_names)
@@ -184,6 +184,17 @@ def make_request(
         _check_level(initial, manifest)
     _check_prompts(request, manifest)
     return request
+
+
+def _expect_table(sampler: str | None) -> None:
+    """Raise RequestError for a sampler of the WebUI that cannot be a table."""
+    if sampler in NO_TABLE:
+        raise RequestError(
+            "--sampler",
+            found=f"{sampler}: {NO_TABLE[sampler]}",
+            expected=f"one of {', '.join(SAMPLERS)}",
+            fix="choose one of these, for example dpm_fast, which has fixed steps",
+        )
 
 
 def _check_prompts(request: GenerateRequest, manifest: Manifest) -> None:
@@ -318,7 +329,12 @@ def _check_numbers(request: GenerateRequest, manifest: Manifest) -> None:
                 expected="0 <= LO <= HI, finite, in sigma",
                 fix="change the two values",
             )
-    levels = SCHEDULES[request.schedule](manifest.noise, request.num_inference_steps)
+    levels = noise_levels(
+        manifest.noise,
+        sampler=request.sampler,
+        schedule=request.schedule,
+        num_inference_steps=request.num_inference_steps,
+    )
     if not (np.diff(levels) < 0).all():
         raise RequestError(
             f"--steps with --schedule {request.schedule}",

@@ -68,7 +68,9 @@ class SamplingSettings:
         None, help="Preset defined by the bundle, for example fast. Options given explicitly override it."
     )
     num_inference_steps: int | None = setting(
-        None, flag="--steps", help="Number of sampling steps (default: from the bundle)."
+        None,
+        flag="--steps",
+        help="Number of sampling steps (default: from the bundle). Some samplers evaluate the UNet twice per step.",
     )
     sampler: str | None = setting(None, help="Sampler (default: from the bundle)", choices=[*SAMPLERS])
     schedule: str | None = setting(None, help="Noise schedule (default: that of the sampler)", choices=[*SCHEDULES])

@@ -11,8 +11,16 @@ from engine.bundle.settings import EVERYWHERE, RequestSettings
 from engine.cli.png_info import PngDescription, asked_size, read_png
 from engine.cli.settings import SubjectSettings
 from engine.errors import RequestError
-from engine.output.infotext import NETWORK, Infotext, sampler_of, schedule_of, split_sampler
-from engine.sampling.samplers import SAMPLERS
+from engine.output.infotext import (
+    NETWORK,
+    REFUSED_NAMES,
+    SCHEDULE_NAMES,
+    Infotext,
+    sampler_of,
+    schedule_of,
+    split_sampler,
+)
+from engine.sampling.samplers import NO_TABLE, SAMPLERS
 from engine.terminal import warn
 
 __all__ = ["like_picture", "settings_of_infotext"]
@@ -272,11 +280,11 @@ def _sampler(stated: dict[str, str], given: Callable[[str], bool]) -> dict[str, 
     if "Sampler" not in stated:
         return {}
     name, at_end = split_sampler(stated["Sampler"])
-    sampler = sampler_of(name)
+    sampler, refused = sampler_of(name), REFUSED_NAMES.get(name.lower())
     if sampler is None and not given("sampler"):
         raise RequestError(
             "Sampler of the picture",
-            found=stated["Sampler"],
+            found=stated["Sampler"] + (f": {NO_TABLE[refused]}" if refused else ""),
             expected=f"one of {', '.join(SAMPLERS)}",
             fix="choose a sampler with --sampler",
         )
@@ -287,7 +295,7 @@ def _sampler(stated: dict[str, str], given: Callable[[str], bool]) -> dict[str, 
         raise RequestError(
             "Schedule type of the picture",
             found=words,
-            expected="Automatic, Karras, Normal, Uniform, Exponential or SGM Uniform",
+            expected=f"Automatic, {', '.join(SCHEDULE_NAMES.values())}",
             fix="choose a schedule with --schedule",
         )
     return {"sampler": sampler, "schedule": schedule or None}

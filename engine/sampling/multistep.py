@@ -9,6 +9,7 @@ import numpy as np
 
 from engine.sampling.schedules import Floats
 from engine.sampling.stages import H1, H2, H3, D, Stage, X
+from engine.sampling.start import SAME
 
 __all__ = ["dpmpp_2m", "lms", "plms", "unipc"]
 
@@ -105,8 +106,14 @@ def unipc(sigmas: Floats) -> list[Stage]:
         x = X
         if i:
             x = _unified_step(sigmas, i - 1, orders[i - 1], X, [*PAST], D)
-        predicted = D if following == 0 else _unified_step(sigmas, i, orders[i], x, [D, H1, H2])
         last = i == count - 1
+        if following == 0:
+            predicted = D
+        elif last and following > sigma * (1 - SAME):
+            # The schedule itself ends at the smallest sigma, so that nothing is left to do.
+            predicted = x
+        else:
+            predicted = _unified_step(sigmas, i, orders[i], x, [D, H1, H2])
         stages.append(Stage(float(sigma), predicted if last else x, u=None if last else predicted))
     return stages
 

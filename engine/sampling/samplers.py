@@ -19,7 +19,7 @@ from engine.sampling.schedules import ABOVE_ZERO, SCHEDULES, Floats, NoiseSchedu
 from engine.sampling.score_sde import predictor_corrector, probability_flow, reverse_sde
 from engine.sampling.single_step import ddim, dpm2, euler, heun
 from engine.sampling.stages import Sampling, Stage, stages_of
-from engine.sampling.start import StartLevel
+from engine.sampling.start import SAME, StartLevel
 from engine.sampling.stochastic import (
     ddpm,
     dpm2_a,
@@ -242,5 +242,9 @@ def _rows(noise: NoiseSchedule, stages: list[Stage], last: float) -> tuple[StepR
 
 def _plus_plus(sigmas: Floats) -> tuple[float, ...]:
     """Return the factors of CFG++. With D_s = D_uncond + s (D_cond - D_uncond) and q = sigma_{i+1} / sigma_i, its step
-    x_{i+1} = D_l + q (x_i - D_uncond) is the step x_{i+1} = q x_i + (1 - q) D_s of DDIM with s = l / (1 - q)."""
-    return tuple((1 / CFG_PLUS_PLUS / (1 - sigmas[1:] / sigmas[:-1])).tolist())
+    x_{i+1} = D_l + q (x_i - D_uncond) is the step x_{i+1} = q x_i + (1 - q) D_s of DDIM with s = l / (1 - q).
+
+    A last step that goes nowhere, because the schedule itself ends at the smallest sigma, has no use for D.
+    """
+    moved = 1 - sigmas[1:] / sigmas[:-1]
+    return tuple((1 / CFG_PLUS_PLUS / np.where(moved > SAME, moved, 1)).tolist())

@@ -16,6 +16,7 @@ from engine.sampling.beta_distribution import beta_quantile
 
 __all__ = [
     "ABOVE_ZERO",
+    "ALIGNED",
     "SCHEDULES",
     "Floats",
     "NoiseSchedule",
