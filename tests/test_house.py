@@ -50,7 +50,11 @@ TESTED_ELSEWHERE = {
     "trainer/cli/options.py": DECLARATIONS,
     "trainer/cli/pictures.py": "tests/trainer/pictures/test_prepare.py",
     "trainer/cli/pretraining.py": "tests/trainer/pretraining/test_pretrain.py",
+    "trainer/cli/tables.py": "tests/trainer/tables/test_learn.py",
+    "trainer/hypernetwork/merged.py": "tests/trainer/likelihood/test_measure.py",
     "trainer/likelihood/settings.py": DECLARATIONS,
+    "trainer/tables/parameters.py": "tests/trainer/tables/test_learn.py",
+    "trainer/tables/settings.py": DECLARATIONS,
 }
 """Modules without a test file of their name: the file that tests them, or why there is nothing to test."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from engine.bundle.fields import Field
 from engine.names import CLASS_NAME_RULE, is_class_name
@@ -29,6 +30,11 @@ class Preset:
     precision: str
     table: LearnedTable | None = field(default=None, kw_only=True)
     """The learned table that replaces sampler, schedule and guidance. None computes the table of the sampler."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values. `table` is stated if there is one."""
+        values = {name: value for name, value in vars(self).items() if name != "table"}
+        return values if self.table is None else {**values, "table": self.table.as_json()}
 
 
 @dataclass(frozen=True)

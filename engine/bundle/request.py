@@ -77,6 +77,8 @@ class GenerateRequest:
     emphasis: str = EMPHASES[0]
     table: LearnedTable | None = None
     """The learned table of the preset, in place of sampler, schedule and guidance; None computes the table."""
+    preset: str | None = None
+    """Name of the preset of a learned table."""
 
     @property
     def final_size(self) -> tuple[int, int]:
@@ -100,7 +102,7 @@ class GenerateRequest:
         for name in ("clip_skip", "emphasis"):
             if values[name] == getattr(GenerateRequest, name):
                 del values[name]
-        del values["initial"], values["hires"], values["table"]
+        del values["initial"], values["hires"], values["table"], values["preset"]
         if self.table is not None:
             values["table_sha256"] = self.table.sha256
         if self.initial is not None:
@@ -170,6 +172,7 @@ def make_request(
         clip_skip=picture.clip_skip,
         emphasis=picture.emphasis,
         table=None if preset is None else preset.table,
+        preset=None if preset is None or preset.table is None else sampling.preset,
     )
     steps = request.num_inference_steps
     hires = hires_request(settings.hires, (request.width, request.height), steps, manifest, varied=initial is not None)
@@ -329,6 +332,11 @@ def _check_numbers(request: GenerateRequest, manifest: Manifest) -> None:
                 expected="0 <= LO <= HI, finite, in sigma",
                 fix="change the two values",
             )
+    if request.table is None:
+        _check_distinct_levels(request, manifest)
+
+
+def _check_distinct_levels(request: GenerateRequest, manifest: Manifest) -> None:
     levels = noise_levels(
         manifest.noise,
         sampler=request.sampler,

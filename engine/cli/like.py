@@ -60,6 +60,7 @@ OTHER_TYPES: dict[str, tuple[type, ...]] = {
     "class": (str,),
     "steps": (int,),
     "prompt": (str,),
+    "preset": (str,),
     "guidance_interval": (list,),
     "strength": (*NUMBER, type(None)),
     "start_sigma": NUMBER,
@@ -71,6 +72,7 @@ OTHER_TYPES: dict[str, tuple[type, ...]] = {
 }
 OTHERWISE = (
     "class",
+    "preset",
     "prompt",
     "prompt_given",
     "shared_noise",
@@ -170,6 +172,10 @@ def _of_description(found: PngDescription, subject: SubjectSettings, given: Call
     interval = description.get("guidance_interval")
     values["guidance_interval"] = EVERYWHERE if interval is None else tuple(interval)
     values["shared_noise"] = description.get("shared_noise", True) is not False and description.get("rng") != "nv"
+    if "preset" in description:
+        # A learned table states steps and guidance itself. The bundle is the same, so that the preset is the same, too.
+        values = {name: value for name, value in values.items() if name not in PRESET_FIELDS or name == "precision"}
+        values["preset"] = description["preset"]
     if description.get("prompt_given") is True:
         values["prompt"] = description["prompt"]
     if description.get("derived"):

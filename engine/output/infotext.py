@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.sampling.learned import LEARNED
+
 __all__ = [
     "CONTENT_NAMES",
     "NETWORK",
@@ -23,7 +25,9 @@ __all__ = [
     "UPSCALER_NAMES",
     "Infotext",
     "parse_infotext",
+    "sampler_name",
     "sampler_of",
+    "schedule_name",
     "schedule_of",
     "split_sampler",
     "with_defaults",
@@ -198,6 +202,16 @@ def with_defaults(found: Infotext) -> dict[str, Any]:
     """Return the fields with what the WebUI supposes of the others, as its endpoint `png-info` answers."""
     weights = any(re.search(r"(?<!\\)[(\[]", words) for words in (found.prompt, found.negative_prompt))
     return {**DEFAULTS, **({"Emphasis": "Original"} if weights else {}), **found.fields}
+
+
+def sampler_name(name: str) -> str:
+    """Return the WebUI's name of a sampler, or `Learned` for a learned table, which the WebUI does not have."""
+    return (SAMPLER_NAMES | {LEARNED: LEARNED.capitalize()})[name]
+
+
+def schedule_name(name: str) -> str:
+    """Return the WebUI's name of a schedule, or `Learned` for that of a learned table."""
+    return (SCHEDULE_NAMES | {LEARNED: LEARNED.capitalize()})[name]
 
 
 def split_sampler(name: str) -> tuple[str, str | None]:

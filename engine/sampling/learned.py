@@ -68,8 +68,8 @@ class LearnedTable:
                 raise ValueError(f"row {place}: {wrong[0]} is no finite number")
             found.append(LearnedRow(**{name: float(value) for name, value in row.items()}))
         table = cls(tuple(found))
-        if wrong := table.wrong(noise):
-            raise ValueError(wrong)
+        if problem := table.wrong(noise):
+            raise ValueError(problem)
         return table
 
     def wrong(self, noise: NoiseSchedule) -> str:

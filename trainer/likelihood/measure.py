@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 
 from engine.errors import RequestError
 from engine.files import sha256_of
+from engine.progress import Progress, silent
 from engine.sampling.schedules import NoiseSchedule
 from trainer.base.base import Base, digest_of, encode_prompts
 from trainer.likelihood.probability_flow import Estimate, log_likelihood
@@ -69,7 +69,7 @@ def measure_likelihood(
     data: PictureSet,
     settings: LikelihoodSettings,
     compute: Compute,
-    progress: Callable[[str, int, int], None] = lambda *_: None,
+    progress: Progress = silent,
 ) -> Likelihoods:
     """Return the likelihood of each picture under a prompt, without guidance.
 

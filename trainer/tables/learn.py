@@ -7,7 +7,7 @@ learned as in LD3, Tong et al. 2024, arXiv:2405.15506). The teacher takes many s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from engine.errors import CytosynthError, RequestError
+from engine.progress import Progress, silent
 from engine.sampling.guidance import guidance_table
 from engine.sampling.learned import TABLE_FORMAT, LearnedTable
 from engine.sampling.samplers import plan_steps
@@ -116,7 +117,7 @@ def learn_table(
     subjects: Sequence[Subject],
     settings: TableSettings,
     compute: Compute,
-    progress: Callable[[str, int, int, float], None] = lambda *_: None,
+    progress: Progress = silent,
 ) -> Learned:
     """Return a table for all subjects, which must share one noise schedule and one latent shape.
 
@@ -183,7 +184,7 @@ def _examples(
     settings: TableSettings,
     compute: Compute,
     generator: torch.Generator,
-    progress: Callable[[str, int, int, float], None],
+    progress: Progress,
     place: int,
     subjects: int,
 ) -> _Examples:
@@ -194,7 +195,7 @@ def _examples(
     for chunk in noises.split(settings.batch_size):
         ends.append(run(teacher, subject, chunk.to(compute.device)))
         done = place * settings.pictures + sum(map(len, ends))
-        progress("teacher", done, subjects * settings.pictures, math.nan)
+        progress("teacher", done, subjects * settings.pictures)
     return _Examples(subject, noises.to(compute.device), torch.cat(ends))
 
 

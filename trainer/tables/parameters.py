@@ -41,8 +41,7 @@ class TableParameters(nn.Module):
         self.scales = nn.Parameter(torch.tensor(scales))
         guided = torch.tensor([scale != 1 for scale in scales])
         known = torch.arange(len(sigmas))[:, None] > torch.arange(PASTS)
-        self.register_buffer("_guided", guided)
-        self.register_buffer("_known", known)
+        self._guided, self._known = guided, known
 
     def sigmas(self) -> torch.Tensor:
         """Return the descending levels (N,), within those of the model."""
