@@ -16,7 +16,7 @@ __all__ = ["APPS", "command_of", "markdown_of", "settings_table"]
 APPS = {
     "engine": "engine.cli.app",
     "trainer": "trainer.cli.app",
-    "exporter": "exporter.cli",
+    "exporter": "exporter.cli.app",
     "evaluate": "evaluate.cli.app",
     "benchmarks": "benchmarks.app",
 }

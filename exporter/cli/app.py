@@ -113,8 +113,8 @@ def tensorrt(
 ) -> None:
     """Build TensorRT plans of a bundle for a GPU, in the folder BUNDLE/plans."""
     from engine.bundle.request import make_request
-    from exporter.gpus import compute_capability
-    from exporter.tensorrt_plans import PlanRequest, build_plans
+    from exporter.plans.building import PlanRequest, build_plans
+    from exporter.plans.gpus import compute_capability
 
     opened = open_bundle(bundle)
     batch_sizes, width, height = settings.shapes(opened.manifest.picture_size)
