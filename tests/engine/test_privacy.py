@@ -67,6 +67,7 @@ def commands_of(path, bundle, out):
             ["preset", bundle, "fast"],
             ["tensorrt", out / "missing"],
             ["verify", bundle, "--merged", merged],
+            ["inspect", bundle],
         ],
         "evaluate": [
             ["score", real, other, "--n", 4],
