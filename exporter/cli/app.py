@@ -1,4 +1,4 @@
-"""The command line `python -m exporter`: onnx, int8, preset, tensorrt, verify, inspect."""
+"""The command line `python -m exporter`: onnx, int8, preset, tensorrt, verify, inspect, drift."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.bundle.settings import GuidanceSettings, HardwareSettings, RequestSe
 from engine.command_line import new_command_line
 from engine.options import Without, parse_each, with_options
 from engine.terminal import run_command_line, silence_libraries
-from exporter.cli.inspection import inspect
+from exporter.cli.inspection import drift, inspect
 from exporter.cli.options import BundleArgument, JsonOption, say
 from exporter.settings import BundleSettings, PlanSettings
 
@@ -150,6 +150,7 @@ def verify(
 
 
 app.command()(inspect)
+app.command()(drift)
 
 
 def _table_of(rows: list[ParityRow]) -> Table:

@@ -1,10 +1,11 @@
-"""The command that looks into files: inspect."""
+"""The commands that look into files: inspect, drift."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -14,16 +15,25 @@ from rich.markup import escape
 from rich.table import Table
 
 from engine.bundle.folder import open_bundle
-from exporter.cli.options import JsonOption
+from engine.bundle.request import make_request
+from engine.bundle.settings import settings_of
+from engine.errors import RequestError
+from engine.files import expect_folder_of
+from engine.options import with_options
+from exporter.cli.options import BundleArgument, JsonOption, say
+from exporter.settings import DriftSettings
 
 if TYPE_CHECKING:
     from exporter.inspection.bundle_facts import BundleFacts
+    from exporter.inspection.drift import Drift
     from exporter.inspection.graph_facts import GraphFacts, LayerKind, TensorFacts
     from exporter.inspection.plan_facts import PlanFacts
 
-__all__ = ["inspect"]
+__all__ = ["drift", "inspect"]
 
-Facts = TypeVar("Facts", "BundleFacts", "GraphFacts", "PlanFacts")
+Facts = TypeVar("Facts", "BundleFacts", "Drift", "GraphFacts", "PlanFacts")
+WORST = 10
+"""Layers that `drift` shows."""
 
 
 def inspect(
@@ -51,6 +61,34 @@ def inspect(
         _show(plan_facts(path), _show_plan, as_json)
     else:
         _show(bundle_facts(open_bundle(what)), _show_bundle, as_json)
+
+
+@with_options
+def drift(bundle: BundleArgument, settings: DriftSettings, as_json: JsonOption = False) -> None:
+    """Show in which layers a graph loses precision, compared with float32 on the inputs of a picture.
+
+    The float16 graph rounds each layer as a GPU does. Needs no GPU.
+    """
+    from exporter.inspection.drift import drift_of
+
+    if settings.plot is not None:
+        expect_folder_of(settings.plot)
+        if find_spec("matplotlib") is None:
+            raise RequestError(
+                "--plot",
+                found="no matplotlib",
+                expected="matplotlib",
+                fix="pip install matplotlib, or leave out --plot",
+            )
+    opened = open_bundle(bundle)
+    class_name = settings.class_name or next(iter(opened.manifest.classes))
+    make_request(opened.manifest, [class_name], 1, settings_of())
+    found = drift_of(opened, class_name, settings.graph, int8=settings.against == "int8", progress=say)
+    if settings.plot is not None:
+        from exporter.inspection.drift_plot import plot_drift
+
+        plot_drift(found, settings.plot)
+    _show(found, _show_drift, as_json)
 
 
 def _show(facts: Facts, as_tables: Callable[[Facts], None], as_json: bool) -> None:
@@ -114,6 +152,25 @@ def _show_bundle(facts: BundleFacts) -> None:
     Console().print(plans)
 
 
+def _show_drift(found: Drift) -> None:
+    print(f"{found.graph} in {found.compared_with}, compared with float32 on {found.rows} rows of inputs")
+    for one in found.outputs:
+        unit = " grey levels" if one.dtype == "uint8" else ""
+        print(
+            f"Output {one.name}: relative error {one.relative_error:.2g}, largest error {one.largest_error:.2g}{unit}"
+        )
+    if found.largest is not None:
+        value, limit = found.largest.largest_value, found.largest_half
+        print(f"Largest float16 value: {value:.3g} in {found.largest.name}, {value / limit:.2%} of the range")
+    print(f"The worst {WORST} of {len(found.layers)} layers, by their share of the growth of the error:")
+    table = _table("layer", "kind", "largest\nerror", "relative\nerror", "share", "at or after")
+    table.box = None
+    for one in found.worst[:WORST]:
+        numbers = f"{one.largest_error:.2g}", f"{one.relative_error:.2g}", f"{one.share:.1%}"
+        _add(table, one.name, one.kind, *numbers, one.module)
+    Console().print(table)
+
+
 def _show_tensors(inputs: Iterable[TensorFacts], outputs: Iterable[TensorFacts]) -> None:
     table = _table("", "name", "type", "shape")
     for word, tensors in (("input", inputs), ("output", outputs)):
@@ -133,7 +190,7 @@ def _table(*headers: str) -> Table:
     """Return a table in which only the last column wraps, so that names stay whole in a narrow terminal."""
     table = Table()
     for header in headers:
-        table.add_column(header, no_wrap=header != headers[-1])
+        table.add_column(header, no_wrap=header != headers[-1], overflow="fold")
     return table
 
 

@@ -68,6 +68,7 @@ def commands_of(path, bundle, out):
             ["tensorrt", out / "missing"],
             ["verify", bundle, "--merged", merged],
             ["inspect", bundle],
+            ["drift", bundle, "--class", "missing"],
         ],
         "evaluate": [
             ["score", real, other, "--n", 4],

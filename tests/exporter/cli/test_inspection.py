@@ -26,3 +26,26 @@ def test_inspect_refuses_what_is_none_of_the_three(in_process, tmp_path):
         assert done.returncode in (1, 2)
         assert "Traceback" not in done.stderr
         assert "x" in done.stderr
+
+
+def test_drift_shows_the_worst_layers_and_draws_all_of_them(tiny_bundle, in_process, tmp_path):
+    plot = tmp_path / "drift.png"
+    done = in_process("exporter", "drift", tiny_bundle, "--graph", "vae_decoder", "--plot", plot)
+    assert done.returncode == 0, done.stderr
+    for word in ("vae_decoder.onnx in float16", "Output images", "grey levels", "The worst 10 of", "decoder.conv_out"):
+        assert word in done.stdout
+    assert plot.stat().st_size > 10_000
+
+
+def test_drift_refuses_wrong_requests_before_it_draws(tiny_bundle, in_process, tmp_path):
+    wrong = {
+        "nobody": ["--class", "nobody"],
+        "vae_encoder": ["--graph", "vae_encoder", "--against", "int8"],
+        "existing folder": ["--plot", tmp_path / "missing/x.png"],
+        "unet": ["--graph", "text"],
+    }
+    for word, options in wrong.items():
+        done = in_process("exporter", "drift", tiny_bundle, *options)
+        assert done.returncode == 2, options
+        assert word in done.stderr
+        assert "one picture" not in done.stderr
