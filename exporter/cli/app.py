@@ -1,4 +1,4 @@
-"""The command line `python -m exporter`: onnx, int8, preset, tensorrt, verify, inspect, drift."""
+"""The command line `python -m exporter`: onnx, int8, preset, tensorrt, verify, plans, inspect, drift."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from engine.options import Without, parse_each, with_options
 from engine.terminal import run_command_line, silence_libraries
 from exporter.cli.inspection import drift, inspect
 from exporter.cli.options import BundleArgument, JsonOption, say
+from exporter.cli.plans import plans
 from exporter.settings import BundleSettings, PlanSettings
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ def verify(
 
 app.command()(inspect)
 app.command()(drift)
+app.add_typer(plans, name="plans")
 
 
 def _table_of(rows: list[ParityRow]) -> Table:

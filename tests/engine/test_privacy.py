@@ -69,6 +69,7 @@ def commands_of(path, bundle, out):
             ["verify", bundle, "--merged", merged],
             ["inspect", bundle],
             ["drift", bundle, "--class", "missing"],
+            ["plans", "list", bundle],
         ],
         "evaluate": [
             ["score", real, other, "--n", 4],
@@ -97,6 +98,7 @@ def test_no_command_connects_anywhere_or_leaves_an_identifier(whole_path, bundle
     for part, lines in commands.items():
         app = import_module(COMMAND_LINES[part]).app
         names = {command.name or command.callback.__name__ for command in app.registered_commands}
+        names |= {group.name for group in app.registered_groups}
         assert {words[0] for words in lines} == names, f"a command of {part} is not tried"
     lines = [[part, *map(str, words)] for part, some in commands.items() for words in some]
     (tmp_path / "commands.json").write_text(json.dumps(lines))

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("name", ["onnx", "int8", "preset", "tensorrt", "verify", "inspect", "drift"])
+@pytest.mark.parametrize("name", ["onnx", "int8", "preset", "tensorrt", "verify", "inspect", "drift", "plans"])
 def test_every_command_has_help(name, in_process):
     done = in_process("exporter", name, "--help")
     assert done.returncode == 0
