@@ -42,6 +42,7 @@ TESTED_ELSEWHERE = {
     "engine/serve/page/results.py": "tests/engine/serve/page/test_generate.py",
     "engine/serve/page/settings.py": "tests/engine/serve/page/test_app.py",
     "evaluate/cli/options.py": "tests/evaluate/cli/test_score.py",
+    "exporter/cli/options.py": DECLARATIONS,
     "exporter/residuals.py": "tests/trainer/hypernetwork/test_merge.py",
     "trainer/adapting/settings.py": DECLARATIONS,
     "trainer/base/presets.py": DECLARATIONS,
