@@ -135,9 +135,7 @@ def make_request(
     """
     settings = settings or RequestSettings()
     sampling, guidance, picture, hardware = settings.sampling, settings.guidance, settings.picture, settings.hardware
-    _expect_table(sampling.sampler)
-    for group in (sampling, guidance, picture, hardware):
-        check_settings(group)
+    _check_groups(settings)
     chosen = _classes(manifest, class_names)
     preset = None if sampling.preset is None else _preset(manifest, sampling.preset)
     if preset is not None and preset.table is not None:
@@ -189,8 +187,9 @@ def make_request(
     return request
 
 
-def _expect_table(sampler: str | None) -> None:
-    """Raise RequestError for a sampler of the WebUI that cannot be a table."""
+def _check_groups(settings: RequestSettings) -> None:
+    """Check each value by itself. A sampler of the WebUI that cannot be a table is refused with the reason."""
+    sampler = settings.sampling.sampler
     if sampler in NO_TABLE:
         raise RequestError(
             "--sampler",
@@ -198,6 +197,8 @@ def _expect_table(sampler: str | None) -> None:
             expected=f"one of {', '.join(SAMPLERS)}",
             fix="choose one of these, for example dpm_fast, which has fixed steps",
         )
+    for group in (settings.sampling, settings.guidance, settings.picture, settings.hardware):
+        check_settings(group)
 
 
 def _check_prompts(request: GenerateRequest, manifest: Manifest) -> None:
