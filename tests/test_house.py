@@ -34,7 +34,6 @@ TESTED_ELSEWHERE = {
     "engine/progress.py": DECLARATIONS,
     "engine/runs/production.py": "tests/engine/runs/test_generate.py",
     "engine/sampling/multistep.py": "tests/engine/sampling/test_samplers.py",
-    "engine/sampling/score_sde.py": "tests/engine/sampling/test_samplers.py",
     "engine/sampling/single_step.py": "tests/engine/sampling/test_samplers.py",
     "engine/sampling/stages.py": "tests/engine/sampling/test_samplers.py",
     "engine/sampling/stochastic.py": "tests/engine/sampling/test_samplers.py",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -102,6 +103,15 @@ class SamplerPlan:
     rows: tuple[StepRow, ...]
     guidance_factors: tuple[float, ...] | None = None
     """What the guidance scale of each guided row is multiplied by. None changes no scale."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the table as plain JSON values, as cpp_bench reads it."""
+        rows = []
+        for row in self.rows:
+            inputs = {"sigma": row.sigma, "timestep": row.timestep, "c_in": row.c_in}
+            terms = {"x": row.x, "kept": row.kept, **({} if row.point is None else {"point": row.point})}
+            rows.append({**inputs, **{name: list(values) for name, values in terms.items()}})
+        return {"initial_scale": self.initial_scale, "rows": rows}
 
     def sha256(self, scales: tuple[float, ...]) -> str:
         """Return the hash of these numbers and of the guidance scale of each row, as little-endian float64.
