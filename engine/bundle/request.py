@@ -22,6 +22,7 @@ from engine.bundle.settings import (
     HardwareSettings,
     RequestSettings,
     SamplingSettings,
+    parse_sampler,
 )
 from engine.errors import RequestError
 from engine.initial.settings import InitialRequest, initial_request
@@ -31,7 +32,7 @@ from engine.sampling.hires import Hires
 from engine.sampling.learned import LearnedTable
 from engine.sampling.noise import MAX_SEED, WITH_CLASSES
 from engine.sampling.prompt_syntax import parse_prompt
-from engine.sampling.samplers import LANGEVIN, NO_TABLE, SAMPLERS, Langevin, noise_levels
+from engine.sampling.samplers import LANGEVIN, SAMPLERS, Langevin, noise_levels
 
 __all__ = ["GenerateRequest", "make_request"]
 
@@ -188,15 +189,8 @@ def make_request(
 
 
 def _check_groups(settings: RequestSettings) -> None:
-    """Check each value by itself. A sampler of the WebUI that cannot be a table is refused with the reason."""
-    sampler = settings.sampling.sampler
-    if sampler in NO_TABLE:
-        raise RequestError(
-            "--sampler",
-            found=f"{sampler}: {NO_TABLE[sampler]}",
-            expected=f"one of {', '.join(SAMPLERS)}",
-            fix="choose one of these, for example dpm_fast, which has fixed steps",
-        )
+    """Check each value by itself."""
+    parse_sampler(settings.sampling.sampler or "")
     for group in (settings.sampling, settings.guidance, settings.picture, settings.hardware):
         check_settings(group)
 
