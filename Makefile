@@ -7,7 +7,7 @@ CPP_SOURCES = $(wildcard cpp_bench/src/*.h cpp_bench/src/*.cpp cpp_bench/tests/*
 # OpenVINO's wheel holds its headers and CMake package.
 OPENVINO_CMAKE = $(shell $(BIN)/python -c 'import importlib.util as u; print(u.find_spec("openvino").submodule_search_locations[0])')/cmake
 
-.PHONY: demo install test soak check gpu-check format docs reports bundle wheel cpp-bench bench clean
+.PHONY: demo install test test-all soak check gpu-check format docs reports bundle wheel cpp-bench bench clean
 
 demo: .venv/engine
 	$(BIN)/engine generate --class neutrophil --n 16
@@ -15,13 +15,17 @@ demo: .venv/engine
 # Installs the engine, the trainer, the exporter, the evaluation and the development tools.
 install: .venv/everything
 
-# Checks the sources and runs every test except those of `make soak`. A file of tests stays on one worker,
-# because its tests share what its fixtures build; tests/conftest.py starts the longest files first.
+# Checks the sources and runs the tests, except those that take longest. A file of tests stays on one worker, because
+# its tests share what its fixtures build; tests/conftest.py starts the longest files first.
 PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 test: install check
 	$(PYTEST)
 
-# Runs what `make test` leaves out: runs that are killed many times, and tests at full size.
+# Runs the tests that take longest, too, and so every test except those of `make soak`.
+test-all: install check
+	$(PYTEST) -m "not soak"
+
+# Runs what `make test-all` leaves out: runs that are killed many times, and tests at full size.
 soak: install
 	$(PYTEST) -m soak
 
