@@ -1,5 +1,5 @@
 """Run the exporter's command line with `python -m exporter`."""
 
-from exporter.cli import main
+from exporter.cli.app import main
 
 main()

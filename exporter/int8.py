@@ -11,46 +11,37 @@ compute in the runtime's own precision.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from engine.backends.openvino import OpenVINOBackend
 from engine.bundle.folder import Bundle
-from engine.bundle.job import make_job
-from engine.bundle.settings import settings_of
 from engine.errors import CytosynthError
 from engine.files import sha256_of
 from engine.locks import locked_folder
-from engine.pipeline.pipeline import Pipeline, decoder_noise_of
 from engine.progress import StageProgress, silent_stages
 from exporter.graphs import without_traces
 from exporter.manifest_file import INT8, load_manifest, replace_manifest
 from exporter.parity import relative_l2
-from exporter.recording import recorder_of
+from exporter.trajectory import Rows, count_of, drawn_rows, joined, spaced
 
 __all__ = ["Quantised", "write_int8"]
 
 PICTURES = 4
 """Pictures per class for the calibration."""
-FIRST_SEED = 2**31
-"""First seed of the calibration. Runs of the engine start at smaller seeds."""
 ROWS = 120
 """Rows of a graph's inputs that calibrate it, evenly spaced over all recorded rows."""
 CHECKED = 16
 """Rows of the calibration on which the 8-bit graph is compared with float32."""
 LIMITS = {"eps": 0.25, "images": 10.0}
 """Largest accepted error: relative L2 norm for eps, root mean square in grey levels for images."""
-
-Rows = dict[str, NDArray[np.float32]]
-"""Maps the graph's inputs to arrays with the same number of rows."""
 
 
 @dataclass(frozen=True)
@@ -95,46 +86,19 @@ def write_int8(bundle: Bundle, *, keep_unets: bool = False, progress: StageProgr
             progress(f"{unet}: pictures of {', '.join(sharing)}")
             calls: list[Rows] = []
             for class_name in sharing:
-                decoding.append(_draw(bundle, class_name, calls))
+                drawn = drawn_rows(bundle, class_name, PICTURES)
+                calls += drawn.calls
+                decoding.append(drawn.decoding)
             if keep_unets and all(classes[name].unet_int8 for name in sharing):
                 continue
-            graph = add(unet, _joined(calls), "eps")
+            graph = add(unet, spaced(joined(calls), ROWS), "eps")
             for class_name in sharing:
                 manifest["classes"][class_name]["unet_int8"] = graph
-        manifest["decoder_int8"] = add(bundle.manifest.decoder[0], _joined(decoding), "images")
+        manifest["decoder_int8"] = add(bundle.manifest.decoder[0], spaced(joined(decoding), ROWS), "images")
         for graph, path in staged.items():
             manifest["files"][graph] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
         replace_manifest(bundle.folder, manifest, staged)
     return written
-
-
-def _draw(bundle: Bundle, class_name: str, calls: list[Rows]) -> Rows:
-    """Draw latents of a class, add the UNet's inputs to `calls`, and return the decoder's inputs."""
-    # Shared noise: the calibration of a class does not depend on its name.
-    settings = settings_of(backend="openvino", batch_size=PICTURES, precision="f32", shared_noise=True)
-    job = make_job(bundle, [class_name], 1, settings)
-    recorder = recorder_of(OpenVINOBackend(precision="f32", threads=job.request.threads, cached=False))
-    seeds = range(FIRST_SEED, FIRST_SEED + PICTURES)
-    with Pipeline(job, class_name, recorder) as pipeline:
-        latents = pipeline.generate_latents(seeds)
-    calls += [{name: np.asarray(value, np.float32) for name, value in inputs.items()} for inputs, _ in recorder.calls]
-    return {"latents": latents, **decoder_noise_of(job, class_name, seeds)}
-
-
-def _joined(parts: Sequence[Rows]) -> Rows:
-    """Join all parts and return ROWS of their rows."""
-    return _spaced({name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, ROWS)
-
-
-def _spaced(rows: Rows, most: int) -> Rows:
-    """Return at most `most` rows, evenly spaced."""
-    count = _count(rows)
-    chosen = np.linspace(0, count - 1, min(most, count)).round().astype(int)
-    return {name: values[chosen] for name, values in rows.items()}
-
-
-def _count(rows: Rows) -> int:
-    return len(next(iter(rows.values())))
 
 
 class _Reader(CalibrationDataReader):
@@ -142,7 +106,7 @@ class _Reader(CalibrationDataReader):
 
     def __init__(self, rows: Rows) -> None:
         self._rows: Iterator[Rows] = (
-            {name: values[i : i + 1] for name, values in rows.items()} for i in range(_count(rows))
+            {name: values[i : i + 1] for name, values in rows.items()} for i in range(count_of(rows))
         )
 
     def get_next(self) -> Rows | None:
@@ -194,7 +158,7 @@ def _write(bundle: Bundle, name: str, path: Path, rows: Rows, output: str) -> fl
 
 def _error(plain: Path, quantised: Path, rows: Rows, output: str) -> float:
     """Return the difference of the two graphs' outputs on CHECKED of the rows; see Quantised."""
-    inputs = _spaced(rows, CHECKED)
+    inputs = spaced(rows, CHECKED)
     shapes = {name: values.shape for name, values in inputs.items()}
     outputs = (output,) if output == "eps" else (output, "finite")
     wanted, found = (

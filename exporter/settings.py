@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 from engine.bundle.plans import FLAVOURS
 from engine.errors import RequestError
 from engine.options import Range, parse_whole_numbers, setting
 
-__all__ = ["BundleSettings", "PlanSettings"]
+__all__ = ["BundleSettings", "DriftSettings", "PlanSettings"]
 
 
 @dataclass(frozen=True)
@@ -89,3 +90,19 @@ class PlanSettings:
         """Return the batch sizes in ascending order, and width and height."""
         width, height = self.size or picture_size
         return tuple(sorted(set(self.batch))), width, height
+
+
+@dataclass(frozen=True)
+class DriftSettings:
+    """The graph whose layers are compared with float32."""
+
+    PANEL: ClassVar[str] = "Comparison"
+
+    class_name: str | None = setting(None, flag="--class", help="Class of the bundle (default: the first).")
+    graph: str = setting("unet", help="Graph to compare", choices=("unet", "vae_decoder", "vae_encoder"))
+    against: str = setting(
+        "fp32",
+        help="fp32: the float16 graph is compared with float32. int8: the 8-bit graph is compared with float32",
+        choices=("fp32", "int8"),
+    )
+    plot: Path | None = setting(None, help="Draw the error of every layer to this PNG file. Needs matplotlib.")

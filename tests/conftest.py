@@ -31,7 +31,7 @@ RECIPE = "recipes.base_of_bundle"
 COMMAND_LINES = {
     "engine": "engine.cli.app",
     "trainer": "trainer.cli.app",
-    "exporter": "exporter.cli",
+    "exporter": "exporter.cli.app",
     "evaluate": "evaluate.cli.app",
     "benchmarks": "benchmarks.app",
     RECIPE: RECIPE,
@@ -50,7 +50,7 @@ LONG_FILES = (
     "tests/recipes/examples/test_classifier.py",
     "tests/engine/pipeline/test_loops.py",
     "tests/docs/test_pages_in_small.py",
-    "tests/exporter/test_tensorrt_plans.py",
+    "tests/exporter/plans/test_building.py",
     "tests/engine/output/test_remote.py",
     "tests/trainer/pretraining/test_decoder.py",
     "tests/engine/output/test_merge_runs.py",

@@ -112,6 +112,14 @@ class DecodeWorkload : public DeviceWorkload {
   const std::uint8_t *found_images_, *found_finite_;
 };
 
+/// Throw RequestError unless every row of the table is one call of the step graph.
+void expect_simple(const SamplerPlan& plan) {
+  if (plan.simple()) return;
+  throw RequestError("The sampler of the reference on this device", "rows that take several calls of the step graph",
+                     "a sampler of one evaluation per step that remembers one step, such as dpmpp_2m",
+                     "write the reference with another --sampler, or use --backend openvino");
+}
+
 /// The whole loop: UNet and step graph pass latents by address, with the table of scaled_rows. With guidance both
 /// latents buffers hold the batch twice, so that the UNet reads its input in place. The step graph runs once per half.
 class TrajectoryWorkload : public DeviceWorkload {
@@ -128,10 +136,12 @@ class TrajectoryWorkload : public DeviceWorkload {
         z_(allocate(half_bytes_)),
         context_(constant(context_rows(task, setting.batch))),
         found_(static_cast<const float*>(read_back(x_[steps_ % 2], half_bytes_))) {
+    expect_simple(task.plan);
     std::vector<std::vector<float>> features, rows;
     for (const StepRow& row : task.plan.rows) features.push_back(feature_rows(task, row.timestep, setting.batch));
     for (const StepRow& row : scaled_rows(task.plan)) {
-      const double values[] = {row.sigma, row.timestep, row.c_in, row.a, row.b, row.c, 0.0, task.guidance_scale};
+      const double values[] = {row.sigma, row.timestep, row.c_in, row.x[0],
+                               row.x[1],  row.x[2],     0.0,      task.guidance_scale};
       rows.emplace_back(std::begin(values), std::end(values));
     }
     features_ = table(features);

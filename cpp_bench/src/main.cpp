@@ -33,10 +33,10 @@ double tolerance_of(Precision precision, Mode mode) {
 
 struct Request {
   Bundle bundle;
-  std::string schedule;
   Reference reference;
   /// `timed` has other graphs if the precision is int8.
   Task checked, timed;
+  std::size_t steps;
 };
 
 struct Graphs {
@@ -54,21 +54,6 @@ Graphs graphs_of(const Bundle& bundle, const ClassEntry& entry, Precision precis
   return {entry.unet_int8, bundle.manifest.decoder_int8};
 }
 
-SamplerPlan plan_of(const Manifest& manifest, std::size_t steps) {
-  const std::size_t most = manifest.noise.sigmas().size();
-  if (steps > most) {
-    throw RequestError("--steps", std::to_string(steps), "1 to " + std::to_string(most), "change the value");
-  }
-  SamplerPlan plan = plan_dpmpp_2m(manifest.noise, manifest.schedule, steps);
-  const auto& rows = plan.rows;
-  const auto rises = [](const StepRow& row, const StepRow& following) { return following.sigma >= row.sigma; };
-  if (std::adjacent_find(rows.begin(), rows.end(), rises) != rows.end()) {
-    throw RequestError("--steps with the schedule " + manifest.schedule, std::to_string(steps),
-                       "fewer steps, so that no two steps share a noise level", "lower --steps");
-  }
-  return plan;
-}
-
 /// Check everything that can be wrong in a request, before any runtime loads. Throws RequestError.
 Request check_request(const Options& options) {
   Bundle bundle = open_bundle(options.bundle);
@@ -76,11 +61,12 @@ Request check_request(const Options& options) {
   const ClassEntry& entry = bundle.class_named(options.class_name);
   if (!options.json.empty()) expect_folder_of(options.json);
   const Graphs graphs = graphs_of(bundle, entry, options.precision);
-  const SamplerPlan plan = plan_of(manifest, options.steps.value_or(manifest.num_inference_steps));
+  const std::size_t steps = options.steps.value_or(manifest.num_inference_steps);
   const double guidance_scale = options.guidance_scale.value_or(manifest.guidance_scale);
   const std::size_t least = *std::min_element(options.batches.begin(), options.batches.end());
-  const ReferenceKey key{options.class_name, options.backend, manifest.schedule,
-                         plan.rows.size(),   guidance_scale,  options.backend == "tensorrt" ? least : 1};
+  const ReferenceKey key{options.class_name, options.backend,
+                         manifest.schedule,  steps,
+                         guidance_scale,     options.backend == "tensorrt" ? least : 1};
   Reference reference =
       read_reference(options.reference.empty() ? default_reference(bundle, key) : options.reference, bundle, key);
   std::vector<std::string> files = manifest.decoder;
@@ -92,7 +78,7 @@ Request check_request(const Options& options) {
             bundle.path(manifest.step),
             manifest.latents,
             manifest.pixels_per_latent,
-            plan,
+            reference.plan,
             guidance_scale,
             manifest.frequencies,
             manifest.context_tokens,
@@ -105,8 +91,7 @@ Request check_request(const Options& options) {
   Task timed = task;
   timed.unet = bundle.path(graphs.unet);
   timed.decoder = bundle.path(graphs.decoder);
-  const std::string schedule = manifest.schedule;
-  return {std::move(bundle), schedule, std::move(reference), std::move(task), std::move(timed)};
+  return {std::move(bundle), std::move(reference), std::move(task), std::move(timed), steps};
 }
 
 [[noreturn]] void refuse(const std::string& subject, double found, double allowed, const std::string& fix) {
@@ -167,7 +152,10 @@ void run(const Options& options) {
   const std::unique_ptr<Backend> backend = open_backend(options, request.bundle, batches, options.precision);
   std::cout << name_of(options.mode) << " of " << options.class_name << ", " << backend->version() << "\n"
             << table_head(options.mode) << "\n";
-  nlohmann::json record = run_record(options, request.bundle, request.timed, *backend, request.schedule);
+  nlohmann::json record = run_record(options, request.bundle, request.timed, *backend);
+  record["request"]["sampler"] = request.reference.sampler;
+  record["request"]["schedule"] = request.reference.schedule;
+  record["request"]["num_inference_steps"] = request.steps;
   record["check"] = checked;
   for (const std::size_t batch : options.batches) {
     for (const bool cuda_graph : backend->has_cuda_graphs() ? options.cuda_graphs : std::vector<bool>{false}) {

@@ -10,7 +10,6 @@ namespace {
 
 /// The newest version that this program reads. Version 1 has no `decoder_noise`.
 constexpr std::int64_t kFormatVersion = 2;
-const std::vector<std::string> kSamplers = {"dpmpp_2m", "euler", "euler_a", "ddim", "ddpm", "langevin"};
 
 std::size_t size_of(const JsonField& field, std::int64_t most) {
   return static_cast<std::size_t>(field.whole(1, most));
@@ -60,12 +59,12 @@ DecoderNoise decoder_noise_of(const JsonField& top) {
   return {size_of(field["planes"], 4096), size_of(field["scale"], 64)};
 }
 
-NoiseSchedule noise_of(const JsonField& schedule) {
+/// Check that the model is one whose table the engine can compute.
+void check_schedule(const JsonField& schedule) {
   schedule["kind"].choice({"scaled_linear"});
   schedule["prediction_type"].choice({"epsilon"});
-  const double beta_end = schedule["beta_end"].number(1e-6, 0.5);
-  return NoiseSchedule(schedule["beta_start"].number(1e-6, beta_end), beta_end,
-                       static_cast<std::size_t>(schedule["num_train_timesteps"].whole(2, 100'000)));
+  schedule["beta_start"].number(1e-6, schedule["beta_end"].number(1e-6, 0.5));
+  schedule["num_train_timesteps"].whole(2, 100'000);
 }
 
 }  // namespace
@@ -88,7 +87,8 @@ Manifest parse_manifest(const std::string& text, const std::filesystem::path& pa
     classes[name] = {file_name(entry["unet"], files), file_name_or_none(entry, "unet_int8", files),
                      file_names(entry["weights"], files), file_name(entry["context"], files)};
   }
-  const std::string own = defaults["schedule"].choice(schedule_names());
+  check_schedule(top["schedule"]);
+  const std::string own = defaults["schedule"].text();
   return Manifest{
       top["name"].text(),
       {size_of(latents["channels"], 256), size_of(latents["height"], 4096), size_of(latents["width"], 4096)},
@@ -96,8 +96,7 @@ Manifest parse_manifest(const std::string& text, const std::filesystem::path& pa
       size_of(context["tokens"], 4096),
       size_of(context["width"], 65536),
       frequencies,
-      noise_of(top["schedule"]),
-      defaults["sampler"].choice(kSamplers) == "dpmpp_2m" ? own : "karras",
+      defaults["sampler"].text() == "dpmpp_2m" ? own : "karras",
       size_of(defaults["num_inference_steps"], 1000),
       defaults["guidance_scale"].number(0, 100),
       file_names(top["decoder"], files),

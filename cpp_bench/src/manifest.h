@@ -7,8 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "schedules.h"
-
 namespace cyto {
 
 /// Size and hash that a file of the bundle must have.
@@ -46,8 +44,7 @@ struct Manifest {
   std::size_t context_tokens, context_width;
   /// Frequencies (F / 2,) for time_features.
   std::vector<double> frequencies;
-  NoiseSchedule noise;
-  /// The schedule: the bundle's schedule if its sampler is DPM++ 2M, otherwise karras.
+  /// The schedule of references in the user's cache: the bundle's if its sampler is DPM++ 2M, otherwise karras.
   std::string schedule;
   std::size_t num_inference_steps;
   double guidance_scale;

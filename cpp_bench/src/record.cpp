@@ -50,19 +50,12 @@ nlohmann::json result_record(const Setting& setting, const Backend& backend, con
   return record;
 }
 
-nlohmann::json run_record(const Options& options, const Bundle& bundle, const Task& task, const Backend& backend,
-                          const std::string& schedule) {
+nlohmann::json run_record(const Options& options, const Bundle& bundle, const Task& task, const Backend& backend) {
   nlohmann::json machine = host_facts();
   machine.update(backend.device());
   nlohmann::json request = {
-      {"mode", name_of(options.mode)},
-      {"batches", options.batches},
-      {"streams", options.streams},
-      {"backend", options.backend},
-      {"sampler", "dpmpp_2m"},
-      {"schedule", schedule},
-      {"num_inference_steps", task.plan.rows.size()},
-      {"guidance_scale", task.guidance_scale},
+      {"mode", name_of(options.mode)}, {"batches", options.batches},           {"streams", options.streams},
+      {"backend", options.backend},    {"evaluations", task.plan.rows.size()}, {"guidance_scale", task.guidance_scale},
       {"warmup", options.warmup},
   };
   if (options.iterations) {

@@ -16,8 +16,7 @@ nlohmann::json result_record(const Setting& setting, const Backend& backend, con
                              double deviation);
 
 /// Return everything except the results: machine, versions, commit, bundle and request.
-nlohmann::json run_record(const Options& options, const Bundle& bundle, const Task& task, const Backend& backend,
-                          const std::string& schedule);
+nlohmann::json run_record(const Options& options, const Bundle& bundle, const Task& task, const Backend& backend);
 
 /// Return the head of the table, and a result as a line of the table.
 std::string table_head(Mode mode);

@@ -7,6 +7,7 @@
 
 #include "error.h"
 #include "files.h"
+#include "json_field.h"
 #include "safetensors.h"
 
 namespace cyto {
@@ -56,11 +57,9 @@ Reference read_reference(const std::filesystem::path& path, const Bundle& bundle
   const auto expect = [&](const std::string& name, const std::string& wanted) {
     if (text(name) != wanted) throw RequestError(subject + ", field " + name, text(name), wanted, fix);
   };
-  expect("format_version", "1");
+  expect("format_version", "2");
   expect("bundle_sha256", bundle.sha256);
   expect("class", key.class_name);
-  expect("sampler", "dpmpp_2m");
-  expect("schedule", key.schedule);
   expect("num_inference_steps", std::to_string(key.num_inference_steps));
   expect("seed", "0");
   expect("backend", key.backend);
@@ -86,7 +85,10 @@ Reference read_reference(const std::filesystem::path& path, const Bundle& bundle
       file.bytes("image", {shape.height * manifest.pixels_per_latent, shape.width * manifest.pixels_per_latent, 3}),
       batch_size,
       text("runtime"),
-      file.sha256()};
+      file.sha256(),
+      text("sampler"),
+      text("schedule"),
+      parse_plan(text("plan"), subject + ", field plan", fix)};
   const auto finite = [](const std::vector<float>& values) {
     return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
   };

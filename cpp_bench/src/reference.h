@@ -30,6 +30,8 @@ struct Reference {
   /// The batch size with which the reference was computed.
   std::size_t batch;
   std::string runtime, sha256;
+  std::string sampler, schedule;
+  SamplerPlan plan;
 };
 
 /// Return the path in the user's cache at which the engine writes the reference. Empty without a home folder.

@@ -1,6 +1,7 @@
 // The loop that applies the table of a sampler to a UNet in host memory.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <vector>
 
@@ -28,13 +29,21 @@ class HostTrajectory {
   const std::vector<float>& latents() const { return x_; }
 
  private:
-  void evaluate(std::size_t step);
+  void evaluate(std::size_t step, const std::vector<float>& point);
+  /// Write the sum of coefficient times vector, in the order of the terms. Terms of coefficient 0 are left out.
+  void combine(const Terms& terms, std::vector<float>& result) const;
 
   const Task& task_;
   UnetPorts unet_;
   /// Time features (rows, F) of each step.
   std::vector<std::vector<float>> features_;
-  std::vector<float> first_, x_, previous_;
+  std::vector<float> first_, x_, denoised_;
+  /// The point of evaluation, if it is not x.
+  std::vector<float> point_;
+  /// Memory for what follows: the next x, the next point, and what is kept.
+  std::vector<float> next_, next_point_, kept_;
+  /// H1, H2 and H3.
+  std::array<std::vector<float>, 3> past_;
 };
 
 }  // namespace cyto

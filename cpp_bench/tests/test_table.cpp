@@ -19,24 +19,32 @@ json read(const std::string& name) {
   return json::parse(file);
 }
 
-void expect_rows(const std::vector<StepRow>& found, const json& wanted) {
-  EXPECT(found.size() == wanted.size());
-  for (std::size_t i = 0; i < std::min(found.size(), wanted.size()); ++i) {
-    const double values[] = {found[i].sigma, found[i].timestep, found[i].c_in, found[i].a, found[i].b, found[i].c};
-    for (std::size_t j = 0; j < std::size(values); ++j) {
-      EXPECT_CLOSE(values[j], wanted[i][j].get<double>(), 1e-11);
+void test_scaled_rows(const json& golden) {
+  for (const json& one : golden["plans"]) {
+    const cyto::SamplerPlan plan = cyto::parse_plan(one["plan"].dump(), "The plan", "none");
+    const std::vector<StepRow> found = cyto::scaled_rows(plan);
+    const json& wanted = one["scaled_rows"];
+    EXPECT(plan.simple() && found.size() == wanted.size());
+    for (std::size_t i = 0; i < std::min(found.size(), wanted.size()); ++i) {
+      const double values[] = {found[i].sigma, found[i].timestep, found[i].c_in,
+                               found[i].x[0],  found[i].x[1],     found[i].x[2]};
+      for (std::size_t j = 0; j < std::size(values); ++j) EXPECT_CLOSE(values[j], wanted[i][j].get<double>(), 1e-11);
     }
   }
 }
 
-void test_tables(const json& golden) {
-  for (const json& wanted : golden["plans"]) {
-    const cyto::NoiseSchedule noise(wanted["beta_start"], wanted["beta_end"], wanted["num_train_timesteps"]);
-    const cyto::SamplerPlan plan = cyto::plan_dpmpp_2m(noise, wanted["schedule"], wanted["steps"]);
-    EXPECT_CLOSE(plan.initial_scale, wanted["initial_scale"].get<double>(), 1e-12);
-    expect_rows(plan.rows, wanted["rows"]);
-    expect_rows(cyto::scaled_rows(plan), wanted["scaled_rows"]);
+void test_wrong_plans(const json& golden) {
+  const json good = golden["plans"][0]["plan"];
+  const std::vector<std::pair<std::string, json>> wrong = {
+      {"/initial_scale", "1"}, {"/rows", json::array()},    {"/rows/0/x", {1.0, 2.0}},     {"/rows/0/x/5", 0.5},
+      {"/rows/0/sigma", 0},    {"/rows/0/kept/1", nullptr}, {"/rows/0/point", {1.0, 0.0}},
+  };
+  for (const auto& [pointer, value] : wrong) {
+    json plan = good;
+    plan[json::json_pointer(pointer)] = value;
+    EXPECT_REFUSED(cyto::parse_plan(plan.dump(), "The plan", "write it again"), "The plan", "found:", "write it again");
   }
+  EXPECT_REFUSED(cyto::parse_plan("nothing", "The plan", "write it again"), "The plan", "write it again");
 }
 
 void test_time_features(const json& golden) {
@@ -51,18 +59,17 @@ void test_time_features(const json& golden) {
 
 /// The optimal denoiser of data N(mean, std^2) instead of a UNet. Both halves of a guided step are equal, so that
 /// guidance changes nothing.
-void test_trajectory(const json& golden, double guidance_scale) {
-  const cyto::NoiseSchedule noise(golden["beta_start"], golden["beta_end"], golden["num_train_timesteps"]);
+void test_trajectory(const json& tables, const json& golden, double guidance_scale) {
   const double mean = golden["mean"], variance = std::pow(golden["std"].get<double>(), 2);
   const auto x0 = golden["noise"].get<std::vector<float>>();
   constexpr std::size_t batch = 3;
-  for (const json& run : golden["runs"]) {
+  for (const json& one : tables["trajectories"]) {
     cyto::Task task{{},
                     {},
                     {},
                     {x0.size(), 1, 1},
                     1,
-                    cyto::plan_dpmpp_2m(noise, "karras", run["steps"]),
+                    cyto::parse_plan(one["plan"].dump(), "The plan", "none"),
                     guidance_scale,
                     {1.0, 0.5},
                     1,
@@ -85,10 +92,10 @@ void test_trajectory(const json& golden, double guidance_scale) {
                           eps[i] = static_cast<float>((x - denoised) / row.sigma);
                         }
                       }});
+    const json& wanted = golden["runs"][one["run"].get<std::size_t>()]["results"][one["sampler"].get<std::string>()];
     for (int again = 0; again < 2; ++again) {
       step = 0;
       trajectory.run();
-      const json& wanted = run["results"]["dpmpp_2m"];
       for (std::size_t i = 0; i < trajectory.latents().size(); ++i) {
         EXPECT_CLOSE(static_cast<double>(trajectory.latents()[i]), wanted[i % x0.size()].get<double>(), 2e-5);
       }
@@ -100,8 +107,9 @@ void test_trajectory(const json& golden, double guidance_scale) {
 
 void cyto::test::test_table() {
   const json tables = read("cpp_tables.json");
-  test_tables(tables);
+  test_scaled_rows(tables);
+  test_wrong_plans(tables);
   test_time_features(tables);
-  test_trajectory(read("k_diffusion.json"), 1);
-  test_trajectory(read("k_diffusion.json"), 7.5);
+  test_trajectory(tables, read("k_diffusion.json"), 1);
+  test_trajectory(tables, read("k_diffusion.json"), 7.5);
 }

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from engine.backends.base import Backend
 from engine.bundle.job import Job
-from engine.bundle.manifest import PRECISIONS
+from engine.bundle.presets import PRECISIONS
 from engine.bundle.settings import AUTO, BACKENDS, HardwareSettings
 from engine.errors import CytosynthError, RequestError
 

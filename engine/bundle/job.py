@@ -47,6 +47,9 @@ class Job:
         """Return the job of a request, with its tables computed."""
         if request.initial is not None:
             start = request.initial.level
+        if request.table is not None:
+            table = request.table.first(request.num_inference_steps)
+            return cls(bundle, request, table.plan(), table.scales, warnings)
         plan = plan_steps(
             bundle.manifest.noise,
             sampler=request.sampler,
@@ -56,7 +59,7 @@ class Job:
             start=start,
         )
         sigmas = [row.sigma for row in plan.rows]
-        scales = guidance_table(sigmas, request.guidance_scale, request.guidance_interval)
+        scales = guidance_table(sigmas, request.guidance_scale, request.guidance_interval, plan.guidance_factors)
         return cls(bundle, request, plan, scales, warnings, initial, start)
 
     def changed(self, **fields: Any) -> Job:

@@ -8,29 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.bundle.fields import Field
+from engine.bundle.presets import PRECISIONS, Defaults, Preset, read_defaults, read_presets
 from engine.errors import RequestError
 from engine.names import CLASS_NAME_RULE, is_class_name, look_alikes
-from engine.sampling.samplers import LANGEVIN, SAMPLERS
-from engine.sampling.schedules import SCHEDULES, NoiseSchedule
+from engine.sampling.schedules import NoiseSchedule
 
 __all__ = [
     "FORMAT_VERSION",
-    "PRECISIONS",
     "BaseFacts",
     "ClassEntry",
     "DecoderNoise",
-    "Defaults",
     "FileEntry",
     "Manifest",
-    "Preset",
     "TextEncoder",
     "read_manifest",
 ]
 
 FORMAT_VERSION = 2
 """The version that the exporter writes. Version 1, which has no `decoder_noise`, stays readable."""
-PRECISIONS = ("auto", "f32", "int8")
-"""Names of precisions: the choice of the runtime, float32, and 8-bit graphs."""
 ORIGINS = ("photographs", "phantom")
 
 
@@ -104,26 +99,6 @@ class DecoderNoise:
         """Return (planes, height, width) of the noise for one picture's latents (channels, height, width)."""
         _, height, width = latent_shape
         return self.planes, self.scale * height, self.scale * width
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Settings with a name, which replace the defaults of the bundle."""
-
-    sampler: str
-    schedule: str
-    num_inference_steps: int
-    guidance_scale: float
-    guidance_interval: tuple[float, float] | None
-    """The sigmas between which guidance applies. None applies it everywhere."""
-    precision: str
-
-
-@dataclass(frozen=True)
-class Defaults(Preset):
-    """Settings for everything that a request leaves out."""
-
-    batch_size: int
 
 
 @dataclass(frozen=True)
@@ -227,6 +202,9 @@ def _manifest(top: Field) -> Manifest:
     top["time_features"]["order"].choice("cos_sin")
     frequencies = top["time_features"]["frequencies"].elements()
     beta_end = schedule["beta_end"].number(1e-6, 0.5)
+    noise = NoiseSchedule(
+        schedule["beta_start"].number(1e-6, beta_end), beta_end, schedule["num_train_timesteps"].whole(2, 100_000)
+    )
     return Manifest(
         name=_bundle_name(top["name"]),
         base=top["base"].text(),
@@ -240,11 +218,9 @@ def _manifest(top: Field) -> Manifest:
         pixels_per_latent=latents["pixels_per_latent"].whole(1, 64),
         context_shape=(context["tokens"].whole(1, 4096), context["width"].whole(1, 65536)),
         frequencies=tuple(frequency.number(0, 1e6) for frequency in frequencies),
-        noise=NoiseSchedule(
-            schedule["beta_start"].number(1e-6, beta_end), beta_end, schedule["num_train_timesteps"].whole(2, 100_000)
-        ),
-        defaults=Defaults(**vars(_settings(defaults)), batch_size=defaults["batch_size"].whole(1, 4096)),
-        presets={name: _preset(entry, name) for name, entry in top["presets"].items()} if top.has("presets") else {},
+        noise=noise,
+        defaults=read_defaults(defaults),
+        presets=read_presets(top["presets"], noise) if top.has("presets") else {},
         decoder=tuple(name.name_in(files) for name in top["decoder"].elements()),
         decoder_int8=top["decoder_int8"].name_in(files) if top.has("decoder_int8") else None,
         decoder_noise=_decoder_noise(top) if top.has("decoder_noise") else None,
@@ -281,31 +257,6 @@ def _bundle_name(entry: Field) -> str:
     if not is_class_name(name):
         raise entry.fail(CLASS_NAME_RULE)
     return name
-
-
-def _preset(entry: Field, name: str) -> Preset:
-    if not is_class_name(name):
-        raise entry.fail(f"a preset name of {CLASS_NAME_RULE}")
-    return _settings(entry)
-
-
-def _settings(entry: Field) -> Preset:
-    interval = None
-    if entry.has("guidance_interval"):
-        bounds = entry["guidance_interval"].elements()
-        if len(bounds) != 2:
-            raise entry["guidance_interval"].fail("two numbers")
-        low = bounds[0].number(0, 1e6)
-        interval = (low, bounds[1].number(low, 1e6))
-    return Preset(
-        # A bundle cannot hold the settings of the sampler langevin.
-        sampler=entry["sampler"].choice(*(sampler for sampler in SAMPLERS if sampler != LANGEVIN)),
-        schedule=entry["schedule"].choice(*SCHEDULES),
-        num_inference_steps=entry["num_inference_steps"].whole(1, 1000),
-        guidance_scale=entry["guidance_scale"].number(0, 100),
-        guidance_interval=interval,
-        precision=entry["precision"].choice(*PRECISIONS) if entry.has("precision") else PRECISIONS[0],
-    )
 
 
 def _text_encoder(entry: Field, files: dict[str, FileEntry]) -> TextEncoder:

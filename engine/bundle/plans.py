@@ -27,6 +27,7 @@ __all__ = [
     "graph_digest",
     "read_plan_folder",
     "read_plans",
+    "size_words",
 ]
 
 FLAVOURS = ("rtx", "tensorrt")
@@ -58,6 +59,13 @@ class PlanFolder:
     """Width and height in pixels."""
     plans: dict[str, Plan]
     """The plans, by the name of the ONNX graph."""
+
+    @property
+    def shapes(self) -> str:
+        """The requests that the plans cover, as options of `engine generate` after --batch-size."""
+        low, high = min(self.batch_sizes), max(self.batch_sizes)
+        batches = f"{low} to {high}" if low < high else str(low)
+        return "{} with --width {} --height {}".format(batches, *self.picture_size)
 
     def open(self, graph: str) -> bytes:
         """Return the checked bytes of the plan of a graph. Raises RequestError."""
@@ -149,30 +157,53 @@ def choose_plans(
     builds the missing plans.
     """
     wanted = {"flavour": flavour, "version": version, "compute_capability": compute_capability}
-    reasons = []
+    reasons, other_shapes = [], []
     for folder in read_plans(bundle):
         differs = [
             f"{name} {getattr(folder, name)}, here {value}"
             for name, value in wanted.items()
             if getattr(folder, name) != value
         ]
-        if batch_size is not None and not min(folder.batch_sizes) <= batch_size <= max(folder.batch_sizes):
-            differs.append(f"batch sizes {', '.join(map(str, folder.batch_sizes))}, requested {batch_size}")
-        if picture_size is not None and picture_size != folder.picture_size:
-            differs.append(f"{folder.picture_size} pixels, requested {picture_size}")
-        for graph, files in graphs.items():
-            if graph not in folder.plans:
-                differs.append(f"no plan for {graph}")
-            elif folder.plans[graph].graph_sha256 != graph_digest(bundle, files):
-                differs.append(f"{graph} has changed since the plan was built")
-        if not differs:
+        differs += _changed_graphs(bundle, folder, graphs)
+        shapes = _other_shapes(folder, batch_size, picture_size)
+        if not differs and not shapes:
             return folder
-        reasons.append(f"{folder.folder.name} ({'; '.join(differs)})")
+        if not differs:
+            other_shapes.append(f"use --batch-size {folder.shapes}, for which there are plans")
+        reasons.append(f"{folder.folder.name} ({'; '.join([*shapes, *differs])})")
     gpu = f"sm{compute_capability.replace('.', '')}"
+    build = f"python -m exporter tensorrt {bundle.folder} --gpu {gpu} --flavour {flavour}"
+    build += f" --batch {batch_size}" if batch_size else ""
+    build += f" --size {size_words(picture_size)}" if picture_size else ""
     raise RequestError(
         f"TensorRT plans of the bundle {bundle.manifest.name}",
         found="; ".join(reasons) or "none",
         expected=f"plans built by {flavour} {version} for {gpu}",
-        fix=f"python -m exporter tensorrt {bundle.folder} --gpu {gpu} --flavour {flavour}"
-        + (f" --batch {batch_size}" if batch_size else ""),
+        fix="; or ".join([build, *other_shapes]),
     )
+
+
+def _changed_graphs(bundle: Bundle, folder: PlanFolder, graphs: dict[str, tuple[str, ...]]) -> list[str]:
+    """Return in words which graphs have no plan in a folder, or have changed since."""
+    differs = []
+    for graph, files in graphs.items():
+        if graph not in folder.plans:
+            differs.append(f"no plan for {graph}")
+        elif folder.plans[graph].graph_sha256 != graph_digest(bundle, files):
+            differs.append(f"{graph} has changed since the plan was built")
+    return differs
+
+
+def _other_shapes(folder: PlanFolder, batch_size: int | None, picture_size: tuple[int, int] | None) -> list[str]:
+    """Return in words how a request goes beyond the batches and the picture size of a folder."""
+    differs = []
+    if batch_size is not None and not min(folder.batch_sizes) <= batch_size <= max(folder.batch_sizes):
+        differs.append(f"batch sizes {min(folder.batch_sizes)} to {max(folder.batch_sizes)}, requested {batch_size}")
+    if picture_size is not None and picture_size != folder.picture_size:
+        differs.append(f"{size_words(folder.picture_size)} pixels, requested {size_words(picture_size)}")
+    return differs
+
+
+def size_words(size: tuple[int, int]) -> str:
+    """Return width and height as the option --size takes them, for example 512x384."""
+    return f"{size[0]}x{size[1]}"

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from engine.bundle.hires import check_side, expect_encoder, hires_request
-from engine.bundle.manifest import PRECISIONS, Manifest, Preset
+from engine.bundle.manifest import Manifest
+from engine.bundle.presets import PRECISIONS, Preset
 from engine.bundle.settings import (
     AUTO,
     BATCH_SIZES,
@@ -21,16 +22,17 @@ from engine.bundle.settings import (
     HardwareSettings,
     RequestSettings,
     SamplingSettings,
+    parse_sampler,
 )
 from engine.errors import RequestError
 from engine.initial.settings import InitialRequest, initial_request
 from engine.machine import available_cores
 from engine.options import Range, check_settings, check_within
 from engine.sampling.hires import Hires
+from engine.sampling.learned import LearnedTable
 from engine.sampling.noise import MAX_SEED, WITH_CLASSES
 from engine.sampling.prompt_syntax import parse_prompt
-from engine.sampling.samplers import LANGEVIN, SAMPLERS, Langevin
-from engine.sampling.schedules import SCHEDULES
+from engine.sampling.samplers import LANGEVIN, SAMPLERS, Langevin, noise_levels
 
 __all__ = ["GenerateRequest", "make_request"]
 
@@ -74,6 +76,10 @@ class GenerateRequest:
     """The second pass; None draws once."""
     clip_skip: int = 1
     emphasis: str = EMPHASES[0]
+    table: LearnedTable | None = None
+    """The learned table of the preset, in place of sampler, schedule and guidance; None computes the table."""
+    preset: str | None = None
+    """Name of the preset of a learned table."""
 
     @property
     def final_size(self) -> tuple[int, int]:
@@ -97,7 +103,9 @@ class GenerateRequest:
         for name in ("clip_skip", "emphasis"):
             if values[name] == getattr(GenerateRequest, name):
                 del values[name]
-        del values["initial"], values["hires"]
+        del values["initial"], values["hires"], values["table"], values["preset"]
+        if self.table is not None:
+            values["table_sha256"] = self.table.sha256
         if self.initial is not None:
             values["initial"] = self.initial.as_json()
         if self.hires is not None:
@@ -128,10 +136,11 @@ def make_request(
     """
     settings = settings or RequestSettings()
     sampling, guidance, picture, hardware = settings.sampling, settings.guidance, settings.picture, settings.hardware
-    for group in (sampling, guidance, picture, hardware):
-        check_settings(group)
+    _check_groups(settings)
     chosen = _classes(manifest, class_names)
     preset = None if sampling.preset is None else _preset(manifest, sampling.preset)
+    if preset is not None and preset.table is not None:
+        _expect_table_alone(settings)
     defaults = preset or manifest.defaults
     sampler = sampling.sampler or defaults.sampler
     native = defaults.schedule if sampler == defaults.sampler else SAMPLERS[sampler].schedule
@@ -161,6 +170,8 @@ def make_request(
         initial=initial,
         clip_skip=picture.clip_skip,
         emphasis=picture.emphasis,
+        table=None if preset is None else preset.table,
+        preset=None if preset is None or preset.table is None else sampling.preset,
     )
     steps = request.num_inference_steps
     hires = hires_request(settings.hires, (request.width, request.height), steps, manifest, varied=initial is not None)
@@ -175,6 +186,13 @@ def make_request(
         _check_level(initial, manifest)
     _check_prompts(request, manifest)
     return request
+
+
+def _check_groups(settings: RequestSettings) -> None:
+    """Check each value by itself."""
+    parse_sampler(settings.sampling.sampler or "")
+    for group in (settings.sampling, settings.guidance, settings.picture, settings.hardware):
+        check_settings(group)
 
 
 def _check_prompts(request: GenerateRequest, manifest: Manifest) -> None:
@@ -244,6 +262,28 @@ def _preset(manifest: Manifest, name: str) -> Preset:
     return manifest.presets[name]
 
 
+def _expect_table_alone(settings: RequestSettings) -> None:
+    """Raise RequestError if a setting would change a learned table, which is good only as it is."""
+    sampling, guidance = settings.sampling, settings.guidance
+    given = {
+        "--sampler": sampling.sampler is not None,
+        "--schedule": sampling.schedule is not None,
+        "--steps": sampling.num_inference_steps is not None,
+        "--guidance-scale": guidance.guidance_scale is not None,
+        "--guidance-interval": guidance.guidance_interval is not None,
+        "--init": settings.initial.init is not None,
+        "--hires-scale": settings.hires.hires_scale is not None or settings.hires.hires_size is not None,
+    }
+    if wrong := [flag for flag, is_given in given.items() if is_given]:
+        raise RequestError(
+            f"--preset {sampling.preset}",
+            found=f"{wrong[0]}, too",
+            expected="a preset alone, because its noise levels, coefficients and guidance were learned together and "
+            "begin at noise",
+            fix=f"leave out {wrong[0]}, or the preset",
+        )
+
+
 def _drawn_seed(previous: Mapping[str, Any] | None) -> int:
     seed = (previous or {}).get("seed")
     return seed if isinstance(seed, int) else secrets.randbelow(2**32)
@@ -287,7 +327,17 @@ def _check_numbers(request: GenerateRequest, manifest: Manifest) -> None:
                 expected="0 <= LO <= HI, finite, in sigma",
                 fix="change the two values",
             )
-    levels = SCHEDULES[request.schedule](manifest.noise, request.num_inference_steps)
+    if request.table is None:
+        _check_distinct_levels(request, manifest)
+
+
+def _check_distinct_levels(request: GenerateRequest, manifest: Manifest) -> None:
+    levels = noise_levels(
+        manifest.noise,
+        sampler=request.sampler,
+        schedule=request.schedule,
+        num_inference_steps=request.num_inference_steps,
+    )
     if not (np.diff(levels) < 0).all():
         raise RequestError(
             f"--steps with --schedule {request.schedule}",

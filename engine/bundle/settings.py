@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, get_type_hints
 
-from engine.bundle.manifest import PRECISIONS
+from engine.bundle.presets import PRECISIONS
 from engine.errors import RequestError
 from engine.initial.settings import InitialSettings
 from engine.options import Range, setting
 from engine.sampling.hires import UPSCALERS
 from engine.sampling.noise import RNGS
-from engine.sampling.samplers import SAMPLERS
+from engine.sampling.samplers import NO_TABLE, SAMPLERS
 from engine.sampling.schedules import SCHEDULES
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "RequestSettings",
     "SamplingSettings",
     "parse_batch_size",
+    "parse_sampler",
     "settings_of",
 ]
 
@@ -51,6 +52,18 @@ def parse_batch_size(text: str) -> int | str:
     return int(text)
 
 
+def parse_sampler(name: str) -> str:
+    """Return the name of a sampler. Raises RequestError with the reason for one that cannot be a table."""
+    if name in NO_TABLE:
+        raise RequestError(
+            "--sampler",
+            found=f"{name}: {NO_TABLE[name]}",
+            expected=f"one of {', '.join(SAMPLERS)}",
+            fix="choose one of these, for example dpm_fast, which has fixed steps",
+        )
+    return name
+
+
 @dataclass(frozen=True)
 class SamplingSettings:
     """How latents are sampled. None takes the value of the preset or of the bundle."""
@@ -68,9 +81,13 @@ class SamplingSettings:
         None, help="Preset defined by the bundle, for example fast. Options given explicitly override it."
     )
     num_inference_steps: int | None = setting(
-        None, flag="--steps", help="Number of sampling steps (default: from the bundle)."
+        None,
+        flag="--steps",
+        help="Number of sampling steps (default: from the bundle). Some samplers evaluate the UNet twice per step.",
     )
-    sampler: str | None = setting(None, help="Sampler (default: from the bundle)", choices=[*SAMPLERS])
+    sampler: str | None = setting(
+        None, help="Sampler (default: from the bundle)", choices=[*SAMPLERS], parser=parse_sampler, metavar="NAME"
+    )
     schedule: str | None = setting(None, help="Noise schedule (default: that of the sampler)", choices=[*SCHEDULES])
     langevin_step_size: float | None = setting(
         None, help="Step size of the smallest noise level, for the sampler langevin."

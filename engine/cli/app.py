@@ -56,12 +56,12 @@ def info(bundle: BundleArgument = "cells", as_json: JsonOption = False) -> None:
         for name, entry in manifest.classes.items()
     }
     of_base = None if manifest.base_facts is None else vars(manifest.base_facts)
-    defaults, presets = manifest.defaults, {name: vars(preset) for name, preset in manifest.presets.items()}
+    defaults, presets = manifest.defaults, {name: preset.as_json() for name, preset in manifest.presets.items()}
     if as_json:
         facts = {"name": manifest.name, "base": manifest.base, "sha256": opened.sha256, "bytes": size_bytes}
         facts |= {} if of_base is None else {"base_facts": of_base}
         size = {"width": width, "height": height}
-        print(json.dumps({**facts, **size, "classes": classes, "defaults": vars(defaults), "presets": presets}))
+        print(json.dumps({**facts, **size, "classes": classes, "defaults": defaults.as_json(), "presets": presets}))
         return
     print(f"{manifest.name} ({opened.folder})\n{manifest.base}")
     if of_base is not None:

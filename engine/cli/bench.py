@@ -31,6 +31,10 @@ Steps = Annotated[
     SamplingSettings,
     Without("seed", "rng", "preset", "sampler", "schedule", "langevin_step_size", "langevin_steps_per_level"),
 ]
+SamplerAndSteps = Annotated[
+    SamplingSettings, Without("seed", "rng", "preset", "schedule", "langevin_step_size", "langevin_steps_per_level")
+]
+"""The sampler of a reference. Without one it is DPM++ 2M."""
 Scale = Annotated[GuidanceSettings, Without("guidance_interval")]
 
 
@@ -96,7 +100,7 @@ def _table(found: dict[str, Any]) -> Table:
 
 @with_options
 def reference(
-    sampling: Steps,
+    sampling: SamplerAndSteps,
     guidance: Scale,
     bundle: BundleArgument = "cells",
     class_name: Annotated[
@@ -112,14 +116,15 @@ def reference(
         typer.Option(help="Output file, for one class (default: the place in which cyto_bench looks for it)."),
     ] = None,
 ) -> None:
-    """Write the noise, latents and picture of seed 0 under DPM++ 2M, with which cpp_bench compares its own."""
+    """Write the sampler's table, noise, latents and picture of seed 0, which cpp_bench repeats and compares."""
     opened = open_bundle(bundle)
-    from engine.measure.reference import default_path, reference_jobs, write_reference
+    from engine.measure.reference import SAMPLER, default_path, reference_jobs, write_reference
 
     jobs = reference_jobs(
         opened,
         parse_each(class_name) or ["all"],
         backend=backend,
+        sampler=sampling.sampler or SAMPLER,
         num_inference_steps=sampling.num_inference_steps,
         guidance_scale=guidance.guidance_scale,
         batch_size=batch_size,

@@ -11,8 +11,16 @@ from engine.bundle.settings import EVERYWHERE, RequestSettings
 from engine.cli.png_info import PngDescription, asked_size, read_png
 from engine.cli.settings import SubjectSettings
 from engine.errors import RequestError
-from engine.output.infotext import NETWORK, Infotext, sampler_of, schedule_of, split_sampler
-from engine.sampling.samplers import SAMPLERS
+from engine.output.infotext import (
+    NETWORK,
+    REFUSED_NAMES,
+    SCHEDULE_NAMES,
+    Infotext,
+    sampler_of,
+    schedule_of,
+    split_sampler,
+)
+from engine.sampling.samplers import NO_TABLE, SAMPLERS
 from engine.terminal import warn
 
 __all__ = ["like_picture", "settings_of_infotext"]
@@ -52,6 +60,7 @@ OTHER_TYPES: dict[str, tuple[type, ...]] = {
     "class": (str,),
     "steps": (int,),
     "prompt": (str,),
+    "preset": (str,),
     "guidance_interval": (list,),
     "strength": (*NUMBER, type(None)),
     "start_sigma": NUMBER,
@@ -63,6 +72,7 @@ OTHER_TYPES: dict[str, tuple[type, ...]] = {
 }
 OTHERWISE = (
     "class",
+    "preset",
     "prompt",
     "prompt_given",
     "shared_noise",
@@ -162,6 +172,10 @@ def _of_description(found: PngDescription, subject: SubjectSettings, given: Call
     interval = description.get("guidance_interval")
     values["guidance_interval"] = EVERYWHERE if interval is None else tuple(interval)
     values["shared_noise"] = description.get("shared_noise", True) is not False and description.get("rng") != "nv"
+    if "preset" in description:
+        # A learned table states steps and guidance itself. The bundle is the same, so that the preset is the same, too.
+        values = {name: value for name, value in values.items() if name not in PRESET_FIELDS or name == "precision"}
+        values["preset"] = description["preset"]
     if description.get("prompt_given") is True:
         values["prompt"] = description["prompt"]
     if description.get("derived"):
@@ -272,11 +286,11 @@ def _sampler(stated: dict[str, str], given: Callable[[str], bool]) -> dict[str, 
     if "Sampler" not in stated:
         return {}
     name, at_end = split_sampler(stated["Sampler"])
-    sampler = sampler_of(name)
+    sampler, refused = sampler_of(name), REFUSED_NAMES.get(name.lower())
     if sampler is None and not given("sampler"):
         raise RequestError(
             "Sampler of the picture",
-            found=stated["Sampler"],
+            found=stated["Sampler"] + (f": {NO_TABLE[refused]}" if refused else ""),
             expected=f"one of {', '.join(SAMPLERS)}",
             fix="choose a sampler with --sampler",
         )
@@ -287,7 +301,7 @@ def _sampler(stated: dict[str, str], given: Callable[[str], bool]) -> dict[str, 
         raise RequestError(
             "Schedule type of the picture",
             found=words,
-            expected="Automatic, Karras, Normal, Uniform, Exponential or SGM Uniform",
+            expected=f"Automatic, {', '.join(SCHEDULE_NAMES.values())}",
             fix="choose a schedule with --schedule",
         )
     return {"sampler": sampler, "schedule": schedule or None}

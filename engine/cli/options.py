@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from engine.bundle.manifest import PRECISIONS, Preset
+from engine.bundle.presets import PRECISIONS, Preset
 
 __all__ = ["BundleArgument", "JsonOption", "origin_words", "settings_words"]
 

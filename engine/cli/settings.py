@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from engine.bundle.manifest import PRECISIONS
+from engine.bundle.presets import PRECISIONS
 from engine.bundle.settings import AUTO, BACKENDS, parse_batch_size
 from engine.errors import RequestError
 from engine.options import Range, parse_list, setting

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,9 +21,10 @@ from engine.version import __version__
 
 __all__ = ["BACKENDS", "FORMAT_VERSION", "SAMPLER", "default_path", "reference_jobs", "write_reference"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Version 2 holds the table of the sampler."""
 SAMPLER = "dpmpp_2m"
-"""The sampler of cpp_bench."""
+"""The sampler of the references that cpp_bench finds by itself."""
 BACKENDS = ("openvino", "tensorrt")
 """The backends of cpp_bench."""
 
@@ -32,6 +34,7 @@ def reference_jobs(
     class_names: Sequence[str],
     *,
     backend: str,
+    sampler: str = SAMPLER,
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
     batch_size: int = 1,
@@ -45,7 +48,7 @@ def reference_jobs(
         raise RequestError("--backend", found=backend, expected=expected, fix="choose one of these")
     settings = settings_of(
         backend=backend,
-        sampler=SAMPLER,
+        sampler=sampler,
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
         guidance_interval=EVERYWHERE,
@@ -53,6 +56,14 @@ def reference_jobs(
         precision="f32" if backend == "openvino" else "auto",
     )
     job = make_job(bundle, class_names, 1, settings)
+    draws = any(row.draws for row in job.plan.rows)
+    if draws or job.plan.guidance_factors is not None:
+        raise RequestError(
+            "--sampler",
+            found=f"{sampler}, which {'adds noise' if draws else 'changes the guidance scale from step to step'}",
+            expected="a sampler that does not, because cpp_bench draws no noise and has one guidance scale",
+            fix=f"choose another sampler, for example {SAMPLER}",
+        )
     return [job.changed(class_names=(name,)) for name in job.request.class_names]
 
 
@@ -70,8 +81,9 @@ def default_path(job: Job) -> Path:
             fix="name a file with --out",
         )
     request = job.request
+    schedule = request.schedule if request.sampler == SAMPLER else f"{request.sampler}-{request.schedule}"
     return folder / (
-        f"{job.bundle.sha256[:16]}-{request.class_names[0]}-{request.backend}-{request.schedule}"
+        f"{job.bundle.sha256[:16]}-{request.class_names[0]}-{request.backend}-{schedule}"
         f"-{request.num_inference_steps}-{request.guidance_scale:g}.safetensors"
     )
 
@@ -99,6 +111,7 @@ def write_reference(job: Job, path: Path) -> None:
         "class": class_name,
         "sampler": request.sampler,
         "schedule": request.schedule,
+        "plan": json.dumps(job.plan.as_json()),
         "num_inference_steps": str(request.num_inference_steps),
         "guidance_scale": repr(request.guidance_scale),
         "seed": str(request.seed),

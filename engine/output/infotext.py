@@ -12,9 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.sampling.learned import LEARNED
+
 __all__ = [
     "CONTENT_NAMES",
     "NETWORK",
+    "REFUSED_NAMES",
     "SAMPLER_ALIASES",
     "SAMPLER_NAMES",
     "SCHEDULE_ALIASES",
@@ -22,7 +25,9 @@ __all__ = [
     "UPSCALER_NAMES",
     "Infotext",
     "parse_infotext",
+    "sampler_name",
     "sampler_of",
+    "schedule_name",
     "schedule_of",
     "split_sampler",
     "with_defaults",
@@ -36,6 +41,24 @@ SAMPLER_NAMES = {
     "ddim": "DDIM",
     "ddpm": "DDPM",
     "langevin": "Langevin",
+    "dpmpp_sde": "DPM++ SDE",
+    "dpmpp_2m_sde": "DPM++ 2M SDE",
+    "dpmpp_2m_sde_heun": "DPM++ 2M SDE Heun",
+    "dpmpp_2s_a": "DPM++ 2S a",
+    "dpmpp_3m_sde": "DPM++ 3M SDE",
+    "lms": "LMS",
+    "heun": "Heun",
+    "dpm2": "DPM2",
+    "dpm2_a": "DPM2 a",
+    "dpm_fast": "DPM fast",
+    "restart": "Restart",
+    "ddim_cfgpp": "DDIM CFG++",
+    "plms": "PLMS",
+    "unipc": "UniPC",
+    "lcm": "LCM",
+    "reverse_sde": "Reverse SDE",
+    "predictor_corrector": "Predictor-corrector",
+    "probability_flow": "Probability flow",
 }
 SCHEDULE_NAMES = {
     "karras": "Karras",
@@ -43,6 +66,13 @@ SCHEDULE_NAMES = {
     "exponential": "Exponential",
     "sgm_uniform": "SGM Uniform",
     "leading": "Leading",
+    "polyexponential": "Polyexponential",
+    "uniform": "Uniform",
+    "simple": "Simple",
+    "beta": "Beta",
+    "kl_optimal": "KL Optimal",
+    "align_your_steps": "Align Your Steps",
+    "lcm": "LCM",
 }
 CONTENT_NAMES = {"fill": "fill", "noise": "latent noise", "nothing": "latent nothing"}
 """The WebUI's names of masked content; it does not state the original."""
@@ -59,8 +89,21 @@ SAMPLER_ALIASES = {
     "k_euler": "euler",
     "k_euler_a": "euler_a",
     "k_euler_ancestral": "euler_a",
+    "k_dpmpp_sde": "dpmpp_sde",
+    "k_dpmpp_2m_sde": "dpmpp_2m_sde",
+    "k_dpmpp_2m_sde_heun": "dpmpp_2m_sde_heun",
+    "k_dpmpp_2s_a": "dpmpp_2s_a",
+    "k_dpmpp_3m_sde": "dpmpp_3m_sde",
+    "k_lms": "lms",
+    "k_heun": "heun",
+    "k_dpm_2": "dpm2",
+    "k_dpm_2_a": "dpm2_a",
+    "k_dpm_fast": "dpm_fast",
+    "k_lcm": "lcm",
 }
-SCHEDULE_ALIASES = {"uniform": "normal", "sgmuniform": "sgm_uniform"}
+REFUSED_NAMES = {"dpm adaptive": "dpm_adaptive", "k_dpm_ad": "dpm_adaptive", "dpm_adaptive": "dpm_adaptive"}
+"""Names of samplers that no table can hold, by our name of them."""
+SCHEDULE_ALIASES = {"sgmuniform": "sgm_uniform"}
 AUTOMATIC = "automatic"
 NEGATIVE = "Negative prompt:"
 LEAST_PAIRS = 3
@@ -161,9 +204,19 @@ def with_defaults(found: Infotext) -> dict[str, Any]:
     return {**DEFAULTS, **({"Emphasis": "Original"} if weights else {}), **found.fields}
 
 
+def sampler_name(name: str) -> str:
+    """Return the WebUI's name of a sampler, or `Learned` for a learned table, which the WebUI does not have."""
+    return (SAMPLER_NAMES | {LEARNED: LEARNED.capitalize()})[name]
+
+
+def schedule_name(name: str) -> str:
+    """Return the WebUI's name of a schedule, or `Learned` for that of a learned table."""
+    return (SCHEDULE_NAMES | {LEARNED: LEARNED.capitalize()})[name]
+
+
 def split_sampler(name: str) -> tuple[str, str | None]:
     """Return a sampler's name and the schedule at its end, as in `DPM++ 2M Karras`, or None without one."""
-    for words in (*SCHEDULE_NAMES.values(), "Polyexponential", "Align Your Steps", "Beta"):
+    for words in SCHEDULE_NAMES.values():
         if name.lower().endswith(f" {words.lower()}"):
             return name[: -len(words) - 1], words
     return name, None

@@ -9,7 +9,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from engine.bundle.job import Job
 from engine.initial.settings import InitialRequest
-from engine.output.infotext import CONTENT_NAMES, SAMPLER_NAMES, SCHEDULE_NAMES, UPSCALER_NAMES, write_infotext
+from engine.output.infotext import CONTENT_NAMES, UPSCALER_NAMES, sampler_name, schedule_name, write_infotext
 from engine.pictures import PNG_KEY
 from engine.version import __version__
 
@@ -21,6 +21,7 @@ OPTIONAL = (
     "base_licence",
     "base_attribution",
     "shared_noise",
+    "preset",
     "guidance_interval",
     "langevin_step_size",
     "langevin_steps_per_level",
@@ -92,6 +93,8 @@ def describe(job: Job, class_name: str) -> dict[str, Any]:
     if not request.shared_noise:
         # Pictures of versions that do not state it have shared noise.
         description["shared_noise"] = False
+    if request.preset is not None:
+        description["preset"] = request.preset
     if request.guidance_interval is not None:
         description["guidance_interval"] = list(request.guidance_interval)
     if request.langevin is not None:
@@ -167,8 +170,8 @@ def parameters_line(description: dict[str, Any]) -> str:
     hires = "hires_steps" in description
     fields = {
         "Steps": description["steps"],
-        "Sampler": SAMPLER_NAMES[description["sampler"]],
-        "Schedule type": SCHEDULE_NAMES[description["schedule"]],
+        "Sampler": sampler_name(description["sampler"]),
+        "Schedule type": schedule_name(description["schedule"]),
         "CFG scale": f"{description['guidance_scale']:g}",
         "Seed": description["seed"],
         "Size": f"{description.get('first_width', description['width'])}x"

@@ -1,10 +1,10 @@
-"""The loops that apply the table of a sampler to the UNet of a class, on the host or on a device."""
+"""The loop that applies the table of a sampler to the UNet of a class on the host, and what every loop has."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -12,15 +12,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backends.base import Backend, Buffer, Context, Device, Model
-from engine.errors import RequestError
+from engine.backends.base import Backend, Model
 from engine.pipeline.prompted import PromptedUNet, PromptTable
 from engine.sampling.guidance import guide
 from engine.sampling.noise import Noise
-from engine.sampling.samplers import SamplerPlan, StepRow
+from engine.sampling.samplers import SamplerPlan
 from engine.sampling.schedules import Floats, time_features
 
-__all__ = ["Loop", "LoopSpec", "Start", "Stopped", "half_bytes", "open_loop"]
+__all__ = ["HostLoop", "Loop", "LoopSpec", "Start", "Stopped"]
 
 Latents = NDArray[np.float32]
 
@@ -96,19 +95,8 @@ class Loop(Protocol):
         ...
 
 
-def open_loop(spec: LoopSpec, backend: Backend, *, masked: bool = False) -> Loop:
-    """Return the loop for this backend.
-
-    The step graph knows no mask, and one context for all steps. So the host applies the table to masked pictures, and
-    to prompts that need more.
-    """
-    if backend.device is None or masked or not spec.plan.rows or spec.table is not None:
-        return HostLoop(spec, backend)
-    return DeviceLoop(spec, backend.device)
-
-
 class HostLoop:
-    """The loop on the host: NumPy computes the table, one line per step."""
+    """The loop on the host: NumPy computes the table."""
 
     def __init__(self, spec: LoopSpec, backend: Backend) -> None:
         self._spec = spec
@@ -122,20 +110,26 @@ class HostLoop:
         keep = partial(_keep, start=start, first=first)
         if start is not None:
             x += start.origin(first)
-        previous = np.zeros_like(x)
+        u, past = x, [np.zeros_like(x)] * 3
         for step, row in enumerate(spec.plan.rows):
             if stop.is_set():
                 raise Stopped
-            denoised = keep(x - np.float32(row.sigma) * self._unet.eps(x * np.float32(row.c_in), step))
-            x = np.float32(row.a) * x + np.float32(row.b) * denoised + np.float32(row.c) * previous
-            if row.d:
-                x += np.float32(row.d) * noise.draw()
-            previous = denoised
+            denoised = keep(u - np.float32(row.sigma) * self._unet.eps(u * np.float32(row.c_in), step))
+            vectors = [x, denoised, *past, noise.draw() if row.draws else x]
+            x = _combined(row.x, vectors)
+            u = x if row.point is None else _combined(row.point, vectors)
+            past = [denoised if row.keeps_denoised else _combined(row.kept, vectors), *past[:2]]
         return np.asarray(keep(x), np.float32)
 
     def close(self) -> None:
         """See Loop."""
         self._unet.close()
+
+
+def _combined(terms: Sequence[float], vectors: Sequence[Latents]) -> Latents:
+    """Return the sum of coefficient times vector, in the order of the terms. Terms of coefficient 0 are left out."""
+    products = [np.float32(term) * vector for term, vector in zip(terms, vectors, strict=True) if term]
+    return sum(products[1:], products[0]) if products else np.zeros_like(vectors[0])
 
 
 class _GuidedUNet:
@@ -170,149 +164,3 @@ def _keep(latents: Latents, start: Start | None, first: Latents) -> Latents:
     if start is None or start.mask is None:
         return latents
     return latents * start.mask + start.origin(first) * (1 - start.mask)
-
-
-def scaled_rows(plan: SamplerPlan) -> tuple[StepRow, ...]:
-    """Return the table for u = c_in x, the input of the UNet, so that a device needs no scaling between steps.
-
-    With D' = c_in D and sigma' = c_in sigma: D' = u - sigma' eps and u_next = a' u + b' D' + c' D'_prev + d' z, where
-    a' = a k / c_in, b' = b k / c_in, c' = c k / (c_in of the previous row), d' = d k, and k is the next row's c_in, or
-    1 in the last row.
-    """
-    following = [*(row.c_in for row in plan.rows[1:]), 1.0]
-    before = [1.0, *(row.c_in for row in plan.rows[:-1])]
-    return tuple(
-        replace(
-            row,
-            sigma=row.sigma * row.c_in,
-            a=row.a * k / row.c_in,
-            b=row.b * k / row.c_in,
-            c=row.c * k / last,
-            d=row.d * k,
-        )
-        for row, k, last in zip(plan.rows, following, before, strict=True)
-    )
-
-
-def half_bytes(spec: LoopSpec, device: Device) -> int:
-    """Return the offset in bytes of the second half of a pair of latents.
-
-    Raises RequestError if the device cannot address this offset.
-    """
-    offset = 4 * spec.batch_size * int(np.prod(spec.latent_shape))
-    if offset % device.alignment_bytes:
-        raise RequestError(
-            "The second half of the latents on this device",
-            found=f"an offset of {offset} bytes",
-            expected=f"a multiple of {device.alignment_bytes}",
-            fix="use another --batch-size or another picture size",
-        )
-    return offset
-
-
-ALIGNMENT = 64
-"""Float32 values per aligned block. TensorRT requires tensor addresses that are multiples of 256 bytes."""
-
-
-class DeviceLoop:
-    """The loop on a device: UNet and step graph pass latents by address, with the table of scaled_rows.
-
-    Both latents buffers hold 2B pictures with two equal halves, so that the UNet of a guided step reads its input in
-    place. The step graph runs once for each half that the next step needs.
-    """
-
-    def __init__(self, spec: LoopSpec, device: Device) -> None:
-        self._spec, self._device = spec, device
-        shape = (spec.batch_size, *spec.latent_shape)
-        self._half_bytes = half_bytes(spec, device)
-        eps = {rows: {"eps": (rows, *spec.latent_shape)} for rows in spec.unet_rows()}
-        self._unets: dict[int, Context] = {
-            rows: device.open_context(spec.unet, spec.unet_inputs(rows), eps[rows]) for rows in spec.unet_rows()
-        }
-        step_inputs = dict.fromkeys(("x", "eps_cond", "eps_uncond", "D_prev", "z"), shape)
-        self._step = device.open_context(spec.step, {**step_inputs, "row": (8,)}, {"x_next": shape, "D": shape})
-        both = (2 * spec.batch_size, *spec.latent_shape)
-        self._x = [device.allocate(both), device.allocate(both)]
-        self._denoised = [device.allocate(shape), device.allocate(shape)]
-        self._eps, self._z = device.allocate(both), device.allocate(shape)
-        self._context = self._constant(np.repeat(spec.context, spec.batch_size, axis=0))
-        self._features, self._features_bytes = self._table(
-            [time_features(np.full(2 * spec.batch_size, row.timestep), spec.frequencies) for row in spec.plan.rows]
-        )
-        scaled = scaled_rows(spec.plan)
-        values = [
-            np.array([row.sigma, row.timestep, row.c_in, row.a, row.b, row.c, row.d, scale], np.float32)
-            for row, scale in zip(scaled, spec.scales, strict=True)
-        ]
-        self._rows, self._row_bytes = self._table(values)
-        self._stochastic = any(row.d for row in spec.plan.rows)
-        self._replay: Callable[[], None] | None = None
-
-    def _constant(self, values: NDArray[np.float32]) -> Buffer:
-        buffer = self._device.allocate(values.shape)
-        buffer.write(values)
-        return buffer
-
-    def _table(self, values: list[NDArray[np.float32]]) -> tuple[Buffer, int]:
-        """Store one array per step at aligned addresses. Return the buffer and the distance in bytes."""
-        width = -(-values[0].size // ALIGNMENT) * ALIGNMENT
-        padded = np.zeros((len(values), width), np.float32)
-        padded[:, : values[0].size] = [value.ravel() for value in values]
-        return self._constant(padded), 4 * width
-
-    def run(self, noise: Noise, stop: threading.Event, start: Start | None = None) -> Latents:
-        """See Loop. A trajectory without noise is captured once and then replayed, if the device supports it."""
-        spec = self._spec
-        first = noise.draw() * np.float32(spec.plan.initial_scale * spec.plan.rows[0].c_in)
-        if start is not None:
-            assert start.mask is None, "open_loop returns a HostLoop for masked pictures"
-            first += start.latents * np.float32(spec.plan.rows[0].c_in)
-        self._x[0].write(np.concatenate([first, first]))
-        self._denoised[1].write(np.zeros_like(first))
-        if stop.is_set():
-            raise Stopped
-        if self._replay is not None:
-            self._replay()
-        else:
-            self._steps(noise, stop)
-            # Capture after the first run, in which a runtime does set-up work that must not be captured.
-            if not self._stochastic:
-                self._replay = self._device.capture(lambda: self._steps(noise, threading.Event()))
-        return np.asarray(self._x[len(spec.plan.rows) % 2].read()[: spec.batch_size])
-
-    def _steps(self, noise: Noise, stop: threading.Event) -> None:
-        spec = self._spec
-        for i, (row, scale) in enumerate(zip(spec.plan.rows, spec.scales, strict=True)):
-            if stop.is_set():
-                raise Stopped
-            now, then = self._x[i % 2].pointer, self._x[(i + 1) % 2].pointer
-            self._unets[spec.rows(scale)].run(
-                {
-                    "latents": now,
-                    "time_features": self._features.pointer + i * self._features_bytes,
-                    "encoder_hidden_states": self._context.pointer,
-                    "eps": self._eps.pointer,
-                }
-            )
-            if row.d:
-                self._z.write(noise.draw())
-            guided_next = i + 1 < len(spec.scales) and spec.scales[i + 1] != 1
-            for half in range(2 if guided_next else 1):
-                self._step.run(
-                    {
-                        "x": now,
-                        "eps_cond": self._eps.pointer,
-                        "eps_uncond": self._eps.pointer + (0 if scale == 1 else self._half_bytes),
-                        "D_prev": self._denoised[(i + 1) % 2].pointer,
-                        "z": self._z.pointer,
-                        "row": self._rows.pointer + i * self._row_bytes,
-                        "x_next": then + half * self._half_bytes,
-                        "D": self._denoised[i % 2].pointer,
-                    }
-                )
-
-    def close(self) -> None:
-        """See Loop."""
-        self._replay = None
-        for context in (*self._unets.values(), self._step):
-            context.close()

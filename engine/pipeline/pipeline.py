@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from engine.backends.base import Backend
 from engine.bundle.job import Job
+from engine.pipeline.device_loop import DeviceLoop, half_bytes
 from engine.pipeline.encoder import Encoder, decode_batch_size, padded
 from engine.pipeline.initial import Beginning
-from engine.pipeline.loops import LoopSpec, Start, half_bytes, open_loop
+from engine.pipeline.loops import HostLoop, Loop, LoopSpec, Start
 from engine.pipeline.prompt_table import expect_context, read_prompt_table
 from engine.pipeline.prompts import read_embeddings
 from engine.sampling.hires import enlarged_latents, enlarged_pictures
@@ -102,13 +103,24 @@ def check_opening(job: Job, backend: Backend) -> None:
                 half_bytes(spec, backend.device)
 
 
+def _open_loop(spec: LoopSpec, backend: Backend, *, masked: bool) -> Loop:
+    """Return the loop for this backend.
+
+    The step graph knows no mask, and one context for all steps. So the host applies the table to masked pictures, and
+    to prompts that need more.
+    """
+    if backend.device is None or masked or not spec.plan.rows or spec.table is not None:
+        return HostLoop(spec, backend)
+    return DeviceLoop(spec, backend.device)
+
+
 class Denoiser:
     """The sampling loop of a class, with the noise of its pictures."""
 
     def __init__(self, job: Job, class_name: str, backend: Backend) -> None:
         masked = job.request.initial is not None and job.request.initial.repaints
         self.noise = noise_of(job, class_name)
-        self._loop = open_loop(_loop_spec(job, class_name), backend, masked=masked)
+        self._loop = _open_loop(_loop_spec(job, class_name), backend, masked=masked)
 
     def run(self, noise: Noise, stop: threading.Event | None, start: Start | None = None) -> Latents:
         """Return the latents (B, C, h, w) float32 of batch_size pictures. Raises Stopped if `stop` is set.

@@ -12,15 +12,23 @@ __all__ = ["guidance_table", "guide", "guide_parts"]
 
 
 def guidance_table(
-    sigmas: Sequence[float], guidance_scale: float, interval: tuple[float, float] | None = None
+    sigmas: Sequence[float],
+    guidance_scale: float,
+    interval: tuple[float, float] | None = None,
+    factors: Sequence[float] | None = None,
 ) -> tuple[float, ...]:
     """Return the guidance scale of each step. A step of scale 1 needs no unconditional half and runs half the batch.
 
     interval: sigmas (low, high), both included. Steps outside the interval have no guidance (Kynkäänniemi et al. 2024,
     arXiv:2404.07724). None guides every step.
+    factors: what the scale of each guided step is multiplied by, for a sampler that changes it. A scale of 1 is still
+    no guidance.
     """
     low, high = interval or (0.0, math.inf)
-    return tuple(guidance_scale if low <= sigma <= high else 1.0 for sigma in sigmas)
+    scales = tuple(guidance_scale if low <= sigma <= high else 1.0 for sigma in sigmas)
+    if factors is None:
+        return scales
+    return tuple(1.0 if scale == 1 else scale * factor for scale, factor in zip(scales, factors, strict=True))
 
 
 def guide(eps: NDArray[np.float32], scale: float) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.sampling.schedules import Floats
 
-__all__ = ["StartLevel"]
+__all__ = ["SAME", "StartLevel"]
 
 MOST = 0.999
 """The strength above which every step is evaluated."""

@@ -16,7 +16,7 @@ __all__ = ["APPS", "command_of", "markdown_of", "settings_table"]
 APPS = {
     "engine": "engine.cli.app",
     "trainer": "trainer.cli.app",
-    "exporter": "exporter.cli",
+    "exporter": "exporter.cli.app",
     "evaluate": "evaluate.cli.app",
     "benchmarks": "benchmarks.app",
 }
@@ -32,7 +32,7 @@ def markdown_of(part: str) -> str:
     """Return the reference of a part's command line: a section per command, a table per panel of options."""
     group = command_of(part)
     program = part if part == "engine" else f"python -m {part}"
-    sections = [_command(program, group.commands[name], name) for name in group.commands]
+    sections = [text for name, command in group.commands.items() for text in _sections(program, command, name)]
     return "\n\n".join([f"## {program}", *sections])
 
 
@@ -43,6 +43,17 @@ def settings_table(module: str, name: str) -> str:
         default = "required" if field.default is dataclasses.MISSING else f"`{field.default!r}`"
         rows.append([f"`{field.name}`", default, _text(help_of(field))])
     return "\n".join(_table(["name", "default", "meaning"], rows))
+
+
+def _sections(program: str, command: Any, name: str) -> Iterator[str]:
+    """Yield the section of a command, and those of its commands if it has any."""
+    members = getattr(command, "commands", None)
+    if members is None:
+        yield _command(program, command, name)
+        return
+    yield f"### {program} {name}\n\n{_text(command.help)}"
+    for member in members:
+        yield _command(f"{program} {name}", members[member], member)
 
 
 def _command(program: str, command: Any, name: str) -> str:

@@ -212,6 +212,25 @@ def tiny_reference(tmp_path_factory, tiny_bundle):
     return reference_of(tmp_path_factory.mktemp("reference"), "cyt_mast", tiny_bundle)
 
 
+def test_a_reference_brings_the_table_of_its_sampler(bench, tiny_bundle, tmp_path):
+    """Two evaluations per step on the CPU. A device refuses what its step graph cannot do in one call per row."""
+    bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    made = reference_of(tmp_path, "cyt_mast", bundle, sampler="heun")
+    options = ["--batch", 1, "--steps", STEPS, "--iterations", 1, "--warmup", 0]
+    run = functools.partial(bench, *options, bundle=bundle, of="cyt_mast")
+    done = run("--reference", made, "--json", tmp_path / "record.json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["check"]["trajectory"]["deviation"] <= 1e-3
+    asked = record["request"]
+    assert (asked["sampler"], asked["num_inference_steps"], asked["evaluations"]) == ("heun", STEPS, 2 * STEPS - 1)
+    with_plans(bundle, "cyt_mast", largest=4)
+    on_device = altered(made, tmp_path / "tensorrt.safetensors", backend="tensorrt", precision="auto")
+    done = run("--reference", on_device, program="tests/cyto_bench_rehearsal")
+    assert done.returncode == 2
+    assert all(word in done.stderr for word in ("several calls", "such as dpmpp_2m", "--backend openvino"))
+
+
 def test_a_call_of_the_unet(bench, tiny_bundle, tiny_reference, tmp_path):
     options = ["--batch", 2, "--steps", STEPS, "--iterations", 2, "--warmup", 0, "--mode", "unet", "--precision", "f32"]
     words = ["--reference", tiny_reference, "--json", tmp_path / "record.json"]

@@ -12,6 +12,9 @@ import sys
 
 import pytest
 
+from engine.output.infotext import SAMPLER_NAMES
+from engine.sampling.samplers import LANGEVIN, SAMPLERS, plan_steps
+from engine.sampling.schedules import NoiseSchedule
 from recipes.site.command_lines import APPS
 from tests.conftest import ROOT
 from tests.docs.commands import PAGES, Command, blocks, check, commands
@@ -20,6 +23,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+NOISE = NoiseSchedule(0.00085, 0.012, 1000)
 ELSEWHERE = ("http://", "https://")
 
 
@@ -51,6 +55,22 @@ def test_every_command_of_a_page_exists_with_its_options(page):
 def test_a_wrong_command_is_found(words):
     with pytest.raises(Exception, match=r".+"):
         check(Command(ROOT / "README.md", tuple(shlex.split(words))))
+
+
+def test_the_reference_lists_every_sampler_with_its_evaluations():
+    text = (ROOT / "docs/reference/engine.md").read_text(encoding="utf-8").split("\n## Samplers\n")[1]
+    head, *lines = [line for line in text.split("\n## ")[0].splitlines() if line.startswith("| `")]
+    assert "`--sampler`" in head
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert {name.split("`")[1] for name, *_ in rows} == {*SAMPLERS}
+    for name, shown, schedule, _, evaluations, noise, _ in rows:
+        sampler = name.split("`")[1]
+        assert schedule == f"`{SAMPLERS[sampler].schedule}`"
+        assert shown in (SAMPLER_NAMES[sampler], "")
+        if sampler != LANGEVIN:
+            plan = plan_steps(NOISE, sampler=sampler, schedule=schedule.strip("`"), num_inference_steps=20)
+            wanted = {"N": 20, "N + 1": 21, "2N - 1": 39}[evaluations]
+            assert (len(plan.rows), any(row.draws for row in plan.rows)) == (wanted, noise == "yes"), sampler
 
 
 def test_readme_is_short_and_names_the_commands_to_start_with():

@@ -59,6 +59,7 @@ def commands_of(path, bundle, out):
             ["merge", weights, "--out", out / "merged", *base],
             ["convert", weights, out / "cyt_mast.pt"],
             ["likelihood", merged, out / "missing"],
+            ["table", out / "missing", "--out", out / "table.json"],
             ["inspect", weights],
             ["encoder", real, other, "--out", out / "cyt_mast.pt/encoder.onnx", "--attribution", "cytosynth"],
         ],
@@ -68,6 +69,9 @@ def commands_of(path, bundle, out):
             ["preset", bundle, "fast"],
             ["tensorrt", out / "missing"],
             ["verify", bundle, "--merged", merged],
+            ["inspect", bundle],
+            ["drift", bundle, "--class", "missing"],
+            ["plans", "list", bundle],
         ],
         "evaluate": [
             ["score", real, other, "--n", 4],
@@ -96,6 +100,7 @@ def test_no_command_connects_anywhere_or_leaves_an_identifier(whole_path, bundle
     for part, lines in commands.items():
         app = import_module(COMMAND_LINES[part]).app
         names = {command.name or command.callback.__name__ for command in app.registered_commands}
+        names |= {group.name for group in app.registered_groups}
         assert {words[0] for words in lines} == names, f"a command of {part} is not tried"
     lines = [[part, *map(str, words)] for part, some in commands.items() for words in some]
     (tmp_path / "commands.json").write_text(json.dumps(lines))

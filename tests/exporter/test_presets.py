@@ -6,9 +6,12 @@ import json
 
 import pytest
 
+from engine.bundle.folder import open_bundle
+from engine.sampling.samplers import plan_steps
+
 WRONG = {
     "a path for a name": ["../fast", "--steps", 5],
-    "no such sampler": ["fast", "--sampler", "heun"],
+    "no such sampler": ["fast", "--sampler", "dpm_adaptive"],
     "langevin, whose own settings a preset has not": ["fast", "--sampler", "langevin"],
     "an interval upside down": ["fast", "--guidance-interval", 3, 2],
 }
@@ -32,3 +35,32 @@ def test_a_preset_replaces_the_one_of_its_name(in_process, bundle_copy):
     assert presets["fast"]["num_inference_steps"] == 7
     # What equals the default stays out, so that a later default reaches the preset.
     assert not presets["fast"].keys() & {"guidance_interval", "precision"}
+
+
+def table_of(path, manifest, **changes):
+    """Write the file of a learned table with the numbers of DPM++ 2M in three steps."""
+    plan = plan_steps(manifest.noise, sampler="dpmpp_2m", schedule="karras", num_inference_steps=3)
+    names = ("sigma", "timestep", "a", "b", "c")
+    rows = [{name: getattr(row, name) for name in names} | {"guidance_scale": 1.5} for row in plan.rows]
+    path.write_text(json.dumps({"format": "cytosynth-table-1", "rows": rows} | changes))
+    return path
+
+
+def test_a_learned_table_becomes_a_preset(bundle_copy, in_process, tmp_path):
+    manifest = open_bundle(str(bundle_copy)).manifest
+    table = table_of(tmp_path / "table.json", manifest)
+    done = in_process("exporter", "preset", bundle_copy, "turbo", "--table", table)
+    assert done.returncode == 0, done.stderr
+    preset = open_bundle(str(bundle_copy)).manifest.presets["turbo"]
+    assert (preset.sampler, preset.num_inference_steps, preset.guidance_scale) == ("learned", 3, 1.5)
+    before = (bundle_copy / "manifest.json").read_bytes()
+    for options, words in (
+        (("turbo", "--table", table, "--steps", 3), "--steps, too"),
+        (("turbo", "--table", table, "--precision", "int8"), "no 8-bit graphs"),
+        (("turbo", "--table", tmp_path / "none"), "The table"),
+        (("turbo", "--table", table_of(tmp_path / "b", manifest, format="x")), "no file of the format"),
+    ):
+        done = in_process("exporter", "preset", bundle_copy, *options)
+        assert done.returncode == 2
+        assert words in done.stderr
+    assert (bundle_copy / "manifest.json").read_bytes() == before

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import inspect
 import json
 import sys
 import types
@@ -21,10 +22,21 @@ ROOT = Path(importlib.metadata.distribution("k-diffusion").locate_file("k_diffus
 BETA_START, BETA_END, TIMESTEPS = 0.00085, 0.012, 1000
 MEAN, STD = 0.3, 0.7
 SAMPLERS = {
-    "dpmpp_2m": lambda sampling: sampling.sample_dpmpp_2m,
-    "euler": lambda sampling: sampling.sample_euler,
-    "euler_a": lambda sampling: sampling.sample_euler_ancestral,
+    "dpmpp_2m": "dpmpp_2m",
+    "euler": "euler",
+    "euler_a": "euler_ancestral",
+    "heun": "heun",
+    "dpm2": "dpm_2",
+    "dpm2_a": "dpm_2_ancestral",
+    "lms": "lms",
+    "dpmpp_2s_a": "dpmpp_2s_ancestral",
+    "dpmpp_sde": "dpmpp_sde",
+    "dpmpp_2m_sde": "dpmpp_2m_sde",
+    "dpmpp_2m_sde_heun": "dpmpp_2m_sde",
+    "dpmpp_3m_sde": "dpmpp_3m_sde",
+    "dpm_fast": "dpm_fast",
 }
+"""k-diffusion's name of each sampler."""
 
 
 def load(name: str) -> types.ModuleType:
@@ -38,6 +50,41 @@ def load(name: str) -> types.ModuleType:
 def gaussian_denoiser(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     """E[x0 | x] where x0 ~ N(MEAN, STD^2) and x = x0 + sigma eps."""
     return (STD**2 * x + sigma[0] ** 2 * MEAN) / (STD**2 + sigma[0] ** 2)
+
+
+class Brownian:
+    """A Brownian motion over descending sigmas, made from given normal numbers: the noise of samplers that add some."""
+
+    def __init__(self, noise: torch.Tensor) -> None:
+        self.left, self.known = iter(noise), {}
+
+    def __call__(self, sigma: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+        """Return W(following) - W(sigma), scaled to variance 1."""
+        start, end = float(sigma), float(following)
+        now = self.at(start)
+        return (self.at(end) - now) / (start - end) ** 0.5
+
+    def at(self, sigma: float) -> torch.Tensor | float:
+        for level, value in self.known.items():
+            if abs(level - sigma) < 1e-9 * sigma:
+                return value
+        last = min(self.known, default=None)
+        self.known[sigma] = 0.0 if last is None else self.known[last] + (last - sigma) ** 0.5 * next(self.left)
+        return self.known[sigma]
+
+
+def draw(sampling: types.ModuleType, name: str, x: torch.Tensor, sigmas: torch.Tensor, noise: torch.Tensor):
+    """Return what a sampler makes of x."""
+    function = getattr(sampling, f"sample_{SAMPLERS[name]}")
+    parameters = inspect.signature(function).parameters
+    options = {"noise_sampler": Brownian(noise)} if "noise_sampler" in parameters else {}
+    if name == "dpmpp_2m_sde_heun":
+        options["solver_type"] = "heun"
+    if name == "dpm_fast":
+        levels = {"sigma_min": float(sigmas[-2]), "sigma_max": float(sigmas[0]), "n": len(sigmas) - 1}
+        # Its denoiser sees one sigma without a batch, and its noise belongs to eta 1, as in the WebUI.
+        return function(gaussian_denoiser, x, **levels, disable=True, eta=1.0, **options)
+    return function(gaussian_denoiser, x, sigmas, disable=True, **options)
 
 
 def main() -> None:
@@ -66,14 +113,11 @@ def main() -> None:
             "exponential": sampling.get_sigmas_exponential(steps, low, high),
             "normal": schedule.get_sigmas(steps),
             "sgm_uniform": sampling.append_zero(schedule.t_to_sigma(uniform)),
+            "polyexponential": sampling.get_sigmas_polyexponential(steps, low, high),
         }
         sigmas = schedules["karras"]
-        noise = torch.tensor(np.random.default_rng(1).standard_normal((steps, 8)))
-        results = {}
-        for name, function in SAMPLERS.items():
-            draws = iter(noise)
-            extra = {"noise_sampler": lambda *_, draws=draws: next(draws)} if name == "euler_a" else {}
-            results[name] = function(sampling)(gaussian_denoiser, x0 * sigmas[0], sigmas, disable=True, **extra)
+        noise = torch.tensor(np.random.default_rng(1).standard_normal((2 * steps, 8)))
+        results = {name: draw(sampling, name, x0 * sigmas[0], sigmas, noise) for name in SAMPLERS}
         runs.append(
             {
                 "steps": steps,

@@ -12,6 +12,7 @@ from trainer.cli.fitting import embed, fit
 from trainer.cli.likelihood import likelihood
 from trainer.cli.pictures import phantom, prepare
 from trainer.cli.pretraining import encoder, pretrain
+from trainer.cli.tables import table
 
 __all__ = ["app", "main"]
 
@@ -29,6 +30,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     inspect,
     encoder,
     likelihood,
+    table,
 )
 for command in COMMANDS:
     app.command()(command)

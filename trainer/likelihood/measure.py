@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +12,16 @@ import torch
 
 from engine.errors import RequestError
 from engine.files import sha256_of
+from engine.progress import Progress, silent
 from engine.sampling.schedules import NoiseSchedule
-from trainer.base.base import Base, digest_of, encode_prompts, open_base
-from trainer.hypernetwork.merge import CLASS_FILE, RESIDUALS_FILE
+from trainer.base.base import Base, digest_of, encode_prompts
 from trainer.likelihood.probability_flow import Estimate, log_likelihood
 from trainer.likelihood.settings import LikelihoodSettings
 from trainer.pictures.dataset import PictureSet
 from trainer.training.devices import Compute, choose_attention
 from trainer.training.encoding import encode_set
 
-__all__ = ["FORMAT", "Likelihoods", "measure_likelihood", "open_merged"]
+__all__ = ["FORMAT", "Likelihoods", "measure_likelihood"]
 
 FORMAT = "cytosynth-likelihood-1"
 """First field of the record, which `evaluate` expects."""
@@ -65,36 +63,13 @@ class Likelihoods:
         }
 
 
-def open_merged(folder: Path) -> tuple[Base, str]:
-    """Return the model of a merged folder and the prompt of its class. Raises RequestError."""
-    if (folder / RESIDUALS_FILE).exists():
-        raise RequestError(
-            f"The merged folder {folder}",
-            found=f"modules that stay in the graph ({RESIDUALS_FILE})",
-            expected="a folder whose hypernetworks are folded into the weights",
-            fix="merge a linear hypernetwork",
-        )
-    try:
-        prompt = json.loads((folder / CLASS_FILE).read_text(encoding="utf-8"))["prompt"]
-        if not isinstance(prompt, str):
-            raise ValueError(f"the prompt {prompt!r}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RequestError(
-            f"The merged folder {folder}",
-            found=f"no readable {CLASS_FILE} ({error})",
-            expected="a folder that `python -m trainer merge` wrote",
-            fix="name such a folder",
-        ) from error
-    return open_base(folder), prompt
-
-
 def measure_likelihood(
     base: Base,
     prompt: str,
     data: PictureSet,
     settings: LikelihoodSettings,
     compute: Compute,
-    progress: Callable[[str, int, int], None] = lambda *_: None,
+    progress: Progress = silent,
 ) -> Likelihoods:
     """Return the likelihood of each picture under a prompt, without guidance.
 

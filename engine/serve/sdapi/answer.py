@@ -10,7 +10,7 @@ from typing import Any
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from engine.output.infotext import SAMPLER_NAMES, SCHEDULE_NAMES
+from engine.output.infotext import sampler_name, schedule_name
 from engine.serve.service import ServedClass, Ticket
 from engine.version import __version__
 
@@ -44,8 +44,8 @@ def parameters_of(sent: dict[str, Any], ticket: Ticket) -> dict[str, Any]:
         "cfg_scale": request.guidance_scale,
         "width": request.width,
         "height": request.height,
-        "sampler_name": SAMPLER_NAMES[request.sampler],
-        "scheduler": SCHEDULE_NAMES[request.schedule],
+        "sampler_name": sampler_name(request.sampler),
+        "scheduler": schedule_name(request.schedule),
     }
     return {**sent, **used}
 
@@ -68,7 +68,7 @@ def info_of(ticket: Ticket, served: ServedClass, strength: float | None, warning
         "subseed_strength": 0,
         "width": width,
         "height": height,
-        "sampler_name": SAMPLER_NAMES[request.sampler],
+        "sampler_name": sampler_name(request.sampler),
         "cfg_scale": request.guidance_scale,
         "steps": request.num_inference_steps,
         "batch_size": request.batch_size,
@@ -81,7 +81,7 @@ def info_of(ticket: Ticket, served: ServedClass, strength: float | None, warning
         "seed_resize_from_w": -1,
         "seed_resize_from_h": -1,
         "denoising_strength": strength,
-        "extra_generation_params": {"Schedule type": SCHEDULE_NAMES[request.schedule]},
+        "extra_generation_params": {"Schedule type": schedule_name(request.schedule)},
         "index_of_first_image": 0,
         "infotexts": [picture.infotext for picture in pictures],
         "styles": [],

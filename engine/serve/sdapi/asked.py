@@ -40,7 +40,10 @@ OF_INFOTEXT = {
     "Denoising strength": "denoising_strength",
 }
 """Fields of a request by the key of an infotext."""
-ETA_OF = {"euler_a": 1.0, "ddim": 0.0}
+ANCESTRAL = ("euler_a", "dpm2_a", "dpmpp_2s_a", "dpm_fast")
+OF_SDE = ("dpmpp_sde", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde")
+ETA_OF = {"ddim": 0.0, "ddim_cfgpp": 0.0, **dict.fromkeys((*ANCESTRAL, *OF_SDE), 1.0)}
+"""The eta of each sampler for which the WebUI has one."""
 
 
 def with_infotext(fields: Common) -> Common:

@@ -13,7 +13,7 @@ from engine.serve.service import Service
 
 __all__ = ["lists_of"]
 
-RHO = {"karras": 7.0}
+RHO = {"karras": 7.0, "polyexponential": 1.0}
 
 
 def lists_of(service: Service) -> dict[str, Callable[[], Any]]:
@@ -61,8 +61,8 @@ def samplers() -> list[dict[str, Any]]:
 
 
 def schedulers() -> list[dict[str, Any]]:
-    """Return the schedules. The WebUI's Automatic is that of the sampler, and its Uniform is our `normal`."""
-    names = {"automatic": "Automatic", **SCHEDULE_NAMES, "uniform": "Uniform"}
+    """Return the schedules. The WebUI's Automatic is that of the sampler."""
+    names = {"automatic": "Automatic", **SCHEDULE_NAMES}
     return [
         {
             "name": ours,

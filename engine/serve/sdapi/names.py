@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from engine.output.infotext import (
+    REFUSED_NAMES,
     SAMPLER_ALIASES,
     SAMPLER_NAMES,
     SCHEDULE_ALIASES,
@@ -15,7 +16,7 @@ from engine.output.infotext import (
     schedule_of,
     split_sampler,
 )
-from engine.sampling.samplers import SAMPLERS
+from engine.sampling.samplers import NO_TABLE, SAMPLERS
 from engine.serve.sdapi.errors import ApiError
 from engine.serve.service import ServedClass
 
@@ -63,6 +64,8 @@ def sampler_settings(name: str | None, scheduler: str | None) -> dict[str, Any]:
         whole = _sampler(name)
         short, at_end = (name, None) if whole else split_sampler(name)
         sampler = whole or _sampler(short)
+        if refused := REFUSED_NAMES.get(short.lower()):
+            raise ApiError(400, f"Sampler not available: {name}. {NO_TABLE[refused]}.")
         if sampler is None:
             raise ApiError(400, f"Sampler not found: {name}. Known are {', '.join(SAMPLER_NAMES.values())}.")
         found["sampler"] = sampler
@@ -72,7 +75,7 @@ def sampler_settings(name: str | None, scheduler: str | None) -> dict[str, Any]:
         native = SAMPLERS[found["sampler"]].schedule if "sampler" in found else ""
         schedule = schedule_of(words, native) if words not in SCHEDULE_NAMES else words
         if schedule is None:
-            names = ["Automatic", *SCHEDULE_NAMES.values(), "Uniform"]
+            names = ["Automatic", *SCHEDULE_NAMES.values()]
             raise ApiError(422, f"Scheduler not found: {words}. Known are {', '.join(names)}.")
         found["schedule"] = schedule or None
     return found

@@ -74,7 +74,7 @@ def size_axis():
         ("steps=1-5(+0)", "--x steps=1-5"),
         ("seed=0-999999999", "more than 1000"),
         ("seed=-1", "--x seed=-1"),
-        ("sampler=euler,heun", "--x sampler=heun: --sampler"),
+        ("sampler=euler,hein", "--x sampler=hein: --sampler"),
         ("strength=0.5,1.5", "--x strength=1.5: --strength"),
         ("size=32", "--x size=32"),
         ("steps=8,08", "8 twice"),

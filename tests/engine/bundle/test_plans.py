@@ -72,11 +72,17 @@ def test_a_plan_json_that_is_none_is_refused(text, bundle_copy):
 
 
 @pytest.mark.parametrize(
-    ("options", "word"), [({"batch_size": 9}, "batch sizes 1, 8, requested 9"), ({"width": 64}, "requested (64, 32)")]
+    ("options", "found", "build"),
+    [
+        ({"batch_size": 9}, "batch sizes 1 to 8, requested 9", "--batch 9 --size 32x32"),
+        ({"width": 64}, "32x32 pixels, requested 64x32", "--batch 2 --size 64x32"),
+    ],
 )
-def test_a_batch_or_size_that_the_plan_was_not_built_for_is_refused(options, word, bundle_copy):
+def test_a_batch_or_size_that_the_plan_was_not_built_for_is_refused(options, found, build, bundle_copy):
     write_plans(bundle_copy)
     bundle = open_bundle(str(bundle_copy))
-    with pytest.raises(RequestError, match="--batch") as caught:
+    with pytest.raises(RequestError) as caught:
         TensorRTBackend(job_of(bundle, **options), make_api())
-    assert word in str(caught.value)
+    assert found in str(caught.value)
+    assert build in str(caught.value)
+    assert "use --batch-size 1 to 8 with --width 32 --height 32, for which there are plans" in str(caught.value)

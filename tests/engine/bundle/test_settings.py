@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.bundle.settings import RequestSettings, parse_batch_size, settings_of
+from engine.bundle.settings import RequestSettings, parse_batch_size, parse_sampler, settings_of
 from engine.errors import RequestError
 
 
@@ -18,6 +18,12 @@ def test_options_reach_the_group_that_declares_them():
 def test_an_unknown_option_is_named_beside_the_known_ones():
     with pytest.raises(TypeError, match=r"unknown options steps; known are .*num_inference_steps"):
         settings_of(steps=3)
+
+
+def test_a_sampler_without_a_fixed_table_is_refused_with_the_reason():
+    with pytest.raises(RequestError, match=r"dpm_adaptive: it chooses each step by the error"):
+        parse_sampler("dpm_adaptive")
+    assert parse_sampler("heun") == "heun"
 
 
 def test_a_batch_size_is_a_number_or_auto():

@@ -124,8 +124,8 @@ def test_everything_that_is_not_taken_over_is_named():
 @pytest.mark.parametrize(
     ("line", "flag", "words"),
     [
-        ("Steps: 20, Sampler: Heun, Seed: 5", "sampler", "Heun"),
-        ("Steps: 20, Sampler: Euler, Schedule type: Beta, Seed: 5", "schedule", "Beta"),
+        ("Steps: 20, Sampler: DPM adaptive, Seed: 5", "sampler", "DPM adaptive: it chooses each step"),
+        ("Steps: 20, Sampler: Euler, Schedule type: Turbo, Seed: 5", "schedule", "Turbo"),
         ("Steps: many, Sampler: Euler, Seed: 5", "num_inference_steps", "many"),
     ],
 )

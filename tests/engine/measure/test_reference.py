@@ -29,7 +29,7 @@ def test_it_is_what_the_engine_makes(in_process, stochastic, tmp_path):
     bundle = open_bundle(str(tiny_bundle))
     settings = {"class": "cyt_mast", "sampler": "dpmpp_2m", "num_inference_steps": "3", "guidance_scale": "1.5"}
     assert metadata.items() >= {**settings, "seed": "0", "precision": "f32", "bundle_sha256": bundle.sha256}.items()
-    assert metadata.keys() == DESCRIBES | SETTINGS
+    assert metadata.keys() == DESCRIBES | SETTINGS | {"plan"}
     assert tensors["noise"].shape == tensors["latents"].shape == bundle.manifest.latent_shape
     assert 0.8 < tensors["noise"].std() < 1.2
     assert tensors["decoder_noise"].shape == (11, 16, 16)
@@ -64,6 +64,8 @@ def test_by_default_every_class_has_one_in_the_cache(in_process, tiny_bundle, tm
         (["--backend", "tensorrt"], ["The backend tensorrt", "pip install"]),
         (["--class", "cyt_mist"], ["The class cyt_mist"]),
         (["--steps", "0"], ["--steps"]),
+        (["--sampler", "euler_a"], ["--sampler", "adds noise"]),
+        (["--sampler", "ddim_cfgpp"], ["--sampler", "changes the guidance scale"]),
         (["--out", "reference.safetensors"], ["--out", "2 classes"]),
         (["--class", "cyt_mast", "--out", "absent/x.safetensors"], ["absent", "create the folder"]),
     ],

@@ -100,17 +100,18 @@ def test_any_text_can_be_read(seed):
 def test_names_of_samplers_and_schedules():
     assert split_sampler("DPM++ 2M Karras") == ("DPM++ 2M", "Karras")
     assert split_sampler("Euler a") == ("Euler a", None)
-    assert [sampler_of(name) for name in ("DPM++ 2M", "euler A", "k_euler_ancestral", "Heun")] == [
+    assert [sampler_of(name) for name in ("DPM++ 2M", "euler A", "k_euler_ancestral", "k_dpm_2", "Turbo")] == [
         "dpmpp_2m",
         "euler_a",
         "euler_a",
+        "dpm2",
         None,
     ]
-    names = ("Automatic", "karras", "Uniform", "SGM Uniform", "SGMUniform", "Beta")
+    names = ("Automatic", "karras", "Uniform", "SGM Uniform", "SGMUniform", "Turbo")
     assert [schedule_of(name, "leading") for name in names] == [
         "leading",
         "karras",
-        "normal",
+        "uniform",
         "sgm_uniform",
         "sgm_uniform",
         None,

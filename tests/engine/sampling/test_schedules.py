@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from engine.sampling.schedules import SCHEDULES, time_features
+from engine.sampling.schedules import ALIGNED, SCHEDULES, NoiseSchedule, time_features
 from tests.engine.sampling.golden import GOLDEN, NOISE, RUNS
 
 
@@ -14,12 +15,36 @@ def test_the_models_sigmas_are_stable_diffusions():
     assert NOISE.sigmas[-1] == pytest.approx(GOLDEN["sigma_max"], rel=1e-12)
 
 
-@pytest.mark.parametrize("name", ["karras", "exponential", "normal", "sgm_uniform"])
+@pytest.mark.parametrize("name", ["karras", "exponential", "normal", "sgm_uniform", "polyexponential"])
 @pytest.mark.parametrize("run", RUNS)
 def test_schedules_agree_with_k_diffusion(run, name):
     # k-diffusion rounds the timesteps of normal and sgm_uniform to float32.
-    tolerance = 1e-10 if name in ("karras", "exponential") else 1e-6
+    tolerance = 1e-10 if name in ("karras", "exponential", "polyexponential") else 1e-6
     np.testing.assert_allclose(SCHEDULES[name](NOISE, run["steps"]), run["sigmas"][name][:-1], rtol=tolerance, atol=0)
+
+
+def test_further_schedules_of_the_webui():
+    """Their published levels or formulas, computed here in another way."""
+    sigmas = NOISE.sigmas
+    np.testing.assert_allclose(SCHEDULES["align_your_steps"](NOISE, 11), ALIGNED)
+    between = SCHEDULES["align_your_steps"](NOISE, 21)
+    np.testing.assert_allclose(between[1::2], np.sqrt(between[:-1:2] * between[2::2]))
+    np.testing.assert_array_equal(SCHEDULES["uniform"](NOISE, 7), SCHEDULES["normal"](NOISE, 7))
+    np.testing.assert_array_equal(SCHEDULES["simple"](NOISE, 3), sigmas[[999, 666, 333]])
+    shares = stats.beta.ppf([1, 0.75, 0.5, 0.25, 0], 0.6, 0.6)
+    expected = sigmas[0] + shares * (sigmas[-1] - sigmas[0])
+    np.testing.assert_allclose(SCHEDULES["beta"](NOISE, 5), expected, rtol=1e-12)
+    angles = np.arctan([*SCHEDULES["kl_optimal"](NOISE, 5), sigmas[0]])
+    np.testing.assert_allclose(angles[0], np.arctan(sigmas[-1]))
+    np.testing.assert_allclose(np.diff(angles), (np.arctan(sigmas[0]) - np.arctan(sigmas[-1])) / 5)
+    np.testing.assert_allclose(NOISE.timesteps(SCHEDULES["lcm"](NOISE, 5)), [999, 754, 509, 264, 19], atol=1e-9)
+
+
+def test_align_your_steps_stretches_to_another_models_range():
+    other = NoiseSchedule(0.002, 0.03, 57)
+    found = SCHEDULES["align_your_steps"](other, 8)
+    np.testing.assert_allclose(found[[0, -1]], other.sigmas[[-1, 0]])
+    assert (np.diff(found) < 0).all()
 
 
 @pytest.mark.parametrize("run", RUNS)

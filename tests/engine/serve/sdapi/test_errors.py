@@ -14,8 +14,8 @@ from tests.engine.serve.sdapi.hostile import hostile_bodies
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
-        ({"sampler_name": "UniPC"}, 400, "Sampler not found: UniPC. Known are DPM++ 2M"),
-        ({"scheduler": "Beta"}, 422, "Known are Automatic, Karras"),
+        ({"sampler_name": "UniPC 2"}, 400, "Sampler not found: UniPC 2. Known are DPM++ 2M"),
+        ({"scheduler": "Turbo"}, 422, "Known are Automatic, Karras"),
         ({"width": 33}, 422, "width\n  found:    33"),
         ({"script_name": "x/y/z plot"}, 422, "Script 'x/y/z plot' not found"),
         ({"refiner_checkpoint": "other"}, 422, "there is no refiner"),

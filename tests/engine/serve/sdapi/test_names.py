@@ -10,9 +10,12 @@ from engine.serve.sdapi.names import class_of, hires_upscaler_of, is_same, sampl
         (None, None, {}),
         ("DPM++ 2M Karras", None, {"sampler": "dpmpp_2m", "schedule": "karras"}),
         ("DPM++ 2M Karras", "Automatic", {"sampler": "dpmpp_2m", "schedule": "karras"}),
-        ("k_euler_a", "uniform", {"sampler": "euler_a", "schedule": "normal"}),
+        ("k_euler_a", "uniform", {"sampler": "euler_a", "schedule": "uniform"}),
         ("euler A", "SGM Uniform", {"sampler": "euler_a", "schedule": "sgm_uniform"}),
         ("ddim", None, {"sampler": "ddim"}),
+        ("DPM++ SDE Karras", None, {"sampler": "dpmpp_sde", "schedule": "karras"}),
+        ("DPM++ 2M SDE Heun Exponential", None, {"sampler": "dpmpp_2m_sde_heun", "schedule": "exponential"}),
+        ("DDIM CFG++", "KL Optimal", {"sampler": "ddim_cfgpp", "schedule": "kl_optimal"}),
         (None, "exponential", {"schedule": "exponential"}),
         (None, "Automatic", {"schedule": None}),
     ],
@@ -22,11 +25,14 @@ def test_samplers_are_found_by_their_names_and_aliases(name, scheduler, expected
 
 
 def test_no_sampler_takes_the_place_of_an_unknown_one():
-    with pytest.raises(ApiError, match="DPM\\+\\+ SDE") as refused:
-        sampler_settings("DPM++ SDE Karras", None)
+    with pytest.raises(ApiError, match=r"DPM\+\+ 4M") as refused:
+        sampler_settings("DPM++ 4M Karras", None)
     assert refused.value.status == 400
-    with pytest.raises(ApiError, match="Scheduler not found: Beta"):
-        sampler_settings("Euler", "Beta")
+    with pytest.raises(ApiError, match=r"Sampler not available: DPM adaptive\. it chooses each step") as refused:
+        sampler_settings("DPM adaptive", None)
+    assert refused.value.status == 400
+    with pytest.raises(ApiError, match="Scheduler not found: Turbo"):
+        sampler_settings("Euler", "Turbo")
 
 
 def test_a_class_is_found_by_title_name_or_a_part_that_only_it_has(service):

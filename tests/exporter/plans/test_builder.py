@@ -9,7 +9,7 @@ import sys
 import onnx
 import pytest
 
-from exporter.tensorrt_builder import gpu_here
+from exporter.plans.builder import gpu_here
 
 pytest.importorskip("tensorrt_rtx", reason="needs TensorRT for RTX: pip install 'cytosynth[rtx]'")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import RequestError
-from exporter.gpus import compute_capability
+from exporter.plans.gpus import compute_capability
 
 
 def test_names_of_gpus():

@@ -1,4 +1,4 @@
-"""The command line `python -m exporter`: onnx, int8, preset, tensorrt, verify."""
+"""The command line `python -m exporter`: onnx, int8, preset, tensorrt, verify, plans, inspect, drift."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from rich.table import Table
 from engine.bundle.folder import open_bundle
 from engine.bundle.settings import GuidanceSettings, HardwareSettings, RequestSettings, SamplingSettings, settings_of
 from engine.command_line import new_command_line
-from engine.options import Without, parse_each, with_options
+from engine.errors import RequestError
+from engine.options import Without, flags_of, parse_each, with_options
 from engine.terminal import run_command_line, silence_libraries
+from exporter.cli.inspection import drift, inspect
+from exporter.cli.options import BundleArgument, JsonOption, say
+from exporter.cli.plans import plans
 from exporter.settings import BundleSettings, PlanSettings
 
 if TYPE_CHECKING:
@@ -28,12 +32,6 @@ app = new_command_line(__doc__)
 
 
 NOT_IN_A_PRESET = ("seed", "rng", "shared_noise", "preset", "langevin_step_size", "langevin_steps_per_level")
-BundleArgument = Annotated[str, typer.Argument(metavar="BUNDLE", help="Name of an embedded bundle, or a folder.")]
-
-
-def _say(stage: str) -> None:
-    """Print progress to stderr."""
-    print(stage, file=sys.stderr)
 
 
 @app.command()
@@ -49,7 +47,7 @@ def onnx(
     """Write merged folders as classes of a bundle of ONNX graphs."""
     from exporter.onnx_bundle import write_bundle
 
-    write_bundle(merged, out, settings, vae_encoder=vae_encoder, progress=_say)
+    write_bundle(merged, out, settings, vae_encoder=vae_encoder, progress=say)
     bundle = open_bundle(str(out))
     size_bytes = sum(entry.size_bytes for entry in bundle.manifest.files.values())
     print(f"{out}: {', '.join(bundle.manifest.classes)}; {size_bytes / 1e6:.1f} MB")
@@ -69,7 +67,7 @@ def int8(
     from exporter.int8 import write_int8
 
     opened = open_bundle(bundle)
-    for made in write_int8(opened, keep_unets=keep_unets, progress=_say):
+    for made in write_int8(opened, keep_unets=keep_unets, progress=say):
         unit = "of its norm" if made.output == "eps" else "grey levels, root mean square"
         print(f"{made.graph}: {made.output} differs by {made.error:.2g} {unit}")
     print(f"{opened.folder} has 8-bit graphs (--precision int8). SHA-256 of the bundle: {open_bundle(bundle).sha256}")
@@ -83,20 +81,41 @@ def preset(
     sampling: Annotated[SamplingSettings, Without(*NOT_IN_A_PRESET)],
     guidance: GuidanceSettings,
     hardware: Annotated[HardwareSettings, Without("batch_size", "backend", "threads")],
+    table: Annotated[
+        Path | None,
+        typer.Option(help="File of `trainer table`, in place of sampler, schedule, steps and guidance."),
+    ] = None,
 ) -> None:
     """Store settings in a bundle as a preset, or replace a preset.
 
     The bundle's hash changes.
     """
     from engine.bundle.request import make_request
-    from exporter.presets import write_preset
+    from exporter.presets import write_preset, write_table_preset
 
     opened = open_bundle(bundle)
-    settings = RequestSettings(sampling, guidance, hardware=replace(hardware, backend="openvino"))
-    write_preset(opened, name, make_request(opened.manifest, ["all"], 1, settings))
+    if table is not None:
+        _expect_alone(sampling, guidance)
+        write_table_preset(opened, name, table, hardware.precision)
+    else:
+        settings = RequestSettings(sampling, guidance, hardware=replace(hardware, backend="openvino"))
+        write_preset(opened, name, make_request(opened.manifest, ["all"], 1, settings))
     print(
         f"{opened.folder} has the preset {name} (--preset {name}). SHA-256 of the bundle: {open_bundle(bundle).sha256}"
     )
+
+
+def _expect_alone(*groups: SamplingSettings | GuidanceSettings) -> None:
+    """Raise RequestError if an option that a learned table states itself was given beside it."""
+    for group in groups:
+        for name, flag in flags_of(type(group)).items():
+            if getattr(group, name) != getattr(type(group)(), name):
+                raise RequestError(
+                    "--table",
+                    found=f"{flag}, too",
+                    expected="a table alone, because it states its levels, steps and guidance itself",
+                    fix=f"leave out {flag}, or the table",
+                )
 
 
 @app.command()
@@ -113,8 +132,8 @@ def tensorrt(
 ) -> None:
     """Build TensorRT plans of a bundle for a GPU, in the folder BUNDLE/plans."""
     from engine.bundle.request import make_request
-    from exporter.gpus import compute_capability
-    from exporter.tensorrt_plans import PlanRequest, build_plans
+    from exporter.plans.building import PlanRequest, build_plans
+    from exporter.plans.gpus import compute_capability
 
     opened = open_bundle(bundle)
     batch_sizes, width, height = settings.shapes(opened.manifest.picture_size)
@@ -123,7 +142,7 @@ def tensorrt(
         checked = make_request(opened.manifest, parse_each(class_name) or ["all"], 1, options)
     capability = compute_capability(settings.gpu)
     request = PlanRequest(capability, settings.flavour, batch_sizes, width, height, settings.refit)
-    folder = build_plans(opened, checked.class_names, request, progress=_say)
+    folder = build_plans(opened, checked.class_names, request, progress=say)
     total = sum(path.stat().st_size for path in folder.glob("*.plan"))
     print(f"{folder}: {', '.join(checked.class_names)}; {total / 1e6:.1f} MB")
 
@@ -132,7 +151,7 @@ def tensorrt(
 def verify(
     bundle: BundleArgument,
     merged: Annotated[Path, typer.Option(help="Merged folder of one of the bundle's classes: the reference.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare each runtime with torch in float32.
 
@@ -151,6 +170,11 @@ def verify(
             print(f"TensorRT was not compared: {without_tensorrt}.")
     if not all(row.passed for row in rows):
         sys.exit(1)
+
+
+app.command()(inspect)
+app.command()(drift)
+app.add_typer(plans, name="plans")
 
 
 def _table_of(rows: list[ParityRow]) -> Table:

@@ -116,6 +116,16 @@ def test_the_profile_covers_one_unguided_to_sixteen_guided_pictures(built):
     assert pictures == [[1, 128, 128, 3], [8, 128, 128, 3], [16, 128, 128, 3]]
 
 
+def test_a_plan_is_inspected_without_a_gpu(built, in_process):
+    plan = plan_folder(built[0]) / "unet.cyt_mast.onnx.plan"
+    done = in_process("exporter", "inspect", plan)
+    assert done.returncode == 0, done.stderr
+    for word in ("compute capability 8.6", "32 x 16 x 16 x 16", "convolution", "float16"):
+        assert word in done.stdout
+    done = in_process("exporter", "inspect", built[0])
+    assert plan_folder(built[0]).name in done.stdout
+
+
 def choose(bundle_folder, **changes):
     bundle = open_bundle(str(bundle_folder))
     asked = {

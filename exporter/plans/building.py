@@ -24,7 +24,7 @@ from engine.files import replace_file, write_json
 from engine.locks import locked_folder
 from engine.pipeline.encoder import decode_batch_size
 from engine.progress import StageProgress, silent_stages
-from exporter.tensorrt_builder import Profile, build_graph, gpu_here
+from exporter.plans.builder import Profile, build_graph, gpu_here
 
 __all__ = ["PlanRequest", "build_plans", "load_tensorrt"]
 

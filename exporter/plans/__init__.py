@@ -1,0 +1,1 @@
+"""TensorRT plans of a bundle: built, listed, checked and removed."""

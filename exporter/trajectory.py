@@ -1,0 +1,67 @@
+"""Inputs of a bundle's graphs while it draws pictures, as rows that calibrate 8-bit graphs or test precision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends.openvino import OpenVINOBackend
+from engine.bundle.folder import Bundle
+from engine.bundle.job import make_job
+from engine.bundle.settings import settings_of
+from engine.pipeline.pipeline import Pipeline, decoder_noise_of
+from exporter.recording import recorder_of
+
+__all__ = ["FIRST_SEED", "Drawn", "Rows", "count_of", "drawn_rows", "joined", "spaced"]
+
+FIRST_SEED = 2**31
+"""First seed of the pictures. Runs of the engine start at smaller seeds."""
+
+Rows = dict[str, NDArray[np.float32]]
+"""Maps the graph's inputs to arrays with the same number of rows."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Inputs of the UNet in each call, inputs of the decoder, and the pictures (B, H, W, 3) if they were decoded."""
+
+    calls: list[Rows]
+    decoding: Rows
+    images: NDArray[np.uint8] | None
+
+
+def drawn_rows(bundle: Bundle, class_name: str, pictures: int, *, decoded: bool = False) -> Drawn:
+    """Draw pictures of a class with the bundle's default settings, on OpenVINO in float32.
+
+    decoded: also decode the latents.
+    """
+    # Shared noise: the rows of a class do not depend on its name.
+    settings = settings_of(backend="openvino", batch_size=pictures, precision="f32", shared_noise=True)
+    job = make_job(bundle, [class_name], 1, settings)
+    recorder = recorder_of(OpenVINOBackend(precision="f32", threads=job.request.threads, cached=False))
+    seeds = range(FIRST_SEED, FIRST_SEED + pictures)
+    with Pipeline(job, class_name, recorder) as pipeline:
+        latents = pipeline.generate_latents(seeds)
+        images = pipeline.decode(latents, seeds)[0] if decoded else None
+    calls = [{name: np.asarray(value, np.float32) for name, value in inputs.items()} for inputs, _ in recorder.calls]
+    return Drawn(calls, {"latents": latents, **decoder_noise_of(job, class_name, seeds)}, images)
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """Join all parts."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def spaced(rows: Rows, most: int) -> Rows:
+    """Return at most `most` rows, evenly spaced."""
+    count = count_of(rows)
+    chosen = np.linspace(0, count - 1, min(most, count)).round().astype(int)
+    return {name: values[chosen] for name, values in rows.items()}
+
+
+def count_of(rows: Rows) -> int:
+    """Return the number of rows."""
+    return len(next(iter(rows.values())))
