@@ -22,6 +22,7 @@ from engine.bundle.settings import (
     RequestSettings,
     SamplingSettings,
 )
+from engine.bundle.variants import select_variant
 from engine.errors import RequestError
 from engine.initial.settings import InitialRequest, initial_request
 from engine.machine import available_cores
@@ -116,7 +117,8 @@ def make_request(
 
     Args:
         manifest: The bundle's manifest, which gives the defaults.
-        class_names: Classes of the bundle; "all" stands for every class.
+        class_names: Classes of the bundle; "all" stands for every class. A tag of an adapter in the prompt, such as
+            <lora:name:0.8>, selects another class; see engine.bundle.variants.
         n: Number of pictures per class, one number or a number by class name.
         settings: What to change from the defaults. A preset replaces the bundle's defaults, and explicit settings
             override the preset. The guidance interval EVERYWHERE guides every step even if the default has bounds.
@@ -130,7 +132,9 @@ def make_request(
     sampling, guidance, picture, hardware = settings.sampling, settings.guidance, settings.picture, settings.hardware
     for group in (sampling, guidance, picture, hardware):
         check_settings(group)
-    chosen = _classes(manifest, class_names)
+    asked = _classes(manifest, class_names)
+    variants = {name: entry.adapters for name, entry in manifest.classes.items()}
+    chosen, prompt = select_variant(asked, picture.prompt, picture.negative_prompt, variants)
     preset = None if sampling.preset is None else _preset(manifest, sampling.preset)
     defaults = preset or manifest.defaults
     sampler = sampling.sampler or defaults.sampler
@@ -140,7 +144,7 @@ def make_request(
     left, top, right, bottom = (initial and initial.expand) or (0, 0, 0, 0)
     request = GenerateRequest(
         class_names=chosen,
-        counts=tuple(n if isinstance(n, int) else n[name] for name in chosen),
+        counts=tuple(n if isinstance(n, int) else n[name] for name in asked),
         seed=_drawn_seed(previous) if sampling.seed == -1 else sampling.seed,
         rng=sampling.rng,
         shared_noise=sampling.shared_noise or sampling.rng not in WITH_CLASSES,
@@ -150,7 +154,7 @@ def make_request(
         langevin=_langevin(sampler, sampling),
         guidance_scale=_given(guidance.guidance_scale, defaults.guidance_scale),
         guidance_interval=None if interval == EVERYWHERE else interval,
-        prompt=picture.prompt,
+        prompt=prompt,
         negative_prompt=picture.negative_prompt,
         width=_given(picture.width, manifest.picture_size[0]) + left + right,
         height=_given(picture.height, manifest.picture_size[1]) + top + bottom,

@@ -11,7 +11,8 @@ from engine.bundle.settings import EVERYWHERE, RequestSettings
 from engine.cli.png_info import PngDescription, asked_size, read_png
 from engine.cli.settings import SubjectSettings
 from engine.errors import RequestError
-from engine.output.infotext import NETWORK, Infotext, sampler_of, schedule_of, split_sampler
+from engine.output.infotext import Infotext, sampler_of, schedule_of, split_sampler
+from engine.sampling.prompt_tags import NETWORK
 from engine.sampling.samplers import SAMPLERS
 from engine.terminal import warn
 

@@ -14,7 +14,6 @@ from typing import Any
 
 __all__ = [
     "CONTENT_NAMES",
-    "NETWORK",
     "SAMPLER_ALIASES",
     "SAMPLER_NAMES",
     "SCHEDULE_ALIASES",
@@ -67,8 +66,6 @@ LEAST_PAIRS = 3
 """Number of pairs from which on the last line states settings, not words of a prompt."""
 PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 SIDES = re.compile(r"(\d+)x(\d+)")
-NETWORK = re.compile(r"<(\w+):([^<>]*)>")
-"""A tag such as <hypernet:name:1> or <lora:name:1>: its kind, and its arguments."""
 DEFAULTS: dict[str, Any] = {
     "Clip skip": "1",
     "Hires resize-1": 0,

@@ -16,7 +16,7 @@ from diffusers import DiffusionPipeline
 from engine.bundle.folder import open_bundle
 from engine.errors import CytosynthError
 from tests.trainer.hypernetwork.examples import RECORD, settings_of, strong
-from tests.trainer.lora.examples import kohya, layers_of, lora_tensors, written
+from tests.trainer.lora.examples import kohya, layers_of, lora_file, lora_tensors, written
 from trainer.adapters.adapter import read_adapter
 from trainer.adapters.merge import merge
 from trainer.base.base import digest_of, open_base
@@ -158,17 +158,9 @@ def test_a_merge_that_cannot_be_written_leaves_nothing(whole_path, tmp_path):
     assert [*tmp_path.iterdir()] == []
 
 
-def lora_file(path, base, seed=0, words=("attn",)):
-    """Write a LoRA of another program for the UNet and the text encoder of a base."""
-    tensors = lora_tensors(layers_of(base.unet, words), kohya, rank=2 + seed, alpha=2)
-    text = layers_of(base.text_encoder)
-    tensors |= lora_tensors(text, lambda name: f"lora_te_text_model_{name.replace('.', '_')}", alpha=2)
-    return written(path, tensors)
-
-
 def test_a_chain_of_loras_and_hypernetworks_is_merged_exactly_in_any_order(base, tmp_path):
     first = read_adapter(lora_file(tmp_path / "first.safetensors", base))
-    second = read_adapter(lora_file(tmp_path / "second.safetensors", base, 1, ("attn", "conv")))
+    second = read_adapter(lora_file(tmp_path / "second.safetensors", base, rank=3, words=("attn", "conv")))
     linear, bent = (HypernetworkFile(strong(settings_of(activation=kind)), kind) for kind in ("linear", "tanh"))
     chains = ([first, bent, second, linear], [bent, linear, second, first])
     states = []

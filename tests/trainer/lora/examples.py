@@ -64,3 +64,12 @@ def kohya(name):
 def written(path, tensors, **metadata):
     save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, path, metadata or None)
     return path
+
+
+def lora_file(path, base, *, rank=2, words=("attn",), text=True):
+    """Write a LoRA of another program for the UNet of a base, and for its text encoder."""
+    tensors = lora_tensors(layers_of(base.unet, words), kohya, rank=rank, alpha=2)
+    if text:
+        layers = layers_of(base.text_encoder)
+        tensors |= lora_tensors(layers, lambda name: f"lora_te_text_model_{name.replace('.', '_')}", alpha=2)
+    return written(path, tensors)
