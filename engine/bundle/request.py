@@ -19,6 +19,7 @@ from engine.bundle.settings import (
     EVERYWHERE,
     THREADS,
     HardwareSettings,
+    PictureSettings,
     RequestSettings,
     SamplingSettings,
 )
@@ -117,8 +118,7 @@ def make_request(
 
     Args:
         manifest: The bundle's manifest, which gives the defaults.
-        class_names: Classes of the bundle; "all" stands for every class. A tag of an adapter in the prompt, such as
-            <lora:name:0.8>, selects another class; see engine.bundle.variants.
+        class_names: Classes of the bundle; "all" is every class. Tags in the prompt may select another; see variants.
         n: Number of pictures per class, one number or a number by class name.
         settings: What to change from the defaults. A preset replaces the bundle's defaults, and explicit settings
             override the preset. The guidance interval EVERYWHERE guides every step even if the default has bounds.
@@ -132,9 +132,7 @@ def make_request(
     sampling, guidance, picture, hardware = settings.sampling, settings.guidance, settings.picture, settings.hardware
     for group in (sampling, guidance, picture, hardware):
         check_settings(group)
-    asked = _classes(manifest, class_names)
-    variants = {name: entry.adapters for name, entry in manifest.classes.items()}
-    chosen, prompt = select_variant(asked, picture.prompt, picture.negative_prompt, variants)
+    chosen, prompt = _variant(manifest, asked := _classes(manifest, class_names), picture)
     preset = None if sampling.preset is None else _preset(manifest, sampling.preset)
     defaults = preset or manifest.defaults
     sampler = sampling.sampler or defaults.sampler
@@ -166,8 +164,8 @@ def make_request(
         clip_skip=picture.clip_skip,
         emphasis=picture.emphasis,
     )
-    steps = request.num_inference_steps
-    hires = hires_request(settings.hires, (request.width, request.height), steps, manifest, varied=initial is not None)
+    steps, size = request.num_inference_steps, (request.width, request.height)
+    hires = hires_request(settings.hires, size, steps, manifest, varied=initial is not None)
     request = replace(request, hires=hires)
     for name in chosen:
         manifest.graphs(name, request.precision)
@@ -235,6 +233,14 @@ def _classes(manifest: Manifest, class_names: Sequence[str]) -> tuple[str, ...]:
                 fix="choose one of these, or add the class to a bundle with `python -m exporter onnx`",
             )
     return chosen
+
+
+def _variant(
+    manifest: Manifest, asked: tuple[str, ...], picture: PictureSettings
+) -> tuple[tuple[str, ...], str | None]:
+    """Return the classes and the prompt after tags such as <lora:name:0.8> were followed."""
+    classes = {name: entry.adapters for name, entry in manifest.classes.items()}
+    return select_variant(asked, picture.prompt, picture.negative_prompt, classes)
 
 
 def _preset(manifest: Manifest, name: str) -> Preset:

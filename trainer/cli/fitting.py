@@ -18,7 +18,6 @@ from trainer.fitting.settings import (
     MethodSettings,
     NetworkSettings,
     PresetSettings,
-    PriorSettings,
     WordSettings,
 )
 from trainer.training.schedule import constant
@@ -41,7 +40,6 @@ def fit(
     settings: ClassTrainingSettings,
     method: MethodSettings,
     network: NetworkSettings,
-    prior: PriorSettings,
     preset: PresetSettings,
 ) -> None:
     """Train one class on a base: a hypernetwork, a LoRA, or the whole UNet.
@@ -59,7 +57,7 @@ def fit(
         chosen = preset_for(preset.preset or base.card.fit_preset, method.method)
         request = replace(request, settings=chosen.applied(settings, given, request.record.pictures))
         warn_of_misfits(base.card, request.record.prompt, data)
-        facts = train(base, request, network, method, prior)
+        facts = train(base, request, network, method)
     _end(facts, {"hypernetwork": "The hypernetwork", "lora": "The LoRA", "full": "The UNet"}[method.method], out)
 
 

@@ -22,7 +22,7 @@ from trainer.fitting.prior import Prior
 from trainer.fitting.settings import ClassTrainingSettings
 from trainer.pictures.folders import expect_one_class
 from trainer.training.devices import Compute, choose_compute
-from trainer.training.loop import Training, digest_parts
+from trainer.training.loop import LossFunction, Training, digest_parts
 from trainer.training.outputs import Outputs
 from trainer.training.record import ClassRecord, write_record
 
@@ -145,18 +145,7 @@ class ClassTraining:
         unet = compute.ready(self.base.unet, frozen=trainee.model is not self.base.unet)
         trainee.model.to(compute.device)
 
-        def loss_on(material: Material, number: int, generator: torch.Generator) -> torch.Tensor:
-            rows, prompts = material.batch(number, generator)
-            context = trainee.context(prompts)
-            with compute.autocast():
-                return material.loss(unet, rows, context, generator)
-
-        def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
-            loss = loss_on(material, number, generator)
-            if prior is None or kept is None:
-                return loss
-            return loss + prior.weight * loss_on(kept, number, generator)
-
+        loss_of = _loss_function(trainee, material, kept, unet, compute)
         with trainee.attached():
             if settings.output.overwrite:
                 outputs.remove()
@@ -205,3 +194,23 @@ class ClassTraining:
                 caption = material.captions.draw(0, torch.Generator().manual_seed(0))
                 context = trainee.context([caption, ""]).float()
                 draw_preview(self.base, context, self.outputs.preview(done))
+
+
+def _loss_function(
+    trainee: Trainee, material: Material, kept: Material | None, unet: Any, compute: Compute
+) -> LossFunction:
+    """Return the loss of a batch: of the class, and with its weight of the prior, whose material is `kept`."""
+
+    def loss_on(batches: Material, number: int, generator: torch.Generator) -> torch.Tensor:
+        rows, prompts = batches.batch(number, generator)
+        context = trainee.context(prompts)
+        with compute.autocast():
+            return batches.loss(unet, rows, context, generator)
+
+    def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
+        loss = loss_on(material, number, generator)
+        if trainee.prior is None or kept is None:
+            return loss
+        return loss + trainee.prior.weight * loss_on(kept, number, generator)
+
+    return loss_of

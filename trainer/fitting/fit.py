@@ -17,7 +17,7 @@ from trainer.fitting.class_training import ClassRequest, ClassTraining, Trainee
 from trainer.fitting.full import FullTrainee
 from trainer.fitting.lora import LoraTrainee
 from trainer.fitting.prior import Prior, read_prior
-from trainer.fitting.settings import MethodSettings, NetworkSettings, PriorSettings
+from trainer.fitting.settings import MethodSettings, NetworkSettings
 from trainer.hypernetwork.files import (
     HypernetworkFile,
     read_hypernetwork,
@@ -36,7 +36,6 @@ def fit(
     request: ClassRequest,
     network: NetworkSettings | None = None,
     method: MethodSettings | None = None,
-    prior: PriorSettings | None = None,
 ) -> dict[str, Any]:
     """Train on prepared pictures of one class and return the record.
 
@@ -49,7 +48,7 @@ def fit(
     network, method = network or NetworkSettings(), method or MethodSettings()
     with locked_folder(request.out):
         training = ClassTraining(base, request)
-        kept = read_prior(base, prior or PriorSettings())
+        kept = read_prior(base, method.prior)
         torch.manual_seed(request.settings.loop.seed)
         if method.method == "hypernetwork":
             return training.run(_HypernetworkTrainee(training, network, kept))

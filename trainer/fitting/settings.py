@@ -103,8 +103,27 @@ class NetworkSettings:
 
 
 @dataclass(frozen=True)
+class PriorSettings:
+    """Pictures of a wider class that the trained model must still draw: prior preservation."""
+
+    PANEL: ClassVar[str] = "Prior preservation"
+
+    prior_pictures: Path | None = setting(
+        None,
+        help="Folder of pictures that the base drew of a wider class. They keep the training from changing that class.",
+    )
+    prior_prompt: str | None = setting(
+        None, help="Prompt of these pictures. Default: the name of their folder as words."
+    )
+    prior_weight: float = setting(1.0, help="Weight of the loss on these pictures.", within=Range(above=0))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclass(frozen=True)
 class MethodSettings:
-    """What `fit` trains: a hypernetwork, a LoRA, or the whole UNet."""
+    """What `fit` trains: a hypernetwork, a LoRA, or the whole UNet, and the prior that it preserves."""
 
     PANEL: ClassVar[str] = "Method"
 
@@ -123,6 +142,7 @@ class MethodSettings:
         help="Optimiser of --method full (auto is adamw8bit on a GPU if bitsandbytes is installed, else adamw)",
         choices=OPTIMIZERS,
     )
+    prior: PriorSettings = field(default=PriorSettings())
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -150,25 +170,6 @@ class MethodSettings:
                 expected="--method hypernetwork, which has a format of its own there",
                 fix="leave the option out; the WebUI reads the .safetensors of a LoRA as it is",
             )
-
-
-@dataclass(frozen=True)
-class PriorSettings:
-    """Pictures of a wider class that the trained model must still draw: prior preservation."""
-
-    PANEL: ClassVar[str] = "Prior preservation"
-
-    prior_pictures: Path | None = setting(
-        None,
-        help="Folder of pictures that the base drew of a wider class. They keep the training from changing that class.",
-    )
-    prior_prompt: str | None = setting(
-        None, help="Prompt of these pictures. Default: the name of their folder as words."
-    )
-    prior_weight: float = setting(1.0, help="Weight of the loss on these pictures.", within=Range(above=0))
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 @dataclass(frozen=True)

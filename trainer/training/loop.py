@@ -21,7 +21,7 @@ from engine.files import replace_file
 from engine.progress import Progress, silent
 from trainer.training.settings import LoopSettings
 
-__all__ = ["Training", "digest_parts"]
+__all__ = ["LossFunction", "Training", "digest_parts"]
 
 LossFunction = Callable[[int, torch.Generator], torch.Tensor]
 

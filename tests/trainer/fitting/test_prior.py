@@ -20,7 +20,7 @@ def test_the_loss_on_the_prior_counts_with_its_weight(whole_path, tmp_path):
         settings = ClassTrainingSettings(loop=LoopSettings(1, 2, constant(1e-3)))
         request = ClassRequest(whole_path / "prepared/cyt_mast", tmp_path / str(weight), settings)
         prior = PriorSettings() if weight is None else PriorSettings(whole_path / "prepared/cyt_nep_mast", None, weight)
-        facts = fit(open_base(whole_path / "base"), request, None, MethodSettings("lora", 2), prior)
+        facts = fit(open_base(whole_path / "base"), request, None, MethodSettings("lora", 2, prior=prior))
         losses.append(facts["training"]["loss_first"])
     alone, once, thrice = losses
     assert once > alone
