@@ -144,6 +144,9 @@ def _read_record(folder: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads((folder / "class.json").read_text())
         missing = [field for field in CLASS_FIELDS if field not in record]
+        for one in record.get("adapters", ()):
+            if set(one) != {"kind", "name", "multiplier"}:
+                raise ValueError(f"the adapter {one}")
         if missing or not is_class_name(str(record["class_name"])):
             raise ValueError(f"no {', '.join(missing)}" if missing else f"the class name {record['class_name']!r}")
     except (OSError, ValueError, TypeError) as error:

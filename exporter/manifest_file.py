@@ -12,6 +12,8 @@ from engine.errors import RequestError
 from engine.files import contents_of, replace_file
 from engine.names import CLASS_NAME_RULE, is_class_name
 from exporter.card import base_facts, defaults_of
+from exporter.graphs import frequencies
+from exporter.load import MergedModel
 from exporter.settings import BundleSettings
 
 __all__ = [
@@ -25,6 +27,8 @@ __all__ = [
     "TOKENIZER",
     "drop_unused",
     "existing_manifest",
+    "expect_facts",
+    "facts_of_the_base",
     "load_manifest",
     "new_manifest",
     "replace_manifest",
@@ -99,3 +103,42 @@ def new_manifest(out: Path, settings: BundleSettings, card: dict[str, Any]) -> d
         "classes": {},
         "files": {},
     }
+
+
+def facts_of_the_base(model: MergedModel, context_shape: tuple[int, int]) -> dict[str, Any]:
+    """Return the fields of a manifest that say how the models are run. context_shape: (tokens, width)."""
+    side = model.unet.config.sample_size
+    schedule = {key: model.scheduler[key] for key in ("beta_start", "beta_end", "num_train_timesteps")}
+    noise = {}
+    if model.refiner is not None:
+        sizes = model.refiner.sizes
+        noise["decoder_noise"] = {"planes": sizes.planes, "scale": sizes.noise_scale}
+    return {
+        **noise,
+        "latents": {
+            "channels": model.unet.config.in_channels,
+            "height": side,
+            "width": side,
+            "multiple": 2 ** (len(model.unet.config.block_out_channels) - 1),
+            "pixels_per_latent": 2 ** (len(model.vae.config.block_out_channels) - 1),
+        },
+        "context": {"tokens": context_shape[0], "width": context_shape[1]},
+        "time_features": {"order": "cos_sin", "frequencies": frequencies(model.unet)},
+        "schedule": {"kind": "scaled_linear", "prediction_type": "epsilon", **schedule},
+    }
+
+
+def expect_facts(model: MergedModel, manifest: dict[str, Any], context_shape: tuple[int, int], out: Path) -> None:
+    """Raise RequestError for a UNet that is run otherwise than the others of the bundle."""
+    facts = facts_of_the_base(model, context_shape)
+    pairs: dict[str, tuple[Any, ...]] = {name: (facts[name], manifest[name]) for name in ("latents", "context")}
+    # The values are sums of rounding on another machine; their number tells the width of the UNet.
+    pairs["time_features"] = tuple(len(one["time_features"]["frequencies"]) for one in (facts, manifest))
+    for name, (found, expected) in pairs.items():
+        if found != expected:
+            raise RequestError(
+                f"The class {model.record['class_name']} for the bundle {out}, {name}",
+                found=str(found),
+                expected=f"{expected}, as the bundle's other classes have",
+                fix="export classes of another base into another bundle",
+            )

@@ -28,7 +28,6 @@ from exporter.graphs import (
     export_step,
     export_text_encoder,
     export_unet,
-    frequencies,
     to_half,
 )
 from exporter.load import MergedModel, load_merged
@@ -42,12 +41,14 @@ from exporter.manifest_file import (
     TOKENIZER,
     drop_unused,
     existing_manifest,
+    expect_facts,
+    facts_of_the_base,
     new_manifest,
 )
 from exporter.proof import prove
 from exporter.reuse import Templates
 from exporter.settings import BundleSettings
-from exporter.weights import mergeable_digests, move_weights
+from exporter.weights import Places, mergeable_digests, move_weights, shared_places
 
 __all__ = ["write_bundle"]
 
@@ -207,19 +208,20 @@ def _add_class(
     progress(f"{class_name}: UNet")
     half = to_half(model.unet, in_place=True)
     unet = export_unet(half, context_shape, templates)
-    files = _write_graph(unet, staging, graph_name, UNET_WEIGHTS, own_name, mergeable_digests(half))
+    shared = _shared_places(manifest, staging, out)
+    files = _write_graph(unet, staging, graph_name, UNET_WEIGHTS, own_name, mergeable_digests(half), shared)
     if twin := _twin_of(unet, staging, own_name, manifest):
         for name in (graph_name, own_name):
             (staging / name).unlink()
         graph_name, own_name = twin
-        files = (UNET_WEIGHTS,)
+        files = ()
     written = [files]
     del unet
-    expected = manifest["files"].get(UNET_WEIGHTS)
-    if expected is None:
+    if shared is None:
         progress("decoder, step and text encoder")
         written += _write_shared(model, staging, context_shape[0])
-        manifest |= _facts_of_the_base(model, context_shape)
+        manifest |= facts_of_the_base(model, context_shape)
+    expect_facts(model, manifest, context_shape, out)
     if vae_encoder and ENCODER not in manifest["files"]:
         progress("VAE encoder")
         encoder = export_encoder(model.vae, model.unet.config.sample_size * manifest["latents"]["pixels_per_latent"])
@@ -238,14 +240,6 @@ def _add_class(
         manifest["files"][file_name] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
         if path.suffix == ".onnx":
             onnx.checker.check_model(path, full_check=True)
-    found = manifest["files"][UNET_WEIGHTS]
-    if expected not in (None, found):
-        raise RequestError(
-            f"The class {class_name} for the bundle {out}",
-            found=f"shared UNet weights with SHA-256 {found['sha256']}",
-            expected=f"the weights of the bundle's base with SHA-256 {expected['sha256']}",
-            fix="export classes of another base into another bundle",
-        )
     if before.get("unet") == graph_name and known == {name: manifest["files"][name] for name in known}:
         own |= {key: before[key] for key in ("unet_int8",) if key in before}
     manifest["classes"][class_name] = {
@@ -253,7 +247,23 @@ def _add_class(
         "weights": [UNET_WEIGHTS, own_name],
         **own,
         **{key: record[key] for key in ("prompt", "origin", "pictures", "licence", "attribution")},
+        **({"adapters": record["adapters"]} if "adapters" in record else {}),
     }
+
+
+def _shared_places(manifest: dict[str, Any], staging: Path, out: Path) -> Places | None:
+    """Return what the bundle's shared weights hold. None if the bundle has no UNet yet.
+
+    The shared weights are then in the staged folder, too, where the new graph finds them.
+    """
+    if UNET_WEIGHTS not in manifest["files"]:
+        return None
+    if not (staging / UNET_WEIGHTS).exists():
+        # A copy, because ONNX's checker refuses links.
+        shutil.copyfile(out / UNET_WEIGHTS, staging / UNET_WEIGHTS)
+    graphs = dict.fromkeys(entry["unet"] for entry in manifest["classes"].values())
+    paths = (staging / name if (staging / name).exists() else out / name for name in graphs)
+    return shared_places(paths, staging / UNET_WEIGHTS)
 
 
 def _twin_of(model: onnx.ModelProto, folder: Path, own_name: str, manifest: dict[str, Any]) -> tuple[str, str] | None:
@@ -276,12 +286,18 @@ def _twin_of(model: onnx.ModelProto, folder: Path, own_name: str, manifest: dict
 
 
 def _write_graph(
-    model: onnx.ModelProto, folder: Path, name: str, shared_name: str, own_name: str, own: set[str]
+    model: onnx.ModelProto,
+    folder: Path,
+    name: str,
+    shared_name: str,
+    own_name: str,
+    own: set[str],
+    shared: Places | None = None,
 ) -> tuple[str, ...]:
-    """Write a graph and its weights. Return the names of the files."""
-    move_weights(model, folder, shared_name, own_name, own)
+    """Write a graph and its weights. Return the names of the written files."""
+    move_weights(model, folder, shared_name, own_name, own, shared)
     (folder / name).write_bytes(model.SerializeToString(deterministic=True))
-    return (name, shared_name, own_name)
+    return (name, own_name) if shared is not None else (name, shared_name, own_name)
 
 
 def _write_shared(model: MergedModel, folder: Path, tokens: int) -> list[tuple[str, ...]]:
@@ -296,25 +312,3 @@ def _write_shared(model: MergedModel, folder: Path, tokens: int) -> list[tuple[s
         _write_graph(text_encoder, folder, TEXT_ENCODER, TEXT_WEIGHTS, TEXT_WEIGHTS, set()),
         (STEP, TOKENIZER),
     ]
-
-
-def _facts_of_the_base(model: MergedModel, context_shape: tuple[int, int]) -> dict[str, Any]:
-    side = model.unet.config.sample_size
-    schedule = {key: model.scheduler[key] for key in ("beta_start", "beta_end", "num_train_timesteps")}
-    noise = {}
-    if model.refiner is not None:
-        sizes = model.refiner.sizes
-        noise["decoder_noise"] = {"planes": sizes.planes, "scale": sizes.noise_scale}
-    return {
-        **noise,
-        "latents": {
-            "channels": model.unet.config.in_channels,
-            "height": side,
-            "width": side,
-            "multiple": 2 ** (len(model.unet.config.block_out_channels) - 1),
-            "pixels_per_latent": 2 ** (len(model.vae.config.block_out_channels) - 1),
-        },
-        "context": {"tokens": context_shape[0], "width": context_shape[1]},
-        "time_features": {"order": "cos_sin", "frequencies": frequencies(model.unet)},
-        "schedule": {"kind": "scaled_linear", "prediction_type": "epsilon", **schedule},
-    }

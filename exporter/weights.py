@@ -1,10 +1,15 @@
-"""Weights by content: tensors that a merge cannot change go to the shared file, all others to the class's own file."""
+"""Weights by content: tensors that all classes share go to the shared file, all others to the class's own file.
+
+The first class of a bundle decides what the shared file holds: every tensor that the merge of a hypernetwork cannot
+change. A later class refers to the tensors that it finds there. So a class with a LoRA or with a whole trained UNet
+stores only what differs.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,7 +18,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from onnx import numpy_helper
 
-__all__ = ["mergeable_digests", "move_weights"]
+__all__ = ["Places", "mergeable_digests", "move_weights", "shared_places"]
 
 INLINE_BYTES = 1024
 """Smaller tensors stay in the graph, because a runtime reads shapes and axes from them."""
@@ -46,10 +51,38 @@ def _both_ways(tensor: torch.Tensor) -> Iterable[str]:
         yield digest(tensor.T.contiguous().numpy().tobytes())
 
 
-def move_weights(model: onnx.ModelProto, folder: Path, shared_name: str, class_name: str, own: set[str]) -> None:
+Places = Mapping[str, tuple[int, int]]
+"""Offset and length of tensors in a file, by digest."""
+
+
+def shared_places(graphs: Iterable[Path], weights: Path) -> Places:
+    """Return the places of the tensors that graphs have in a file of weights."""
+    places: set[tuple[int, int]] = set()
+    for path in graphs:
+        for tensor in onnx.load(path, load_external_data=False).graph.initializer:
+            fields = {entry.key: entry.value for entry in tensor.external_data}
+            if fields.get("location") == weights.name:
+                places.add((int(fields["offset"]), int(fields["length"])))
+    found = {}
+    with weights.open("rb") as file:
+        for offset, length in sorted(places):
+            file.seek(offset)
+            found[digest(file.read(length))] = offset, length
+    return found
+
+
+def move_weights(
+    model: onnx.ModelProto,
+    folder: Path,
+    shared_name: str,
+    class_name: str,
+    own: set[str],
+    shared: Places | None = None,
+) -> None:
     """Move every large tensor of the model into external data: two files in `folder`.
 
-    Tensors whose digest is in `own` go to the file `class_name`, all others to the file `shared_name`. Each tensor is
+    Tensors whose digest is in `own` go to the file `class_name`, all others to the file `shared_name`. If that file
+    exists already, `shared` says what it holds: all other tensors go to the file `class_name`. Each tensor is
     written once, in the order of the digests, so that equal weights make equal files for every graph. A tensor leaves
     memory when it is written, so that a model of Stable Diffusion's size is never in memory twice.
     """
@@ -59,13 +92,18 @@ def move_weights(model: onnx.ModelProto, folder: Path, shared_name: str, class_n
         if len(data) >= INLINE_BYTES:
             by_digest.setdefault(digest(data), []).append(tensor)
     with ExitStack() as opened:
-        files = {name: opened.enter_context((folder / name).open("wb")) for name in {shared_name, class_name}}
+        written = {shared_name, class_name} if shared is None else {class_name}
+        files = {name: opened.enter_context((folder / name).open("wb")) for name in written}
         for key in sorted(by_digest):
-            name = class_name if key in own else shared_name
-            file = files[name]
-            file.write(bytes(-file.tell() % ALIGNMENT))
-            offset = file.tell()
-            length = file.write(_raw(by_digest[key][0]))
+            known = None if shared is None else shared.get(key)
+            if known is not None:
+                name, (offset, length) = shared_name, known
+            else:
+                name = class_name if key in own or shared is not None else shared_name
+                file = files[name]
+                file.write(bytes(-file.tell() % ALIGNMENT))
+                offset = file.tell()
+                length = file.write(_raw(by_digest[key][0]))
             for tensor in by_digest[key]:
                 tensor.ClearField("raw_data")
                 tensor.data_location = onnx.TensorProto.EXTERNAL

@@ -255,7 +255,7 @@ def initialisers(model: onnx.ModelProto) -> dict[str, NDArray[np.generic]]:
 def difference(unet: UNet2DConditionModel, merged: UNet2DConditionModel, multiplier: float) -> Hypernetwork:
     """Return the linear hypernetwork that was merged with this multiplier.
 
-    This is the inverse of trainer.hypernetwork.merge.merge_into, by least squares over all layers of a dimension. The
+    This is the inverse of trainer.hypernetwork.fold.merge_into, by least squares over all layers of a dimension. The
     bias of K has no effect, so it is zero.
     """
     ours, theirs = dict(attention_layers(unet)), dict(attention_layers(merged))

@@ -42,7 +42,7 @@ LONG_FILES = (
     "tests/cpp_bench/test_cyto_bench.py",
     "tests/trainer/adapting/test_adapt.py",
     "tests/exporter/test_onnx_bundle.py",
-    "tests/trainer/hypernetwork/test_merge.py",
+    "tests/trainer/adapters/test_merge.py",
     "tests/engine/runs/test_generate.py",
     "tests/engine/runs/test_distributed.py",
     "tests/benchmarks/test_systems.py",

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from engine.bundle.fields import Field
 from engine.bundle.presets import PRECISIONS, Defaults, Preset, read_defaults, read_presets
+from engine.bundle.variants import adapters_field
 from engine.errors import RequestError
 from engine.names import CLASS_NAME_RULE, is_class_name, look_alikes
+from engine.sampling.prompt_tags import Adapter
 from engine.sampling.schedules import NoiseSchedule
 
 __all__ = [
@@ -54,6 +56,8 @@ class ClassEntry:
     pictures: int
     licence: str
     attribution: str
+    adapters: tuple[Adapter, ...] | None = None
+    """What the class was merged of. None in bundles of earlier versions, which do not state it."""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -288,4 +292,5 @@ def _class_entry(entry: Field, name: str, files: dict[str, FileEntry]) -> ClassE
         pictures=entry["pictures"].whole(1, 10**9),
         licence=entry["licence"].text(),
         attribution=entry["attribution"].text(),
+        adapters=adapters_field(entry["adapters"]) if entry.has("adapters") else None,
     )

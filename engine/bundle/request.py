@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
-import numpy as np
-
 from engine.bundle.hires import check_side, expect_encoder, hires_request
 from engine.bundle.manifest import Manifest
 from engine.bundle.presets import PRECISIONS, Preset
@@ -20,10 +18,13 @@ from engine.bundle.settings import (
     EVERYWHERE,
     THREADS,
     HardwareSettings,
+    PictureSettings,
     RequestSettings,
     SamplingSettings,
     parse_sampler,
 )
+from engine.bundle.tables import expect_distinct_levels, expect_table_alone
+from engine.bundle.variants import select_variant
 from engine.errors import RequestError
 from engine.initial.settings import InitialRequest, initial_request
 from engine.machine import available_cores
@@ -32,7 +33,7 @@ from engine.sampling.hires import Hires
 from engine.sampling.learned import LearnedTable
 from engine.sampling.noise import MAX_SEED, WITH_CLASSES
 from engine.sampling.prompt_syntax import parse_prompt
-from engine.sampling.samplers import LANGEVIN, SAMPLERS, Langevin, noise_levels
+from engine.sampling.samplers import LANGEVIN, SAMPLERS, Langevin
 
 __all__ = ["GenerateRequest", "make_request"]
 
@@ -124,7 +125,7 @@ def make_request(
 
     Args:
         manifest: The bundle's manifest, which gives the defaults.
-        class_names: Classes of the bundle; "all" stands for every class.
+        class_names: Classes of the bundle; "all" is every class. Tags in the prompt may select another; see variants.
         n: Number of pictures per class, one number or a number by class name.
         settings: What to change from the defaults. A preset replaces the bundle's defaults, and explicit settings
             override the preset. The guidance interval EVERYWHERE guides every step even if the default has bounds.
@@ -137,10 +138,10 @@ def make_request(
     settings = settings or RequestSettings()
     sampling, guidance, picture, hardware = settings.sampling, settings.guidance, settings.picture, settings.hardware
     _check_groups(settings)
-    chosen = _classes(manifest, class_names)
+    chosen, prompt = _variant(manifest, asked := _classes(manifest, class_names), picture)
     preset = None if sampling.preset is None else _preset(manifest, sampling.preset)
     if preset is not None and preset.table is not None:
-        _expect_table_alone(settings)
+        expect_table_alone(settings)
     defaults = preset or manifest.defaults
     sampler = sampling.sampler or defaults.sampler
     native = defaults.schedule if sampler == defaults.sampler else SAMPLERS[sampler].schedule
@@ -149,7 +150,7 @@ def make_request(
     left, top, right, bottom = (initial and initial.expand) or (0, 0, 0, 0)
     request = GenerateRequest(
         class_names=chosen,
-        counts=tuple(n if isinstance(n, int) else n[name] for name in chosen),
+        counts=tuple(n if isinstance(n, int) else n[name] for name in asked),
         seed=_drawn_seed(previous) if sampling.seed == -1 else sampling.seed,
         rng=sampling.rng,
         shared_noise=sampling.shared_noise or sampling.rng not in WITH_CLASSES,
@@ -159,7 +160,7 @@ def make_request(
         langevin=_langevin(sampler, sampling),
         guidance_scale=_given(guidance.guidance_scale, defaults.guidance_scale),
         guidance_interval=None if interval == EVERYWHERE else interval,
-        prompt=picture.prompt,
+        prompt=prompt,
         negative_prompt=picture.negative_prompt,
         width=_given(picture.width, manifest.picture_size[0]) + left + right,
         height=_given(picture.height, manifest.picture_size[1]) + top + bottom,
@@ -173,8 +174,8 @@ def make_request(
         table=None if preset is None else preset.table,
         preset=None if preset is None or preset.table is None else sampling.preset,
     )
-    steps = request.num_inference_steps
-    hires = hires_request(settings.hires, (request.width, request.height), steps, manifest, varied=initial is not None)
+    steps, size = request.num_inference_steps, (request.width, request.height)
+    hires = hires_request(settings.hires, size, steps, manifest, varied=initial is not None)
     request = replace(request, hires=hires)
     for name in chosen:
         manifest.graphs(name, request.precision)
@@ -251,6 +252,14 @@ def _classes(manifest: Manifest, class_names: Sequence[str]) -> tuple[str, ...]:
     return chosen
 
 
+def _variant(
+    manifest: Manifest, asked: tuple[str, ...], picture: PictureSettings
+) -> tuple[tuple[str, ...], str | None]:
+    """Return the classes and the prompt after tags such as <lora:name:0.8> were followed."""
+    classes = {name: entry.adapters for name, entry in manifest.classes.items()}
+    return select_variant(asked, picture.prompt, picture.negative_prompt, classes)
+
+
 def _preset(manifest: Manifest, name: str) -> Preset:
     if name not in manifest.presets:
         raise RequestError(
@@ -260,28 +269,6 @@ def _preset(manifest: Manifest, name: str) -> Preset:
             fix="leave out the option, or add the preset to the bundle with `python -m exporter preset`",
         )
     return manifest.presets[name]
-
-
-def _expect_table_alone(settings: RequestSettings) -> None:
-    """Raise RequestError if a setting would change a learned table, which is good only as it is."""
-    sampling, guidance = settings.sampling, settings.guidance
-    given = {
-        "--sampler": sampling.sampler is not None,
-        "--schedule": sampling.schedule is not None,
-        "--steps": sampling.num_inference_steps is not None,
-        "--guidance-scale": guidance.guidance_scale is not None,
-        "--guidance-interval": guidance.guidance_interval is not None,
-        "--init": settings.initial.init is not None,
-        "--hires-scale": settings.hires.hires_scale is not None or settings.hires.hires_size is not None,
-    }
-    if wrong := [flag for flag, is_given in given.items() if is_given]:
-        raise RequestError(
-            f"--preset {sampling.preset}",
-            found=f"{wrong[0]}, too",
-            expected="a preset alone, because its noise levels, coefficients and guidance were learned together and "
-            "begin at noise",
-            fix=f"leave out {wrong[0]}, or the preset",
-        )
 
 
 def _drawn_seed(previous: Mapping[str, Any] | None) -> int:
@@ -328,23 +315,7 @@ def _check_numbers(request: GenerateRequest, manifest: Manifest) -> None:
                 fix="change the two values",
             )
     if request.table is None:
-        _check_distinct_levels(request, manifest)
-
-
-def _check_distinct_levels(request: GenerateRequest, manifest: Manifest) -> None:
-    levels = noise_levels(
-        manifest.noise,
-        sampler=request.sampler,
-        schedule=request.schedule,
-        num_inference_steps=request.num_inference_steps,
-    )
-    if not (np.diff(levels) < 0).all():
-        raise RequestError(
-            f"--steps with --schedule {request.schedule}",
-            found=str(request.num_inference_steps),
-            expected="fewer steps, so that no two steps share a noise level",
-            fix="lower --steps",
-        )
+        expect_distinct_levels(manifest, request.sampler, request.schedule, request.num_inference_steps)
 
 
 def _check_level(initial: InitialRequest, manifest: Manifest) -> None:

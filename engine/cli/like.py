@@ -11,15 +11,8 @@ from engine.bundle.settings import EVERYWHERE, RequestSettings
 from engine.cli.png_info import PngDescription, asked_size, read_png
 from engine.cli.settings import SubjectSettings
 from engine.errors import RequestError
-from engine.output.infotext import (
-    NETWORK,
-    REFUSED_NAMES,
-    SCHEDULE_NAMES,
-    Infotext,
-    sampler_of,
-    schedule_of,
-    split_sampler,
-)
+from engine.output.infotext import REFUSED_NAMES, SCHEDULE_NAMES, Infotext, sampler_of, schedule_of, split_sampler
+from engine.sampling.prompt_tags import NETWORK
 from engine.sampling.samplers import NO_TABLE, SAMPLERS
 from engine.terminal import warn
 

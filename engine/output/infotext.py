@@ -16,7 +16,6 @@ from engine.sampling.learned import LEARNED
 
 __all__ = [
     "CONTENT_NAMES",
-    "NETWORK",
     "REFUSED_NAMES",
     "SAMPLER_ALIASES",
     "SAMPLER_NAMES",
@@ -110,8 +109,6 @@ LEAST_PAIRS = 3
 """Number of pairs from which on the last line states settings, not words of a prompt."""
 PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 SIDES = re.compile(r"(\d+)x(\d+)")
-NETWORK = re.compile(r"<(\w+):([^<>]*)>")
-"""A tag such as <hypernet:name:1> or <lora:name:1>: its kind, and its arguments."""
 DEFAULTS: dict[str, Any] = {
     "Clip skip": "1",
     "Hires resize-1": 0,

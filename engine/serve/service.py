@@ -14,6 +14,7 @@ from engine.backends.select import settle
 from engine.bundle.folder import Bundle, open_bundle
 from engine.errors import RequestError
 from engine.options import Range, check_within
+from engine.sampling.prompt_tags import Adapter
 from engine.serve.drawing import Drawing, Drawn, job_of
 from engine.serve.jobs.runner import Jobs
 from engine.serve.models import Models
@@ -42,6 +43,8 @@ class ServedClass:
     attribution: str
     sha256: str
     """SHA-256 of its bundle."""
+    adapters: tuple[Adapter, ...] | None = None
+    """What the class was merged of. None if its bundle does not state it."""
 
     @property
     def model(self) -> str:
@@ -87,6 +90,7 @@ class Service:
                 licence=entry.licence,
                 attribution=entry.attribution,
                 sha256=bundle.sha256,
+                adapters=entry.adapters,
             )
             for name, bundle in list(self.bundles.items())
             for class_name, entry in bundle.manifest.classes.items()

@@ -13,6 +13,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from exporter import graphs
+from tests.trainer.lora.examples import lora_file
+from trainer.adapters.unet_weights import UnetWeights, write_unet_weights
+from trainer.base.base import open_base
 
 
 def locations(path) -> set[str]:
@@ -139,3 +142,37 @@ def test_a_bundle_is_the_old_one_or_the_new_one(in_process, whole_path, bundle_c
     changed = {str(path) for path in before if before[path] != replaced[path]}
     assert changed == {"manifest.json", "unet.cyt_mast.bin", "unet.cyt_mast.onnx"}
     assert replaced.keys() == before.keys()
+
+
+def test_a_class_with_a_lora_or_a_trained_unet_stores_what_differs_and_states_its_adapters(
+    in_process, whole_path, bundle_copy, tmp_path
+):
+    """The LoRA changes convolutions, which a hypernetwork cannot change; the trained UNet changes all tensors."""
+    base, record = whole_path / "base", ["--origin", "phantom", "--pictures", 24]
+    opened = open_base(base)
+    file = lora_file(tmp_path / "sharp.safetensors", opened, text=False, words=("attn", "conv1"))
+    tensors = {name: tensor * 1.01 for name, tensor in opened.unet.state_dict().items()}
+    write_unet_weights(tmp_path / "whole.safetensors", UnetWeights(tensors, "whole"))
+    before = {path.name: path.read_bytes() for path in bundle_copy.iterdir() if path.name != "manifest.json"}
+    for path in (file, tmp_path / "whole.safetensors"):
+        words = ["merge", path, "--base", base, "--class", path.stem, "--out", tmp_path / path.stem, *record]
+        done = in_process("trainer", *words, "--prompt", "cyt mast", "--multiplier", 0.5)
+        assert done.returncode == 0, done.stderr
+    done = in_process("exporter", "onnx", tmp_path / "sharp", tmp_path / "whole", "--out", bundle_copy)
+    assert done.returncode == 0, done.stderr
+    after = {path.name: path.read_bytes() for path in bundle_copy.iterdir()}
+    assert {name: after[name] for name in before} == before
+    manifest = json.loads(after["manifest.json"])
+    assert manifest["classes"]["sharp"]["adapters"] == [{"kind": "lora", "name": "sharp", "multiplier": 0.5}]
+    assert len(after["unet.cyt_mast.bin"]) < len(after["unet.sharp.bin"]) < len(after["unet.whole.bin"])
+    assert locations(bundle_copy / "unet.sharp.onnx") == {"unet.bin", "unet.sharp.bin"}
+    done = in_process("exporter", "verify", bundle_copy, "--merged", tmp_path / "sharp", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    # A tag selects the class, and nothing else does.
+    draw = ["engine", "generate", "--bundle", bundle_copy, "--n", 1, "--steps", 1, "--out", tmp_path / "out"]
+    done = in_process(*draw, "--class", "cyt_mast", "--prompt", "cyt mast <lora:sharp:0.5>")
+    assert done.returncode == 0, done.stderr
+    assert [path.parent.name for path in (tmp_path / "out").glob("*/*.png")] == ["sharp"]
+    done = in_process(*draw, "--class", "cyt_mast", "--prompt", "cyt mast <lora:sharp:1>", "--overwrite")
+    assert done.returncode == 2
+    assert "<lora:sharp:0.5> (class sharp)" in done.stderr

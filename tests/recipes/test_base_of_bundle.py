@@ -15,7 +15,7 @@ from exporter.onnx_bundle import write_bundle
 from tests.conftest import Command, run_command
 from trainer.base.base import Base, open_base
 from trainer.hypernetwork.files import HypernetworkFile, read_hypernetwork
-from trainer.hypernetwork.merge import merge_into
+from trainer.hypernetwork.fold import merge_into
 
 
 def read_back(*arguments: Path) -> subprocess.CompletedProcess[str]:

@@ -18,6 +18,7 @@ from typing import Any
 from engine.errors import RequestError
 from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.progress import Progress
+from trainer.adapters.merge import merge
 from trainer.adapting.choose import choose
 from trainer.adapting.overall import Overall
 from trainer.adapting.processes import Interrupted, run_part
@@ -31,7 +32,6 @@ from trainer.fitting.fit import fit
 from trainer.fitting.presets import FIT_PRESETS
 from trainer.fitting.settings import ClassTrainingSettings
 from trainer.hypernetwork.files import read_hypernetwork
-from trainer.hypernetwork.merge import merge
 from trainer.pictures.folders import find_pictures
 from trainer.pictures.prepare import PrepareSettings, prepare
 from trainer.training.devices import choose_compute

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from trainer.cli.options import BaseSource, warn_of_misfits
 from trainer.training.record import ClassSettings
 
 if TYPE_CHECKING:
-    from trainer.hypernetwork.merge import Merged
+    from trainer.adapters.merge import Merged
 
 __all__ = ["convert", "inspect", "merge"]
 
@@ -26,12 +27,13 @@ def merge(
     out: Annotated[Path, typer.Option("--out", help="New folder for the merged model.")],
     source: BaseSource,
     record: ClassSettings,
-    hypernetwork: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE...]", help="Hypernetworks in the order in which they act.")
+    adapter: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE...]", help="Hypernetworks and LoRAs, in the order in which they act."),
     ] = None,
     multiplier: Annotated[
         list[float] | None,
-        typer.Option(help="Strength of a hypernetwork; repeat the option for each file, in their order. Default: 1."),
+        typer.Option(help="Strength of an adapter; repeat the option for each file, in their order. Default: 1."),
     ] = None,
     latents_gain: Annotated[
         float,
@@ -43,19 +45,20 @@ def merge(
     ] = None,
     embedding: Annotated[list[Path] | None, typer.Option(help="File of new words from embed; may be repeated.")] = None,
 ) -> None:
-    """Merge hypernetworks into the UNet of the base and write a diffusers folder.
+    """Merge adapters into the base and write a diffusers folder: hypernetworks, LoRA, LoHa and LoKr, trained UNets.
 
-    Without a hypernetwork, the folder holds the base itself under the name and prompt of a class that the base knows.
+    Without an adapter, the folder holds the base itself under the name and prompt of a class that the base knows.
     """
+    from trainer.adapters.adapter import read_adapter
+    from trainer.adapters.merge import adapters_of
+    from trainer.adapters.merge import merge as merge_files
     from trainer.hypernetwork.embeddings import add_words, read_embedding
-    from trainer.hypernetwork.files import read_hypernetwork
-    from trainer.hypernetwork.merge import merge as merge_files
 
-    paths, multipliers = hypernetwork or [], multiplier or [1.0] * len(hypernetwork or [])
+    paths, multipliers = adapter or [], multiplier or [1.0] * len(adapter or [])
     if not paths and not embedding and None in (record.class_name, record.origin, record.pictures):
         raise RequestError(
             "merge",
-            found="no hypernetwork and no --embedding",
+            found="no adapter and no --embedding",
             expected="a file, or --class, --origin and --pictures of a class that the base knows by itself",
             fix="add a file, or give these three options",
         )
@@ -66,15 +69,19 @@ def merge(
             expected="one per file, or none",
             fix="repeat --multiplier for each file, in their order",
         )
-    files = [read_hypernetwork(path) for path in paths]
+    if wrong := [value for value in multipliers if not math.isfinite(value)]:
+        raise RequestError("--multiplier", found=f"{wrong[0]:g}", expected="a finite number", fix="change the value")
+    files = [read_adapter(path) for path in paths]
+    before = adapters_of(Path(source.base))
     base = source.open()
     embeddings = [read_embedding(path) for path in embedding or ()]
     for found in embeddings:
         add_words(base, found)
     if embeddings and not record.prompt:
         record = replace(record, prompt=" ".join(found.prompt for found in embeddings))
-    # Use the record of the last hypernetwork. Without one, use the record of the last embedding.
-    known = [(file.name, file.record) for file in files] or [(found.name, found.record) for found in embeddings]
+    # Use the record of the last adapter that has one. Without an adapter, use the record of the last embedding.
+    known = [(file.name, file.record) for file in sorted(files, key=lambda file: file.record is not None)]
+    known = known or [(found.name, found.record) for found in embeddings]
     name, own_record = known[-1] if known else ("", None)
     class_record = record.changed(own_record, name)
     for words in base.read_prompt(class_record.prompt).warnings("The prompt of the class"):
@@ -82,13 +89,19 @@ def merge(
     if not embeddings:
         warn_of_misfits(base.card, class_record.prompt, signal_leak)
     chain = list(zip(files, multipliers, strict=True))
-    _report(merge_files(base, chain, out, class_record, latents_gain=latents_gain, signal_leak=signal_leak), out)
+    merged = merge_files(
+        base, chain, out, class_record, before=before, latents_gain=latents_gain, signal_leak=signal_leak
+    )
+    _report(merged, out)
 
 
 def _report(merged: Merged, out: Path) -> None:
     """Print what became of each module, and how exact the merge is."""
-    from trainer.hypernetwork.merge import LARGEST_DIFFERENCE, RESIDUALS_FILE
+    from trainer.adapters.merge import LARGEST_DIFFERENCE
+    from trainer.hypernetwork.fold import RESIDUALS_FILE
 
+    for sentence in merged.changed:
+        print(sentence)
     ways = Counter((way.hypernetwork, way.folded) for way in merged.ways)
     for (name, folded), count in ways.items():
         sides = ", ".join(
@@ -135,9 +148,11 @@ def convert(
     print(f"{out}: {file.name}, step {file.step}")
 
 
-def inspect(file: Annotated[Path, typer.Argument(metavar="FILE", help="Hypernetwork or embedding.")]) -> None:
+def inspect(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An adapter, an embedding, or any file of tensors.")],
+) -> None:
     """Print what a file of weights contains. No code in the file is run."""
-    from trainer.hypernetwork.describe import describe
+    from trainer.adapters.describe import describe
 
     for line in describe(file):
         print(line)

@@ -12,8 +12,14 @@ import typer
 from engine.options import Without, with_options
 from engine.terminal import stopped_by_signals, warn
 from trainer.cli.options import BaseSource, given_options, progress_bar, warn_of_misfits
-from trainer.fitting.presets import FIT_PRESETS
-from trainer.fitting.settings import ClassTrainingSettings, NetworkSettings, PresetSettings, WordSettings
+from trainer.fitting.presets import preset_for
+from trainer.fitting.settings import (
+    ClassTrainingSettings,
+    MethodSettings,
+    NetworkSettings,
+    PresetSettings,
+    WordSettings,
+)
 from trainer.training.schedule import constant
 from trainer.training.settings import LoopSettings
 
@@ -32,10 +38,11 @@ def fit(
     source: BaseSource,
     out: Out,
     settings: ClassTrainingSettings,
+    method: MethodSettings,
     network: NetworkSettings,
     preset: PresetSettings,
 ) -> None:
-    """Train the hypernetwork of one class on a frozen base.
+    """Train one class on a base: a hypernetwork, a LoRA, or the whole UNet.
 
     Options that are not given have the values of the preset that suits the base.
     """
@@ -43,14 +50,15 @@ def fit(
     from trainer.fitting.fit import fit as train
 
     given = given_options(context)
+    method.expect_matching(given, webui=settings.output.webui)
     with progress_bar() as progress, stopped_by_signals() as stop:
         request = ClassRequest(data, out, settings, stop, progress, warn)
         base = source.open()
-        chosen = FIT_PRESETS[preset.preset or base.card.fit_preset]
+        chosen = preset_for(preset.preset or base.card.fit_preset, method.method)
         request = replace(request, settings=chosen.applied(settings, given, request.record.pictures))
         warn_of_misfits(base.card, request.record.prompt, data)
-        facts = train(base, request, network)
-    _end(facts, "The hypernetwork", out)
+        facts = train(base, request, network, method)
+    _end(facts, {"hypernetwork": "The hypernetwork", "lora": "The LoRA", "full": "The UNet"}[method.method], out)
 
 
 @with_options

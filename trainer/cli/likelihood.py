@@ -33,7 +33,7 @@ def likelihood(
     Fewer bits mean that the model finds the pictures more likely. If its training pictures have clearly fewer bits than
     pictures that were kept back, the model has memorised them.
     """
-    from trainer.hypernetwork.merged import open_merged
+    from trainer.adapters.merged import open_merged
     from trainer.likelihood.measure import measure_likelihood
     from trainer.pictures.dataset import read_set
     from trainer.training.devices import choose_compute

@@ -1,4 +1,4 @@
-"""Training one class on a frozen base: what `fit` and `embed` share, from the pictures to the record."""
+"""Training one class on a base: what `fit` and `embed` share, from the pictures to the record."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from trainer.base.base import Base, digest_of
 from trainer.base.preview import draw_preview
 from trainer.base.prompts import report_captions
 from trainer.fitting.material import Material, read_training_set
+from trainer.fitting.prior import Prior
 from trainer.fitting.settings import ClassTrainingSettings
 from trainer.pictures.folders import expect_one_class
 from trainer.training.devices import Compute, choose_compute
-from trainer.training.loop import Training, digest_parts
+from trainer.training.loop import LossFunction, Training, digest_parts
 from trainer.training.outputs import Outputs
 from trainer.training.record import ClassRecord, write_record
 
@@ -68,7 +69,7 @@ class ClassRequest:
 
 
 class Trainee(ABC):
-    """What is trained on the frozen base: a hypernetwork, or the vectors of new words."""
+    """What is trained: a hypernetwork, a LoRA, the vectors of new words, or the UNet of the base itself."""
 
     model: nn.Module
     name: str
@@ -81,6 +82,10 @@ class Trainee(ABC):
     """The weights before the training. A checkpoint is only resumed with equal values."""
     optimizer_state: dict[int, Any] | None = None
     """State of AdamW to continue from."""
+    prior: Prior | None = None
+    """Pictures of a wider class, whose loss is added."""
+    optimizer: str = "adamw"
+    """adamw or adamw8bit."""
     facts: dict[str, Any]
     """What the record says about the model."""
 
@@ -121,6 +126,8 @@ class ClassTraining:
         material = Material(
             self.base, self.data, trainee.name, trainee.templates, settings.options, settings.loop, compute
         )
+        prior = trainee.prior
+        kept = None if prior is None else prior.material(self.base, settings.options, settings.loop, compute)
         captions = report_captions(self.base, material.captions.whole())
         for words in captions.warnings:
             request.warn(words)
@@ -133,21 +140,23 @@ class ClassTraining:
             *self._parts_sha256,
             compute.precision,
             *trainee.weights,
+            *(() if prior is None or kept is None else (*kept.subject, prior.prompt, prior.weight)),
         )
-        unet = compute.ready(self.base.unet)
+        unet = compute.ready(self.base.unet, frozen=trainee.model is not self.base.unet)
         trainee.model.to(compute.device)
 
-        def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
-            rows, prompts = material.batch(number, generator)
-            context = trainee.context(prompts)
-            with compute.autocast():
-                return material.loss(unet, rows, context, generator)
-
+        loss_of = _loss_function(trainee, material, kept, unet, compute)
         with trainee.attached():
             if settings.output.overwrite:
                 outputs.remove()
             training = Training(
-                outputs.name, trainee.model, loss_of, settings.loop, outputs.checkpoints, subject=subject
+                outputs.name,
+                trainee.model,
+                loss_of,
+                settings.loop,
+                outputs.checkpoints,
+                subject=subject,
+                eight_bit=trainee.optimizer == "adamw8bit",
             )
             if trainee.optimizer_state is not None and not training.losses:
                 groups = training.optimizer.state_dict()["param_groups"]
@@ -164,6 +173,7 @@ class ClassTraining:
             "record": record,
             **trainee.facts,
             "prepared_pictures": len(self.data.pictures),
+            **({} if prior is None else prior.as_json()),
             "options": asdict(settings.options),
             "captions": asdict(captions),
             "compute": compute.as_json(),
@@ -184,3 +194,23 @@ class ClassTraining:
                 caption = material.captions.draw(0, torch.Generator().manual_seed(0))
                 context = trainee.context([caption, ""]).float()
                 draw_preview(self.base, context, self.outputs.preview(done))
+
+
+def _loss_function(
+    trainee: Trainee, material: Material, kept: Material | None, unet: Any, compute: Compute
+) -> LossFunction:
+    """Return the loss of a batch: of the class, and with its weight of the prior, whose material is `kept`."""
+
+    def loss_on(batches: Material, number: int, generator: torch.Generator) -> torch.Tensor:
+        rows, prompts = batches.batch(number, generator)
+        context = trainee.context(prompts)
+        with compute.autocast():
+            return batches.loss(unet, rows, context, generator)
+
+    def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
+        loss = loss_on(material, number, generator)
+        if trainee.prior is None or kept is None:
+            return loss
+        return loss + trainee.prior.weight * loss_on(kept, number, generator)
+
+    return loss_of

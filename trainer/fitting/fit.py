@@ -1,4 +1,4 @@
-"""`fit`: one hypernetwork for one class on a frozen base."""
+"""`fit`: one class on a base: a hypernetwork, a LoRA, or the whole UNet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from trainer.base.base import Base
 from trainer.base.caption_files import prompt_of
 from trainer.base.prompts import EmbeddingCache
 from trainer.fitting.class_training import ClassRequest, ClassTraining, Trainee
-from trainer.fitting.settings import NetworkSettings
+from trainer.fitting.full import FullTrainee
+from trainer.fitting.lora import LoraTrainee
+from trainer.fitting.prior import Prior, read_prior
+from trainer.fitting.settings import MethodSettings, NetworkSettings
 from trainer.hypernetwork.files import (
     HypernetworkFile,
     read_hypernetwork,
@@ -28,19 +31,28 @@ from trainer.training.loop import Training
 __all__ = ["fit"]
 
 
-def fit(base: Base, request: ClassRequest, network: NetworkSettings | None = None) -> dict[str, Any]:
-    """Train a hypernetwork on prepared pictures of one class and return the record.
+def fit(
+    base: Base,
+    request: ClassRequest,
+    network: NetworkSettings | None = None,
+    method: MethodSettings | None = None,
+) -> dict[str, Any]:
+    """Train on prepared pictures of one class and return the record.
 
-    Writes `out/<class>.safetensors` and `out/<class>.json`, and with `webui` also `.pt` and `.pt.optim`. A training
-    that starts from the WebUI's `.pt` also continues its optimizer, if `.pt.optim` is beside it.
+    Writes `out/<class>.safetensors` and `out/<class>.json`, and of a hypernetwork with `webui` also `.pt` and
+    `.pt.optim`. A training that starts from the WebUI's `.pt` also continues its optimizer, if `.pt.optim` is beside
+    it. With the method full, the UNet of the base is trained itself.
 
     Raises RequestError if anything does not fit; nothing is written then.
     """
-    network = network or NetworkSettings()
+    network, method = network or NetworkSettings(), method or MethodSettings()
     with locked_folder(request.out):
         training = ClassTraining(base, request)
+        kept = read_prior(base, method.prior)
         torch.manual_seed(request.settings.loop.seed)
-        return training.run(_HypernetworkTrainee(training, network))
+        if method.method == "hypernetwork":
+            return training.run(_HypernetworkTrainee(training, network, kept))
+        return training.run((LoraTrainee if method.method == "lora" else FullTrainee)(training, method, kept))
 
 
 class _HypernetworkTrainee(Trainee):
@@ -48,13 +60,14 @@ class _HypernetworkTrainee(Trainee):
 
     model: Hypernetwork
 
-    def __init__(self, training: ClassTraining, network: NetworkSettings) -> None:
+    def __init__(self, training: ClassTraining, network: NetworkSettings, prior: Prior | None) -> None:
         self._base, self._request, self._base_sha256 = training.base, training.request, training.base_sha256
         if network.start_from is not None:
             self.model = read_hypernetwork(network.start_from).hypernetwork
             self.optimizer_state = read_optimizer(network.start_from, self.model)
         else:
             self.model = Hypernetwork(network.dimensions or attention_dimensions(self._base.unet), network.structure)
+        self.prior = prior
         self._embeddings = EmbeddingCache(self._base)
         self.name = prompt_of(self._request.record.class_name)
         self.templates = (self._request.record.prompt,)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from trainer.fitting.settings import ClassTrainingSettings
 from trainer.training.schedule import constant, parse_steps
 
-__all__ = ["FIT_PRESETS", "FitPreset", "steps_for"]
+__all__ = ["FIT_PRESETS", "FitPreset", "preset_for", "steps_for"]
 
 Settings = TypeVar("Settings")
 LEAST_STEPS, MOST_STEPS, STEPS_PER_PICTURE = 200, 600, 10
@@ -68,3 +68,22 @@ FIT_PRESETS = {
     "sd15": FitPreset(),
 }
 """For a base that `pretrain` made, as in recipes/cells.sh; and the thesis's settings for Stable Diffusion 1.5."""
+
+OF_METHODS: dict[tuple[str, str], dict[str, Any]] = {
+    ("small", "full"): {"learning_rate": constant(1e-4)},
+    ("sd15", "lora"): {"learning_rate": constant(1e-4), "steps": 2000},
+    ("sd15", "full"): {
+        "learning_rate": constant(2e-6),
+        "steps": 1000,
+        "clipping": "norm",
+        "clip_at": constant(1.0),
+    },
+}
+"""Fields of LoopSettings by preset and method, where they differ. Those of sd15 are usual for DreamBooth and LoRA on
+Stable Diffusion 1.5 (the scripts of diffusers)."""
+
+
+def preset_for(name: str, method: str) -> FitPreset:
+    """Return the preset of a name for a method of `fit`."""
+    preset = FIT_PRESETS[name]
+    return replace(preset, loop={**preset.loop, **OF_METHODS.get((name, method), {})})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import ClassVar
 
+from engine.errors import RequestError
 from engine.options import Range, check_settings, setting
 from trainer.base.caption_files import read_templates
 from trainer.base.card import FIT_PRESET_NAMES
@@ -17,14 +19,19 @@ from trainer.training.settings import Hardware, LoopSettings
 
 __all__ = [
     "LATENT_SAMPLING",
+    "METHODS",
     "ClassTrainingSettings",
     "FitOptions",
+    "MethodSettings",
     "NetworkSettings",
     "PresetSettings",
+    "PriorSettings",
     "WordSettings",
 ]
 
 LATENT_SAMPLING = ("once", "deterministic", "random")
+METHODS = ("hypernetwork", "lora", "full")
+OPTIMIZERS = ("auto", "adamw", "adamw8bit")
 
 
 def _templates(text: str) -> tuple[str, ...]:
@@ -93,6 +100,76 @@ class NetworkSettings:
     start_from: Path | None = setting(
         None, help="Hypernetwork to continue from, .safetensors or .pt. Its structure replaces the options above."
     )
+
+
+@dataclass(frozen=True)
+class PriorSettings:
+    """Pictures of a wider class that the trained model must still draw: prior preservation."""
+
+    PANEL: ClassVar[str] = "Prior preservation"
+
+    prior_pictures: Path | None = setting(
+        None,
+        help="Folder of pictures that the base drew of a wider class. They keep the training from changing that class.",
+    )
+    prior_prompt: str | None = setting(
+        None, help="Prompt of these pictures. Default: the name of their folder as words."
+    )
+    prior_weight: float = setting(1.0, help="Weight of the loss on these pictures.", within=Range(above=0))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclass(frozen=True)
+class MethodSettings:
+    """What `fit` trains: a hypernetwork, a LoRA, or the whole UNet, and the prior that it preserves."""
+
+    PANEL: ClassVar[str] = "Method"
+
+    method: str = setting(
+        "hypernetwork",
+        help="What is trained: a hypernetwork, a LoRA of the UNet, or the whole UNet (full, as in DreamBooth)",
+        choices=METHODS,
+    )
+    rank: int = setting(8, help="Rank of a LoRA.", within=Range(low=1))
+    alpha: float | None = setting(
+        None, help="Alpha of a LoRA; its matrices count alpha / rank times. Default: the rank.", within=Range(above=0)
+    )
+    lora_convolutions: bool = setting(False, help="Give a LoRA's matrices to the convolutions, too.")
+    optimizer: str = setting(
+        "auto",
+        help="Optimiser of --method full (auto is adamw8bit on a GPU if bitsandbytes is installed, else adamw)",
+        choices=OPTIMIZERS,
+    )
+    prior: PriorSettings = field(default=PriorSettings())
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def expect_matching(self, given: Collection[str], *, webui: bool) -> None:
+        """Raise RequestError for an option of another method. given: names of the options that were given."""
+        network = {declared.name for declared in (*fields(HypernetworkSettings), *fields(NetworkSettings))}
+        owners = {
+            **dict.fromkeys(network, "hypernetwork"),
+            **dict.fromkeys(("rank", "alpha", "lora_convolutions"), "lora"),
+            "optimizer": "full",
+        }
+        for name in sorted(given):
+            if owners.get(name, self.method) != self.method:
+                raise RequestError(
+                    f"--{name.replace('_', '-')}",
+                    found=f"--method {self.method}",
+                    expected=f"--method {owners[name]}, to which the option belongs",
+                    fix="leave the option out, or change --method",
+                )
+        if webui and self.method != "hypernetwork":
+            raise RequestError(
+                "--webui",
+                found=f"--method {self.method}",
+                expected="--method hypernetwork, which has a format of its own there",
+                fix="leave the option out; the WebUI reads the .safetensors of a LoRA as it is",
+            )
 
 
 @dataclass(frozen=True)

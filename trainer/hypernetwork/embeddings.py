@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from engine.errors import RequestError
 from engine.files import replace_file
 from trainer.base.base import Base
-from trainer.hypernetwork.files import load_plain
+from trainer.base.torch_files import load_plain
 from trainer.training.record import ClassRecord
 
 __all__ = ["Embedding", "add_words", "read_embedding", "write_embedding", "write_webui_embedding"]

@@ -6,9 +6,8 @@ A `.pt` is a pickle. Only tensors and plain values are read from it. Anything el
 from __future__ import annotations
 
 import json
-import pickle
-import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,14 @@ from safetensors.torch import save_file
 
 from engine.errors import RequestError, first_line
 from engine.files import replace_file, sha256_of
-from trainer.hypernetwork.network import SIDES, Hypernetwork
+from trainer.base.base import Base
+from trainer.base.torch_files import load_plain
+from trainer.hypernetwork.network import SIDES, Hypernetwork, attached, expect_dimensions
 from trainer.hypernetwork.structure import HypernetworkSettings
 from trainer.training.record import ClassRecord
 
 __all__ = [
     "HypernetworkFile",
-    "load_plain",
     "read_hypernetwork",
     "read_optimizer",
     "write_hypernetwork",
@@ -50,29 +50,18 @@ class HypernetworkFile:
     extra: dict[str, Any] = field(default_factory=dict)
     """The WebUI's sd_checkpoint, sd_checkpoint_name and optional_info."""
 
+    @property
+    def kind(self) -> str:
+        """The word of a prompt's tag, such as <hypernet:name:1>."""
+        return "hypernet"
 
-def load_plain(path: Path) -> Any:
-    """Return the content of a torch.save file. Raises RequestError unless it holds only tensors and plain values."""
-    try:
-        with warnings.catch_warnings():
-            # torch warns about the protocol of the pickle. What cannot be read is an error anyway.
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        try:
-            wanted = ", ".join(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-        except (ValueError, RuntimeError, OSError, EOFError, pickle.UnpicklingError):
-            wanted = ""
-        raise RequestError(
-            f"The file {path}",
-            found=f"a pickle that contains {wanted}" if wanted else f"unreadable ({first_line(error)})",
-            expected="only tensors and plain values, because anything else could run code",
-            fix="do not use this file; get the weights as safetensors",
-        ) from None
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise RequestError(
-            f"The file {path}", found=f"unreadable ({first_line(error)})", expected="a torch file", fix="check the path"
-        ) from error
+    def expect_fitting(self, base: Base) -> None:
+        """Raise RequestError if the hypernetwork has a dimension that the base lacks."""
+        expect_dimensions(base.unet, [self.hypernetwork])
+
+    def attached(self, base: Base, multiplier: float = 1.0) -> AbstractContextManager[None]:
+        """Return a context in which the UNet of the base uses the hypernetwork."""
+        return attached(base.unet, [(self.hypernetwork.eval(), multiplier)])
 
 
 def read_hypernetwork(path: Path) -> HypernetworkFile:

@@ -24,8 +24,8 @@ from engine.sampling.learned import TABLE_FORMAT, LearnedTable
 from engine.sampling.samplers import plan_steps
 from engine.sampling.schedules import NoiseSchedule
 from engine.sampling.signal_leak import SignalLeak, read_signal_leak
+from trainer.adapters.merged import open_merged
 from trainer.base.base import Base, encode_prompts
-from trainer.hypernetwork.merged import open_merged
 from trainer.hypernetwork.signal_leak import SIGNAL_LEAK_FILE
 from trainer.tables.parameters import TableParameters
 from trainer.tables.settings import TableSettings

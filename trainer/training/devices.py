@@ -26,11 +26,15 @@ class Compute:
     gradient_checkpointing: bool = False
     compiled: bool = False
 
-    def ready(self, unet: UNet2DConditionModel) -> Any:
-        """Freeze the UNet and move it to the device. Return the callable to use, which may be compiled."""
-        unet.requires_grad_(False)
+    def ready(self, unet: UNet2DConditionModel, *, frozen: bool = True) -> Any:
+        """Move the UNet to the device, frozen or to be trained. Return the callable to use, which may be compiled.
+
+        Frozen weights have the precision of the arithmetic. Trained weights are float32.
+        """
+        unet.requires_grad_(not frozen)
         choose_attention(unet, self.device)
-        unet.to(device=self.device, dtype=torch.bfloat16 if self.precision == "bf16" else torch.float32)
+        half = frozen and self.precision == "bf16"
+        unet.to(device=self.device, dtype=torch.bfloat16 if half else torch.float32)
         if self.gradient_checkpointing:
             unet.enable_gradient_checkpointing()
             unet.train()

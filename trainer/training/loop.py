@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -21,7 +21,7 @@ from engine.files import replace_file
 from engine.progress import Progress, silent
 from trainer.training.settings import LoopSettings
 
-__all__ = ["Training", "digest_parts"]
+__all__ = ["LossFunction", "Training", "digest_parts"]
 
 LossFunction = Callable[[int, torch.Generator], torch.Tensor]
 
@@ -36,6 +36,16 @@ def digest_parts(*parts: object) -> str:
     return digest.hexdigest()
 
 
+def _adamw(groups: list[dict[str, Any]], settings: LoopSettings, eight_bit: bool) -> torch.optim.Optimizer:
+    """Return AdamW, fused or with moments in 8 bits."""
+    values: dict[str, Any] = {"lr": settings.rate_at(0), "betas": settings.betas, "weight_decay": settings.weight_decay}
+    if eight_bit:
+        from bitsandbytes.optim import AdamW8bit
+
+        return cast(torch.optim.Optimizer, AdamW8bit(groups, **values))
+    return torch.optim.AdamW(groups, fused=True, **values)
+
+
 class Training:
     """A training that can be interrupted at any step. On the CPU, it resumes bit for bit from `folder/<name>.pt`.
 
@@ -47,6 +57,7 @@ class Training:
             is refused.
         rates: Factors on the learning rate of parts of the model, by name. The gradients of these parts are clipped
             separately.
+        eight_bit: Whether AdamW keeps its moments in 8 bits (Dettmers et al. 2021), with the package bitsandbytes.
 
     Raises RequestError if the checkpoint does not fit.
     """
@@ -61,6 +72,7 @@ class Training:
         *,
         subject: str,
         rates: Mapping[str, float] | None = None,
+        eight_bit: bool = False,
     ) -> None:
         self.name, self.model, self.settings = name, model, settings
         self._loss_of, self._folder, self._subject = loss_of, folder, subject
@@ -72,13 +84,7 @@ class Training:
                 part = path.split(".")[0]
                 groups.setdefault(part if part in (rates or {}) else "", []).append(parameter)
         self._groups = [(group, (rates or {}).get(part, 1.0)) for part, group in groups.items()]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": group} for group, _ in self._groups],
-            lr=settings.rate_at(0),
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
+        self.optimizer = _adamw([{"params": group} for group, _ in self._groups], settings, eight_bit)
         self._average = [p.detach().clone() for p in self._trained] if settings.ema_decay else []
         self._generator = torch.Generator().manual_seed(settings.seed)
         torch.manual_seed(settings.seed)

@@ -113,7 +113,7 @@ class ClassSettings:
         missing = [f"--{name}" for name in ("origin", "pictures") if name not in known]
         if missing:
             raise RequestError(
-                f"The hypernetwork {file_name}",
+                f"The file of {file_name}",
                 found="no class record in the file",
                 expected="the origin and the number of the source pictures",
                 fix=f"add {' and '.join(missing)} (and --licence, --attribution)",

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.output.infotext import NETWORK, parse_infotext
+from engine.bundle.variants import installed, matching
+from engine.errors import RequestError
+from engine.output.infotext import parse_infotext
+from engine.sampling.prompt_tags import NETWORK, Adapter, read_tags
 from engine.serve.sdapi.errors import ApiError
 from engine.serve.sdapi.fields import Common
 from engine.serve.sdapi.names import class_of, is_same, sampler_settings
@@ -84,19 +87,39 @@ def prompts_and_class(
 ) -> tuple[dict[str, str | None], ServedClass, list[str]]:
     """Return both prompts without tags of networks, the class, and warnings. Raises ApiError.
 
-    `<hypernet:name:1>` chooses a class, whose model holds its network. An empty prompt is the prompt of the class.
+    Tags such as <lora:name:0.8> choose the class that was merged of exactly these adapters. An empty prompt is the
+    prompt of the class.
     """
-    warnings = []
-    for kind, arguments in NETWORK.findall(fields.prompt):
-        name, _, strength = arguments.partition(":")
-        if fields.disable_extra_networks:
-            continue
-        if kind == "hypernet" and strength in ("", "1", "1.0"):
-            served = class_of(name, classes)
-        else:
-            warnings.append(f"the network <{kind}:{arguments[:80]}> is not applied: a class has its own, at strength 1")
-    prompts = {name: NETWORK.sub("", getattr(fields, name)).strip() or None for name in ("prompt", "negative_prompt")}
+    warnings: list[str] = []
+    prompts: dict[str, str | None] = {}
+    for name in ("prompt", "negative_prompt"):
+        try:
+            rest, wanted = read_tags(getattr(fields, name), name)
+        except RequestError as error:
+            raise ApiError(422, str(error)) from error
+        if wanted and not fields.disable_extra_networks:
+            if name != "prompt":
+                raise ApiError(422, f"{name}: {wanted[0]} stands in the negative prompt; move it to the prompt")
+            served = _variant(wanted, served, classes)
+        others = [tag.group()[:80] for tag in NETWORK.finditer(rest)]
+        warnings += [f"the network {tag} is not known and not applied" for tag in others]
+        prompts[name] = NETWORK.sub("", rest).strip() or None
     return prompts, served, warnings
+
+
+def _variant(wanted: tuple[Adapter, ...], served: ServedClass, classes: list[ServedClass]) -> ServedClass:
+    """Return the class that was merged of exactly these adapters, first of the bundle of `served`. Raises ApiError.
+
+    A single hypernetwork at strength 1 may also be named as a checkpoint is.
+    """
+    for bundle in dict.fromkeys([served.bundle, *(one.bundle for one in classes)]):
+        own = {one.name: one for one in classes if one.bundle == bundle}
+        if found := matching(wanted, {name: one.adapters for name, one in own.items()}):
+            return served if served.bundle == bundle and served.name in found else own[found[0]]
+    if len(wanted) == 1 and wanted[0] == Adapter("hypernet", wanted[0].name):
+        return class_of(wanted[0].name, classes)
+    known = installed({one.name: one.adapters for one in classes})
+    raise ApiError(422, f"{''.join(map(str, wanted))} is not installed. Installed are {known}.")
 
 
 def common_settings(

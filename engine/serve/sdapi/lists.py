@@ -38,7 +38,7 @@ def lists_of(service: Service) -> dict[str, Callable[[], Any]]:
         "scripts": lambda: {"txt2img": [], "img2img": []},
         "embeddings": lambda: {"loaded": {}, "skipped": {}},
         "sd-vae": nothing,
-        "loras": nothing,
+        "loras": lambda: loras(service),
         "face-restorers": nothing,
         "prompt-styles": nothing,
         "realesrgan-models": nothing,
@@ -50,6 +50,13 @@ def lists_of(service: Service) -> dict[str, Callable[[], Any]]:
 def nothing() -> list[Any]:
     """Return no entry: there is none of this kind."""
     return []
+
+
+def loras(service: Service) -> list[dict[str, Any]]:
+    """Return the LoRAs that classes were merged of. A tag in a prompt must name one with the weight of a class."""
+    adapters = (adapter for one in service.classes() for adapter in one.adapters or ())
+    names = dict.fromkeys(adapter.name for adapter in adapters if adapter.kind == "lora")
+    return [{"name": name, "alias": name, "path": name, "metadata": {}} for name in names]
 
 
 def samplers() -> list[dict[str, Any]]:

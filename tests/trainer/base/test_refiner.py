@@ -16,10 +16,10 @@ from torch import nn
 from engine.errors import RequestError
 from tests.stochastic import random_refiner
 from tests.trainer.hypernetwork.examples import RECORD
+from trainer.adapters.merge import merge
 from trainer.base.base import encode_prompts, open_base
 from trainer.base.preview import draw_preview
 from trainer.base.refiner import REFINER_FILE, Refiner, RefinerSettings, decode_latents, read_refiner, write_refiner
-from trainer.hypernetwork.merge import merge
 
 GENERATOR = torch.Generator()
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from trainer.fitting.presets import FIT_PRESETS, steps_for
+from trainer.fitting.presets import FIT_PRESETS, preset_for, steps_for
 from trainer.fitting.settings import ClassTrainingSettings
 
 
@@ -29,3 +29,10 @@ def test_fit_takes_the_preset_that_suits_the_base(preset, ema, in_process, whole
     assert done.returncode == 0, done.stderr
     training = json.loads((tmp_path / "cyt_mast.json").read_text())["training"]
     assert (training["steps"], training["batch_size"], training["ema_decay"]) == (1, 2, ema)
+
+
+def test_each_method_has_its_own_rate():
+    found = preset_for("sd15", "lora").applied(ClassTrainingSettings(), {"steps"}, 31).loop
+    assert (found.steps, found.rate_at(0)) == (20_000, 1e-4)
+    assert preset_for("small", "full").applied(ClassTrainingSettings(), set(), 31).loop.steps == 310
+    assert preset_for("sd15", "hypernetwork") == FIT_PRESETS["sd15"]

@@ -10,9 +10,9 @@ import torch
 
 from engine.errors import RequestError
 from tests.trainer.hypernetwork.examples import KINDS, RECORD, strong
+from trainer.base.torch_files import load_plain
 from trainer.hypernetwork.files import (
     HypernetworkFile,
-    load_plain,
     read_hypernetwork,
     read_optimizer,
     write_hypernetwork,

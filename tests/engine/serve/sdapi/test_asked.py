@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
+from engine.sampling.prompt_tags import Adapter
 from engine.serve.sdapi.asked import common_settings, prompts_and_class, refuse, unsupported, with_infotext
 from engine.serve.sdapi.errors import ApiError
 from engine.serve.sdapi.fields import Txt2Img
@@ -28,15 +31,34 @@ def test_a_field_without_effect_is_named_in_a_warning():
 def test_a_hypernetwork_in_the_prompt_chooses_its_class(service):
     classes = service.classes()
     prompts, served, warnings = prompts_and_class(
-        Txt2Img(prompt="cyt <hypernet:cyt_nep_mast:1> <lora:sharp:0.8>"), classes[0], classes
+        Txt2Img(prompt="cyt <hypernet:cyt_nep_mast:1> <foo:bar>"), classes[0], classes
     )
     assert prompts == {"prompt": "cyt", "negative_prompt": None}
     assert served.name == "cyt_nep_mast"
-    assert ["<lora:sharp:0.8>" in one for one in warnings] == [True]
+    assert ["<foo:bar>" in one for one in warnings] == [True]
     _, served, warnings = prompts_and_class(
         Txt2Img(prompt="<hypernet:cyt_nep_mast:1>", disable_extra_networks=True), classes[0], classes
     )
     assert (served, warnings) == (classes[0], [])
+
+
+def test_a_lora_in_the_prompt_chooses_its_class_or_is_refused_with_those_that_are_installed(service):
+    first, *others = service.classes()
+    sharp = replace(first, name="sharp", adapters=(Adapter("lora", "sharp", 0.8), Adapter("hypernet", "mast")))
+    classes = [first, *others, sharp]
+    for tags in ("<lora:sharp:0.8><hypernet:mast>", "<hypernet:mast:1.0> <lora:sharp:.8>"):
+        assert prompts_and_class(Txt2Img(prompt=f"cyt {tags}"), first, classes)[1] is sharp
+    for tags in (
+        "<lora:sharp:0.8>",
+        "<lora:sharp:1><hypernet:mast>",
+        "<lora:x:0.8><hypernet:mast>",
+        "<hypernet:mast:2>",
+    ):
+        with pytest.raises(ApiError, match=r"Installed are .*<lora:sharp:0.8><hypernet:mast:1> .class sharp"):
+            prompts_and_class(Txt2Img(prompt=tags), first, classes)
+    for fields in ({"prompt": "<lora:sharp:high>"}, {"negative_prompt": "<lora:sharp:0.8>"}):
+        with pytest.raises(ApiError, match="sharp"):
+            prompts_and_class(Txt2Img(**fields), first, classes)
 
 
 def test_what_is_not_given_is_left_to_the_bundle(service):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import subprocess
@@ -13,57 +14,19 @@ import torch
 from diffusers import DiffusionPipeline
 
 from engine.bundle.folder import open_bundle
-from engine.errors import CytosynthError, RequestError
-from tests.trainer.hypernetwork.examples import KINDS, RECORD, evaluate_unet, settings_of, strong
+from engine.errors import CytosynthError
+from tests.trainer.hypernetwork.examples import RECORD, settings_of, strong
+from tests.trainer.lora.examples import kohya, layers_of, lora_file, lora_tensors, written
+from trainer.adapters.adapter import read_adapter
+from trainer.adapters.merge import merge
 from trainer.base.base import digest_of, open_base
 from trainer.hypernetwork.files import (
     HypernetworkFile,
     read_hypernetwork,
     write_hypernetwork,
 )
-from trainer.hypernetwork.merge import RESIDUALS_FILE, merge, merge_into, stacks_attached
-from trainer.hypernetwork.network import Hypernetwork, attached
-
-
-@pytest.mark.parametrize(
-    ("settings", "multiplier"),
-    [(settings, -0.6) for settings in KINDS] + [(settings, 1.0) for settings in KINDS[:2]],
-    ids=lambda s: f"{s.activation}-{s.layer_norm}-{s.layer_structure}" if s in KINDS else None,
-)
-def test_merged_computes_what_unmerged_computes(settings, multiplier, base):
-    base.unet.double()
-    hypernetwork = strong(settings).double()
-    plain = evaluate_unet(base)
-    with attached(base.unet, [(hypernetwork, multiplier)]):
-        wanted = evaluate_unet(base)
-    torch.testing.assert_close(evaluate_unet(base), plain, rtol=0, atol=0)
-    assert (wanted - plain).abs().max() > 1e-3
-    residuals, folded = merge_into(base.unet, [(hypernetwork, multiplier)])
-    assert bool(residuals) != settings.is_linear
-    assert bool(folded) == settings.is_linear
-    with stacks_attached(base.unet, residuals):
-        torch.testing.assert_close(evaluate_unet(base), wanted, rtol=1e-10, atol=1e-10)
-
-
-@pytest.mark.parametrize(("kinds", "folds"), [("lll", 3), ("lnl", 1), ("nll", 2), ("lln", 0), ("nn", 0)])
-def test_a_chain_folds_its_linear_end_and_keeps_the_rest(kinds, folds, base):
-    base.unet.double()
-    chain = [
-        (strong(settings_of(activation="tanh" if kind == "n" else "linear"), seed=seed).double(), 0.5 + seed / 4)
-        for seed, kind in enumerate(kinds)
-    ]
-    with attached(base.unet, chain):
-        wanted = evaluate_unet(base)
-    residuals, folded = merge_into(base.unet, chain)
-    assert {place for place, _, _ in folded} == set(range(len(kinds) - folds, len(kinds)))
-    with stacks_attached(base.unet, residuals):
-        torch.testing.assert_close(evaluate_unet(base), wanted, rtol=1e-10, atol=1e-10)
-
-
-def test_a_hypernetwork_of_another_base_is_refused(base):
-    for use in (merge_into, lambda unet, h: attached(unet, h).__enter__()):
-        with pytest.raises(RequestError, match="dimensions"):
-            use(base.unet, Hypernetwork([768]))
+from trainer.hypernetwork.fold import RESIDUALS_FILE
+from trainer.hypernetwork.network import attached
 
 
 def test_a_merge_that_float32_cannot_hold_fails_and_writes_nothing(base, tmp_path):
@@ -193,3 +156,72 @@ def test_a_merge_that_cannot_be_written_leaves_nothing(whole_path, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_chain_of_loras_and_hypernetworks_is_merged_exactly_in_any_order(base, tmp_path):
+    first = read_adapter(lora_file(tmp_path / "first.safetensors", base))
+    second = read_adapter(lora_file(tmp_path / "second.safetensors", base, rank=3, words=("attn", "conv")))
+    linear, bent = (HypernetworkFile(strong(settings_of(activation=kind)), kind) for kind in ("linear", "tanh"))
+    chains = ([first, bent, second, linear], [bent, linear, second, first])
+    states = []
+    for number, chain in enumerate(chains):
+        one = copy.deepcopy(base)
+        done = merge(one, [(file, 0.5) for file in chain], tmp_path / f"out{number}", RECORD)
+        assert done.largest_difference < 1e-5
+        assert len(done.changed) == 2
+        states.append({**one.unet.state_dict(), **{f"t.{k}": v for k, v in one.text_encoder.state_dict().items()}})
+    assert max(float((states[0][key] - states[1][key]).abs().max()) for key in states[0]) < 1e-5
+    assert (tmp_path / "out0" / RESIDUALS_FILE).exists()
+    # Merging one after the other gives the same weights.
+    one = copy.deepcopy(base)
+    for number, file in enumerate((first, second, linear)):
+        merge(one, [(file, 0.5)], tmp_path / f"step{number}", RECORD)
+    at_once = copy.deepcopy(base)
+    merge(at_once, [(first, 0.5), (second, 0.5), (linear, 0.5)], tmp_path / "at_once", RECORD)
+    found, wanted = one.unet.state_dict(), at_once.unet.state_dict()
+    assert max(float((found[key] - wanted[key]).abs().max()) for key in wanted) < 1e-5
+
+
+def test_two_changes_with_dora_are_merged_in_their_order(base, tmp_path):
+    files = []
+    for seed in range(2):
+        modules = layers_of(base.unet)
+        tensors = lora_tensors(modules, kohya, rank=2 + seed)
+        tensors |= {f"{kohya(name)}.dora_scale": torch.rand(len(m.weight), 1) + 0.5 for name, m in modules.items()}
+        files.append(read_adapter(written(tmp_path / f"{seed}.safetensors", tensors)))
+    done = merge(base, [(file, 0.3) for file in files], tmp_path / "out", RECORD)
+    assert "LoRA with DoRA" in done.changed[0]
+    assert done.largest_difference < 1e-5
+
+
+def test_a_lora_is_merged_from_the_command_line_and_the_record_states_it(in_process, whole_path, tmp_path):
+    opened = open_base(whole_path / "base")
+    file = lora_file(tmp_path / "sharp.safetensors", opened)
+    merge_it = ["trainer", "merge", file, "--base", whole_path / "base", "--out", tmp_path / "out"]
+    done = in_process(*merge_it)
+    assert done.returncode == 2
+    assert "--origin and --pictures" in done.stderr
+    told = ["--class", "cyt_mast", "--origin", "photographs", "--pictures", 9]
+    done = in_process(*merge_it, *told, "--multiplier", 0.8)
+    assert done.returncode == 0, done.stderr
+    assert "sharp: LoRA; " in done.stdout
+    assert "of the UNet and 4 of the text encoder changed" in done.stdout
+    record = json.loads((tmp_path / "out/class.json").read_text())
+    assert record["adapters"] == [{"kind": "lora", "name": "sharp", "multiplier": 0.8}]
+    # A merged folder as the base: its record keeps what was merged before.
+    again = ["trainer", "merge", file, "--base", tmp_path / "out", "--out", tmp_path / "twice", *told]
+    assert in_process(*again).returncode == 0
+    record = json.loads((tmp_path / "twice/class.json").read_text())
+    assert [one["multiplier"] for one in record["adapters"]] == [0.8, 1.0]
+    (tmp_path / "out" / RESIDUALS_FILE).write_bytes(b"")
+    done = in_process(*again[:-6], "--out", tmp_path / "third", *told)
+    assert done.returncode == 2
+    assert "modules that stay in the graph" in done.stderr
+
+
+@pytest.mark.parametrize("multiplier", ["nan", "inf"])
+def test_a_strength_that_is_no_number_is_refused(multiplier, in_process, whole_path, tmp_path):
+    merge_it = ["merge", whole_path / "hypernetworks/cyt_mast.safetensors", "--base", whole_path / "base"]
+    done = in_process("trainer", *merge_it, "--out", tmp_path / "out", "--multiplier", multiplier)
+    assert done.returncode == 2
+    assert "--multiplier" in done.stderr

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 from engine.errors import RequestError
+from trainer.adapters.merge import CLASS_FILE
 from trainer.base.base import Base, open_base
-from trainer.hypernetwork.merge import CLASS_FILE, RESIDUALS_FILE
+from trainer.hypernetwork.fold import RESIDUALS_FILE
 
 __all__ = ["open_merged"]
 
