@@ -38,6 +38,7 @@ TESTED_ELSEWHERE = {
     "exporter/residuals.py": "tests/trainer/hypernetwork/test_merge.py",
     "trainer/adapting/settings.py": DECLARATIONS,
     "trainer/base/presets.py": DECLARATIONS,
+    "trainer/checkpoints/settings.py": "tests/trainer/checkpoints/test_merge.py",
     "trainer/cli/adapting.py": "tests/trainer/adapting/test_adapt.py",
     "trainer/cli/options.py": DECLARATIONS,
     "trainer/cli/pictures.py": "tests/trainer/pictures/test_prepare.py",

@@ -57,6 +57,7 @@ def commands_of(path, bundle, out):
             ["fit", real, "--out", out / "fit", *fit],
             ["embed", out / "missing", "--out", out / "embed", *fit],
             ["merge", weights, "--out", out / "merged", *base],
+            ["merge-checkpoints", weights, weights, "--out", out / "merged.safetensors"],
             ["convert", weights, out / "cyt_mast.pt"],
             ["inspect", weights],
             ["encoder", real, other, "--out", out / "cyt_mast.pt/encoder.onnx", "--attribution", "cytosynth"],
