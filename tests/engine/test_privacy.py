@@ -58,6 +58,7 @@ def commands_of(path, bundle, out):
             ["embed", out / "missing", "--out", out / "embed", *fit],
             ["merge", weights, "--out", out / "merged", *base],
             ["merge-checkpoints", weights, weights, "--out", out / "merged.safetensors"],
+            ["extract-lora", weights, weights, "--rank", 1, "--out", out / "lora.safetensors"],
             ["convert", weights, out / "cyt_mast.pt"],
             ["inspect", weights],
             ["encoder", real, other, "--out", out / "cyt_mast.pt/encoder.onnx", "--attribution", "cytosynth"],

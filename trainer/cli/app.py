@@ -7,7 +7,7 @@ from collections.abc import Callable
 from engine.command_line import new_command_line
 from engine.terminal import run_command_line, silence_libraries
 from trainer.cli.adapting import adapt
-from trainer.cli.checkpoints import merge_checkpoints
+from trainer.cli.checkpoints import extract_lora, merge_checkpoints
 from trainer.cli.files import convert, inspect, merge
 from trainer.cli.fitting import embed, fit
 from trainer.cli.pictures import phantom, prepare
@@ -26,6 +26,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     embed,
     merge,
     merge_checkpoints,
+    extract_lora,
     convert,
     inspect,
     encoder,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from tests.trainer.checkpoints.checkpoint_files import INPUT, state, write
@@ -39,3 +40,19 @@ def test_wrong_requests_exit_2_and_write_nothing(in_process, files, tmp_path, wo
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_extract_lora_from_the_command_line(in_process, tmp_path):
+    base = state(0)
+    name = "model.diffusion_model.middle_block.0.weight"
+    tuned = {**base, name: base[name] + torch.eye(4), "model.diffusion_model.out.2.bias": torch.ones(4)}
+    files = [write(tmp_path / "tuned.safetensors", tuned), write(tmp_path / "base.safetensors", base)]
+    out = tmp_path / "lora.safetensors"
+    done = in_process("trainer", "extract-lora", *files, "--rank", 1, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "25.0%  rank 1  lora_unet_mid_block_resnets_0" in done.stdout
+    assert "1 tensors changed that a LoRA cannot hold" in done.stderr
+    assert len(load_file(out)) == 3
+    done = in_process("trainer", "extract-lora", *files, "--rank", 1, "--out", out)
+    assert done.returncode == 2
+    assert "--overwrite" in done.stderr
