@@ -23,7 +23,7 @@ from engine.files import replace_file, sha256_of
 from engine.locks import locked_folder_of
 from engine.progress import Progress, silent
 from trainer.base.stable_diffusion import PREFIXES, UNET
-from trainer.checkpoints.merge import check_output, expect_checkpoint, expect_space
+from trainer.checkpoints.merge import check_output, expect_checkpoint, expect_no_stop, expect_space
 from trainer.checkpoints.plan import kind_of
 from trainer.checkpoints.settings import ExtractSettings
 from trainer.checkpoints.tensor_file import Entry, TensorFile, open_tensor_file
@@ -148,10 +148,7 @@ def extract_lora(
     layers: list[Layer] = []
     outside: list[float] = []
     for done, name in enumerate(entries, 1):
-        if stop is not None and stop.is_set():
-            raise CytosynthError(
-                "The extraction", found="a signal to stop", expected="time to finish", fix="run the same command again"
-            )
+        expect_no_stop(stop)
         change = _change(name, *files)
         squares = float(change.square().sum())
         if not math.isfinite(squares):

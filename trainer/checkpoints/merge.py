@@ -21,7 +21,14 @@ from trainer.checkpoints.recipe import metadata_of, source_of
 from trainer.checkpoints.settings import INPUTS, NO_INTERPOLATION, MergeSettings
 from trainer.checkpoints.tensor_file import SUFFIX, TensorFile, bytes_of, open_tensor_file, write_tensors
 
-__all__ = ["check_output", "check_request", "expect_space", "merge_checkpoints"]
+__all__ = [
+    "check_output",
+    "check_request",
+    "expect_checkpoint",
+    "expect_no_stop",
+    "expect_space",
+    "merge_checkpoints",
+]
 
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 
@@ -52,18 +59,16 @@ def merge_checkpoints(
     plan = plan_of(files, vae, settings)
     sources = []
     for i, file in enumerate(files, 1):
-        progress("Hashing the checkpoints", i - 1, len(files))
+        expect_no_stop(stop)
         sources.append(source_of(file))
+        progress("Hashing the checkpoints", i, len(files))
     metadata = metadata_of(sources, settings, plan.wider)
     tensors = _Tensors(files, vae, {} if vae is None else vae_names(vae), plan, settings)
     done = 0
 
     def tensor_of(name: str) -> torch.Tensor:
         nonlocal done
-        if stop is not None and stop.is_set():
-            raise CytosynthError(
-                "The merge", found="a signal to stop", expected="time to finish", fix="run the same command again"
-            )
+        expect_no_stop(stop)
         tensor = tensors.read(name)
         done += 1
         progress("Merging the tensors", done, len(plan.layout))
@@ -135,6 +140,17 @@ def check_output(out: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:
             found="an existing file",
             expected="a new file",
             fix="choose another name, or add --overwrite",
+        )
+
+
+def expect_no_stop(stop: threading.Event | None) -> None:
+    """Raise CytosynthError if a signal asked the command to stop."""
+    if stop is not None and stop.is_set():
+        raise CytosynthError(
+            "The command",
+            found="a signal to stop",
+            expected="time to finish",
+            fix="run the same command again; no file was written",
         )
 
 
