@@ -32,7 +32,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     encoder,
 )
 for command in COMMANDS:
-    app.command()(command)
+    app.command(command.__name__.replace("_", "-"))(command)
 
 
 def main() -> None:
