@@ -71,9 +71,9 @@ def add(page: Page) -> None:
         return look()
 
     def take(path: str | None) -> list[Any]:
-        if path is not None:
-            page.merges.take(Path(path))
-        return [None, *look()]
+        added = None if path is None else page.merges.take(Path(path))
+        words, *rest = look()
+        return [None, words if added is None else f"**{added}** is added.", *rest]
 
     start.click(page.guarded(begin), [method, *menus, multiplier, half, name], shown, **page.private)
     stop.click(page.guarded(end), None, shown, **page.private)

@@ -75,11 +75,13 @@ def test_a_method_shows_the_checkpoints_that_it_takes():
 
 
 @pytest.mark.soak
-def test_two_checkpoints_are_merged_in_the_browser(wide, site):
+def test_two_checkpoints_are_merged_in_the_browser(wide, site, tmp_path):
     visit = wide()
-    for name in ("one", "two"):
-        save_file({"model.x": np.ones(4, np.float32)}, site.data / f"checkpoints/{name}.safetensors")
+    for name, folder in (("one", site.data / "checkpoints"), ("two", tmp_path)):
+        save_file({"model.x": np.ones(4, np.float32)}, folder / f"{name}.safetensors")
     visit.open("Merge")
+    visit.drop("merge-file", tmp_path / "two.safetensors")
+    visit.see("merge-status", "two.safetensors is added")
     for letter, name in (("a", "one"), ("b", "two")):
         visit.page.locator(f"#merge-{letter} input").click()
         visit.page.get_by_role("option", name=f"{name}.safetensors").click()
