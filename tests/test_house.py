@@ -47,6 +47,7 @@ TESTED_ELSEWHERE = {
     "trainer/adapting/settings.py": DECLARATIONS,
     "trainer/base/presets.py": DECLARATIONS,
     "trainer/base/torch_files.py": "tests/trainer/hypernetwork/test_files.py",
+    "trainer/checkpoints/settings.py": "tests/trainer/checkpoints/test_merge.py",
     "trainer/cli/adapting.py": "tests/trainer/adapting/test_adapt.py",
     "trainer/cli/likelihood.py": "tests/trainer/likelihood/test_measure.py",
     "trainer/cli/options.py": DECLARATIONS,

@@ -57,6 +57,8 @@ def commands_of(path, bundle, out):
             ["fit", real, "--out", out / "fit", *fit],
             ["embed", out / "missing", "--out", out / "embed", *fit],
             ["merge", weights, "--out", out / "merged", *base],
+            ["merge-checkpoints", weights, weights, "--out", out / "merged.safetensors"],
+            ["extract-lora", weights, weights, "--rank", 1, "--out", out / "lora.safetensors"],
             ["convert", weights, out / "cyt_mast.pt"],
             ["likelihood", merged, out / "missing"],
             ["table", out / "missing", "--out", out / "table.json"],

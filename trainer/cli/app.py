@@ -7,6 +7,7 @@ from collections.abc import Callable
 from engine.command_line import new_command_line
 from engine.terminal import run_command_line, silence_libraries
 from trainer.cli.adapting import adapt
+from trainer.cli.checkpoints import extract_lora, merge_checkpoints
 from trainer.cli.files import convert, inspect, merge
 from trainer.cli.fitting import embed, fit
 from trainer.cli.likelihood import likelihood
@@ -26,6 +27,8 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     fit,
     embed,
     merge,
+    merge_checkpoints,
+    extract_lora,
     convert,
     inspect,
     encoder,
@@ -33,7 +36,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     table,
 )
 for command in COMMANDS:
-    app.command()(command)
+    app.command(command.__name__.replace("_", "-"))(command)
 
 
 def main() -> None:

@@ -13,9 +13,10 @@ import gradio as gr
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from engine.serve.page import evaluate, from_picture, generate, png_info, settings, train, upscale
+from engine.serve.page import evaluate, from_picture, generate, merge, png_info, settings, train, upscale
 from engine.serve.page.context import Page
 from engine.serve.page.guard import Guard
+from engine.serve.page.merges import Merges
 from engine.serve.page.trainings import Trainings
 from engine.serve.service import Service
 
@@ -40,7 +41,7 @@ pre, code { white-space: pre-wrap; overflow-wrap: anywhere; }
 /* Tabs that have no room are scrolled. Gradio's own menu for them loses tabs. */
 @media (max-width: 800px) {
   .tab-wrapper { overflow-x: auto; }
-  .tab-wrapper > .tab-container { min-width: 48rem; }
+  .tab-wrapper > .tab-container { min-width: 54rem; }
 }
 """
 
@@ -58,8 +59,9 @@ def mount_page(app: FastAPI, service: Service, training_options: Sequence[str] =
     os.environ["GRADIO_EXAMPLES_CACHE"] = str(folder / "examples")
     limits = service.settings.limits
     trainings = Trainings(service, service.settings.data.resolve() / "trainings", training_options)
-    _close_at_end(app, trainings)
-    page = make_page(service, folder, trainings)
+    merges = Merges(service.settings.data.resolve() / "checkpoints")
+    _close_at_end(app, trainings, merges)
+    page = make_page(service, folder, trainings, merges)
     page.queue(default_concurrency_limit=None, max_size=limits.queue, api_open=False)
     gr.mount_gradio_app(
         app,
@@ -83,11 +85,11 @@ def mount_page(app: FastAPI, service: Service, training_options: Sequence[str] =
     )
 
 
-def make_page(service: Service, folder: Path, trainings: Trainings) -> gr.Blocks:
+def make_page(service: Service, folder: Path, trainings: Trainings, merges: Merges) -> gr.Blocks:
     """Return the page. folder: where pictures of the page lie."""
     blocks = gr.Blocks(title="cytosynth", analytics_enabled=False, delete_cache=(KEPT_S // 24, KEPT_S), fill_width=True)
     with blocks:
-        page = Page(service, folder, trainings)
+        page = Page(service, folder, trainings, merges)
         gr.Markdown("# cytosynth")
         gr.Markdown(DISCLAIMER, elem_id="disclaimer")
         with gr.Tabs():
@@ -96,6 +98,7 @@ def make_page(service: Service, folder: Path, trainings: Trainings) -> gr.Blocks
             upscale.add(page)
             png_info.add(page)
             train.add(page)
+            merge.add(page)
             evaluate.add(page)
             settings.add(page)
         # Classes may have been trained since the page was built.
@@ -103,8 +106,8 @@ def make_page(service: Service, folder: Path, trainings: Trainings) -> gr.Blocks
     return blocks
 
 
-def _close_at_end(app: FastAPI, trainings: Trainings) -> None:
-    """Stop a training when the application ends, as Gradio adds its own end."""
+def _close_at_end(app: FastAPI, *running: Trainings | Merges) -> None:
+    """Stop the child processes when the application ends, as Gradio adds its own end."""
     before = app.router.lifespan_context
 
     @asynccontextmanager
@@ -113,6 +116,7 @@ def _close_at_end(app: FastAPI, trainings: Trainings) -> None:
             try:
                 yield state
             finally:
-                trainings.close()
+                for one in running:
+                    one.close()
 
     app.router.lifespan_context = lifespan

@@ -21,6 +21,7 @@ from engine.failures import as_cytosynth_error
 from engine.serve.service import Cancelled, QueueFull, ServedClass, Service
 
 if TYPE_CHECKING:
+    from engine.serve.page.merges import Merges
     from engine.serve.page.trainings import Trainings
 
 __all__ = ["Page", "installed"]
@@ -37,8 +38,8 @@ class Page:
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}  # noqa: RUF012
     """Of every event: it is no part of an API, and Gradio's own animation does not cover its outputs."""
 
-    def __init__(self, service: Service, folder: Path, trainings: Trainings) -> None:
-        self.service, self.folder, self.trainings = service, folder, trainings
+    def __init__(self, service: Service, folder: Path, trainings: Trainings, merges: Merges) -> None:
+        self.service, self.folder, self.trainings, self.merges = service, folder, trainings, merges
         self.menus: list[gr.Dropdown] = []
         """The menus of classes, which change if a class is trained."""
 

@@ -6,7 +6,7 @@ import re
 import stat
 import urllib.request
 
-TABS = ["Generate", "From a picture", "Upscale", "PNG info", "Train", "Evaluate", "Settings"]
+TABS = ["Generate", "From a picture", "Upscale", "PNG info", "Train", "Merge", "Evaluate", "Settings"]
 
 
 def opened(url):

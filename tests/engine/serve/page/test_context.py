@@ -7,12 +7,13 @@ import pytest
 
 from engine.errors import RequestError
 from engine.serve.page.context import Page
+from engine.serve.page.merges import Merges
 from engine.serve.page.trainings import Trainings
 
 
 @pytest.fixture
 def page(service, tmp_path):
-    return Page(service, tmp_path, Trainings(service, tmp_path / "trainings"))
+    return Page(service, tmp_path, Trainings(service, tmp_path / "trainings"), Merges(tmp_path / "checkpoints"))
 
 
 def test_an_error_of_the_engine_is_shown_as_text_without_folders(page, service):
