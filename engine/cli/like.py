@@ -93,6 +93,7 @@ NO_SETTINGS = (
     "base_attribution",
     "initial_picture",
     "rescued",
+    "interrupted_after",
     "initial_sha256",
     "initial_synthetic",
     "mask",
@@ -156,6 +157,8 @@ def _of_description(found: PngDescription, subject: SubjectSettings, given: Call
                 fix="give the options one by one",
             )
     _expect_bundle(name, description, subject, given)
+    if "interrupted_after" in description:
+        warn(f"{subject.like} was stopped after {description['interrupted_after']} steps. The whole picture is drawn.")
     values = {key: description[key] for key in SAME_NAMES if key in description}
     values["num_inference_steps"] = description.get("steps")
     values["class_name"] = [description.get("class")]

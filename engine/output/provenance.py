@@ -31,6 +31,7 @@ OPTIONAL = (
     "hires_upscaler",
     "hires_steps",
     "hires_strength",
+    "interrupted_after",
     "derived",
     "strength",
     "start_sigma",
@@ -186,6 +187,7 @@ def parameters_line(description: dict[str, Any]) -> str:
         "Hires resize": f"{description['width']}x{description['height']}" if hires else None,
         "Hires steps": description.get("hires_steps"),
         "Hires upscaler": UPSCALER_NAMES.get(description.get("hires_upscaler", "")),
+        "Interrupted after": description.get("interrupted_after"),
         "Version": f"cytosynth {__version__}",
     }
     return write_infotext(description["prompt"], description["negative_prompt"], fields)

@@ -20,13 +20,21 @@ from engine.sampling.noise import Noise
 from engine.sampling.samplers import SamplerPlan, StepRow
 from engine.sampling.schedules import Floats, time_features
 
-__all__ = ["Loop", "LoopSpec", "Start", "Stopped", "half_bytes", "open_loop"]
+__all__ = ["Latents", "Loop", "LoopSpec", "Start", "Stopped", "Watch", "half_bytes", "open_loop"]
 
 Latents = NDArray[np.float32]
+Watch = Callable[[int, Callable[[], Latents]], None]
+"""Called between two steps with the number of steps that are done, and a function that returns what the last one
+predicts of the finished latents, (B, C, h, w) float32. The function holds during the call only."""
 
 
 class Stopped(Exception):  # noqa: N818 - a request, not an error
     """The loop was asked to stop between two steps."""
+
+    def __init__(self, prediction: Latents | None = None) -> None:
+        """prediction: what the last step predicted of the finished latents, (B, C, h, w). None before the first one."""
+        super().__init__()
+        self.prediction = prediction
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,9 @@ class Start:
 class Loop(Protocol):
     """A loop, which is opened once and run for every chunk."""
 
-    def run(self, noise: Noise, stop: threading.Event, start: Start | None = None) -> Latents:
+    def run(
+        self, noise: Noise, stop: threading.Event, start: Start | None = None, watch: Watch | None = None
+    ) -> Latents:
         """Return the latents (B, C, h, w) float32 of batch_size pictures. Raises Stopped between steps.
 
         With a mask M, each step keeps what M leaves out: D becomes M D + (1 - M) z, and so does the last x.
@@ -94,6 +104,14 @@ class Loop(Protocol):
     def close(self) -> None:
         """Free the graphs."""
         ...
+
+
+def _between_steps(step: int, prediction: Callable[[], Latents], stop: threading.Event, watch: Watch | None) -> None:
+    """Show what `step` steps made to those who watch. Raises Stopped if this is asked for."""
+    if stop.is_set():
+        raise Stopped(prediction() if step else None)
+    if step and watch is not None:
+        watch(step, prediction)
 
 
 def open_loop(spec: LoopSpec, backend: Backend, *, masked: bool = False) -> Loop:
@@ -114,7 +132,9 @@ class HostLoop:
         self._spec = spec
         self._unet = _GuidedUNet(spec, backend) if spec.table is None else PromptedUNet(spec, spec.table, backend)
 
-    def run(self, noise: Noise, stop: threading.Event, start: Start | None = None) -> Latents:
+    def run(
+        self, noise: Noise, stop: threading.Event, start: Start | None = None, watch: Watch | None = None
+    ) -> Latents:
         """See Loop."""
         spec = self._spec
         first = noise.draw()
@@ -124,8 +144,7 @@ class HostLoop:
             x += start.origin(first)
         previous = np.zeros_like(x)
         for step, row in enumerate(spec.plan.rows):
-            if stop.is_set():
-                raise Stopped
+            _between_steps(step, partial(np.asarray, previous, np.float32), stop, watch)
             denoised = keep(x - np.float32(row.sigma) * self._unet.eps(x * np.float32(row.c_in), step))
             x = np.float32(row.a) * x + np.float32(row.b) * denoised + np.float32(row.c) * previous
             if row.d:
@@ -260,8 +279,13 @@ class DeviceLoop:
         padded[:, : values[0].size] = [value.ravel() for value in values]
         return self._constant(padded), 4 * width
 
-    def run(self, noise: Noise, stop: threading.Event, start: Start | None = None) -> Latents:
-        """See Loop. A trajectory without noise is captured once and then replayed, if the device supports it."""
+    def run(
+        self, noise: Noise, stop: threading.Event, start: Start | None = None, watch: Watch | None = None
+    ) -> Latents:
+        """See Loop. A trajectory without noise is captured once and then replayed, if the device supports it.
+
+        Nobody can watch a replay or stop it.
+        """
         spec = self._spec
         first = noise.draw() * np.float32(spec.plan.initial_scale * spec.plan.rows[0].c_in)
         if start is not None:
@@ -269,22 +293,25 @@ class DeviceLoop:
             first += start.latents * np.float32(spec.plan.rows[0].c_in)
         self._x[0].write(np.concatenate([first, first]))
         self._denoised[1].write(np.zeros_like(first))
-        if stop.is_set():
-            raise Stopped
-        if self._replay is not None:
+        if self._replay is not None and watch is None:
+            _between_steps(0, partial(np.zeros_like, first), stop, watch)
             self._replay()
         else:
-            self._steps(noise, stop)
+            self._steps(noise, stop, watch)
             # Capture after the first run, in which a runtime does set-up work that must not be captured.
-            if not self._stochastic:
+            if not self._stochastic and self._replay is None:
                 self._replay = self._device.capture(lambda: self._steps(noise, threading.Event()))
         return np.asarray(self._x[len(spec.plan.rows) % 2].read()[: spec.batch_size])
 
-    def _steps(self, noise: Noise, stop: threading.Event) -> None:
+    def _prediction(self, step: int) -> Latents:
+        """Return the denoised latents of the step before this one."""
+        c_in = np.float32(self._spec.plan.rows[step - 1].c_in)
+        return np.asarray(self._denoised[(step + 1) % 2].read() / c_in, np.float32)
+
+    def _steps(self, noise: Noise, stop: threading.Event, watch: Watch | None = None) -> None:
         spec = self._spec
         for i, (row, scale) in enumerate(zip(spec.plan.rows, spec.scales, strict=True)):
-            if stop.is_set():
-                raise Stopped
+            _between_steps(i, partial(self._prediction, i), stop, watch)
             now, then = self._x[i % 2].pointer, self._x[(i + 1) % 2].pointer
             self._unets[spec.rows(scale)].run(
                 {

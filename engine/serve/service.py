@@ -20,7 +20,7 @@ from engine.serve.models import Models
 from engine.serve.operation.stop import Stop
 from engine.serve.settings import ServeSettings
 from engine.serve.tickets import Cancelled, Progress, QueueFull, Ticket
-from engine.serve.work import Turns, Work
+from engine.serve.work import Preview, Turns, Work
 
 __all__ = ["Cancelled", "Drawing", "Drawn", "Progress", "QueueFull", "ServedClass", "Service", "Ticket"]
 
@@ -136,12 +136,20 @@ class Service:
         """Return the requests that run or wait, in order."""
         return self._work.tickets()
 
+    def preview(self) -> Preview | None:
+        """Return the latest look at the running request, or None if there is none."""
+        return self._work.preview()
+
+    def preview_every(self, steps: int) -> None:
+        """Decode a look at what is being drawn after so many steps, again and again. 0 decodes none."""
+        self._work.preview_every = steps
+
     def interrupt(self) -> None:
-        """End the running request after the pictures that are finished."""
+        """End the running request with its pictures as they are now."""
         self._work.interrupt()
 
     def skip(self) -> None:
-        """Leave out the pictures that are being drawn, and go on with the next ones of the request."""
+        """End the pictures that are being drawn as they are now, and go on with the next ones of the request."""
         self._work.skip()
 
     def close(self) -> None:

@@ -79,8 +79,10 @@ class Draw:
 
     def _answer(self, asked: _Asked) -> JSON:
         ticket, warnings = asked.ticket, list(asked.warnings)
-        if ticket.interrupted:
-            warnings.append(f"interrupted: {len(ticket.pictures)} of {ticket.request.n} pictures were finished")
+        half = sum("interrupted_after" in picture.description for picture in ticket.pictures)
+        if ticket.interrupted or ticket.skipped:
+            whole, kind = len(ticket.pictures) - half, "interrupted" if ticket.interrupted else "skipped"
+            warnings.append(f"{kind}: {whole} of {ticket.request.n} pictures were finished, {half} are half-drawn")
         warnings += [f"seed {seed} gave no picture: {reason}" for seed, reason in ticket.failures.items()]
         info = info_of(ticket, asked.served, asked.strength, warnings)
         return JSON(

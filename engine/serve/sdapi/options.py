@@ -20,6 +20,9 @@ CHECKPOINT, CLIP_SKIP, EMPHASIS, RNG = (
     "randn_source",
 )
 HYPERNETWORK = "sd_hypernetwork"
+PREVIEWS, PREVIEW_EVERY = "live_previews_enable", "show_progress_every_n_steps"
+OF_SERVER = (PREVIEWS, PREVIEW_EVERY)
+"""Options of the server as a whole, which a single request cannot override."""
 ALLOWED: dict[str, Sequence[Any]] = {
     CLIP_SKIP: range(1, 13),
     EMPHASIS: ("Original", "No norm"),
@@ -28,8 +31,14 @@ ALLOWED: dict[str, Sequence[Any]] = {
     "samples_format": ("png",),
     "face_restoration_model": (None, "None", "CodeFormer", "GFPGAN"),
     "upscaler_for_img2img": (None, "None"),
+    PREVIEWS: (False, True),
+    PREVIEW_EVERY: range(1, 33),
 }
-"""Options with several values, the default first. The texts of upscaler and face restoration change nothing."""
+"""Options with several values, the default first unless OTHERWISE holds it.
+
+The texts of upscaler and face restoration change nothing.
+"""
+OTHERWISE = {PREVIEW_EVERY: 10}
 ONE_VALUE: dict[str, Any] = {
     "eta_ancestral": 1.0,
     "eta_ddim": 0.0,
@@ -51,8 +60,6 @@ ONE_VALUE: dict[str, Any] = {
     "samples_save": False,
     "grid_save": False,
     "save_images_add_number": True,
-    "live_previews_enable": False,
-    "show_progress_every_n_steps": 10,
     "s_churn": 0.0,
     "s_tmin": 0.0,
     "s_noise": 1.0,
@@ -91,7 +98,7 @@ class Options:
 
     def all(self) -> dict[str, Any]:
         """Return every option with its value."""
-        defaults = {name: values[0] for name, values in ALLOWED.items()} | ONE_VALUE
+        defaults = {name: values[0] for name, values in ALLOWED.items()} | OTHERWISE | ONE_VALUE
         with self._changed:
             found = {**defaults, HYPERNETWORK: "None", **self._given}
         # The class may have been taken away with its bundle.
@@ -104,8 +111,7 @@ class Options:
         if unknown:
             known = sorted((*ALLOWED, *ONE_VALUE, CHECKPOINT, HYPERNETWORK))
             raise ApiError(422, f"Unknown options: {', '.join(unknown)}. Known are {', '.join(known)}.")
-        with self._changed:
-            self._given |= accepted
+        self._keep(accepted)
 
     def chosen(self, overrides: Mapping[str, Any], *, keep: bool) -> tuple[Chosen, list[str]]:
         """Return what counts for one request, and a warning for each override that is not known. Raises ApiError.
@@ -114,12 +120,21 @@ class Options:
         """
         accepted, unknown = self._accepted(overrides)
         if keep:
-            with self._changed:
-                self._given |= accepted
+            self._keep(accepted)
         values = self.all() | accepted
         served = self._served(values[CHECKPOINT])
         warnings = [f"override_settings.{name} is not supported" for name in unknown]
+        if not keep:
+            found = [name for name in OF_SERVER if name in accepted]
+            warnings += [f"override_settings.{name} holds for the whole server: set it as an option" for name in found]
         return Chosen(served, int(values[CLIP_SKIP]), str(values[EMPHASIS]), str(values[RNG])), warnings
+
+    def _keep(self, accepted: Mapping[str, Any]) -> None:
+        """Take over checked values."""
+        with self._changed:
+            self._given |= accepted
+        values = self.all()
+        self._service.preview_every(values[PREVIEW_EVERY] if values[PREVIEWS] else 0)
 
     def _served(self, name: Any) -> ServedClass:
         classes = self._service.classes()

@@ -90,17 +90,17 @@ def _running(service: Service) -> APIRouter:
     @router.get("/progress")
     def progress(skip_current_image: bool = False) -> dict[str, Any]:
         """Return how far the running request is."""
-        return progress_of(service)
+        return progress_of(service, picture=not skip_current_image)
 
     @router.post("/interrupt")
     def interrupt() -> dict[str, Any]:
-        """End the running request after the pictures that are finished."""
+        """End the running request with its pictures as they are now, half-drawn ones included."""
         service.interrupt()
         return {}
 
     @router.post("/skip")
     def skip() -> None:
-        """Leave out the pictures that are being drawn, and go on with the next ones of the request."""
+        """End the pictures that are being drawn as they are now, and go on with the next ones of the request."""
         service.skip()
 
     return router
@@ -160,7 +160,8 @@ def _beside(app: FastAPI, service: Service, tasks: Tasks) -> APIRouter:
     @router.post("/internal/progress", tags=["progress"])
     def task_progress(fields: TaskProgress) -> dict[str, Any]:
         """Return how far a request is, by its task id."""
-        return progress_of_task(service, tasks, fields.id_task)
+        seen = fields.id_live_preview if fields.live_preview else None
+        return progress_of_task(service, tasks, fields.id_task, seen=seen)
 
     @router.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:

@@ -42,5 +42,7 @@ def test_overrides_hold_for_one_request_or_stay(options):
     assert chosen.settings() == {"clip_skip": 1, "emphasis": "no_norm", "rng": "nv"}
     assert warnings == ["override_settings.other is not supported"]
     assert options.all()["sd_model_checkpoint"] == first
+    _, warnings = options.chosen({"live_previews_enable": True}, keep=False)
+    assert warnings == ["override_settings.live_previews_enable holds for the whole server: set it as an option"]
     options.chosen({"sd_hypernetwork": "cyt_nep_mast"}, keep=True)
     assert "cyt_nep_mast" in options.all()["sd_model_checkpoint"]
