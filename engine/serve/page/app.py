@@ -17,6 +17,7 @@ from engine.serve.page import evaluate, from_picture, generate, png_info, settin
 from engine.serve.page.context import Page
 from engine.serve.page.guard import Guard
 from engine.serve.page.trainings import Trainings
+from engine.serve.sdapi.options import Options
 from engine.serve.service import Service
 
 __all__ = ["mount_page"]
@@ -45,7 +46,7 @@ pre, code { white-space: pre-wrap; overflow-wrap: anywhere; }
 """
 
 
-def mount_page(app: FastAPI, service: Service, training_options: Sequence[str] = ()) -> None:
+def mount_page(app: FastAPI, service: Service, options: Options, training_options: Sequence[str] = ()) -> None:
     """Mount the page at `/`. Call this after every other route is added, because the page takes all other paths.
 
     training_options: options of `trainer adapt` for the classes that are trained on the page.
@@ -59,7 +60,7 @@ def mount_page(app: FastAPI, service: Service, training_options: Sequence[str] =
     limits = service.settings.limits
     trainings = Trainings(service, service.settings.data.resolve() / "trainings", training_options)
     _close_at_end(app, trainings)
-    page = make_page(service, folder, trainings)
+    page = make_page(service, folder, trainings, options)
     page.queue(default_concurrency_limit=None, max_size=limits.queue, api_open=False)
     gr.mount_gradio_app(
         app,
@@ -83,11 +84,11 @@ def mount_page(app: FastAPI, service: Service, training_options: Sequence[str] =
     )
 
 
-def make_page(service: Service, folder: Path, trainings: Trainings) -> gr.Blocks:
+def make_page(service: Service, folder: Path, trainings: Trainings, options: Options) -> gr.Blocks:
     """Return the page. folder: where pictures of the page lie."""
     blocks = gr.Blocks(title="cytosynth", analytics_enabled=False, delete_cache=(KEPT_S // 24, KEPT_S), fill_width=True)
     with blocks:
-        page = Page(service, folder, trainings)
+        page = Page(service, folder, trainings, options)
         gr.Markdown("# cytosynth")
         gr.Markdown(DISCLAIMER, elem_id="disclaimer")
         with gr.Tabs():
@@ -98,8 +99,8 @@ def make_page(service: Service, folder: Path, trainings: Trainings) -> gr.Blocks
             train.add(page)
             evaluate.add(page)
             settings.add(page)
-        # Classes may have been trained since the page was built.
-        blocks.load(page.class_menus, None, page.menus, **page.private)
+        # Classes may have been trained since the page was built, and another one may have become the default.
+        blocks.load(page.first_menus, None, page.menus, **page.private)
     return blocks
 
 

@@ -84,7 +84,13 @@ class Steering:
         served = self._page.chosen(model)
         if not self._reads_prompts(model):
             found |= dict.fromkeys(PROMPT)
-        settings = settings_of(**found, **(more or {}))
+        chosen, _ = self._page.options.chosen({}, keep=False)
+        defaults = chosen.settings()
+        if found["preset"]:
+            # What a preset states comes before what the server does by default.
+            del defaults["sampler"], defaults["num_inference_steps"]
+        stated = {name: value for name, value in found.items() if value is not None}
+        settings = settings_of(**{**found, **defaults, **stated}, **(more or {}))
         return Drawing(served.bundle, served.name, int(count), settings, **parts)
 
 

@@ -111,7 +111,7 @@ def common_settings(
         **prompts,
         **sampling,
         "seed": fields.seed,
-        "num_inference_steps": fields.steps,
+        "num_inference_steps": fields.steps or chosen.steps,
         "guidance_scale": fields.cfg_scale,
         "width": fields.width,
         "height": fields.height,

@@ -27,9 +27,9 @@ __all__ = ["add_sdapi"]
 PREFIX = "/sdapi/v1"
 
 
-def add_sdapi(app: FastAPI, service: Service) -> None:
+def add_sdapi(app: FastAPI, service: Service, options: Options) -> None:
     """Add the routes to an application, and the shape of their errors."""
-    tasks, options = Tasks(), Options(service)
+    tasks = Tasks()
     add_errors(app)
     for router in (
         _drawing(Draw(service, options, tasks)),
