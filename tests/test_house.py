@@ -33,7 +33,6 @@ TESTED_ELSEWHERE = {
     "engine/runs/production.py": "tests/engine/runs/test_generate.py",
     "engine/serve/settings.py": DECLARATIONS,
     "engine/serve/page/results.py": "tests/engine/serve/page/test_generate.py",
-    "engine/serve/page/settings.py": "tests/engine/serve/page/test_app.py",
     "evaluate/cli/options.py": "tests/evaluate/cli/test_score.py",
     "exporter/residuals.py": "tests/trainer/hypernetwork/test_merge.py",
     "trainer/adapting/settings.py": DECLARATIONS,

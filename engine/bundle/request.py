@@ -22,6 +22,7 @@ from engine.bundle.settings import (
     RequestSettings,
     SamplingSettings,
 )
+from engine.bundle.variation import variation_request
 from engine.errors import RequestError
 from engine.initial.settings import InitialRequest, initial_request
 from engine.machine import available_cores
@@ -31,6 +32,7 @@ from engine.sampling.noise import MAX_SEED, WITH_CLASSES
 from engine.sampling.prompt_syntax import parse_prompt
 from engine.sampling.samplers import LANGEVIN, SAMPLERS, Langevin
 from engine.sampling.schedules import SCHEDULES
+from engine.sampling.variation import Variation
 
 __all__ = ["GenerateRequest", "make_request"]
 
@@ -74,6 +76,8 @@ class GenerateRequest:
     """The second pass; None draws once."""
     clip_skip: int = 1
     emphasis: str = EMPHASES[0]
+    variation: Variation | None = None
+    """How the first noise differs from that of the seeds; None takes theirs."""
 
     @property
     def final_size(self) -> tuple[int, int]:
@@ -83,8 +87,8 @@ class GenerateRequest:
     def as_json(self) -> dict[str, Any]:
         """Return the request as plain JSON values.
 
-        shared_noise, `initial`, `hires`, clip_skip and emphasis are only stated if they differ from what versions that
-        do not state them did.
+        shared_noise, `initial`, `hires`, `variation`, clip_skip and emphasis are only stated if they differ from what
+        versions that do not state them did.
         """
         interval = None if self.guidance_interval is None else list(self.guidance_interval)
         lists = {"class_names": list(self.class_names), "counts": list(self.counts), "guidance_interval": interval}
@@ -97,11 +101,13 @@ class GenerateRequest:
         for name in ("clip_skip", "emphasis"):
             if values[name] == getattr(GenerateRequest, name):
                 del values[name]
-        del values["initial"], values["hires"]
+        del values["initial"], values["hires"], values["variation"]
         if self.initial is not None:
             values["initial"] = self.initial.as_json()
         if self.hires is not None:
             values["hires"] = asdict(self.hires)
+        if self.variation is not None:
+            values["variation"] = asdict(self.variation)
         return values
 
 
@@ -162,9 +168,7 @@ def make_request(
         clip_skip=picture.clip_skip,
         emphasis=picture.emphasis,
     )
-    steps = request.num_inference_steps
-    hires = hires_request(settings.hires, (request.width, request.height), steps, manifest, varied=initial is not None)
-    request = replace(request, hires=hires)
+    request = _with_passes(request, manifest, settings, previous)
     for name in chosen:
         manifest.graphs(name, request.precision)
     _check_numbers(request, manifest)
@@ -175,6 +179,17 @@ def make_request(
         _check_level(initial, manifest)
     _check_prompts(request, manifest)
     return request
+
+
+def _with_passes(
+    request: GenerateRequest, manifest: Manifest, settings: RequestSettings, previous: Mapping[str, Any] | None
+) -> GenerateRequest:
+    """Return the request with its second pass and its variation, if it has them. Raises RequestError."""
+    steps, size, varied = request.num_inference_steps, (request.width, request.height), request.initial is not None
+    hires = hires_request(settings.hires, size, steps, manifest, varied=varied)
+    pixels = manifest.pixels_per_latent
+    variation = variation_request(settings.variation, max(request.counts), pixels, previous)
+    return replace(request, hires=hires, variation=variation)
 
 
 def _check_prompts(request: GenerateRequest, manifest: Manifest) -> None:

@@ -22,6 +22,7 @@ from engine.pipeline.prompts import read_embeddings
 from engine.sampling.hires import enlarged_latents, enlarged_pictures
 from engine.sampling.noise import DECODER, LATENTS, Noise, NoiseSource, Stream
 from engine.sampling.signal_leak import read_signal_leak
+from engine.sampling.variation import VariedNoise
 
 __all__ = ["Decoder", "Denoiser", "Pipeline", "check_opening", "decoder_noise_of", "noise_of", "opened_in"]
 
@@ -39,7 +40,7 @@ class Closable(Protocol):
 Part = TypeVar("Part", bound=Closable)
 
 
-def noise_of(job: Job, class_name: str) -> Callable[[Sequence[int]], NoiseSource]:
+def noise_of(job: Job, class_name: str) -> Callable[[Sequence[int]], Noise]:
     """Return the function that makes the sampler's noise of given seeds.
 
     The first noise carries the signal leak of the class if the bundle has one for this size. A trajectory that starts
@@ -51,7 +52,31 @@ def noise_of(job: Job, class_name: str) -> Callable[[Sequence[int]], NoiseSource
     # A signal leak is measured at one size and does not apply to other sizes.
     if file is not None and shape == job.bundle.manifest.latent_shape and job.start is None:
         first = partial(read_signal_leak(job.bundle.path(file), shape).into, plan=job.plan)
+    if job.request.variation is not None:
+        return partial(_varied_noise, job, first, stream)
     return lambda seeds: NoiseSource(seeds, shape, job.request.rng, first, stream)
+
+
+def _varied_noise(
+    job: Job, first: Callable[[Latents], Latents] | None, stream: Stream, seeds: Sequence[int]
+) -> VariedNoise:
+    """Return the noise of pictures that vary the seed of their request. Their seeds count them, and name no noise."""
+    request, pixels, shape = job.request, job.bundle.manifest.pixels_per_latent, job.latent_shape
+    varied = request.variation
+    assert varied is not None
+    drawn = shape
+    if varied.width is not None and varied.height is not None:
+        drawn = (shape[0], varied.height // pixels, varied.width // pixels)
+    others, start = None, varied.seed
+    if start is not None:
+        others = [start + seed - request.seed for seed in seeds]
+    return VariedNoise((_own_seeds(job, seeds), others), (shape, drawn), varied.strength, request.rng, first, stream)
+
+
+def _own_seeds(job: Job, seeds: Sequence[int]) -> Sequence[int]:
+    """Return the seed of each picture: that of the request for variations of it."""
+    varied = job.request.variation
+    return seeds if varied is None or varied.seed is None else [job.request.seed] * len(seeds)
 
 
 def _stream(job: Job, class_name: str, number: int) -> Stream:
@@ -68,6 +93,7 @@ def decoder_noise_of(job: Job, class_name: str, seeds: Sequence[int]) -> dict[st
     if noise is None:
         return {}
     stream = _stream(job, class_name, DECODER)
+    seeds = _own_seeds(job, seeds)
     return {"noise": NoiseSource(seeds, noise.shape(job.latent_shape), job.request.rng, stream=stream).draw()}
 
 

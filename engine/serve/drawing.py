@@ -86,5 +86,7 @@ def drawn(
     for seed, image, again in zip(seeds, images, rescued, strict=True):
         description = {**shared, "seed": seed, **({"rescued": again} if again else {})}
         description |= facts_of_picture(job, class_name, seed, image.shape)
-        found.append(Drawn(encode_png(image, description), seed, parameters_line(description), description))
+        found.append(
+            Drawn(encode_png(image, description), description["seed"], parameters_line(description), description)
+        )
     return found

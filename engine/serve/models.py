@@ -21,7 +21,9 @@ GRAPHS_PER_MODEL = 4
 
 def equal_settings(job: Job) -> object:
     """Return what is equal for two jobs whose pictures can be drawn by one pipeline, in one batch."""
-    return job.bundle.sha256, replace(job.request, seed=0, counts=())
+    # Variations have the seed of their request, from which their own seeds are counted.
+    seed = 0 if job.request.variation is None else job.request.seed
+    return job.bundle.sha256, replace(job.request, seed=seed, counts=())
 
 
 class Models:

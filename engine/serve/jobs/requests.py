@@ -21,6 +21,7 @@ from engine.bundle.settings import (
     HiresSettings,
     PictureSettings,
     SamplingSettings,
+    VariationSettings,
     settings_of,
 )
 from engine.errors import RequestError
@@ -33,7 +34,7 @@ from engine.serve.settings import LimitSettings
 __all__ = ["INITIAL", "PICTURES", "JobRequest", "Place", "bytes_of", "make_checked_job", "write_initial"]
 
 PICTURES, INITIAL, MASK = "pictures", "initial", "mask.png"
-STATED = (SamplingSettings, GuidanceSettings, PictureSettings, HiresSettings, InitialSettings)
+STATED = (SamplingSettings, GuidanceSettings, PictureSettings, HiresSettings, InitialSettings, VariationSettings)
 PATHS = ("init", "mask")
 """Settings that are paths of files. A client sends pictures instead."""
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")

@@ -122,6 +122,8 @@ class Jobs:
             self._expect_room(job)
             # A random seed is drawn once, so that the job goes on with it after a restart.
             settings = {**request.stated(), "seed": job.request.seed}
+            if job.request.variation is not None and job.request.variation.seed is not None:
+                settings["variation_seed"] = job.request.variation.seed
             kept = {"bundle": name, "bundle_sha256": bundle.sha256, "classes": request.classes, "settings": settings}
             with self._changed:
                 self._expect_place_in_queue()

@@ -7,7 +7,14 @@ from typing import Any
 
 import gradio as gr
 
-from engine.bundle.settings import GuidanceSettings, HiresSettings, PictureSettings, SamplingSettings, settings_of
+from engine.bundle.settings import (
+    GuidanceSettings,
+    HiresSettings,
+    PictureSettings,
+    SamplingSettings,
+    VariationSettings,
+    settings_of,
+)
 from engine.serve.page.context import Page
 from engine.serve.page.results import Results
 from engine.serve.page.widgets import Widgets
@@ -17,6 +24,7 @@ __all__ = ["Steering", "add"]
 
 SAMPLING = ("num_inference_steps", "sampler", "schedule")
 PROMPT = ("prompt", "negative_prompt")
+VARIATION = ("variation_strength", "variation_seed", "noise_size")
 HIRES = ("hires_scale", "hires_upscaler", "hires_steps", "hires_strength")
 
 
@@ -46,7 +54,9 @@ class Steering:
             picture = Widgets(PictureSettings, ["width", "height"] if size else [])
         with gr.Accordion("Larger pictures (hires fix)", open=False):
             hires = Widgets(HiresSettings, HIRES)
-        self.groups = [self.seed, prompt, sampling, guidance, picture, hires]
+        with gr.Accordion("Variations of a seed", open=False):
+            variation = Widgets(VariationSettings, VARIATION)
+        self.groups = [self.seed, prompt, sampling, guidance, picture, hires, variation]
         self.menu.change(self._adapt, self.menu, [self.prompts, sampling["preset"]], **page.private)
 
     def _presets(self, bundle: str | None = None) -> list[str]:

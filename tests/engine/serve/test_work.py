@@ -59,6 +59,19 @@ def test_waiting_requests_of_equal_settings_are_drawn_in_one_batch(service, draw
         assert np.abs(pixels(one).astype(int) - pixels(before)).max() <= 1, "a batch size changes the last digits only"
 
 
+def test_variations_of_different_seeds_are_not_drawn_in_one_batch(service, drawing):
+    def ask(seed):
+        return service.submit(drawing(2, seed=seed, variation_strength=0.5, variation_seed=7))
+
+    alone = ask(30).result(60)
+    with service.turns.turn():
+        tickets = [ask(seed) for seed in (20, 30)]
+    first, found = (ticket.result(60) for ticket in tickets)
+    assert [one.png for one in found] == [one.png for one in alone]
+    assert [one.seed for one in first] == [20, 20]
+    assert [one.description["variation_seed"] for one in found] == [7, 8]
+
+
 def test_a_full_queue_refuses_and_says_when_to_try_again(own_service):
     request = Drawing(next(iter(own_service.bundles)), "cyt_mast", 1, settings_of(num_inference_steps=2))
     with own_service.turns.turn():
