@@ -27,18 +27,32 @@ GROWTH = 4
 """Each larger graph takes this many times as many pictures."""
 
 
+Drew = Callable[[str, str, int, float], None]
+"""Called with a bundle, a class of it, the number of pictures that were drawn together, and their seconds."""
+
+
 class Turns:
     """Lets one thread compute at a time, in the order in which they asked, so that none waits for ever."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._order: deque[object] = deque()
+        self._when_drawn: list[Drew] = []
 
     @property
     def wanted(self) -> bool:
         """Whether another thread waits for its turn."""
         with self._changed:
             return len(self._order) > 1
+
+    def call_when_drawn(self, function: Drew) -> None:
+        """Call a function whenever pictures were drawn, whoever drew them."""
+        self._when_drawn.append(function)
+
+    def drew(self, bundle: str, class_name: str, pictures: int, seconds: float) -> None:
+        """Say that pictures were drawn."""
+        for function in self._when_drawn:
+            function(bundle, class_name, pictures, seconds)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -176,8 +190,10 @@ class Work:
             with self._turns.turn():
                 began = time.monotonic()
                 results, error = self._draw(batch)
-                spent = (time.monotonic() - began) / len(batch.places)
-                self._seconds_per_picture += 0.3 * (spent - self._seconds_per_picture)
+                seconds = time.monotonic() - began
+                self._seconds_per_picture += 0.3 * (seconds / len(batch.places) - self._seconds_per_picture)
+            request, made = batch.parts[0][0].request, sum(isinstance(one, Drawn) for one in results)
+            self._turns.drew(request.bundle, request.class_name, made, seconds)
             self._end(batch, results, error)
         self._models.close()
 

@@ -57,6 +57,8 @@ class _Running:
     """Clock at its first picture of this run."""
     done_before: int = -1
     done: int = 0
+    latest: float = 0.0
+    """Clock at the end of its latest chunk."""
     cancelled: bool = False
 
 
@@ -268,15 +270,19 @@ class Jobs:
             place.output,
             produced_by=produce_in_turns(self._turns),
             stop=running.stop,
-            progress=self._progress_of(running),
+            progress=self._progress_of(running, row.request["bundle"]),
         )
         self._finish(row, running, result)
 
-    def _progress_of(self, running: _Running) -> Callable[..., None]:
+    def _progress_of(self, running: _Running, bundle: str) -> Callable[..., None]:
         def progress(task: str, done: int, total: int, *_: float | None) -> None:
+            now = time.monotonic()
             if running.done_before < 0:
-                running.done_before, running.began = done, time.monotonic()
-            running.done = done
+                running.done_before, running.began = done, now
+            else:
+                # The task is the class. Its first chunk takes the opening of its model, too.
+                self._turns.drew(bundle, task, done - running.done, now - running.latest)
+            running.done, running.latest = done, now
             self._store.progress(running.id, done)
 
         return progress

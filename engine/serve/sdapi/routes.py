@@ -31,18 +31,19 @@ def add_sdapi(app: FastAPI, service: Service, options: Options) -> None:
     """Add the routes to an application, and the shape of their errors."""
     tasks = Tasks()
     add_errors(app)
+    # Each router has its prefix, because the metrics name a route as its router does.
     for router in (
         _drawing(Draw(service, options, tasks)),
         _settings(service, options),
         _running(service),
         _pictures(service),
     ):
-        app.include_router(router, prefix=PREFIX)
+        app.include_router(router)
     app.include_router(_beside(app, service, tasks))
 
 
 def _drawing(draw: Draw) -> APIRouter:
-    router = APIRouter(tags=["pictures"])
+    router = APIRouter(prefix=PREFIX, tags=["pictures"])
 
     @router.post("/txt2img", response_model=Pictures)
     async def txt2img(fields: Txt2Img) -> JSON:
@@ -58,7 +59,7 @@ def _drawing(draw: Draw) -> APIRouter:
 
 
 def _settings(service: Service, options: Options) -> APIRouter:
-    router = APIRouter(tags=["settings"])
+    router = APIRouter(prefix=PREFIX, tags=["settings"])
 
     @router.get("/options")
     def get_options() -> dict[str, Any]:
@@ -85,7 +86,7 @@ def _settings(service: Service, options: Options) -> APIRouter:
 
 
 def _running(service: Service) -> APIRouter:
-    router = APIRouter(tags=["progress"])
+    router = APIRouter(prefix=PREFIX, tags=["progress"])
 
     @router.get("/progress")
     def progress(skip_current_image: bool = False) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def _running(service: Service) -> APIRouter:
 
 
 def _pictures(service: Service) -> APIRouter:
-    router, max_pixels = APIRouter(tags=["pictures"]), service.settings.limits.max_pixels
+    router, max_pixels = APIRouter(prefix=PREFIX, tags=["pictures"]), service.settings.limits.max_pixels
 
     def enlarge(text: str, name: str, fields: Extras) -> str:
         with service.upload(picture_bytes(text, name, max_pixels)) as path:
