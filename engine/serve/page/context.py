@@ -6,8 +6,6 @@ import functools
 import html
 import importlib.util
 import inspect
-import os
-import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ import gradio as gr
 
 from engine.errors import RequestError
 from engine.failures import as_cytosynth_error
+from engine.serve.public import without_folders
 from engine.serve.sdapi.errors import ApiError
 from engine.serve.sdapi.options import Options
 from engine.serve.service import Cancelled, QueueFull, ServedClass, Service
@@ -124,11 +123,8 @@ class Page:
         return html.escape(self.without_folders(str(error))).replace("\n", "<br>")
 
     def without_folders(self, text: str) -> str:
-        """Return a text in which files of the data folder have their names alone."""
-        data = self.service.settings.data
-        for folder in (data.resolve(), data):
-            text = re.sub(rf"{re.escape(str(folder))}{re.escape(os.sep)}([\w.-]+{re.escape(os.sep)})*", "", text)
-        return text
+        """Return a text in which files have their names alone."""
+        return without_folders(text, self.service.jobs.private)
 
 
 def _is_generator(action: Callable[..., Any]) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from engine.errors import RequestError
 from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.serve.page.children import Child
-from engine.serve.page.uploads import expect_picture
+from engine.serve.page.uploads import dropped
 from engine.serve.service import Service
 
 __all__ = ["LEAST", "ClassRequest", "Training", "Trainings"]
@@ -130,8 +130,9 @@ class Trainings:
             raise RequestError(
                 "The pictures", found=str(len(request.pictures)), expected=f"at least {LEAST}", fix="drop more pictures"
             )
-        for path in request.pictures:
-            expect_picture(path)
+        # Every one must be readable before any is copied.
+        for one in dropped(request.pictures, "The pictures"):
+            one.picture.close()
 
     def _serve(self, training: Training) -> None:
         """Serve the class as soon as its bundle is complete."""

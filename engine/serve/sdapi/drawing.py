@@ -10,6 +10,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from engine.bundle.settings import settings_of
+from engine.serve.encoding import encoded
 from engine.serve.sdapi.answer import JSON, info_of, parameters_of
 from engine.serve.sdapi.asked import common_settings, prompts_and_class, refuse, unsupported, with_infotext
 from engine.serve.sdapi.errors import words_of
@@ -17,7 +18,6 @@ from engine.serve.sdapi.fields import Common, Img2Img, Txt2Img
 from engine.serve.sdapi.hires import hires_settings
 from engine.serve.sdapi.initial import initial_of
 from engine.serve.sdapi.options import Options
-from engine.serve.sdapi.pictures import encoded
 from engine.serve.sdapi.tasks import Tasks
 from engine.serve.service import Drawing, ServedClass, Service, Ticket
 

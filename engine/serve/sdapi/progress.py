@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from engine.serve.sdapi.pictures import encoded
+from engine.serve.encoding import encoded
 from engine.serve.sdapi.tasks import Tasks
 from engine.serve.service import Progress, Service, Ticket
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse
 from pydantic import JsonValue
 
+from engine.serve.encoding import encoded
 from engine.serve.sdapi.answer import JSON, Pictures
 from engine.serve.sdapi.docs import docs_page
 from engine.serve.sdapi.drawing import Draw
@@ -16,7 +17,7 @@ from engine.serve.sdapi.errors import ApiError, add_errors
 from engine.serve.sdapi.fields import ExtraBatch, ExtraImage, Extras, Img2Img, PngInfo, TaskProgress, Txt2Img
 from engine.serve.sdapi.lists import lists_of
 from engine.serve.sdapi.options import Options
-from engine.serve.sdapi.pictures import encoded, picture_bytes
+from engine.serve.sdapi.pictures import picture_bytes
 from engine.serve.sdapi.png_info import png_info
 from engine.serve.sdapi.progress import pending_tasks, progress_of, progress_of_task
 from engine.serve.sdapi.tasks import Tasks
