@@ -69,10 +69,13 @@ class Service:
         (settings.data / UPLOADS).mkdir(mode=0o700, exist_ok=True)
         self.turns = Turns()
         """Whoever computes takes a turn, such as a job for each of its chunks."""
-        self._work = Work(Models(settings.limits.models), settings.limits, self.turns)
-        self.jobs = Jobs(settings.data, self.bundles, self.turns, settings.limits, settings.hardware)
+        self._models = Models(settings.limits.models)
+        self._work = Work(self._models, settings.limits, self.turns)
+        place = (settings.limits, settings.hardware)
+        self.jobs = Jobs(settings.data, self.bundles, self.turns, self._models.backend, *place)
         self.stop = Stop()
         self.stop.call_at_once(self.jobs.pause)
+        self.stop.call_after_grace(self.jobs.cut)
         self.stop.call_after_grace(self._end_requests)
 
     def classes(self) -> list[ServedClass]:
@@ -153,10 +156,11 @@ class Service:
         self._work.skip()
 
     def close(self) -> None:
-        """End the running request, stop the running job after its finished pictures, and close the models."""
+        """End the running request, stop the running job after the chunk that it draws, and close the models."""
         self.jobs.pause()
         self._work.close()
         self.jobs.close()
+        self._models.close()
 
     def _end_requests(self) -> None:
         """End the running request with the pictures that are finished, and cancel those that wait."""

@@ -195,7 +195,6 @@ class Work:
             request, made = batch.parts[0][0].request, sum(isinstance(one, Drawn) for one in results)
             self._turns.drew(request.bundle, request.class_name, made, seconds)
             self._end(batch, results, error)
-        self._models.close()
 
     def _next(self) -> _Batch | None:
         """Return the next batch: of the oldest ticket, and of others of equal settings. None ends the thread."""
