@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from engine.serve.page import evaluate, from_picture, generate, png_info, settings, train, upscale
+from engine.serve.page.assets import Frontend, first_kinds
 from engine.serve.page.context import Page
 from engine.serve.page.guard import Guard
 from engine.serve.page.trainings import Trainings
@@ -61,12 +62,14 @@ def mount_page(app: FastAPI, service: Service, options: Options, training_option
     trainings = Trainings(service, service.settings.data.resolve() / "trainings", training_options)
     _close_at_end(app, trainings)
     page = make_page(service, folder, trainings, options)
+    early = Frontend().needed(first_kinds(page.config))
+    guard = Middleware(Guard, max_body=limits.max_body * 2**20, early=early)
     page.queue(default_concurrency_limit=None, max_size=limits.queue, api_open=False)
     gr.mount_gradio_app(
         app,
         page,
         "/",
-        app_kwargs={"middleware": [Middleware(Guard, max_body=limits.max_body * 2**20)], "docs_url": None},
+        app_kwargs={"middleware": [guard], "docs_url": None},
         footer_links=[],
         run_history=False,
         allowed_paths=[],
