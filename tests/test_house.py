@@ -40,7 +40,6 @@ TESTED_ELSEWHERE = {
     "engine/sampling/stochastic.py": "tests/engine/sampling/test_samplers.py",
     "engine/serve/settings.py": DECLARATIONS,
     "engine/serve/page/results.py": "tests/engine/serve/page/test_generate.py",
-    "engine/serve/page/settings.py": "tests/engine/serve/page/test_app.py",
     "evaluate/cli/options.py": "tests/evaluate/cli/test_score.py",
     "exporter/cli/options.py": DECLARATIONS,
     "exporter/residuals.py": "tests/trainer/adapters/test_merge.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -54,10 +55,13 @@ class _Kept:
 
     def __init__(self, model: Model) -> None:
         self._model, self.users = model, 0
+        # Two users may be stages of one production line.
+        self._one_at_a_time = threading.Lock()
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """See Model."""
-        return self._model.run(inputs)
+        with self._one_at_a_time:
+            return self._model.run(inputs)
 
     def close(self) -> None:
         """Note that one user less needs the model."""

@@ -27,6 +27,8 @@ NAMES = {
     "cfg_scale": "guidance_scale",
     "denoising": "strength",
     "prompt_s/r": REPLACE,
+    "var._seed": "variation_seed",
+    "var._strength": "variation_strength",
     "schedule_type": "schedule",
 }
 """Names of the WebUI for axes that have another name here."""

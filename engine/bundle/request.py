@@ -25,6 +25,7 @@ from engine.bundle.settings import (
 )
 from engine.bundle.tables import expect_distinct_levels, expect_table_alone
 from engine.bundle.variants import select_variant
+from engine.bundle.variation import variation_request
 from engine.errors import RequestError
 from engine.initial.settings import InitialRequest, initial_request
 from engine.machine import available_cores
@@ -34,6 +35,7 @@ from engine.sampling.learned import LearnedTable
 from engine.sampling.noise import MAX_SEED, WITH_CLASSES
 from engine.sampling.prompt_syntax import parse_prompt
 from engine.sampling.samplers import LANGEVIN, SAMPLERS, Langevin
+from engine.sampling.variation import Variation
 
 __all__ = ["GenerateRequest", "make_request"]
 
@@ -81,6 +83,8 @@ class GenerateRequest:
     """The learned table of the preset, in place of sampler, schedule and guidance; None computes the table."""
     preset: str | None = None
     """Name of the preset of a learned table."""
+    variation: Variation | None = None
+    """How the first noise differs from that of the seeds; None takes theirs."""
 
     @property
     def final_size(self) -> tuple[int, int]:
@@ -90,8 +94,8 @@ class GenerateRequest:
     def as_json(self) -> dict[str, Any]:
         """Return the request as plain JSON values.
 
-        shared_noise, `initial`, `hires`, clip_skip and emphasis are only stated if they differ from what versions that
-        do not state them did.
+        shared_noise, `initial`, `hires`, `variation`, clip_skip and emphasis are only stated if they differ from what
+        versions that do not state them did.
         """
         interval = None if self.guidance_interval is None else list(self.guidance_interval)
         lists = {"class_names": list(self.class_names), "counts": list(self.counts), "guidance_interval": interval}
@@ -104,13 +108,15 @@ class GenerateRequest:
         for name in ("clip_skip", "emphasis"):
             if values[name] == getattr(GenerateRequest, name):
                 del values[name]
-        del values["initial"], values["hires"], values["table"], values["preset"]
+        del values["initial"], values["hires"], values["variation"], values["table"], values["preset"]
         if self.table is not None:
             values["table_sha256"] = self.table.sha256
         if self.initial is not None:
             values["initial"] = self.initial.as_json()
         if self.hires is not None:
             values["hires"] = asdict(self.hires)
+        if self.variation is not None:
+            values["variation"] = asdict(self.variation)
         return values
 
 
@@ -174,9 +180,7 @@ def make_request(
         table=None if preset is None else preset.table,
         preset=None if preset is None or preset.table is None else sampling.preset,
     )
-    steps, size = request.num_inference_steps, (request.width, request.height)
-    hires = hires_request(settings.hires, size, steps, manifest, varied=initial is not None)
-    request = replace(request, hires=hires)
+    request = _with_passes(request, manifest, settings, previous)
     for name in chosen:
         manifest.graphs(name, request.precision)
     _check_numbers(request, manifest)
@@ -194,6 +198,17 @@ def _check_groups(settings: RequestSettings) -> None:
     parse_sampler(settings.sampling.sampler or "")
     for group in (settings.sampling, settings.guidance, settings.picture, settings.hardware):
         check_settings(group)
+
+
+def _with_passes(
+    request: GenerateRequest, manifest: Manifest, settings: RequestSettings, previous: Mapping[str, Any] | None
+) -> GenerateRequest:
+    """Return the request with its second pass and its variation, if it has them. Raises RequestError."""
+    steps, size, varied = request.num_inference_steps, (request.width, request.height), request.initial is not None
+    hires = hires_request(settings.hires, size, steps, manifest, varied=varied)
+    pixels = manifest.pixels_per_latent
+    variation = variation_request(settings.variation, max(request.counts), pixels, previous)
+    return replace(request, hires=hires, variation=variation)
 
 
 def _check_prompts(request: GenerateRequest, manifest: Manifest) -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "PictureSettings",
     "RequestSettings",
     "SamplingSettings",
+    "VariationSettings",
     "parse_batch_size",
     "parse_sampler",
     "settings_of",
@@ -178,6 +179,29 @@ class HiresSettings:
 
 
 @dataclass(frozen=True)
+class VariationSettings:
+    """Pictures near that of a seed: its first noise is mixed with that of other seeds."""
+
+    PANEL: ClassVar[str] = "Variation of a seed"
+
+    variation_strength: float = setting(
+        0.0,
+        within=Range(0, 1),
+        help="Draw variations of the picture with the seed, which all pictures then have: 0 is this picture, 1 is that "
+        "of the variation seed.",
+    )
+    variation_seed: int | None = setting(
+        None, within=Range(low=-1), help="Seed of the first variation. Picture i has it plus i (default: random)."
+    )
+    noise_size: tuple[int, int] | None = setting(
+        None,
+        metavar="W H",
+        help="Take the noise of pictures of this size in pixels, in the centre, so that a seed at another size has a "
+        "similar composition.",
+    )
+
+
+@dataclass(frozen=True)
 class RequestSettings:
     """Everything that a request sets besides its classes and their numbers of pictures."""
 
@@ -187,6 +211,7 @@ class RequestSettings:
     hardware: HardwareSettings = field(default_factory=HardwareSettings)
     initial: InitialSettings = field(default_factory=InitialSettings)
     hires: HiresSettings = field(default_factory=HiresSettings)
+    variation: VariationSettings = field(default_factory=VariationSettings)
 
     def changed(self, values: Mapping[str, Any]) -> RequestSettings:
         """Return the settings with other values of the fields of their groups. Other names are ignored."""
@@ -206,7 +231,7 @@ def settings_of(**options: Any) -> RequestSettings:
     """Return the settings with these fields, for example `settings_of(sampler="ddim", guidance_scale=2.0)`.
 
     The option names are the field names of the groups: SamplingSettings, GuidanceSettings, PictureSettings,
-    HardwareSettings, InitialSettings and HiresSettings. Raises TypeError for an unknown name.
+    HardwareSettings, InitialSettings, HiresSettings and VariationSettings. Raises TypeError for an unknown name.
     """
     known = [declared.name for kind in GROUPS.values() for declared in fields(kind)]
     if unknown := options.keys() - {*known}:

@@ -23,6 +23,8 @@ PRESET_FIELDS = ("sampler", "schedule", "num_inference_steps", "guidance_scale",
 NUMBER = (int, float)
 SAME_NAMES: dict[str, tuple[type, ...]] = {
     "seed": (int,),
+    "variation_seed": (int,),
+    "variation_strength": NUMBER,
     "rng": (str,),
     "sampler": (str,),
     "schedule": (str,),
@@ -58,6 +60,7 @@ OTHER_TYPES: dict[str, tuple[type, ...]] = {
     "strength": (*NUMBER, type(None)),
     "start_sigma": NUMBER,
     "expand": (list,),
+    "noise_size": (list,),
     "drawn_width": (int,),
     "drawn_height": (int,),
     "first_width": (int,),
@@ -79,6 +82,7 @@ OTHERWISE = (
     "drawn_width",
     "drawn_height",
     "derived",
+    "noise_size",
     "first_width",
     "first_height",
 )
@@ -96,13 +100,25 @@ NO_SETTINGS = (
     "base_attribution",
     "initial_picture",
     "rescued",
+    "interrupted_after",
     "initial_sha256",
     "initial_synthetic",
     "mask",
     "mask_sha256",
 )
 """Fields of a description that no option sets."""
-TAKEN = {"Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size-1", "Size-2", "Clip skip", "Emphasis", "RNG"}
+NUMBERS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "Steps": ("num_inference_steps", int),
+    "CFG scale": ("guidance_scale", float),
+    "Seed": ("seed", int),
+    "Size-1": ("width", int),
+    "Size-2": ("height", int),
+    "Clip skip": ("clip_skip", int),
+    "Variation seed": ("variation_seed", int),
+    "Variation seed strength": ("variation_strength", float),
+}
+"""Fields of the WebUI that are numbers: the setting of each, and its type."""
+TAKEN = {*NUMBERS, "Sampler", "Schedule type", "Emphasis", "RNG", "Seed resize from-1", "Seed resize from-2"}
 """Fields of the WebUI that are taken over."""
 NO_MATTER = {"Version", "User"}
 
@@ -125,6 +141,8 @@ def like_picture(
             warn(f"{subject.like}: {words}.")
     if given("preset"):
         values = {name: value for name, value in values.items() if name not in PRESET_FIELDS}
+    if given("variation_strength") and not settings.variation.variation_strength:
+        values.pop("variation_seed", None)
     values = {name: value for name, value in values.items() if not given(name)}
     if subject.n is None and subject.balance is None:
         values["n"] = 1
@@ -159,6 +177,8 @@ def _of_description(found: PngDescription, subject: SubjectSettings, given: Call
                 fix="give the options one by one",
             )
     _expect_bundle(name, description, subject, given)
+    if "interrupted_after" in description:
+        warn(f"{subject.like} was stopped after {description['interrupted_after']} steps. The whole picture is drawn.")
     values = {key: description[key] for key in SAME_NAMES if key in description}
     values["num_inference_steps"] = description.get("steps")
     values["class_name"] = [description.get("class")]
@@ -173,6 +193,8 @@ def _of_description(found: PngDescription, subject: SubjectSettings, given: Call
         values["prompt"] = description["prompt"]
     if description.get("derived"):
         values |= _of_initial(name, description, given)
+    if "noise_size" in description:
+        values["noise_size"] = tuple(description["noise_size"])
     if "first_width" in description:
         values["hires_size"] = (description["width"], description["height"])
         values |= asked_size(description)
@@ -253,16 +275,11 @@ def settings_of_infotext(found: Infotext, given: Callable[[str], bool]) -> tuple
 
 def _numbers(stated: dict[str, str], given: Callable[[str], bool]) -> dict[str, Any]:
     """Return the settings that are numbers. Raises RequestError for a text that is none."""
-    kinds: dict[str, tuple[str, Callable[[str], Any]]] = {
-        "Steps": ("num_inference_steps", int),
-        "CFG scale": ("guidance_scale", float),
-        "Seed": ("seed", int),
-        "Size-1": ("width", int),
-        "Size-2": ("height", int),
-        "Clip skip": ("clip_skip", int),
-    }
     values: dict[str, Any] = {}
-    for key, (name, kind) in kinds.items():
+    sides = [stated.get(f"Seed resize from-{side}") for side in (1, 2)]
+    if None not in sides and not given("noise_size"):
+        values["noise_size"] = tuple(int(side or 0) for side in sides)
+    for key, (name, kind) in NUMBERS.items():
         if key not in stated or given(name):
             continue
         try:

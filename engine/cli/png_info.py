@@ -118,7 +118,10 @@ def asked_size(description: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_pictures(description: dict[str, Any]) -> list[str]:
-    """Return the options of an initial picture and of a second pass. The files are named without their folders."""
+    """Return the options of an initial picture, of a variation and of a second pass.
+
+    The files are named without their folders.
+    """
     words = []
     if description.get("derived") is True:
         words += ["--init", str(description.get("initial_picture"))]
@@ -131,6 +134,11 @@ def _of_pictures(description: dict[str, Any]) -> list[str]:
         words += ["--mask-invert"] if description.get("mask_invert") is True else []
         if isinstance(description.get("expand"), list):
             words += ["--expand", *map(str, description["expand"])]
+    for key in ("variation_seed", "variation_strength"):
+        if key in description:
+            words += [f"--{key.replace('_', '-')}", str(description[key])]
+    if isinstance(description.get("noise_size"), list):
+        words += ["--noise-size", *map(str, description["noise_size"])]
     if "hires_steps" in description:
         words += ["--hires-size", str(description.get("width")), str(description.get("height"))]
         for key in ("hires_upscaler", "hires_steps", "hires_strength"):

@@ -32,6 +32,10 @@ OPTIONAL = (
     "hires_upscaler",
     "hires_steps",
     "hires_strength",
+    "interrupted_after",
+    "variation_seed",
+    "variation_strength",
+    "noise_size",
     "derived",
     "strength",
     "start_sigma",
@@ -104,6 +108,10 @@ def describe(job: Job, class_name: str) -> dict[str, Any]:
         description["clip_skip"] = request.clip_skip
     if request.emphasis != "original":
         description["emphasis"] = request.emphasis
+    if request.variation is not None:
+        varied = request.variation
+        description |= {"variation_strength": varied.strength} if varied.seed is not None else {}
+        description |= {"noise_size": [varied.width, varied.height]} if varied.width is not None else {}
     if request.hires is not None:
         hires = request.hires
         description |= {
@@ -121,15 +129,18 @@ def describe(job: Job, class_name: str) -> dict[str, Any]:
 
 
 def facts_of_picture(job: Job, class_name: str, seed: int, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Return what the description of a single picture states about its initial picture, or nothing without one.
+    """Return what the description of a single picture states about its variation seed and its initial picture.
 
-    shape: (height, width, channels) of the finished picture, which has the size of its initial picture if only a masked
-    area was drawn.
+    Nothing without these. seed: the seed of the request plus the index of the picture. shape: (height, width, channels)
+    of the finished picture, which has the size of its initial picture if only a masked area was drawn.
     """
-    if job.initial is None:
-        return {}
-    facts = job.initial.of(class_name, seed - job.request.seed).facts()
-    return {**facts, "width": int(shape[1]), "height": int(shape[0])}
+    request, facts = job.request, dict[str, Any]()
+    if request.variation is not None and request.variation.seed is not None:
+        facts |= {"seed": request.seed, "variation_seed": request.variation.seed + seed - request.seed}
+    if job.initial is not None:
+        facts |= job.initial.of(class_name, seed - request.seed).facts()
+        facts |= {"width": int(shape[1]), "height": int(shape[0])}
+    return facts
 
 
 def derived_facts(job: Job) -> dict[str, Any]:
@@ -178,6 +189,11 @@ def parameters_line(description: dict[str, Any]) -> str:
         f"{description.get('first_height', description['height'])}",
         "Model hash": description["bundle_sha256"][:10],
         "Model": f"{description['bundle']} {description['class']}",
+        "Variation seed": description.get("variation_seed"),
+        "Variation seed strength": f"{description['variation_strength']:g}"
+        if "variation_seed" in description
+        else None,
+        "Seed resize from": "x".join(map(str, description["noise_size"])) if "noise_size" in description else None,
         "Denoising strength": None if strength is None else f"{strength:g}",
         "Clip skip": description.get("clip_skip"),
         "RNG": {"nv": "NV", "numpy": "NumPy"}[description["rng"]],
@@ -189,6 +205,7 @@ def parameters_line(description: dict[str, Any]) -> str:
         "Hires resize": f"{description['width']}x{description['height']}" if hires else None,
         "Hires steps": description.get("hires_steps"),
         "Hires upscaler": UPSCALER_NAMES.get(description.get("hires_upscaler", "")),
+        "Interrupted after": description.get("interrupted_after"),
         "Version": f"cytosynth {__version__}",
     }
     return write_infotext(description["prompt"], description["negative_prompt"], fields)

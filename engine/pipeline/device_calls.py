@@ -55,6 +55,8 @@ class Evaluation:
     """One row of the table: calls of the step graph, the UNet on the latents at an address, and calls again."""
 
     latents: int
+    denoised: int
+    """Address of D."""
     after: Sequence[Call]
     before: Sequence[Call] = ()
 
@@ -101,7 +103,7 @@ def simple_evaluations(spec: LoopSpec, tensors: Tensors) -> tuple[list[Evaluatio
             "D": tensors.denoised[i % 2],
         }
         halves = [then, then + tensors.half_bytes] if guided_next else [then]
-        found.append(Evaluation(now, [Call({**inputs, "x_next": half}, numbers) for half in halves]))
+        found.append(Evaluation(now, inputs["D"], [Call({**inputs, "x_next": half}, numbers) for half in halves]))
     return found, tensors.latents[len(found) % 2]
 
 
@@ -147,7 +149,7 @@ class _Combining:
                 after += self._combine(x, zip(row.x, vectors, strict=True))
             u = x if row.point is None else point
             self.past = [denoised if row.keeps_denoised else kept, *self.past[:2]]
-            found.append(Evaluation(latents, after, before))
+            found.append(Evaluation(latents, denoised, after, before))
         return found, x
 
     def _combine(self, target: int, terms: Iterable[tuple[float, int]]) -> list[Call]:

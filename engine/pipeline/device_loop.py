@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,12 @@ from numpy.typing import NDArray
 from engine.backends.base import Buffer, Context, Device
 from engine.errors import RequestError
 from engine.pipeline.device_calls import COLUMNS, Call, Tensors, combined_evaluations, simple_evaluations
-from engine.pipeline.loops import LoopSpec, Start, Stopped
+from engine.pipeline.loops import Latents, LoopSpec, Start, Watch, between_steps
 from engine.sampling.noise import Noise
 from engine.sampling.schedules import time_features
 
 __all__ = ["DeviceLoop", "half_bytes"]
 
-Latents = NDArray[np.float32]
 ALIGNMENT = 64
 """Float32 values per aligned block. TensorRT requires tensor addresses that are multiples of 256 bytes."""
 
@@ -94,8 +94,13 @@ class DeviceLoop:
         padded[:, : values[0].size] = [value.ravel() for value in values]
         return self._constant(padded), 4 * width
 
-    def run(self, noise: Noise, stop: threading.Event, start: Start | None = None) -> Latents:
-        """See Loop. A trajectory without noise is captured once and then replayed, if the device supports it."""
+    def run(
+        self, noise: Noise, stop: threading.Event, start: Start | None = None, watch: Watch | None = None
+    ) -> Latents:
+        """See Loop. A trajectory without noise is captured once and then replayed, if the device supports it.
+
+        Nobody can watch a replay or stop it.
+        """
         spec = self._spec
         scale = spec.plan.rows[0].c_in if self._simple else 1.0
         first = noise.draw() * np.float32(spec.plan.initial_scale * scale)
@@ -104,22 +109,25 @@ class DeviceLoop:
             first += start.latents * np.float32(scale)
         self._first.write(np.concatenate([first, first]) if self._simple else first)
         self._before.write(np.zeros_like(first))
-        if stop.is_set():
-            raise Stopped
-        if self._replay is not None:
+        if self._replay is not None and watch is None:
+            between_steps(0, partial(np.zeros_like, first), stop, watch)
             self._replay()
         else:
-            self._steps(noise, stop)
+            self._steps(noise, stop, watch)
             # Capture after the first run, in which a runtime does set-up work that must not be captured.
-            if not self._stochastic:
+            if not self._stochastic and self._replay is None:
                 self._replay = self._device.capture(lambda: self._steps(noise, threading.Event()))
         return np.asarray(self._result.read()[: spec.batch_size])
 
-    def _steps(self, noise: Noise, stop: threading.Event) -> None:
+    def _prediction(self, step: int) -> Latents:
+        """Return D (B, C, h, w) of the step before this one."""
+        scale = self._spec.plan.rows[step - 1].c_in if self._simple else 1.0
+        return np.asarray(self._buffers[self._evaluations[step - 1].denoised].read() / np.float32(scale), np.float32)
+
+    def _steps(self, noise: Noise, stop: threading.Event, watch: Watch | None = None) -> None:
         spec = self._spec
         for i, (row, scale, one) in enumerate(zip(spec.plan.rows, spec.scales, self._evaluations, strict=True)):
-            if stop.is_set():
-                raise Stopped
+            between_steps(i, partial(self._prediction, i), stop, watch)
             self._call(one.before)
             self._unets[spec.rows(scale)].run(
                 {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,21 @@ from engine.sampling.noise import Noise
 from engine.sampling.samplers import SamplerPlan
 from engine.sampling.schedules import Floats, time_features
 
-__all__ = ["HostLoop", "Loop", "LoopSpec", "Start", "Stopped"]
+__all__ = ["HostLoop", "Latents", "Loop", "LoopSpec", "Start", "Stopped", "Watch", "between_steps"]
 
 Latents = NDArray[np.float32]
+Watch = Callable[[int, Callable[[], Latents]], None]
+"""Called between two steps with the number of steps that are done, and a function that returns what the last one
+predicts of the finished latents, (B, C, h, w) float32. The function holds during the call only."""
 
 
 class Stopped(Exception):  # noqa: N818 - a request, not an error
     """The loop was asked to stop between two steps."""
+
+    def __init__(self, prediction: Latents | None = None) -> None:
+        """prediction: what the last step predicted of the finished latents, (B, C, h, w). None before the first one."""
+        super().__init__()
+        self.prediction = prediction
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,9 @@ class Start:
 class Loop(Protocol):
     """A loop, which is opened once and run for every chunk."""
 
-    def run(self, noise: Noise, stop: threading.Event, start: Start | None = None) -> Latents:
+    def run(
+        self, noise: Noise, stop: threading.Event, start: Start | None = None, watch: Watch | None = None
+    ) -> Latents:
         """Return the latents (B, C, h, w) float32 of batch_size pictures. Raises Stopped between steps.
 
         With a mask M, each step keeps what M leaves out: D becomes M D + (1 - M) z, and so does the last x.
@@ -95,6 +105,14 @@ class Loop(Protocol):
         ...
 
 
+def between_steps(step: int, prediction: Callable[[], Latents], stop: threading.Event, watch: Watch | None) -> None:
+    """Show what `step` steps made to those who watch. Raises Stopped if this is asked for."""
+    if stop.is_set():
+        raise Stopped(prediction() if step else None)
+    if step and watch is not None:
+        watch(step, prediction)
+
+
 class HostLoop:
     """The loop on the host: NumPy computes the table."""
 
@@ -102,7 +120,9 @@ class HostLoop:
         self._spec = spec
         self._unet = _GuidedUNet(spec, backend) if spec.table is None else PromptedUNet(spec, spec.table, backend)
 
-    def run(self, noise: Noise, stop: threading.Event, start: Start | None = None) -> Latents:
+    def run(
+        self, noise: Noise, stop: threading.Event, start: Start | None = None, watch: Watch | None = None
+    ) -> Latents:
         """See Loop."""
         spec = self._spec
         first = noise.draw()
@@ -110,10 +130,9 @@ class HostLoop:
         keep = partial(_keep, start=start, first=first)
         if start is not None:
             x += start.origin(first)
-        u, past = x, [np.zeros_like(x)] * 3
+        u, past, denoised = x, [np.zeros_like(x)] * 3, x
         for step, row in enumerate(spec.plan.rows):
-            if stop.is_set():
-                raise Stopped
+            between_steps(step, partial(np.asarray, denoised, np.float32), stop, watch)
             denoised = keep(u - np.float32(row.sigma) * self._unet.eps(u * np.float32(row.c_in), step))
             vectors = [x, denoised, *past, noise.draw() if row.draws else x]
             x = _combined(row.x, vectors)

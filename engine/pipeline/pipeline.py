@@ -17,12 +17,13 @@ from engine.bundle.job import Job
 from engine.pipeline.device_loop import DeviceLoop, half_bytes
 from engine.pipeline.encoder import Encoder, decode_batch_size, padded
 from engine.pipeline.initial import Beginning
-from engine.pipeline.loops import HostLoop, Loop, LoopSpec, Start
+from engine.pipeline.loops import HostLoop, Loop, LoopSpec, Start, Stopped, Watch
 from engine.pipeline.prompt_table import expect_context, read_prompt_table
 from engine.pipeline.prompts import read_embeddings
 from engine.sampling.hires import enlarged_latents, enlarged_pictures
 from engine.sampling.noise import DECODER, LATENTS, Noise, NoiseSource, Stream
 from engine.sampling.signal_leak import read_signal_leak
+from engine.sampling.variation import VariedNoise
 
 __all__ = ["Decoder", "Denoiser", "Pipeline", "check_opening", "decoder_noise_of", "noise_of", "opened_in"]
 
@@ -40,7 +41,7 @@ class Closable(Protocol):
 Part = TypeVar("Part", bound=Closable)
 
 
-def noise_of(job: Job, class_name: str) -> Callable[[Sequence[int]], NoiseSource]:
+def noise_of(job: Job, class_name: str) -> Callable[[Sequence[int]], Noise]:
     """Return the function that makes the sampler's noise of given seeds.
 
     The first noise carries the signal leak of the class if the bundle has one for this size. A trajectory that starts
@@ -52,7 +53,31 @@ def noise_of(job: Job, class_name: str) -> Callable[[Sequence[int]], NoiseSource
     # A signal leak is measured at one size and does not apply to other sizes.
     if file is not None and shape == job.bundle.manifest.latent_shape and job.start is None:
         first = partial(read_signal_leak(job.bundle.path(file), shape).into, plan=job.plan)
+    if job.request.variation is not None:
+        return partial(_varied_noise, job, first, stream)
     return lambda seeds: NoiseSource(seeds, shape, job.request.rng, first, stream)
+
+
+def _varied_noise(
+    job: Job, first: Callable[[Latents], Latents] | None, stream: Stream, seeds: Sequence[int]
+) -> VariedNoise:
+    """Return the noise of pictures that vary the seed of their request. Their seeds count them, and name no noise."""
+    request, pixels, shape = job.request, job.bundle.manifest.pixels_per_latent, job.latent_shape
+    varied = request.variation
+    assert varied is not None
+    drawn = shape
+    if varied.width is not None and varied.height is not None:
+        drawn = (shape[0], varied.height // pixels, varied.width // pixels)
+    others, start = None, varied.seed
+    if start is not None:
+        others = [start + seed - request.seed for seed in seeds]
+    return VariedNoise((_own_seeds(job, seeds), others), (shape, drawn), varied.strength, request.rng, first, stream)
+
+
+def _own_seeds(job: Job, seeds: Sequence[int]) -> Sequence[int]:
+    """Return the seed of each picture: that of the request for variations of it."""
+    varied = job.request.variation
+    return seeds if varied is None or varied.seed is None else [job.request.seed] * len(seeds)
 
 
 def _stream(job: Job, class_name: str, number: int) -> Stream:
@@ -69,6 +94,7 @@ def decoder_noise_of(job: Job, class_name: str, seeds: Sequence[int]) -> dict[st
     if noise is None:
         return {}
     stream = _stream(job, class_name, DECODER)
+    seeds = _own_seeds(job, seeds)
     return {"noise": NoiseSource(seeds, noise.shape(job.latent_shape), job.request.rng, stream=stream).draw()}
 
 
@@ -122,12 +148,18 @@ class Denoiser:
         self.noise = noise_of(job, class_name)
         self._loop = _open_loop(_loop_spec(job, class_name), backend, masked=masked)
 
-    def run(self, noise: Noise, stop: threading.Event | None, start: Start | None = None) -> Latents:
+    def run(
+        self,
+        noise: Noise,
+        stop: threading.Event | None,
+        start: Start | None = None,
+        watch: Watch | None = None,
+    ) -> Latents:
         """Return the latents (B, C, h, w) float32 of batch_size pictures. Raises Stopped if `stop` is set.
 
         noise: the noise of the pictures, such as `self.noise(seeds)`.
         """
-        return self._loop.run(noise, stop or threading.Event(), start)
+        return self._loop.run(noise, stop or threading.Event(), start, watch)
 
     def close(self) -> None:
         """Close the graphs."""
@@ -176,18 +208,40 @@ class Pipeline:
             self._beginning = None
             if job.initial is not None:
                 self._beginning = opened_in(opened, Beginning(job, class_name, backend))
-            last = job.second_pass
-            self._second = None
+            last, self._rows = job.second_pass, len(job.plan.rows)
+            self._second = self._enlarge = None
             if last is not None:
-                self._second = _second_pass(job, last, class_name, backend, opened)
+                self._enlarge = _enlargement(job, last, class_name, backend, opened)
+                self._second = opened_in(opened, Denoiser(last, class_name, backend))
             self._decoder = opened_in(opened, Decoder(last or job, class_name, backend))
             self._opened = opened.pop_all()
 
-    def generate_latents(self, seeds: Sequence[int], stop: threading.Event | None = None) -> Latents:
-        """Return the latents (B, C, h, w) float32 of batch_size seeds. Raises Stopped if `stop` is set."""
+    def generate_latents(
+        self, seeds: Sequence[int], stop: threading.Event | None = None, watch: Watch | None = None
+    ) -> Latents:
+        """Return the latents (B, C, h, w) float32 of batch_size seeds. Raises Stopped if `stop` is set.
+
+        `decode` takes the predictions of Stopped and of `watch`, too: those of a first pass are enlarged.
+        """
         start = None if self._beginning is None else self._beginning.start(seeds)
-        latents = self._first.run(self._first.noise(seeds), stop, start)
-        return latents if self._second is None else self._second(latents, seeds, stop)
+        noise = self._first.noise(seeds)
+        if self._second is None or self._enlarge is None:
+            return self._first.run(noise, stop, start, watch)
+        enlarge, rows = self._enlarge, self._rows
+        small = None if watch is None else lambda step, found: watch(step, lambda: enlarge(found(), seeds))
+        large = None if watch is None else lambda step, found: watch(rows + step, found)
+        try:
+            latents = enlarge(self._first.run(noise, stop, start, small), seeds)
+        except Stopped as stopped:
+            if stopped.prediction is not None:
+                stopped.prediction = enlarge(stopped.prediction, seeds)
+            raise
+        try:
+            return self._second.run(self._second.noise(seeds), stop, Start(latents), large)
+        except Stopped as stopped:
+            # Before the first step of the second pass, the first pass is the last that there is.
+            stopped.prediction = latents if stopped.prediction is None else stopped.prediction
+            raise
 
     def decode(self, latents: Latents, seeds: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Return the pictures (B, H, W, 3) uint8 RGB of latents (B, C, h, w), and which are finite (B,) bool.
@@ -220,15 +274,6 @@ def opened_in(stack: ExitStack, part: Part) -> Part:
     """Close a part together with the stack."""
     stack.callback(part.close)
     return part
-
-
-def _second_pass(
-    job: Job, last: Job, class_name: str, backend: Backend, opened: ExitStack
-) -> Callable[[Latents, Sequence[int], threading.Event | None], Latents]:
-    """Return the function that draws again at the size of the job `last`, from the latents of the first pass."""
-    enlarge = _enlargement(job, last, class_name, backend, opened)
-    denoiser = opened_in(opened, Denoiser(last, class_name, backend))
-    return lambda latents, seeds, stop: denoiser.run(denoiser.noise(seeds), stop, Start(enlarge(latents, seeds)))
 
 
 def _enlargement(

@@ -11,6 +11,9 @@ from fastapi.middleware.gzip import GZipMiddleware
 from engine.serve.jobs.routes import add_jobs
 from engine.serve.operation.wiring import add_operation
 from engine.serve.page.app import mount_page
+from engine.serve.page.assets import Assets, Frontend
+from engine.serve.sdapi.kept import OPTIONS
+from engine.serve.sdapi.options import Options
 from engine.serve.sdapi.routes import add_sdapi
 from engine.serve.service import Service
 from engine.version import __version__
@@ -19,7 +22,8 @@ __all__ = ["make_app"]
 
 
 def make_app(service: Service) -> FastAPI:
-    """Return the application. It closes the service at its end."""
+    """Return the application. It closes the service at its end. Raises RequestError."""
+    options = Options(service, service.settings.data / OPTIONS)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -29,10 +33,12 @@ def make_app(service: Service) -> FastAPI:
 
     # FastAPI's own pages of the documentation load scripts from another host.
     app = FastAPI(title="cytosynth", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
-    add_sdapi(app, service)
+    add_sdapi(app, service, options)
     add_jobs(app, service.jobs)
     # Level 1: most of an answer are pictures in base64, of which no level saves more than a quarter.
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
+    # Outside the compressor, because these files are compressed already, and inside the checks of requests.
+    app.add_middleware(Assets, frontend=Frontend())
     add_operation(app, service)
-    mount_page(app, service)
+    mount_page(app, service, options)
     return app

@@ -72,13 +72,21 @@ def drawn(
     seeds: Sequence[int],
     images: Sequence[NDArray[np.uint8]],
     rescued: Sequence[str],
+    interrupted_after: int | None = None,
 ) -> list[Drawn]:
-    """Return finished pictures, each (H, W, 3) uint8 RGB, as files. rescued: what made each in a second try, or ""."""
+    """Return pictures, each (H, W, 3) uint8 RGB, as files.
+
+    rescued: what made each in a second try, or "". interrupted_after: the number of steps of half-drawn pictures.
+    """
     class_name = job.request.class_names[0]
     shared = describe(job, class_name)
+    if interrupted_after is not None:
+        shared["interrupted_after"] = interrupted_after
     found = []
     for seed, image, again in zip(seeds, images, rescued, strict=True):
         description = {**shared, "seed": seed, **({"rescued": again} if again else {})}
         description |= facts_of_picture(job, class_name, seed, image.shape)
-        found.append(Drawn(encode_png(image, description), seed, parameters_line(description), description))
+        found.append(
+            Drawn(encode_png(image, description), description["seed"], parameters_line(description), description)
+        )
     return found

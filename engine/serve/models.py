@@ -21,7 +21,9 @@ GRAPHS_PER_MODEL = 4
 
 def equal_settings(job: Job) -> object:
     """Return what is equal for two jobs whose pictures can be drawn by one pipeline, in one batch."""
-    return job.bundle.sha256, replace(job.request, seed=0, counts=())
+    # Variations have the seed of their request, from which their own seeds are counted.
+    seed = 0 if job.request.variation is None else job.request.seed
+    return job.bundle.sha256, replace(job.request, seed=seed, counts=())
 
 
 class Models:
@@ -44,14 +46,14 @@ class Models:
         self._verify(job, class_name)
         if job.initial is not None:
             # The pipeline holds the initial pictures of its job.
-            with Pipeline(job, class_name, self._backend(job)) as pipeline:
+            with Pipeline(job, class_name, self.backend(job)) as pipeline:
                 yield pipeline
             return
         key = equal_settings(job)
         if key not in self._pipelines:
             while len(self._pipelines) >= self._most:
                 self._pipelines.popitem(last=False)[1].close()
-            self._pipelines[key] = Pipeline(job, class_name, self._backend(job))
+            self._pipelines[key] = Pipeline(job, class_name, self.backend(job))
         self._pipelines.move_to_end(key)
         yield self._pipelines[key]
 
@@ -68,7 +70,8 @@ class Models:
             job.bundle.verify_for([class_name])
             self._intact.add((job.bundle.sha256, class_name))
 
-    def _backend(self, job: Job) -> KeptBackend:
+    def backend(self, job: Job) -> KeptBackend:
+        """Return the backend of a job, which shares its graphs with the pipelines. Only `close` closes it."""
         request = job.request
         key: tuple[Any, ...] = (request.backend, request.precision, request.threads)
         if request.backend == "tensorrt":

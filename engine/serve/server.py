@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import uvicorn
+from fastapi import FastAPI
 
 from engine.errors import RequestError
 from engine.serve.app import make_app
@@ -25,20 +26,21 @@ def serve(settings: ServeSettings) -> None:
     expect_safe(settings)
     service = Service(settings)
     try:
+        app = make_app(service)
         with _listen(settings.host, settings.port) as listening:
             start_logging()
             port = listening.getsockname()[1]
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             print(f"http://{host}:{port} (stop with Ctrl-C)", flush=True)
             log("listening", host=settings.host, port=port)
-            GracefulServer(_config(service), service.stop).run([listening])
+            GracefulServer(_config(app), service.stop).run([listening])
     finally:
         service.close()
 
 
-def _config(service: Service) -> uvicorn.Config:
+def _config(app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
-        make_app(service),
+        app,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -21,7 +21,7 @@ from engine.serve.models import Models
 from engine.serve.operation.stop import Stop
 from engine.serve.settings import ServeSettings
 from engine.serve.tickets import Cancelled, Progress, QueueFull, Ticket
-from engine.serve.work import Turns, Work
+from engine.serve.work import Preview, Turns, Work
 
 __all__ = ["Cancelled", "Drawing", "Drawn", "Progress", "QueueFull", "ServedClass", "Service", "Ticket"]
 
@@ -72,10 +72,13 @@ class Service:
         (settings.data / UPLOADS).mkdir(mode=0o700, exist_ok=True)
         self.turns = Turns()
         """Whoever computes takes a turn, such as a job for each of its chunks."""
-        self._work = Work(Models(settings.limits.models), settings.limits, self.turns)
-        self.jobs = Jobs(settings.data, self.bundles, self.turns, settings.limits, settings.hardware)
+        self._models = Models(settings.limits.models)
+        self._work = Work(self._models, settings.limits, self.turns)
+        place = (settings.limits, settings.hardware)
+        self.jobs = Jobs(settings.data, self.bundles, self.turns, self._models.backend, *place)
         self.stop = Stop()
         self.stop.call_at_once(self.jobs.pause)
+        self.stop.call_after_grace(self.jobs.cut)
         self.stop.call_after_grace(self._end_requests)
 
     def classes(self) -> list[ServedClass]:
@@ -140,19 +143,28 @@ class Service:
         """Return the requests that run or wait, in order."""
         return self._work.tickets()
 
+    def preview(self) -> Preview | None:
+        """Return the latest look at the running request, or None if there is none."""
+        return self._work.preview()
+
+    def preview_every(self, steps: int) -> None:
+        """Decode a look at what is being drawn after so many steps, again and again. 0 decodes none."""
+        self._work.preview_every = steps
+
     def interrupt(self) -> None:
-        """End the running request after the pictures that are finished."""
+        """End the running request with its pictures as they are now."""
         self._work.interrupt()
 
     def skip(self) -> None:
-        """Leave out the pictures that are being drawn, and go on with the next ones of the request."""
+        """End the pictures that are being drawn as they are now, and go on with the next ones of the request."""
         self._work.skip()
 
     def close(self) -> None:
-        """End the running request, stop the running job after its finished pictures, and close the models."""
+        """End the running request, stop the running job after the chunk that it draws, and close the models."""
         self.jobs.pause()
         self._work.close()
         self.jobs.close()
+        self._models.close()
 
     def _end_requests(self) -> None:
         """End the running request with the pictures that are finished, and cancel those that wait."""

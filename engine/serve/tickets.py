@@ -96,6 +96,9 @@ class Ticket:
         self.failures: dict[int, str] = {}
         """Seeds that gave no picture, and why."""
         self.interrupted = False
+        """Whether it was ended before all pictures were drawn."""
+        self.skipped = False
+        """Whether some of its pictures were left as they were, and the next ones were begun."""
         self.cancelled = False
         self.batch: Steps | None = None
         """The batch that draws pictures of this ticket now."""

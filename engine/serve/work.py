@@ -6,24 +6,29 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from engine.bundle.job import Job
-from engine.pipeline.loops import Stopped
-from engine.pipeline.rescue import Rescue
+from engine.pipeline.loops import Latents, Stopped, Watch
+from engine.pipeline.pipeline import Pipeline
+from engine.pipeline.rescue import Rescue, troubles_of
 from engine.serve.drawing import Drawn, drawn
 from engine.serve.models import Models
 from engine.serve.settings import LimitSettings
 from engine.serve.tickets import QueueFull, Steps, Ticket, evaluations
 
-__all__ = ["Turns", "Work"]
+__all__ = ["Preview", "Turns", "Work"]
 
 FULL = 0.75
 """A larger graph is taken if waiting pictures fill this part of its batch: the rest would be drawn for nothing."""
 GROWTH = 4
 """Each larger graph takes this many times as many pictures."""
+
+
+Drew = Callable[[str, str, int, float], None]
+"""Called with a bundle, a class of it, the number of pictures that were drawn together, and their seconds."""
 
 
 class Turns:
@@ -32,12 +37,22 @@ class Turns:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._order: deque[object] = deque()
+        self._when_drawn: list[Drew] = []
 
     @property
     def wanted(self) -> bool:
         """Whether another thread waits for its turn."""
         with self._changed:
             return len(self._order) > 1
+
+    def call_when_drawn(self, function: Drew) -> None:
+        """Call a function whenever pictures were drawn, whoever drew them."""
+        self._when_drawn.append(function)
+
+    def drew(self, bundle: str, class_name: str, pictures: int, seconds: float) -> None:
+        """Say that pictures were drawn."""
+        for function in self._when_drawn:
+            function(bundle, class_name, pictures, seconds)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -70,6 +85,16 @@ class _Batch:
         return [(ticket, seed) for ticket, own in self.parts for seed in own]
 
 
+@dataclass(frozen=True)
+class Preview:
+    """The first picture of a batch before it is finished."""
+
+    ticket: Ticket
+    number: int
+    """Counts the previews of the server."""
+    picture: Drawn
+
+
 class Work:
     """The queue of tickets and the thread that draws them."""
 
@@ -78,6 +103,10 @@ class Work:
         self._changed = threading.Condition()
         self._tickets: list[Ticket] = []
         self._batch: _Batch | None = None
+        self._preview: Preview | None = None
+        self._previews = 0
+        self.preview_every = 0
+        """Number of steps between two previews. 0 decodes none."""
         self._closed = False
         self._seconds_per_picture = 1.0
         self._thread = threading.Thread(target=self._work, name="cytosynth drawing", daemon=True)
@@ -110,8 +139,13 @@ class Work:
         with self._changed:
             return self._batch.parts[0][0] if self._batch else None
 
+    def preview(self) -> Preview | None:
+        """Return the latest look at the running batch, or None if there is none yet."""
+        with self._changed:
+            return self._preview if self._batch is not None else None
+
     def interrupt(self) -> None:
-        """End the running tickets after the pictures that are finished. Tickets that wait still run."""
+        """End the running tickets with the pictures as they are now. Tickets that wait still run."""
         with self._changed:
             if self._batch is not None:
                 for ticket, _ in self._batch.parts:
@@ -120,11 +154,11 @@ class Work:
                 self._batch.stop.set()
 
     def skip(self) -> None:
-        """Leave out the pictures that are being drawn, and go on with the next ones."""
+        """End the pictures that are being drawn as they are now, and go on with the next ones."""
         with self._changed:
             if self._batch is not None:
                 for ticket, _ in self._batch.parts:
-                    ticket.interrupted = True
+                    ticket.skipped = True
                 self._batch.stop.set()
 
     def cancel(self, ticket: Ticket) -> None:
@@ -156,10 +190,11 @@ class Work:
             with self._turns.turn():
                 began = time.monotonic()
                 results, error = self._draw(batch)
-                spent = (time.monotonic() - began) / len(batch.places)
-                self._seconds_per_picture += 0.3 * (spent - self._seconds_per_picture)
+                seconds = time.monotonic() - began
+                self._seconds_per_picture += 0.3 * (seconds / len(batch.places) - self._seconds_per_picture)
+            request, made = batch.parts[0][0].request, sum(isinstance(one, Drawn) for one in results)
+            self._turns.drew(request.bundle, request.class_name, made, seconds)
             self._end(batch, results, error)
-        self._models.close()
 
     def _next(self) -> _Batch | None:
         """Return the next batch: of the oldest ticket, and of others of equal settings. None ends the thread."""
@@ -178,7 +213,7 @@ class Work:
                 if own:
                     parts.append((ticket, own))
             job = first.job if size == first.job.request.batch_size else first.job.changed(batch_size=size)
-            self._batch = _Batch(job, parts, Steps(evaluations(job)))
+            self._batch, self._preview = _Batch(job, parts, Steps(evaluations(job))), None
             for ticket, _ in parts:
                 ticket.batch = self._batch.stop
                 ticket.began = ticket.began or time.monotonic()
@@ -202,13 +237,42 @@ class Work:
                 self._models.pipeline(job) as pipeline,
                 closing(Rescue(job, job.request.class_names[0])) as rescue,
             ):
-                images, finite = pipeline.decode(pipeline.generate_latents(full, batch.stop), full)
+                try:
+                    latents = pipeline.generate_latents(full, batch.stop, self._watch(batch, pipeline))
+                except Stopped as stopped:
+                    wanted = not all(ticket.cancelled for ticket, _ in batch.parts)
+                    return self._half_drawn(batch, pipeline, stopped.prediction) if wanted else [], None
+                images, finite = pipeline.decode(latents, full)
                 checked = rescue.check(full, images[: len(seeds)], finite[: len(seeds)], batch.stop)
                 finished = pipeline.finish(checked.images, seeds)
             pictures = drawn(job, seeds, finished, checked.rescued)
         except Exception as error:  # every exception is passed on to those who wait
             return [], error
         return [trouble or picture for picture, trouble in zip(pictures, checked.troubles, strict=True)], None
+
+    def _half_drawn(self, batch: _Batch, pipeline: Pipeline, latents: Latents | None) -> list[Drawn | str]:
+        """Return the pictures of a batch that was stopped, from what its last step predicted, (B, C, h, w)."""
+        if latents is None:
+            return []
+        seeds = [seed for _, seed in batch.places]
+        pictures, troubles = _as_they_are(batch, pipeline, latents, seeds, batch.stop.done)
+        return [trouble or picture for picture, trouble in zip(pictures, troubles, strict=True)]
+
+    def _watch(self, batch: _Batch, pipeline: Pipeline) -> Watch | None:
+        """Return what decodes previews of a batch, or None if none are wanted."""
+        every = self.preview_every
+        if not every:
+            return None
+
+        def watch(step: int, prediction: Callable[[], Latents]) -> None:
+            if step % every == 0:
+                ticket, seed = batch.places[0]
+                (picture,), _ = _as_they_are(batch, pipeline, prediction(), [seed], step)
+                with self._changed:
+                    self._previews += 1
+                    self._preview = Preview(ticket, self._previews, picture)
+
+        return watch
 
     def _end(self, batch: _Batch, results: list[Drawn | str], error: Exception | None) -> None:
         """Give the pictures to their tickets, and the results of tickets that are complete to those who wait."""
@@ -225,3 +289,13 @@ class Work:
                 if failed is not None or not ticket.remaining:
                     self._tickets.remove(ticket)
                     ticket.finish(failed)
+
+
+def _as_they_are(
+    batch: _Batch, pipeline: Pipeline, latents: Latents, seeds: Sequence[int], steps: int
+) -> tuple[list[Drawn], list[str]]:
+    """Return the first pictures of a batch, one for each seed, as they are after some steps, and their problems."""
+    images, finite = pipeline.decode(latents[: len(seeds)], seeds)
+    finished = pipeline.finish(images, seeds)
+    pictures = drawn(batch.job, seeds, finished, [""] * len(seeds), interrupted_after=steps)
+    return pictures, troubles_of(images, finite)

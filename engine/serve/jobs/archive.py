@@ -6,26 +6,21 @@ A tar in the layout webdataset is a shard of WebDataset: each picture as `.png`,
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from engine.output.journal import FAILED, METADATA, RUN
 from engine.output.sheet import SHEET
 from engine.serve.jobs.results import Picture, pictures_from
+from engine.serve.zips import MODE, File, zip_pieces
 
 __all__ = ["LAYOUTS", "tar_of", "zip_of"]
 
 LAYOUTS = ("imagefolder", "webdataset")
 BESIDE = (RUN, FAILED, "croissant.json", SHEET)
 """Files of a run beside its pictures and their metadata."""
-MODE = 0o644
-ZIP_TIME = (1980, 1, 1, 0, 0, 0)
-"""The first moment of zip's calendar: an archive of the same pictures has the same bytes."""
-File = tuple[str, bytes]
 
 
 def tar_of(folder: Path, layout: str, class_names: Sequence[str], changed: float) -> Iterator[bytes]:
@@ -50,36 +45,8 @@ def tar_of(folder: Path, layout: str, class_names: Sequence[str], changed: float
 
 
 def zip_of(folder: Path) -> Iterator[bytes]:
-    """Yield the bytes of a zip in the layout imagefolder. The pictures are stored, because PNG is compressed."""
-    sink = _Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in _files(folder):
-            member = zipfile.ZipInfo(name, ZIP_TIME)
-            member.external_attr = MODE << 16
-            archive.writestr(member, content)
-            yield sink.taken()
-    yield sink.taken()
-
-
-class _Sink(io.RawIOBase):
-    """A file that cannot seek, whose new bytes are taken out again and again."""
-
-    def __init__(self) -> None:
-        self._new = bytearray()
-
-    def writable(self) -> bool:
-        """Say that this file can be written."""
-        return True
-
-    def write(self, content: bytes) -> int:  # type: ignore[override]
-        """Take bytes."""
-        self._new += content
-        return len(content)
-
-    def taken(self) -> bytes:
-        """Return the bytes since the last call."""
-        found, self._new = bytes(self._new), bytearray()
-        return found
+    """Yield the bytes of a zip in the layout imagefolder."""
+    return zip_pieces(_files(folder))
 
 
 def _files(folder: Path) -> Iterator[File]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine.errors import CytosynthError
 from engine.failures import as_cytosynth_error
+from engine.serve.public import without_folders
 
 __all__ = ["public_error"]
 
@@ -22,13 +23,4 @@ def public_error(error: Exception, private: Sequence[Path]) -> dict[str, str]:
     """Return subject, found, expected and fix of an error. private: folders whose paths are left out."""
     known = as_cytosynth_error(error) or FAULT
     parts = {"subject": known.subject, "found": known.found, "expected": known.expected, "fix": known.fix}
-    return {name: _without(words, private) for name, words in parts.items()}
-
-
-def _without(words: str, private: Sequence[Path]) -> str:
-    texts = {text for path in private for text in (str(path), str(path.absolute()), str(path.resolve()))}
-    # The longest first, because one folder may lie in another.
-    for text in sorted(texts, key=len, reverse=True):
-        if len(text) > 1:
-            words = words.replace(f"{text}/", "").replace(text, "(the server's folder)")
-    return words
+    return {name: without_folders(words, private) for name, words in parts.items()}

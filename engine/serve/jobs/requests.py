@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -21,19 +19,20 @@ from engine.bundle.settings import (
     HiresSettings,
     PictureSettings,
     SamplingSettings,
+    VariationSettings,
     settings_of,
 )
-from engine.errors import RequestError
 from engine.initial.settings import InitialSettings
 from engine.options import Range, check_within, help_of
 from engine.output.formats import Output
 from engine.output.journal import previous_identity
+from engine.serve.encoding import decoded
 from engine.serve.settings import LimitSettings
 
 __all__ = ["INITIAL", "PICTURES", "JobRequest", "Place", "bytes_of", "make_checked_job", "write_initial"]
 
 PICTURES, INITIAL, MASK = "pictures", "initial", "mask.png"
-STATED = (SamplingSettings, GuidanceSettings, PictureSettings, HiresSettings, InitialSettings)
+STATED = (SamplingSettings, GuidanceSettings, PictureSettings, HiresSettings, InitialSettings, VariationSettings)
 PATHS = ("init", "mask")
 """Settings that are paths of files. A client sends pictures instead."""
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")
@@ -114,11 +113,11 @@ class Place:
 def write_initial(request: JobRequest, folder: Path) -> None:
     """Write the initial pictures and the mask of a request into the folder of its job. Raises RequestError."""
     if request.mask is not None:
-        (folder / MASK).write_bytes(_decoded(request.mask, "mask"))
+        (folder / MASK).write_bytes(decoded(request.mask, "mask"))
     if request.init_images:
         (folder / INITIAL).mkdir(mode=0o700)
     for i, text in enumerate(request.init_images):
-        (folder / INITIAL / f"initial-{i:04d}.png").write_bytes(_decoded(text, f"init_images[{i}]"))
+        (folder / INITIAL / f"initial-{i:04d}.png").write_bytes(decoded(text, f"init_images[{i}]"))
 
 
 def make_checked_job(bundle: Bundle, classes: Mapping[str, int], stated: Mapping[str, Any], place: Place) -> Job:
@@ -151,13 +150,3 @@ def _unwritable(value: Any) -> bool:
     if isinstance(value, dict):
         return any(map(_unwritable, value)) or any(map(_unwritable, value.values()))
     return isinstance(value, list) and any(map(_unwritable, value))
-
-
-def _decoded(text: str, name: str) -> bytes:
-    """Return the bytes of a base64 text or data URL. An address of another host is no picture."""
-    try:
-        return base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text, validate=True)
-    except (binascii.Error, ValueError):
-        raise RequestError(
-            name, found="no base64", expected="a picture file in base64", fix="send the picture itself, not its address"
-        ) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.output.journal import METADATA, file_of
+from engine.serve.encoding import encoded
 
 __all__ = ["Picture", "line_of", "pictures_from"]
 
@@ -54,6 +54,6 @@ def pictures_from(folder: Path, offset: int = 0, place: int = 0) -> Iterator[Pic
 
 def line_of(picture: Picture) -> bytes:
     """Return a picture as a line of JSON: its place, class and seed, how it was made, and the PNG file in base64."""
-    png = base64.b64encode(picture.path.read_bytes()).decode()
+    png = encoded(picture.path.read_bytes())
     facts = {"index": picture.place, "class": picture.row["class"], "seed": picture.row["seed"]}
     return json.dumps({**facts, "description": picture.row, "png": png}).encode() + b"\n"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.backends.base import Backend
 from engine.bundle.folder import Bundle
 from engine.bundle.job import Job
 from engine.bundle.settings import HardwareSettings
@@ -25,6 +26,7 @@ from engine.serve.jobs.production import produce_in_turns
 from engine.serve.jobs.requests import PICTURES, JobRequest, Place, bytes_of, make_checked_job, write_initial
 from engine.serve.jobs.store import CANCELLED, DONE, FAILED, RUNNING, JobRow, Store
 from engine.serve.operation.logs import log
+from engine.serve.operation.stop import GRACE_S
 from engine.serve.settings import LimitSettings
 from engine.serve.work import Turns
 
@@ -49,14 +51,19 @@ class NoRoom(Exception):  # noqa: N818 - named as the client meets it
 
 @dataclass
 class _Running:
-    """The job that runs, and the request to stop it."""
+    """The job that runs, and the requests to stop it."""
 
     id: str
+    enough: threading.Event
+    """Set to begin no further chunk."""
     stop: threading.Event
+    """Set to give up the chunk that is being drawn, too."""
     began: float
     """Clock at its first picture of this run."""
     done_before: int = -1
     done: int = 0
+    latest: float = 0.0
+    """Clock at the end of its latest chunk."""
     cancelled: bool = False
 
 
@@ -68,13 +75,16 @@ class Jobs:
         data: Path,
         bundles: Mapping[str, Bundle],
         turns: Turns,
+        backend_of: Callable[[Job], Backend],
         limits: LimitSettings,
         hardware: HardwareSettings,
     ) -> None:
         """Open the jobs of a data folder. Nothing runs before `start`. Raises RequestError if another server has it.
 
-        bundles: the served bundles, which may become more.
+        bundles: the served bundles, which may become more. backend_of: called in a turn; returns a backend that stays
+        open after the job.
         """
+        self._backend_of = backend_of
         self._folder, self._bundles, self._turns = data / JOBS, bundles, turns
         self._limits, self._hardware = limits, hardware
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -122,6 +132,8 @@ class Jobs:
             self._expect_room(job)
             # A random seed is drawn once, so that the job goes on with it after a restart.
             settings = {**request.stated(), "seed": job.request.seed}
+            if job.request.variation is not None and job.request.variation.seed is not None:
+                settings["variation_seed"] = job.request.variation.seed
             kept = {"bundle": name, "bundle_sha256": bundle.sha256, "classes": request.classes, "settings": settings}
             with self._changed:
                 self._expect_place_in_queue()
@@ -166,6 +178,7 @@ class Jobs:
             running = self._running
             if running is not None and running.id == job_id:
                 running.cancelled = True
+                running.enough.set()
                 running.stop.set()
                 return True
             return self._store.end(job_id, CANCELLED)
@@ -191,17 +204,28 @@ class Jobs:
         return removed
 
     def pause(self) -> None:
-        """Begin nothing more, and stop the running job after its finished chunks. A restarted server resumes it."""
+        """Begin nothing more, and stop the running job after the chunk that it draws. A restarted server resumes it."""
         self._closed = True
+        if (running := self._running) is not None:
+            running.enough.set()
+
+    def cut(self) -> None:
+        """Give up the chunk that is being drawn. The finished ones are kept."""
+        self.pause()
         if (running := self._running) is not None:
             running.stop.set()
 
-    def close(self) -> None:
-        """Pause, wait until the running job is stopped, and release the data folder."""
+    def close(self, grace_s: float = GRACE_S) -> None:
+        """Pause, wait until the running job is stopped, and release the data folder.
+
+        grace_s: seconds that the chunk that is being drawn may take.
+        """
         self.pause()
         with self._changed:
             self._changed.notify_all()
         if self._thread.ident is not None:
+            self._thread.join(grace_s)
+            self.cut()
             self._thread.join()
         self._store.close()
         if self._lock_file is not None:
@@ -242,7 +266,7 @@ class Jobs:
             while not self._closed:
                 for row in self._store.waiting():
                     if row.request["bundle"] in self._bundles and self._store.begin(row.id):
-                        self._running = _Running(row.id, threading.Event(), time.monotonic())
+                        self._running = _Running(row.id, threading.Event(), threading.Event(), time.monotonic())
                         return row, self._running
                 # A bundle may be added without a word.
                 self._changed.wait(5)
@@ -260,21 +284,28 @@ class Jobs:
         job = make_checked_job(bundle, row.request["classes"], row.request["settings"], place)
         log("job begins", job=row.id)
         if self._closed:
-            running.stop.set()
+            running.enough.set()
+        with self._turns.turn():
+            backend = self._backend_of(job)
         result = generate(
             job,
             place.output,
-            produced_by=produce_in_turns(self._turns),
+            backend=backend,
+            produced_by=produce_in_turns(self._turns, running.enough),
             stop=running.stop,
-            progress=self._progress_of(running),
+            progress=self._progress_of(running, row.request["bundle"]),
         )
         self._finish(row, running, result)
 
-    def _progress_of(self, running: _Running) -> Callable[..., None]:
+    def _progress_of(self, running: _Running, bundle: str) -> Callable[..., None]:
         def progress(task: str, done: int, total: int, *_: float | None) -> None:
+            now = time.monotonic()
             if running.done_before < 0:
-                running.done_before, running.began = done, time.monotonic()
-            running.done = done
+                running.done_before, running.began = done, now
+            else:
+                # The task is the class. Its first chunk takes the opening of its model, too.
+                self._turns.drew(bundle, task, done - running.done, now - running.latest)
+            running.done, running.latest = done, now
             self._store.progress(running.id, done)
 
         return progress

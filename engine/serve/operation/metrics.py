@@ -38,6 +38,16 @@ class Metrics:
             buckets=SECONDS,
             registry=self._registry,
         )
+        self._pictures = Counter(
+            "cytosynth_pictures", "Drawn pictures by bundle and class.", ["bundle", "class"], registry=self._registry
+        )
+        self._picture_seconds = Histogram(
+            "cytosynth_picture_seconds",
+            "Seconds per picture: those of a batch, divided by its number of pictures.",
+            ["bundle", "class"],
+            buckets=SECONDS,
+            registry=self._registry,
+        )
         self.active = Gauge(
             "cytosynth_http_requests_active", "Requests that are being answered.", registry=self._registry
         )
@@ -48,6 +58,14 @@ class Metrics:
         """Count an answered request. route: the pattern of its path, of which there are few."""
         self._requests.labels(method if method in METHODS else "other", route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
+
+    def drew(self, bundle: str, class_name: str, pictures: int, seconds: float) -> None:
+        """Count pictures that were drawn together. seconds: those that all of them took."""
+        if pictures > 0:
+            self._pictures.labels(bundle, class_name).inc(pictures)
+            timed = self._picture_seconds.labels(bundle, class_name)
+            for _ in range(pictures):
+                timed.observe(seconds / pictures)
 
     def watch(self, name: str, text: str, label: str, sample: Sample, *, counter: bool = False) -> None:
         """Add a metric whose values are asked for at each scrape."""

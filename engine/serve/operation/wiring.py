@@ -20,6 +20,7 @@ def add_operation(app: Starlette, service: Service) -> None:
     Raises RequestError for settings that are not safe.
     """
     metrics, jobs = Metrics(), service.jobs
+    service.turns.call_when_drawn(metrics.drew)
     metrics.watch("cytosynth_jobs", "Jobs by state.", "state", jobs.counts)
     metrics.watch("cytosynth_requests", "Requests for pictures by state.", "state", lambda: _tickets(service))
     add_metrics(app, metrics)

@@ -14,10 +14,12 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from engine.serve.page import evaluate, from_picture, generate, merge, png_info, settings, train, upscale
+from engine.serve.page.assets import Frontend, first_kinds
 from engine.serve.page.context import Page
 from engine.serve.page.guard import Guard
 from engine.serve.page.merges import Merges
 from engine.serve.page.trainings import Trainings
+from engine.serve.sdapi.options import Options
 from engine.serve.service import Service
 
 __all__ = ["mount_page"]
@@ -46,7 +48,7 @@ pre, code { white-space: pre-wrap; overflow-wrap: anywhere; }
 """
 
 
-def mount_page(app: FastAPI, service: Service, training_options: Sequence[str] = ()) -> None:
+def mount_page(app: FastAPI, service: Service, options: Options, training_options: Sequence[str] = ()) -> None:
     """Mount the page at `/`. Call this after every other route is added, because the page takes all other paths.
 
     training_options: options of `trainer adapt` for the classes that are trained on the page.
@@ -61,13 +63,15 @@ def mount_page(app: FastAPI, service: Service, training_options: Sequence[str] =
     trainings = Trainings(service, service.settings.data.resolve() / "trainings", training_options)
     merges = Merges(service.settings.data.resolve() / "checkpoints")
     _close_at_end(app, trainings, merges)
-    page = make_page(service, folder, trainings, merges)
+    page = make_page(service, folder, trainings, merges, options)
+    early = Frontend().needed(first_kinds(page.config))
+    guard = Middleware(Guard, max_body=limits.max_body * 2**20, early=early)
     page.queue(default_concurrency_limit=None, max_size=limits.queue, api_open=False)
     gr.mount_gradio_app(
         app,
         page,
         "/",
-        app_kwargs={"middleware": [Middleware(Guard, max_body=limits.max_body * 2**20)], "docs_url": None},
+        app_kwargs={"middleware": [guard], "docs_url": None},
         footer_links=[],
         run_history=False,
         allowed_paths=[],
@@ -85,11 +89,11 @@ def mount_page(app: FastAPI, service: Service, training_options: Sequence[str] =
     )
 
 
-def make_page(service: Service, folder: Path, trainings: Trainings, merges: Merges) -> gr.Blocks:
+def make_page(service: Service, folder: Path, trainings: Trainings, merges: Merges, options: Options) -> gr.Blocks:
     """Return the page. folder: where pictures of the page lie."""
     blocks = gr.Blocks(title="cytosynth", analytics_enabled=False, delete_cache=(KEPT_S // 24, KEPT_S), fill_width=True)
     with blocks:
-        page = Page(service, folder, trainings, merges)
+        page = Page(service, folder, trainings, merges, options)
         gr.Markdown("# cytosynth")
         gr.Markdown(DISCLAIMER, elem_id="disclaimer")
         with gr.Tabs():
@@ -101,8 +105,8 @@ def make_page(service: Service, folder: Path, trainings: Trainings, merges: Merg
             merge.add(page)
             evaluate.add(page)
             settings.add(page)
-        # Classes may have been trained since the page was built.
-        blocks.load(page.class_menus, None, page.menus, **page.private)
+        # Classes may have been trained since the page was built, and another one may have become the default.
+        blocks.load(page.first_menus, None, page.menus, **page.private)
     return blocks
 
 

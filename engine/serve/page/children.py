@@ -9,20 +9,26 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["Child"]
+__all__ = ["Child", "last_lines"]
 
 LINES = 12
 PATIENCE_S = 10.0
 """Time that a child gets to end by itself before it is killed."""
 
 
+def last_lines(log: Path) -> str:
+    """Return the end of a log, or nothing if there is none."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    return "\n".join(text.splitlines()[-LINES:])
+
+
 class Child:
     """A command of another part, such as `python -m trainer adapt`."""
 
-    def __init__(self, words: Sequence[str | Path], log: Path) -> None:
-        """Start the command. It writes its output into the log, and runs in the log's folder."""
+    def __init__(self, words: Sequence[str | Path], log: Path, *, append: bool = False) -> None:
+        """Start the command. It runs in the log's folder, and writes its output into the log, or at its end."""
         self._log = log
-        with log.open("wb") as file:
+        with log.open("ab" if append else "wb") as file:
             self._process = subprocess.Popen(  # noqa: S603 - the words are options and paths of our own
                 [sys.executable, "-m", *map(str, words)],
                 stdin=subprocess.DEVNULL,
@@ -49,7 +55,7 @@ class Child:
 
     def last_lines(self) -> str:
         """Return the end of what the command has printed."""
-        return "\n".join(self.output().splitlines()[-LINES:])
+        return last_lines(self._log)
 
     def wait(self, timeout: float) -> None:
         """Wait for the end of the command, but not longer than so many seconds."""

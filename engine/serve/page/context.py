@@ -6,8 +6,6 @@ import functools
 import html
 import importlib.util
 import inspect
-import os
-import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +16,9 @@ import gradio as gr
 
 from engine.errors import RequestError
 from engine.failures import as_cytosynth_error
+from engine.serve.public import without_folders
+from engine.serve.sdapi.errors import ApiError
+from engine.serve.sdapi.options import Options
 from engine.serve.service import Cancelled, QueueFull, ServedClass, Service
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ class Page:
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}  # noqa: RUF012
     """Of every event: it is no part of an API, and Gradio's own animation does not cover its outputs."""
 
-    def __init__(self, service: Service, folder: Path, trainings: Trainings, merges: Merges) -> None:
-        self.service, self.folder, self.trainings, self.merges = service, folder, trainings, merges
+    def __init__(self, service: Service, folder: Path, trainings: Trainings, merges: Merges, options: Options) -> None:
+        self.service, self.folder, self.trainings = service, folder, trainings
+        self.merges, self.options = merges, options
         self.menus: list[gr.Dropdown] = []
         """The menus of classes, which change if a class is trained."""
 
@@ -47,14 +49,25 @@ class Page:
         """Add a menu of all classes. none: the first choice, which means no class."""
         first = [] if none is None else [(none, "")]
         choices = [*first, *self._choices()]
-        menu = gr.Dropdown(choices, value=choices[0][1], label=label, elem_classes=["classes"])
+        value = self.default_class if none is None else choices[0][1]
+        menu = gr.Dropdown(choices, value=value, label=label, elem_classes=["classes"])
         if none is None:
             self.menus.append(menu)
         return menu
 
-    def class_menus(self) -> Any:
+    @property
+    def default_class(self) -> str:
+        """The value of the class that menus begin with."""
+        chosen, _ = self.options.chosen({}, keep=False)
+        return chosen.served.model
+
+    def first_menus(self) -> Any:
+        """Return the update of each menu of a page that was opened."""
+        return self.class_menus(value=self.default_class)
+
+    def class_menus(self, **more: Any) -> Any:
         """Return the update of each menu."""
-        updates = [gr.update(choices=self._choices()) for _ in self.menus]
+        updates = [gr.update(choices=self._choices(), **more) for _ in self.menus]
         # Gradio takes a list for the value of an only output.
         return updates if len(updates) > 1 else updates[0]
 
@@ -103,7 +116,7 @@ class Page:
             raise
         except Exception as error:
             known = as_cytosynth_error(error)
-            if known is None and not isinstance(error, (QueueFull, Cancelled)):
+            if known is None and not isinstance(error, (QueueFull, Cancelled, ApiError)):
                 raise
             raise gr.Error(self.words_of(known or error), duration=None, print_exception=False) from error
 
@@ -112,11 +125,8 @@ class Page:
         return html.escape(self.without_folders(str(error))).replace("\n", "<br>")
 
     def without_folders(self, text: str) -> str:
-        """Return a text in which files of the data folder have their names alone."""
-        data = self.service.settings.data
-        for folder in (data.resolve(), data):
-            text = re.sub(rf"{re.escape(str(folder))}{re.escape(os.sep)}([\w.-]+{re.escape(os.sep)})*", "", text)
-        return text
+        """Return a text in which files have their names alone."""
+        return without_folders(text, self.service.jobs.private)
 
 
 def _is_generator(action: Callable[..., Any]) -> bool:

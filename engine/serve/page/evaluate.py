@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import wait
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Any
 
 import gradio as gr
 
-from engine.errors import CytosynthError, RequestError
+from engine.errors import CytosynthError
 from engine.serve.page.children import Child
 from engine.serve.page.context import Page, installed
-from engine.serve.page.uploads import expect_picture, pictures_field
+from engine.serve.page.uploads import dropped, pictures_field
 from engine.serve.service import Drawing
 
 __all__ = ["add"]
@@ -80,12 +79,9 @@ def add(page: Page) -> None:
 
 def _fill(folder: Path, paths: list[str] | None, subject: str) -> None:
     """Copy uploaded pictures. Raises RequestError."""
-    if not paths:
-        raise RequestError(subject, found="none", expected="picture files", fix="drop pictures")
     folder.mkdir()
-    for i, path in enumerate(map(Path, paths)):
-        expect_picture(path)
-        shutil.copyfile(path, folder / f"{i:05d}{path.suffix.lower()}")
+    for i, one in enumerate(dropped(paths, subject)):
+        one.copy_to(folder, f"{i:05d}")
 
 
 def _drawn(page: Page, folder: Path, model: str, count: int) -> Iterator[str]:

@@ -11,13 +11,11 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from engine.errors import RequestError
 from engine.initial.settings import InitialSettings
-from engine.pictures import read_with_alpha
 from engine.serve.page.context import Page
 from engine.serve.page.generate import Steering
 from engine.serve.page.results import Results
-from engine.serve.page.uploads import pictures_field
+from engine.serve.page.uploads import dropped, pictures_field
 from engine.serve.page.widgets import Widgets
 
 __all__ = ["add", "mask_of"]
@@ -76,13 +74,10 @@ def add(page: Page) -> None:
         for group in groups:
             more |= group.values(values[: len(group.components)])
             values = values[len(group.components) :]
-        if not paths:
-            raise RequestError(
-                "From a picture", found="no picture", expected="a picture to start from", fix="drop a picture"
-            )
-        size = read_with_alpha(Path(paths[0])).size
-        contents = tuple(Path(path).read_bytes() for path in paths)
-        request = steering.drawing(values, more, initial=contents, mask=mask_of(drawing, size))
+        # The engine reads the others, and refuses what is no picture.
+        first = next(dropped(paths, "From a picture"))
+        contents = tuple(Path(path).read_bytes() for path in paths or ())
+        request = steering.drawing(values, more, initial=contents, mask=mask_of(drawing, first.picture.size))
         yield from results.run(request)
 
     results.draw.click(page.guarded(draw), [files, editor, *own, *steering.inputs], results.outputs, **page.private)
@@ -92,7 +87,6 @@ def _shown(page: Page, paths: list[str] | None) -> Any:
     """Return what the editor shows: the first picture, in a format that every browser can show. Raises RequestError."""
     if not paths:
         return None
-    picture = read_with_alpha(Path(paths[0]))
     file = page.new_folder() / "picture.png"
-    picture.save(file)
+    next(dropped(paths, "From a picture")).picture.save(file)
     return {"background": str(file), "layers": [], "composite": None}

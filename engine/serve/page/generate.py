@@ -7,7 +7,14 @@ from typing import Any
 
 import gradio as gr
 
-from engine.bundle.settings import GuidanceSettings, HiresSettings, PictureSettings, SamplingSettings, settings_of
+from engine.bundle.settings import (
+    GuidanceSettings,
+    HiresSettings,
+    PictureSettings,
+    SamplingSettings,
+    VariationSettings,
+    settings_of,
+)
 from engine.serve.page.context import Page
 from engine.serve.page.results import Results
 from engine.serve.page.widgets import Widgets
@@ -17,6 +24,7 @@ __all__ = ["Steering", "add"]
 
 SAMPLING = ("num_inference_steps", "sampler", "schedule")
 PROMPT = ("prompt", "negative_prompt")
+VARIATION = ("variation_strength", "variation_seed", "noise_size")
 HIRES = ("hires_scale", "hires_upscaler", "hires_steps", "hires_strength")
 
 
@@ -46,7 +54,9 @@ class Steering:
             picture = Widgets(PictureSettings, ["width", "height"] if size else [])
         with gr.Accordion("Larger pictures (hires fix)", open=False):
             hires = Widgets(HiresSettings, HIRES)
-        self.groups = [self.seed, prompt, sampling, guidance, picture, hires]
+        with gr.Accordion("Variations of a seed", open=False):
+            variation = Widgets(VariationSettings, VARIATION)
+        self.groups = [self.seed, prompt, sampling, guidance, picture, hires, variation]
         self.menu.change(self._adapt, self.menu, [self.prompts, sampling["preset"]], **page.private)
 
     def _presets(self, bundle: str | None = None) -> list[str]:
@@ -84,7 +94,13 @@ class Steering:
         served = self._page.chosen(model)
         if not self._reads_prompts(model):
             found |= dict.fromkeys(PROMPT)
-        settings = settings_of(**found, **(more or {}))
+        chosen, _ = self._page.options.chosen({}, keep=False)
+        defaults = chosen.settings()
+        if found["preset"]:
+            # What a preset states comes before what the server does by default.
+            del defaults["sampler"], defaults["num_inference_steps"]
+        stated = {name: value for name, value in found.items() if value is not None}
+        settings = settings_of(**{**found, **defaults, **stated}, **(more or {}))
         return Drawing(served.bundle, served.name, int(count), settings, **parts)
 
 

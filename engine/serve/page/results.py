@@ -7,7 +7,6 @@ import json
 import shutil
 import time
 import uuid
-import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import wait
 from pathlib import Path
@@ -16,8 +15,10 @@ from typing import Any
 import gradio as gr
 
 from engine.output.formats import WebDataset
+from engine.output.journal import METADATA
 from engine.serve.page.context import Page
 from engine.serve.service import Cancelled, Drawing, Drawn, Ticket
+from engine.serve.zips import write_zip
 
 __all__ = ["Results"]
 
@@ -152,14 +153,9 @@ def _finished(ticket: Ticket, count: int, seconds: float) -> str:
 def _archives(folder: Path, pictures: Sequence[Drawn]) -> tuple[Path, Path]:
     """Write the pictures as a zip of a folder per class, and as one shard of a WebDataset. Return both files."""
     packed = folder / "pictures.zip"
-    with zipfile.ZipFile(packed, "w") as file:
-        for i, one in enumerate(pictures):
-            file.writestr(f"{one.description['class']}/{i:06d}.png", one.png)
-        lines = [
-            {"file_name": f"{one.description['class']}/{i:06d}.png", **one.description}
-            for i, one in enumerate(pictures)
-        ]
-        file.writestr("metadata.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    files = [(f"{one.description['class']}/{i:06d}.png", one) for i, one in enumerate(pictures)]
+    rows = (json.dumps({"file_name": name, **one.description}, ensure_ascii=False) + "\n" for name, one in files)
+    write_zip(packed, [*((name, one.png) for name, one in files), (METADATA, "".join(rows).encode())])
     shards = folder / "webdataset"
     shards.mkdir()
     with WebDataset(shards, "train", per_shard=len(pictures), done=0, written={}) as writer:

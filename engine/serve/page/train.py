@@ -58,7 +58,8 @@ def add(page: Page) -> None:
             origin = gr.Radio(ORIGINS, value=ORIGINS[0], label="The pictures are")
             with gr.Row():
                 start = gr.Button("Train", variant="primary", elem_id="train-start", min_width=120)
-                stop = gr.Button("Stop", variant="stop", min_width=80)
+                stop = gr.Button("Stop", variant="stop", min_width=80, elem_id="train-stop")
+                go_on = gr.Button("Continue", min_width=80, visible=False, elem_id="train-continue")
             gr.Markdown(
                 "One cell should be in the centre of each picture. The pictures stay in the data folder of the "
                 "server. The training takes minutes, and continues if you close the page."
@@ -85,7 +86,7 @@ def add(page: Page) -> None:
             with gr.Accordion("What the trainer prints", open=False):
                 log = gr.Textbox(show_label=False, lines=12, interactive=False, elem_id="train-log")
             timer = gr.Timer(REFRESH_S, active=False)
-    shown = [status, loss, previews, sheet, log, timer]
+    shown = [status, loss, previews, sheet, log, timer, go_on]
 
     def begin(paths: list[str] | None, *words: str) -> list[Any]:
         stated = [word.strip() for word in words]
@@ -96,11 +97,16 @@ def add(page: Page) -> None:
         return _state(page, page.trainings.last)
 
     def end() -> list[Any]:
-        page.trainings.close()
+        page.trainings.stop()
+        return look()
+
+    def resume() -> list[Any]:
+        page.trainings.resume()
         return look()
 
     start.click(page.guarded(begin), [files, name, licence, attribution, origin], shown, **page.private)
     stop.click(page.guarded(end), None, shown, **page.private)
+    go_on.click(page.guarded(resume), None, shown, **page.private)
     tab.select(look, None, shown, **page.private)
     timer.tick(look, None, shown, **page.private).then(page.class_menus, None, page.menus, **page.private)
 
@@ -108,25 +114,30 @@ def add(page: Page) -> None:
 def _state(page: Page, training: Training | None) -> list[Any]:
     """Return what the tab shows of a training."""
     if training is None:
-        return [NONE_YET, "", [], gr.update(visible=False), "", gr.Timer(active=False)]
-    child, served = training.child, training.name in [one.name for one in page.service.classes()]
-    if child.running:
-        words = f"Training **{training.name}**: {_last(child.last_lines())}"
-    elif child.succeeded:
+        return [NONE_YET, "", [], gr.update(visible=False), "", gr.Timer(active=False), gr.update(visible=False)]
+    served, printed = training.name in [one.name for one in page.service.classes()], training.output
+    running, succeeded = training.running, training.succeeded
+    if running:
+        words = f"Training **{training.name}**: {page.without_folders(_last(printed))}"
+    elif succeeded:
         words = f"**{training.name}** is trained. Choose it in *Generate*."
     else:
-        words = f"The training of **{training.name}** ended before its end. What the trainer printed says why."
+        words = (
+            f"The training of **{training.name}** stopped before its end. What the trainer printed says why. "
+            "*Continue* keeps its finished stages."
+        )
     pictures = [(str(path), f"synthetic, step {int(path.stem.rsplit('-', 1)[-1])}") for path in training.previews]
     # The thread that serves the class may be a moment later than the end of the process.
-    active = child.running or (child.succeeded and not served)
+    active = running or (succeeded and not served)
     found = training.sheet
     return [
         words,
         curve(training.losses),
         pictures,
         gr.update(value=found and str(found), visible=found is not None),
-        page.without_folders(child.last_lines()),
+        page.without_folders(printed),
         gr.Timer(active=active),
+        gr.update(visible=not running and not succeeded),
     ]
 
 

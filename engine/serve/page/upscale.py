@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +13,15 @@ import gradio as gr
 from engine.backends.select import open_backend
 from engine.bundle.settings import RequestSettings
 from engine.errors import RequestError
-from engine.pictures import PNG_KEY, SUFFIXES, read_with_alpha
+from engine.pictures import PNG_KEY
 from engine.progress import Progress
 from engine.runs.tile_job import UpscaleSettings, tile_job
 from engine.runs.upscale import UpscaleRequest, check_folder, upscale
 from engine.serve.page.background import followed
 from engine.serve.page.context import Page
-from engine.serve.page.uploads import pictures_field
+from engine.serve.page.uploads import dropped, pictures_field
 from engine.serve.page.widgets import Widgets
+from engine.serve.zips import write_zip
 
 __all__ = ["add"]
 
@@ -60,14 +59,15 @@ def add(page: Page) -> None:
         values = scale.values(given) | model.values(given[len(scale.components) :])
         folder = page.new_folder()
         settings = UpscaleSettings(out=folder / "enlarged", **values)
-        pictures = _copied(paths, folder / "pictures")
+        synthetic = _copied(paths, folder / "pictures", settings.scale, page.service.settings.limits.max_pixels)
+        pictures = tuple(synthetic)
         off = gr.update(value=None, interactive=False)
         for words in _enlarged(page, settings, pictures, chosen):
             yield [words, gr.skip(), off]
         made = sorted(settings.out.glob("*.png"))
         yield [
             f"{len(made)} of {len(pictures)} pictures enlarged",
-            [_captioned(path) for path in made],
+            [(str(path), _caption(synthetic, path)) for path in made],
             _zipped(folder, made),
         ]
 
@@ -76,30 +76,26 @@ def add(page: Page) -> None:
     stop.click(lambda: "Stopped", None, status, cancels=[running], **page.private)
 
 
-def _copied(paths: list[str] | None, folder: Path) -> tuple[Path, ...]:
-    """Copy uploaded pictures under names that differ. Raises RequestError."""
-    if not paths:
-        raise RequestError("Upscale", found="no picture", expected="pictures to enlarge", fix="drop pictures")
-    folder.mkdir()
-    copies = []
-    for i, path in enumerate(map(Path, paths)):
-        suffix = path.suffix.lower()
-        read_with_alpha(path)
-        copies.append(folder / f"{i:03d}-{path.stem[:60]}{suffix if suffix in SUFFIXES else '.png'}")
-        shutil.copyfile(path, copies[-1])
-    return tuple(copies)
+def _copied(paths: list[str] | None, folder: Path, scale: float, most: int) -> dict[Path, bool]:
+    """Copy dropped pictures under names that differ. Return for each copy whether it is marked as synthetic.
+
+    most: largest number of pixels of an enlarged picture. Raises RequestError.
+    """
+    copies = {}
+    for i, one in enumerate(dropped(paths, "Upscale")):
+        width, height = (round(side * scale) for side in one.picture.size)
+        if width * height > most:
+            found = f"{width} x {height} pixels after enlarging"
+            raise RequestError(one.path.name, found=found, expected=f"at most {most:,} pixels", fix="lower the scale")
+        folder.mkdir(exist_ok=True)
+        copies[one.copy_to(folder, f"{i:03d}-{one.stem}")] = PNG_KEY in one.picture.info
+    return copies
 
 
 def _enlarged(page: Page, settings: UpscaleSettings, pictures: tuple[Path, ...], chosen: str) -> Iterator[str]:
     """Enlarge the pictures into the folder of the settings, and yield how far it is."""
     service, job = page.service, None
     request = UpscaleRequest(pictures, settings.out, settings.scale)
-    most = service.settings.limits.max_pixels
-    for path in pictures:
-        width, height = request.size_of(read_with_alpha(path))
-        if width * height > most:
-            found = f"{width} x {height} pixels after enlarging"
-            raise RequestError(path.name, found=found, expected=f"at most {most:,} pixels", fix="lower the scale")
     if chosen:
         served = page.chosen(chosen)
         asked = RequestSettings(hardware=service.settings.hardware)
@@ -116,15 +112,15 @@ def _enlarged(page: Page, settings: UpscaleSettings, pictures: tuple[Path, ...],
     yield from followed(work, threading.Event())
 
 
-def _captioned(path: Path) -> tuple[str, str]:
-    return str(path), "synthetic, enlarged" if PNG_KEY in read_with_alpha(path).info else "enlarged, not synthetic"
+def _caption(synthetic: Mapping[Path, bool], made: Path) -> str:
+    """Return the caption of an enlarged picture, which has the name of its source."""
+    marked = any(found for source, found in synthetic.items() if source.stem == made.stem)
+    return "synthetic, enlarged" if marked else "enlarged, not synthetic"
 
 
 def _zipped(folder: Path, pictures: list[Path]) -> Any:
     if not pictures:
         return gr.update(value=None, interactive=False)
     file = folder / "enlarged.zip"
-    with zipfile.ZipFile(file, "w") as packed:
-        for path in pictures:
-            packed.write(path, path.name)
+    write_zip(file, ((path.name, path.read_bytes()) for path in pictures))
     return gr.update(value=str(file), interactive=True)

@@ -16,7 +16,7 @@ from engine.bundle.settings import GROUPS
 from engine.errors import RequestError
 from engine.options import Range, flags_of, help_of
 
-__all__ = ["Widgets", "label_of"]
+__all__ = ["SLIDER", "Widgets", "label_of"]
 
 DEFAULT = "default"
 """What a menu shows for None."""

@@ -56,6 +56,9 @@ def info_of(ticket: Ticket, served: ServedClass, strength: float | None, warning
     prompt = served.prompt if request.prompt is None else request.prompt
     negative, count = request.negative_prompt or "", len(pictures)
     width, height = request.final_size
+    subseeds = [picture.description.get("variation_seed", -1) for picture in pictures]
+    varied = request.variation
+    noise = (varied.width or -1, varied.height or -1) if varied else (-1, -1)
     return {
         "prompt": prompt,
         "all_prompts": [prompt] * count,
@@ -63,9 +66,9 @@ def info_of(ticket: Ticket, served: ServedClass, strength: float | None, warning
         "all_negative_prompts": [negative] * count,
         "seed": pictures[0].seed if pictures else request.seed,
         "all_seeds": [picture.seed for picture in pictures],
-        "subseed": -1,
-        "all_subseeds": [-1] * count,
-        "subseed_strength": 0,
+        "subseed": subseeds[0] if subseeds else -1,
+        "all_subseeds": subseeds,
+        "subseed_strength": varied.strength if varied else 0,
         "width": width,
         "height": height,
         "sampler_name": sampler_name(request.sampler),
@@ -78,8 +81,8 @@ def info_of(ticket: Ticket, served: ServedClass, strength: float | None, warning
         "sd_model_hash": served.sha256[:10],
         "sd_vae_name": None,
         "sd_vae_hash": None,
-        "seed_resize_from_w": -1,
-        "seed_resize_from_h": -1,
+        "seed_resize_from_w": noise[0],
+        "seed_resize_from_h": noise[1],
         "denoising_strength": strength,
         "extra_generation_params": {"Schedule type": schedule_name(request.schedule)},
         "index_of_first_image": 0,

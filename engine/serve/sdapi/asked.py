@@ -19,7 +19,6 @@ __all__ = ["common_settings", "prompts_and_class", "refuse", "unsupported", "wit
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "styles": ([],),
-    "subseed_strength": (0,),
     "restore_faces": (False,),
     "tiling": (False,),
     "save_images": (False,),
@@ -41,6 +40,10 @@ OF_INFOTEXT = {
     "Size-1": "width",
     "Size-2": "height",
     "Denoising strength": "denoising_strength",
+    "Variation seed": "subseed",
+    "Variation seed strength": "subseed_strength",
+    "Seed resize from-1": "seed_resize_from_w",
+    "Seed resize from-2": "seed_resize_from_h",
 }
 """Fields of a request by the key of an infotext."""
 ANCESTRAL = ("euler_a", "dpm2_a", "dpmpp_2s_a", "dpm_fast")
@@ -73,8 +76,6 @@ def unsupported(fields: Common) -> list[str]:
     found = [
         f"{name} is not supported" for name, plain in NEUTRAL.items() if getattr(fields, name, plain[0]) not in plain
     ]
-    if fields.seed_resize_from_w > 0 and fields.seed_resize_from_h > 0:
-        found.append("seed_resize_from_w and seed_resize_from_h are not supported")
     for name, script in fields.alwayson_scripts.items():
         arguments = script.get("args") if isinstance(script, dict) else script
         if arguments not in (None, [], [False]):
@@ -137,9 +138,20 @@ def common_settings(
         **prompts,
         **sampling,
         "seed": fields.seed,
-        "num_inference_steps": fields.steps,
+        **_variation(fields),
+        "num_inference_steps": fields.steps or chosen.steps,
         "guidance_scale": fields.cfg_scale,
         "width": fields.width,
         "height": fields.height,
     }
     return settings, warnings
+
+
+def _variation(fields: Common) -> dict[str, Any]:
+    """Return the settings of a variation seed, and of noise that is drawn at another size."""
+    found: dict[str, Any] = {}
+    if fields.subseed_strength:
+        found |= {"variation_strength": fields.subseed_strength, "variation_seed": fields.subseed}
+    if fields.seed_resize_from_w > 0 and fields.seed_resize_from_h > 0:
+        found["noise_size"] = (fields.seed_resize_from_w, fields.seed_resize_from_h)
+    return found

@@ -10,6 +10,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from engine.bundle.settings import settings_of
+from engine.serve.encoding import encoded
 from engine.serve.sdapi.answer import JSON, info_of, parameters_of
 from engine.serve.sdapi.asked import common_settings, prompts_and_class, refuse, unsupported, with_infotext
 from engine.serve.sdapi.errors import words_of
@@ -17,7 +18,6 @@ from engine.serve.sdapi.fields import Common, Img2Img, Txt2Img
 from engine.serve.sdapi.hires import hires_settings
 from engine.serve.sdapi.initial import initial_of
 from engine.serve.sdapi.options import Options
-from engine.serve.sdapi.pictures import encoded
 from engine.serve.sdapi.tasks import Tasks
 from engine.serve.service import Drawing, ServedClass, Service, Ticket
 
@@ -79,8 +79,10 @@ class Draw:
 
     def _answer(self, asked: _Asked) -> JSON:
         ticket, warnings = asked.ticket, list(asked.warnings)
-        if ticket.interrupted:
-            warnings.append(f"interrupted: {len(ticket.pictures)} of {ticket.request.n} pictures were finished")
+        half = sum("interrupted_after" in picture.description for picture in ticket.pictures)
+        if ticket.interrupted or ticket.skipped:
+            whole, kind = len(ticket.pictures) - half, "interrupted" if ticket.interrupted else "skipped"
+            warnings.append(f"{kind}: {whole} of {ticket.request.n} pictures were finished, {half} are half-drawn")
         warnings += [f"seed {seed} gave no picture: {reason}" for seed, reason in ticket.failures.items()]
         info = info_of(ticket, asked.served, asked.strength, warnings)
         return JSON(

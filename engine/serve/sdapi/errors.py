@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 
 from engine.errors import CytosynthError, RequestError
 from engine.failures import as_cytosynth_error
+from engine.serve.public import without_folders
 from engine.serve.sdapi.answer import JSON
 from engine.serve.service import Cancelled, QueueFull
 
@@ -25,6 +26,9 @@ FIELDS = {
     "--height": "height",
     "--batch-size": "batch_size",
     "--seed": "seed",
+    "--variation-seed": "subseed",
+    "--variation-strength": "subseed_strength",
+    "--noise-size": "seed_resize_from_w and seed_resize_from_h",
     "--sampler": "sampler_name",
     "--schedule": "scheduler",
     "--clip-skip": "CLIP_stop_at_last_layers",
@@ -43,8 +47,6 @@ FIELDS = {
 }
 """The fields of a request by the option of the command line that an error of the engine names."""
 OPTION = re.compile(r"--[a-z]+(?:-[a-z]+)*")
-FOLDER = re.compile(r"(?:/[^\s/:,]+)+/")
-"""The folders of an absolute path."""
 
 
 class ApiError(Exception):
@@ -62,7 +64,7 @@ def shaped(status: int, kind: str, detail: str, errors: str = "", headers: dict[
 
 def words_of(text: str) -> str:
     """Return a text of the engine with the names of fields instead of options, and without folders."""
-    return FOLDER.sub("", OPTION.sub(lambda found: FIELDS.get(found[0], found[0]), text))
+    return without_folders(OPTION.sub(lambda found: FIELDS.get(found[0], found[0]), text))
 
 
 def add_errors(app: FastAPI) -> None:

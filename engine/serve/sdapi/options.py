@@ -1,17 +1,23 @@
-"""The WebUI's options: a class as the checkpoint, few others that count, and many that have one value here."""
+"""The WebUI's options: a class as the checkpoint, few others that count, and many that have one value here.
+
+Two are ours: the sampler and the number of steps of requests that state none.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from engine.output.infotext import SAMPLER_NAMES, sampler_of
 from engine.serve.sdapi.errors import ApiError
+from engine.serve.sdapi.kept import read_options, refused, write_options
 from engine.serve.sdapi.names import class_of
 from engine.serve.service import ServedClass, Service
 
-__all__ = ["Chosen", "Options"]
+__all__ = ["CHECKPOINT", "SETTABLE", "Chosen", "Options"]
 
 CHECKPOINT, CLIP_SKIP, EMPHASIS, RNG = (
     "sd_model_checkpoint",
@@ -20,16 +26,34 @@ CHECKPOINT, CLIP_SKIP, EMPHASIS, RNG = (
     "randn_source",
 )
 HYPERNETWORK = "sd_hypernetwork"
-ALLOWED: dict[str, Sequence[Any]] = {
+PREVIEWS, PREVIEW_EVERY = "live_previews_enable", "show_progress_every_n_steps"
+SAMPLER, STEPS = "cytosynth_sampler", "cytosynth_steps"
+OF_BUNDLE = "From the bundle"
+MOST_STEPS = 1000
+OF_SERVER = (PREVIEWS, PREVIEW_EVERY)
+"""Options of the server as a whole, which a single request cannot override."""
+SETTABLE: dict[str, Sequence[Any]] = {
+    SAMPLER: (OF_BUNDLE, *SAMPLER_NAMES.values()),
+    STEPS: range(MOST_STEPS + 1),
     CLIP_SKIP: range(1, 13),
     EMPHASIS: ("Original", "No norm"),
     RNG: ("NumPy", "NV", "GPU"),
+    PREVIEWS: (False, True),
+    PREVIEW_EVERY: range(1, 33),
+}
+"""Options beside the class that change something. 0 steps are those of the bundle."""
+ALLOWED: dict[str, Sequence[Any]] = {
+    **SETTABLE,
     "sd_vae": ("Automatic", "None"),
     "samples_format": ("png",),
     "face_restoration_model": (None, "None", "CodeFormer", "GFPGAN"),
     "upscaler_for_img2img": (None, "None"),
 }
-"""Options with several values, the default first. The texts of upscaler and face restoration change nothing."""
+"""Options with several values, the default first unless OTHERWISE holds it.
+
+The texts of upscaler and face restoration change nothing.
+"""
+OTHERWISE = {PREVIEW_EVERY: 10}
 ONE_VALUE: dict[str, Any] = {
     "eta_ancestral": 1.0,
     "eta_ddim": 0.0,
@@ -51,8 +75,6 @@ ONE_VALUE: dict[str, Any] = {
     "samples_save": False,
     "grid_save": False,
     "save_images_add_number": True,
-    "live_previews_enable": False,
-    "show_progress_every_n_steps": 10,
     "s_churn": 0.0,
     "s_tmin": 0.0,
     "s_noise": 1.0,
@@ -71,6 +93,9 @@ class Chosen:
     clip_skip: int
     emphasis: str
     rng: str
+    sampler: str | None = None
+    """By our name. None is that of the bundle."""
+    steps: int | None = None
 
     def settings(self) -> dict[str, Any]:
         """Return them as fields of the engine's settings."""
@@ -78,25 +103,45 @@ class Chosen:
             "clip_skip": self.clip_skip,
             "emphasis": "no_norm" if self.emphasis == "No norm" else "original",
             "rng": "numpy" if self.rng == "NumPy" else "nv",
+            "sampler": self.sampler,
+            "num_inference_steps": self.steps,
         }
 
 
 class Options:
-    """The options of this server, as its clients last set them."""
+    """The options of this server, as its clients last set them. All methods may be called from any thread."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._changed = threading.Lock()
+    def __init__(self, service: Service, file: Path | None = None) -> None:
+        """file: where the options are kept. None keeps them in memory alone. Raises RequestError for a wrong file."""
+        self._service, self._file = service, file
+        self._changed = threading.RLock()
         self._given: dict[str, Any] = {}
+        if file is not None:
+            self._given = self._read(file)
+            self._use()
 
     def all(self) -> dict[str, Any]:
         """Return every option with its value."""
-        defaults = {name: values[0] for name, values in ALLOWED.items()} | ONE_VALUE
+        defaults = {name: values[0] for name, values in ALLOWED.items()} | OTHERWISE | ONE_VALUE
         with self._changed:
             found = {**defaults, HYPERNETWORK: "None", **self._given}
         # The class may have been taken away with its bundle.
         served = self._served(found.get(CHECKPOINT))
         return {**found, CHECKPOINT: served.title, "sd_checkpoint_hash": served.sha256}
+
+    def _read(self, file: Path) -> dict[str, Any]:
+        """Return the options of a file. A class that is not served now may be served again. Raises RequestError."""
+        found = read_options(file)
+        checkpoint = found.pop(CHECKPOINT, None)
+        if not isinstance(checkpoint, str | None):
+            raise refused(f"{CHECKPOINT} with a value of the type {type(checkpoint).__name__}", "the name of a class")
+        try:
+            accepted, unknown = self._accepted(found)
+        except ApiError as error:
+            raise refused(error.detail, "values that the options API takes") from None
+        if unknown:
+            raise refused(f"unknown options: {', '.join(map(ascii, unknown))[:400]}", "options that the server knows")
+        return accepted | ({} if checkpoint is None else {CHECKPOINT: checkpoint})
 
     def change(self, values: Mapping[str, Any]) -> None:
         """Set options. Values that stay as they are may have any name. Raises ApiError before anything is changed."""
@@ -104,8 +149,7 @@ class Options:
         if unknown:
             known = sorted((*ALLOWED, *ONE_VALUE, CHECKPOINT, HYPERNETWORK))
             raise ApiError(422, f"Unknown options: {', '.join(unknown)}. Known are {', '.join(known)}.")
-        with self._changed:
-            self._given |= accepted
+        self._keep(accepted)
 
     def chosen(self, overrides: Mapping[str, Any], *, keep: bool) -> tuple[Chosen, list[str]]:
         """Return what counts for one request, and a warning for each override that is not known. Raises ApiError.
@@ -114,12 +158,36 @@ class Options:
         """
         accepted, unknown = self._accepted(overrides)
         if keep:
-            with self._changed:
-                self._given |= accepted
+            self._keep(accepted)
         values = self.all() | accepted
         served = self._served(values[CHECKPOINT])
         warnings = [f"override_settings.{name} is not supported" for name in unknown]
-        return Chosen(served, int(values[CLIP_SKIP]), str(values[EMPHASIS]), str(values[RNG])), warnings
+        if not keep:
+            found = [name for name in OF_SERVER if name in accepted]
+            warnings += [f"override_settings.{name} holds for the whole server: set it as an option" for name in found]
+        chosen = Chosen(
+            served,
+            clip_skip=int(values[CLIP_SKIP]),
+            emphasis=str(values[EMPHASIS]),
+            rng=str(values[RNG]),
+            sampler=sampler_of(values[SAMPLER]),
+            steps=values[STEPS] or None,
+        )
+        return chosen, warnings
+
+    def _keep(self, accepted: Mapping[str, Any]) -> None:
+        """Take over checked values."""
+        with self._changed:
+            changed = {**self._given, **accepted}
+            if self._file is not None and changed != self._given:
+                write_options(self._file, changed)
+            self._given = changed
+        self._use()
+
+    def _use(self) -> None:
+        """Tell the service what concerns all its requests."""
+        values = self.all()
+        self._service.preview_every(values[PREVIEW_EVERY] if values[PREVIEWS] else 0)
 
     def _served(self, name: Any) -> ServedClass:
         classes = self._service.classes()

@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse
 from pydantic import JsonValue
 
+from engine.serve.encoding import encoded
 from engine.serve.sdapi.answer import JSON, Pictures
 from engine.serve.sdapi.docs import docs_page
 from engine.serve.sdapi.drawing import Draw
@@ -16,7 +17,7 @@ from engine.serve.sdapi.errors import ApiError, add_errors
 from engine.serve.sdapi.fields import ExtraBatch, ExtraImage, Extras, Img2Img, PngInfo, TaskProgress, Txt2Img
 from engine.serve.sdapi.lists import lists_of
 from engine.serve.sdapi.options import Options
-from engine.serve.sdapi.pictures import encoded, picture_bytes
+from engine.serve.sdapi.pictures import picture_bytes
 from engine.serve.sdapi.png_info import png_info
 from engine.serve.sdapi.progress import pending_tasks, progress_of, progress_of_task
 from engine.serve.sdapi.tasks import Tasks
@@ -27,22 +28,23 @@ __all__ = ["add_sdapi"]
 PREFIX = "/sdapi/v1"
 
 
-def add_sdapi(app: FastAPI, service: Service) -> None:
+def add_sdapi(app: FastAPI, service: Service, options: Options) -> None:
     """Add the routes to an application, and the shape of their errors."""
-    tasks, options = Tasks(), Options(service)
+    tasks = Tasks()
     add_errors(app)
+    # Each router has its prefix, because the metrics name a route as its router does.
     for router in (
         _drawing(Draw(service, options, tasks)),
         _settings(service, options),
         _running(service),
         _pictures(service),
     ):
-        app.include_router(router, prefix=PREFIX)
+        app.include_router(router)
     app.include_router(_beside(app, service, tasks))
 
 
 def _drawing(draw: Draw) -> APIRouter:
-    router = APIRouter(tags=["pictures"])
+    router = APIRouter(prefix=PREFIX, tags=["pictures"])
 
     @router.post("/txt2img", response_model=Pictures)
     async def txt2img(fields: Txt2Img) -> JSON:
@@ -58,7 +60,7 @@ def _drawing(draw: Draw) -> APIRouter:
 
 
 def _settings(service: Service, options: Options) -> APIRouter:
-    router = APIRouter(tags=["settings"])
+    router = APIRouter(prefix=PREFIX, tags=["settings"])
 
     @router.get("/options")
     def get_options() -> dict[str, Any]:
@@ -85,29 +87,29 @@ def _settings(service: Service, options: Options) -> APIRouter:
 
 
 def _running(service: Service) -> APIRouter:
-    router = APIRouter(tags=["progress"])
+    router = APIRouter(prefix=PREFIX, tags=["progress"])
 
     @router.get("/progress")
     def progress(skip_current_image: bool = False) -> dict[str, Any]:
         """Return how far the running request is."""
-        return progress_of(service)
+        return progress_of(service, picture=not skip_current_image)
 
     @router.post("/interrupt")
     def interrupt() -> dict[str, Any]:
-        """End the running request after the pictures that are finished."""
+        """End the running request with its pictures as they are now, half-drawn ones included."""
         service.interrupt()
         return {}
 
     @router.post("/skip")
     def skip() -> None:
-        """Leave out the pictures that are being drawn, and go on with the next ones of the request."""
+        """End the pictures that are being drawn as they are now, and go on with the next ones of the request."""
         service.skip()
 
     return router
 
 
 def _pictures(service: Service) -> APIRouter:
-    router, max_pixels = APIRouter(tags=["pictures"]), service.settings.limits.max_pixels
+    router, max_pixels = APIRouter(prefix=PREFIX, tags=["pictures"]), service.settings.limits.max_pixels
 
     def enlarge(text: str, name: str, fields: Extras) -> str:
         with service.upload(picture_bytes(text, name, max_pixels)) as path:
@@ -160,7 +162,8 @@ def _beside(app: FastAPI, service: Service, tasks: Tasks) -> APIRouter:
     @router.post("/internal/progress", tags=["progress"])
     def task_progress(fields: TaskProgress) -> dict[str, Any]:
         """Return how far a request is, by its task id."""
-        return progress_of_task(service, tasks, fields.id_task)
+        seen = fields.id_live_preview if fields.live_preview else None
+        return progress_of_task(service, tasks, fields.id_task, seen=seen)
 
     @router.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:

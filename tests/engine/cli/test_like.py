@@ -21,6 +21,7 @@ def picture(in_process, tiny_bundle, tmp_path_factory):
     words = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--n", 2, "--seed", 5, "--steps", 4, "--batch-size", 2]
     words += ["--sampler", "euler_a", "--guidance-interval", 0, 1e6, "--guidance-scale", 3, "--precision", "f32"]
     words += ["--prompt", "[cyt (mast:1.2):cyt nep mast:0.5]", "--negative-prompt", "nep", "--emphasis", "no_norm"]
+    words += ["--variation-strength", 0.2, "--variation-seed", 9, "--noise-size", 32, 32]
     done = in_process("engine", "generate", *words, "--width", 48, "--out", out)
     assert done.returncode == 0, done.stderr
     return out / "cyt_mast/000001.png"
@@ -35,6 +36,7 @@ def test_a_picture_of_this_engine_is_made_again_to_the_byte(picture, in_process,
 
 def test_options_that_are_given_override_the_picture(picture, in_process, tiny_bundle, tmp_path):
     words = ["--like", picture, "--bundle", tiny_bundle, "--class", "cyt_nep_mast", "--seed", 0, "--steps", 2]
+    words += ["--variation-strength", 0]
     done = in_process("engine", "generate", *words, "--n", 3, "--out", tmp_path / "other")
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "other/metadata.jsonl").read_text().splitlines()]

@@ -90,9 +90,35 @@ def test_a_loop_stops_between_steps(backend, sampler, tiny_bundle):
     stop = threading.Event()
     stop.set()
     with Pipeline(job_of(bundle, sampler=sampler), "cyt_mast", backend()) as pipeline:
-        with pytest.raises(Stopped):
+        with pytest.raises(Stopped) as stopped:
             pipeline.generate_latents(SEEDS, stop)
+        assert stopped.value.prediction is None
         assert np.isfinite(pipeline.generate_latents(SEEDS)).all()
+
+
+@pytest.mark.parametrize("sampler", ["dpmpp_2m", "euler_a"])
+def test_host_and_device_show_the_same_prediction_to_those_who_watch_and_who_stop(sampler, tiny_bundle):
+    job = job_of(open_bundle(str(tiny_bundle)), sampler=sampler, num_inference_steps=8)
+    seen, ends = [], []
+    for backend in (OpenVINOBackend(precision="f32"), ORTBackend()):
+        stop, steps, found = threading.Event(), [], []
+
+        def watch(step, prediction, stop=stop, steps=steps, found=found):
+            steps.append(step)
+            found.append(prediction().copy())
+            if step == 5:
+                stop.set()
+
+        with Pipeline(job, "cyt_mast", backend) as pipeline:
+            with pytest.raises(Stopped) as stopped:
+                pipeline.generate_latents(SEEDS, stop, watch)
+            whole = pipeline.generate_latents(SEEDS)
+        assert steps == [1, 2, 3, 4, 5]
+        assert np.linalg.norm(stopped.value.prediction - whole) < np.linalg.norm(found[0] - whole)
+        seen.append(np.array(found))
+        ends.append(stopped.value.prediction)
+    for host, device in (seen, ends):
+        assert np.linalg.norm(device - host) < 5e-3 * np.linalg.norm(host)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import pytest
 
 from engine.bundle import make_job, open_bundle, settings_of
 from engine.errors import RequestError
+from engine.pipeline.pipeline import Pipeline
 from engine.serve.models import Models, equal_settings
 
 
@@ -27,6 +28,18 @@ def test_only_the_latest_models_stay_open(tiny_bundle):
     assert opened[0] is not opened[4], "the oldest one was closed"
     with models.pipeline(jobs[2]) as pipeline:
         assert np.isfinite(pipeline.generate_latents([1])).all(), "graphs that others closed stay open"
+    models.close()
+
+
+def test_the_backend_of_a_job_shares_the_graphs_of_the_pipelines(tiny_bundle):
+    models, job = Models(2), job_of(tiny_bundle)
+    with models.pipeline(job):
+        pass
+    backend = models.backend(job_of(tiny_bundle, seed=5))
+    opened = backend._models.copy()
+    with Pipeline(job, "cyt_mast", backend) as pipeline:
+        assert np.isfinite(pipeline.generate_latents([1])).all()
+    assert backend._models.keys() == opened.keys()
     models.close()
 
 

@@ -6,6 +6,7 @@ import socket
 import urllib.request
 
 import pytest
+import requests
 
 from engine.errors import RequestError
 from engine.serve.server import serve
@@ -43,3 +44,36 @@ def test_a_running_request_ends_before_the_server_and_nothing_private_is_logged(
     assert "secret" not in log
     events = [json.loads(line)["event"] for line in log.splitlines()]
     assert {"listening", "request", "stopping", "stopped"} <= {*events}
+
+
+@pytest.mark.soak
+def test_memory_does_not_grow_over_two_thousand_requests(start_command, tiny_bundle, tmp_path):
+    """Of the same kinds: other prompts and sizes, so that models are opened and closed, and initial pictures."""
+    process = start_command("engine", "serve", "--bundle", tiny_bundle, "--data", tmp_path / "data", "--port", 0)
+    url = process.stdout.readline().split()[0]
+    with requests.Session() as client:
+
+        def draw(i):
+            body = {"prompt": f"cyt {'mast ' * (i % 5)}", "steps": 2, "seed": i, "width": 32, "height": (32, 64)[i % 2]}
+            route = "txt2img"
+            if i % 4 == 3:
+                route, body = "img2img", {**body, "init_images": pictures[-1:]}
+            answer = client.post(f"{url}/sdapi/v1/{route}", json=body, timeout=60)
+            assert answer.status_code == 200, answer.text
+            pictures[:] = answer.json()["images"]
+
+        def megabytes():
+            lines = client.get(f"{url}/metrics", timeout=60).text.splitlines()
+            return float(next(one for one in lines if one.startswith("process_resident_memory_bytes")).split()[1]) / 1e6
+
+        pictures, used = [], []
+        for i in range(2000):
+            draw(i)
+            if i % 250 == 249:
+                used.append(megabytes())
+        print("resident memory after each 250 requests, in MB:", [round(one) for one in used])
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    # The first 500 open what stays open.
+    assert used[-1] - used[1] < 0.05 * used[1]

@@ -13,7 +13,7 @@ def test_an_error_keeps_its_parts_and_loses_the_paths_of_the_server():
         f"The folder {DATA}/jobs/ab/pictures", found=f"a file in {DATA}", expected="another run", fix="start again"
     )
     assert public_error(error, [DATA, Path("/srv")]) == {
-        "subject": "The folder jobs/ab/pictures",
+        "subject": "The folder pictures",
         "found": "a file in (the server's folder)",
         "expected": "another run",
         "fix": "start again",

@@ -55,3 +55,26 @@ def test_nothing_is_computed_while_another_thread_has_its_turn(tiny_bundle, tmp_
         assert pictures(tmp_path / "job") == {}
     run.join(60)
     assert len(pictures(tmp_path / "job")) == 2
+
+
+def test_the_chunk_that_is_being_made_is_finished_when_it_is_enough(tiny_bundle, tmp_path):
+    turns, enough = Turns(), threading.Event()
+    settings = settings_of(num_inference_steps=100, batch_size=2, backend="openvino", threads=1)
+    job = make_job(open_bundle(str(tiny_bundle)), ["cyt_mast", "cyt_nep_mast"], 40, settings)
+    results = []
+    run = threading.Thread(
+        target=lambda: results.append(
+            generate(
+                job,
+                Output(tmp_path / "job"),
+                produced_by=produce_in_turns(turns, enough),
+                progress=lambda _, done, __: enough.set() if done == 2 else None,
+            )
+        )
+    )
+    run.start()
+    run.join(60)
+    # The stages run ahead: what they have begun is finished, too.
+    assert results[0].stopped
+    assert 4 <= results[0].total < 20
+    assert len(pictures(tmp_path / "job")) == results[0].total

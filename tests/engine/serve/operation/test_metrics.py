@@ -1,5 +1,6 @@
 """Metrics, read by the parser of prometheus_client."""
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine.serve.operation.metrics import Metrics
@@ -23,6 +24,18 @@ def test_requests_are_counted_by_route_and_status():
     assert found["cytosynth_http_request_seconds_count", "/v1/jobs"] == 3
     assert found["cytosynth_http_request_seconds_bucket", "/v1/jobs", "0.1"] == 0
     assert found["cytosynth_http_request_seconds_bucket", "/v1/jobs", "0.5"] == 3
+
+
+def test_pictures_are_counted_by_class_with_their_seconds():
+    metrics = Metrics()
+    metrics.drew("cells", "a", 4, 1.2)
+    metrics.drew("cells", "b", 1, 9)
+    metrics.drew("cells", "a", 0, 5)
+    found = samples(metrics)
+    assert found["cytosynth_pictures_total", "a", "cells"] == 4
+    assert found["cytosynth_picture_seconds_sum", "a", "cells"] == pytest.approx(1.2)
+    assert found["cytosynth_picture_seconds_bucket", "0.1", "a", "cells"] == 0
+    assert found["cytosynth_picture_seconds_bucket", "0.5", "a", "cells"] == 4
 
 
 def test_invented_methods_make_no_new_series():

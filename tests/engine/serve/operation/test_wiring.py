@@ -39,9 +39,16 @@ def test_every_route_has_a_limit_of_what_is_sent(live, path):
 
 def test_metrics_count_what_happened(live):
     live.get("/v1/jobs")
+    live.get("/sdapi/v1/samplers")
+    live.post("/sdapi/v1/txt2img", {"steps": 2, "batch_size": 2})
+    bundle = next(iter(live.service.bundles))
+    labels = f'{{bundle="{bundle}",class="cyt_mast"}}'
     text = live.get("/metrics").text
     for words in (
         'route="/v1/jobs"',
+        'route="/sdapi/v1/samplers"',
+        f"cytosynth_pictures_total{labels}",
+        f"cytosynth_picture_seconds_count{labels}",
         'cytosynth_jobs{state="queued"}',
         'cytosynth_requests{state="waiting"}',
     ):

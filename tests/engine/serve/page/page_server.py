@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from engine.serve.page.app import mount_page
+from engine.serve.sdapi.options import Options
 from engine.serve.service import Service
 from engine.serve.settings import ServeSettings
 
@@ -21,7 +22,7 @@ def main():
     bundle, data, number, *options = sys.argv[1:]
     service = Service(ServeSettings(bundle=[bundle], data=Path(data)))
     app = FastAPI()
-    mount_page(app, service, options)
+    mount_page(app, service, Options(service, service.settings.data / "options.json"), options)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     server.run(sockets=[socket.socket(fileno=int(number))])
     service.close()

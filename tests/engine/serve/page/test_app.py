@@ -25,7 +25,7 @@ def test_the_page_names_no_other_host_in_what_it_loads_first(site):
     with opened(site.url) as answer:
         text, headers = answer.read().decode(), answer.headers
     assert re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(?:https?:)?//', text) == []
-    assert "default-src 'self'" in headers["Content-Security-Policy"]
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
     with opened(f"{site.url}/theme.css") as answer:
         assert "url(http" not in answer.read().decode().replace("'", "").replace(chr(34), "")
 

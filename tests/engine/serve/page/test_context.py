@@ -9,11 +9,13 @@ from engine.errors import RequestError
 from engine.serve.page.context import Page
 from engine.serve.page.merges import Merges
 from engine.serve.page.trainings import Trainings
+from engine.serve.sdapi.options import Options
 
 
 @pytest.fixture
 def page(service, tmp_path):
-    return Page(service, tmp_path, Trainings(service, tmp_path / "trainings"), Merges(tmp_path / "checkpoints"))
+    merges = Merges(tmp_path / "checkpoints")
+    return Page(service, tmp_path, Trainings(service, tmp_path / "trainings"), merges, Options(service))
 
 
 def test_an_error_of_the_engine_is_shown_as_text_without_folders(page, service):
@@ -42,3 +44,8 @@ def test_an_error_of_a_generator_is_shown_too_and_another_exception_is_not(page)
 def test_a_class_that_is_not_served_is_refused(page):
     with pytest.raises(RequestError, match="choose a class"):
         page.chosen("none")
+
+
+def test_menus_begin_with_the_class_of_the_options(page):
+    page.options.change({"sd_model_checkpoint": "cyt_nep_mast"})
+    assert page.default_class.endswith("cyt_nep_mast")

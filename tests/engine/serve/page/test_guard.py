@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import urllib.error
 import urllib.parse
 import urllib.request
 
 import pytest
+
+from engine.serve.page.guard import policy
 
 
 def ask(url, body=None):
@@ -57,3 +61,20 @@ def test_an_event_that_names_a_file_of_another_host_is_refused(site):
 
 def test_an_event_that_is_no_json_is_refused(site):
     assert ask(f"{site.url}/gradio_api/queue/join", "[" * 100_000) == 422
+
+
+def test_only_the_inline_scripts_of_the_page_may_run():
+    page = b'<script data-x>one()</script><script type="module" src="./a.js"></script><SCRIPT>two()</SCRIPT>'
+    (scripts,) = [part for part in policy(page).split("; ") if part.startswith("script-src ")]
+    hashes = [base64.b64encode(hashlib.sha256(text).digest()).decode() for text in (b"one()", b"two()")]
+    assert scripts.split() == ["script-src", "'self'", "'unsafe-eval'", *(f"'sha256-{one}'" for one in sorted(hashes))]
+
+
+def test_the_page_names_its_files_early_and_a_dropped_file_runs_nothing(site):
+    with urllib.request.urlopen(site.url, timeout=30) as answer:  # noqa: S310
+        page, rules = answer.read().decode(), answer.headers["content-security-policy"]
+    assert "'unsafe-inline'" not in rules.partition("script-src")[2].partition(";")[0]
+    assert page.count('rel="modulepreload"') > 10
+    (site.data / "page" / "x.svg").write_text("<svg/>")
+    with urllib.request.urlopen(f"{site.url}/gradio_api/file={site.data}/page/x.svg", timeout=30) as answer:  # noqa: S310
+        assert "sandbox" in answer.headers["content-security-policy"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -18,6 +19,10 @@ def trainings(service, tmp_path):
 def request(photographs, **changes):
     stated = {"name": "new", "licence": "", "attribution": "", "origin": "photographs"}
     return ClassRequest(**{"pictures": tuple(photographs), **stated, **changes})
+
+
+def record(folder):
+    return json.loads((folder / "training.json").read_text())
 
 
 @pytest.mark.parametrize(
@@ -42,11 +47,22 @@ def test_a_training_that_fails_says_why_and_one_runs_at_a_time(trainings, photog
     training = trainings.start(request(photographs))
     with pytest.raises(RequestError, match="one training at a time"):
         trainings.start(request(photographs, name="other"))
-    while training.child.running:
+    while training.running:
         time.sleep(0.1)
-    assert not training.child.succeeded
+    assert not training.succeeded
     assert "error: " in training.child.output()
+    assert "error: " in training.output
     assert training.losses == []
+    # It would fail again, so that the next server only offers to continue.
+    while not record(training.folder)["stopped"]:
+        time.sleep(0.05)
+    again = Trainings(trainings._service, trainings._folder, ["--base", "none"])
+    assert (again.last.folder, again.last.running) == (training.folder, False)
+    resumed = again.resume()
+    assert resumed.folder == training.folder
+    while resumed.running:
+        time.sleep(0.1)
+    assert resumed.child.output().count("error: ") == 2, "the log goes on"
 
 
 def test_a_trained_class_is_served_after_a_restart(service, bundle_copy, tmp_path):
@@ -58,3 +74,29 @@ def test_a_trained_class_is_served_after_a_restart(service, bundle_copy, tmp_pat
     Trainings(service, tmp_path / "trainings")
     (added,) = set(service.bundles) - before
     assert service.bundles.pop(added).folder.resolve() == kept.resolve()
+
+
+def test_a_training_that_the_servers_end_cut_off_goes_on_at_the_next_start(trainings, photographs):
+    cut_off = trainings.start(request(photographs))
+    trainings.close()
+    assert not cut_off.running
+    assert record(cut_off.folder)["stopped"] is False
+    again = Trainings(trainings._service, trainings._folder, ["--base", "none"])
+    assert again.last.folder == cut_off.folder
+    assert again.last.child is not None
+    again.stop()
+    assert not again.last.running
+    assert record(cut_off.folder)["stopped"] is True
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"name": "../x", "licence": "", "attribution": "", "origin": "", "stopped": false}']
+)
+def test_a_record_of_another_form_is_no_training(service, tmp_path, content):
+    folder = tmp_path / "trainings/0123"
+    folder.mkdir(parents=True)
+    (folder / "training.json").write_text(content)
+    found = Trainings(service, tmp_path / "trainings")
+    assert found.last is None
+    with pytest.raises(RequestError, match="no training that was stopped"):
+        found.resume()

@@ -20,9 +20,9 @@ def test_an_infotext_fills_what_was_not_given():
 def test_a_field_without_effect_is_named_in_a_warning():
     neutral = Txt2Img(alwayson_scripts={"x": {"args": [False]}, "y": {"args": []}}, s_noise=1.0, s_tmax=0)
     assert unsupported(neutral) == []
-    body = {"tiling": True, "styles": ["a"], "subseed_strength": 0.5, "alwayson_scripts": {"ADetailer": {"args": [1]}}}
+    body = {"tiling": True, "styles": ["a"], "restore_faces": True, "alwayson_scripts": {"ADetailer": {"args": [1]}}}
     words = " ".join(unsupported(Txt2Img(**body)))
-    assert all(name in words for name in ("tiling", "styles", "subseed_strength", "ADetailer"))
+    assert all(name in words for name in ("tiling", "styles", "restore_faces", "ADetailer"))
     for wrong in ({"script_name": "x"}, {"refiner_checkpoint": "x"}):
         with pytest.raises(ApiError):
             refuse(Txt2Img(**wrong))

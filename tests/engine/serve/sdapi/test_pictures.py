@@ -3,7 +3,7 @@ import base64
 import pytest
 
 from engine.serve.sdapi.errors import ApiError
-from engine.serve.sdapi.pictures import encoded, picture_bytes
+from engine.serve.sdapi.pictures import picture_bytes
 from tests.engine.serve.sdapi.conftest import in_base64
 
 
@@ -13,12 +13,11 @@ def test_base64_is_read_with_and_without_a_prefix(cell):
     assert picture_bytes(text, "image", 2**20) == content
     assert picture_bytes(f"data:image/png;base64,{text}", "image", 2**20) == content
     assert picture_bytes(text.rstrip("="), "image", 2**20) == content
-    assert encoded(content) == text
 
 
 @pytest.mark.parametrize("text", ["", "x", "aGVsbG8=", "data:", "é" * 100, "http://127.0.0.1/x.png", "FILE:///etc/x"])
 def test_what_is_no_picture_is_refused(text):
-    with pytest.raises(ApiError, match=r"image: a URL|Invalid encoded image") as refused:
+    with pytest.raises(ApiError, match=r"image is (a URL|no base64|no picture)") as refused:
         picture_bytes(text, "image", 2**20)
     assert refused.value.status == 422
 

@@ -9,7 +9,7 @@ import pytest
 import webuiapi
 
 from tests.engine.serve.sdapi.clients import IMG2IMG, TXT2IMG
-from tests.engine.serve.sdapi.conftest import in_base64
+from tests.engine.serve.sdapi.conftest import from_base64, in_base64
 
 SMALL = {"width": 32, "height": 32, "steps": 2}
 
@@ -22,6 +22,23 @@ def test_txt2img(live):
     assert "Sampler: Euler, Schedule type: Normal, CFG scale: 7, Seed: 3" in found.info["infotexts"][0]
     again = live.api.txt2img(prompt="cyt mast", seed=3, batch_size=2, sampler_name="Euler", **SMALL)
     assert np.array_equal(np.asarray(again.image), np.asarray(found.image))
+
+
+def test_a_variation_seed_varies_one_seed(live):
+    plain = live.api.txt2img(seed=3, n_iter=2, **SMALL)
+    found = live.api.txt2img(
+        seed=3, n_iter=2, subseed=40, subseed_strength=0.2, seed_resize_from_w=16, seed_resize_from_h=16, **SMALL
+    )
+    assert (found.info["all_seeds"], found.info["all_subseeds"]) == ([3, 3], [40, 41])
+    assert (found.info["subseed_strength"], found.info["warnings"]) == (0.2, [])
+    assert "Variation seed: 41, Variation seed strength: 0.2, " in found.info["infotexts"][1]
+    images = [np.asarray(one) for one in (*found.images, *plain.images)]
+    assert not any(np.array_equal(images[i], images[k]) for i, k in ((0, 1), (0, 2), (1, 3)))
+    again = live.post("/sdapi/v1/txt2img", {"infotext": found.info["infotexts"][1]}).json()
+    assert json.loads(again["info"])["infotexts"] == [found.info["infotexts"][1]]
+    drawn = np.asarray(from_base64(again["images"][0])).astype(int)
+    # The bundle stores the embeddings of the prompt of the class; here the text encoder computes them.
+    assert np.abs(drawn - images[1]).max() <= 3
 
 
 def test_img2img_and_inpainting(live, cell, cell_mask):
@@ -87,8 +104,9 @@ def test_progress_and_interrupt(live):
     request.join()
     info = json.loads(found[0].json()["info"])
     assert found[0].status_code == 200
-    assert 1 <= len(found[0].json()["images"]) < 20
-    assert "interrupted" in info["warnings"][0]
+    images = found[0].json()["images"]
+    assert 2 <= len(images) < 20
+    assert f"interrupted: {len(images) - 1} of 20 pictures were finished, 1 are half-drawn" in info["warnings"][0]
     assert live.post("/internal/progress", {"id_task": "task(mine)"}).json()["completed"]
     assert live.api.get_progress()["progress"] == 0
 
