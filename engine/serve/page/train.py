@@ -51,7 +51,7 @@ def add(page: Page) -> None:
             name = gr.Textbox(label="Name of the class", elem_id="train-name")
             licence = gr.Textbox(
                 label="Licence of the pictures",
-                placeholder="for example CC BY 4.0, or internal use only",
+                placeholder="CC BY 4.0, or internal use only",
                 elem_id="train-licence",
             )
             attribution = gr.Textbox(label="Whom to credit", elem_id="train-attribution")
@@ -69,7 +69,8 @@ def add(page: Page) -> None:
             loss = gr.Markdown("", elem_classes="loss", sanitize_html=False, elem_id="train-loss")
             previews = gr.Gallery(
                 label="Synthetic previews",
-                columns=4,
+                columns=2,
+                fit_columns=False,
                 height="auto",
                 object_fit="contain",
                 interactive=False,
@@ -78,6 +79,8 @@ def add(page: Page) -> None:
             )
             sheet = gr.Image(
                 label="Real cells above synthetic cells",
+                # The sheet says so itself, and a label would cover it.
+                show_label=False,
                 interactive=False,
                 visible=False,
                 type="filepath",
