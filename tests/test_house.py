@@ -53,7 +53,7 @@ TESTED_ELSEWHERE = {
     "trainer/cli/pictures.py": "tests/trainer/pictures/test_prepare.py",
     "trainer/cli/pretraining.py": "tests/trainer/pretraining/test_pretrain.py",
     "trainer/cli/tables.py": "tests/trainer/tables/test_learn.py",
-    "trainer.adapters.merged.py": "tests/trainer/likelihood/test_measure.py",
+    "trainer/adapters/merged.py": "tests/trainer/likelihood/test_measure.py",
     "trainer/likelihood/settings.py": DECLARATIONS,
     "trainer/tables/parameters.py": "tests/trainer/tables/test_learn.py",
     "trainer/tables/settings.py": DECLARATIONS,

@@ -145,9 +145,7 @@ def make_request(
     sampling, guidance, picture, hardware = settings.sampling, settings.guidance, settings.picture, settings.hardware
     _check_groups(settings)
     chosen, prompt = _variant(manifest, asked := _classes(manifest, class_names), picture)
-    preset = None if sampling.preset is None else _preset(manifest, sampling.preset)
-    if preset is not None and preset.table is not None:
-        expect_table_alone(settings)
+    preset = _preset(manifest, settings)
     defaults = preset or manifest.defaults
     sampler = sampling.sampler or defaults.sampler
     native = defaults.schedule if sampler == defaults.sampler else SAMPLERS[sampler].schedule
@@ -275,7 +273,11 @@ def _variant(
     return select_variant(asked, picture.prompt, picture.negative_prompt, classes)
 
 
-def _preset(manifest: Manifest, name: str) -> Preset:
+def _preset(manifest: Manifest, settings: RequestSettings) -> Preset | None:
+    """Return the preset that the settings name, or None. Raises RequestError."""
+    name = settings.sampling.preset
+    if name is None:
+        return None
     if name not in manifest.presets:
         raise RequestError(
             "--preset",
@@ -283,6 +285,8 @@ def _preset(manifest: Manifest, name: str) -> Preset:
             expected=f"one of {', '.join(manifest.presets) or 'none'}, the presets of the bundle {manifest.name}",
             fix="leave out the option, or add the preset to the bundle with `python -m exporter preset`",
         )
+    if manifest.presets[name].table is not None:
+        expect_table_alone(settings)
     return manifest.presets[name]
 
 

@@ -38,12 +38,17 @@ CSS = """
 #disclaimer { border-left: 4px solid #b45309; padding: 0.25rem 0.75rem; }
 .status { min-height: 1.5rem; }
 .help { font-size: var(--text-sm); color: var(--body-text-color-subdued); }
-.loss svg { width: 100%; height: auto; }
+.loss svg { width: 100%; max-width: 36rem; height: auto; }
+/* The previews of a training are strips of several cells, not squares. */
+#train-previews .grid-wrap { min-height: 0; }
+#train-previews .thumbnail-item { aspect-ratio: auto; height: auto; }
+#train-previews .thumbnail-item img { height: auto; }
 pre, code { white-space: pre-wrap; overflow-wrap: anywhere; }
 /* Tabs that have no room are scrolled. Gradio's own menu for them loses tabs. */
 @media (max-width: 800px) {
   .tab-wrapper { overflow-x: auto; }
   .tab-wrapper > .tab-container { min-width: 54rem; }
+  #train-previews .grid-container { grid-template-columns: 1fr; }
 }
 """
 

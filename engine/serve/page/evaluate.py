@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterator
 from concurrent.futures import wait
 from pathlib import Path
@@ -15,9 +17,13 @@ from engine.serve.page.context import Page, installed
 from engine.serve.page.uploads import dropped, pictures_field
 from engine.serve.service import Drawing
 
-__all__ = ["add"]
+__all__ = ["add", "figures_of"]
 
 REFRESH_S = 0.5
+WIDTH = 88
+"""Characters of the longest line of the figures. The table has fewer."""
+OF_TERMINAL = re.compile(r"--explain |Record: |.*, \d+/\d+$")
+"""Lines about an option, about a file of the server, and about progress."""
 
 
 def add(page: Page) -> None:
@@ -42,7 +48,14 @@ def add(page: Page) -> None:
             )
         with gr.Column(scale=2, min_width=320):
             status = gr.Markdown("", elem_id="evaluate-status", elem_classes="status")
-            figures = gr.Code("", language=None, label="Figures", interactive=False, elem_id="evaluate-figures")
+            figures = gr.Code(
+                "",
+                language=None,
+                label="Figures",
+                interactive=False,
+                show_line_numbers=False,
+                elem_id="evaluate-figures",
+            )
             report = gr.DownloadButton("Download the report", interactive=False, elem_id="evaluate-report")
 
     def score(reals: list[str] | None, model: str, number: float, fakes: list[str] | None) -> Iterator[list[Any]]:
@@ -69,12 +82,20 @@ def add(page: Page) -> None:
                 child.stop()
             if not child.succeeded:
                 raise _failure(child)
-            printed = printed or page.without_folders(child.output())
+            printed = printed or figures_of(page.without_folders(child.output()))
         yield ["Scored. The report explains each figure.", printed, gr.update(value=str(made), interactive=True)]
 
     inputs, outputs = [real, menu, count, fake], [status, figures, report]
     running = start.click(page.guarded(score), inputs, outputs, **page.private)
     stop.click(lambda: "Stopped", None, status, cancels=[running], **page.private)
+
+
+def figures_of(printed: str) -> str:
+    """Return what `evaluate score` printed without what concerns the terminal alone. Long sentences are wrapped."""
+    lines = [line for line in printed.splitlines() if not OF_TERMINAL.match(line)]
+    # A line of the table begins with a space.
+    wrapped = (textwrap.wrap(line, WIDTH) if line and not line.startswith(" ") else [line] for line in lines)
+    return "\n".join(one for lines in wrapped for one in lines).strip("\n")
 
 
 def _fill(folder: Path, paths: list[str] | None, subject: str) -> None:

@@ -51,7 +51,7 @@ def add(page: Page) -> None:
             name = gr.Textbox(label="Name of the class", elem_id="train-name")
             licence = gr.Textbox(
                 label="Licence of the pictures",
-                placeholder="for example CC BY 4.0, or internal use only",
+                placeholder="CC BY 4.0, or internal use only",
                 elem_id="train-licence",
             )
             attribution = gr.Textbox(label="Whom to credit", elem_id="train-attribution")
@@ -69,20 +69,15 @@ def add(page: Page) -> None:
             loss = gr.Markdown("", elem_classes="loss", sanitize_html=False, elem_id="train-loss")
             previews = gr.Gallery(
                 label="Synthetic previews",
-                columns=4,
+                columns=2,
+                fit_columns=False,
                 height="auto",
                 object_fit="contain",
                 interactive=False,
                 elem_id="train-previews",
                 buttons=["fullscreen"],
             )
-            sheet = gr.Image(
-                label="Real cells above synthetic cells",
-                interactive=False,
-                visible=False,
-                type="filepath",
-                buttons=["download", "fullscreen"],
-            )
+            sheet = _sheet()
             with gr.Accordion("What the trainer prints", open=False):
                 log = gr.Textbox(show_label=False, lines=12, interactive=False, elem_id="train-log")
             timer = gr.Timer(REFRESH_S, active=False)
@@ -109,6 +104,18 @@ def add(page: Page) -> None:
     go_on.click(page.guarded(resume), None, shown, **page.private)
     tab.select(look, None, shown, **page.private)
     timer.tick(look, None, shown, **page.private).then(page.class_menus, None, page.menus, **page.private)
+
+
+def _sheet() -> gr.Image:
+    return gr.Image(
+        label="Real cells above synthetic cells",
+        # The sheet says so itself, and a label would cover it.
+        show_label=False,
+        interactive=False,
+        visible=False,
+        type="filepath",
+        buttons=["download", "fullscreen"],
+    )
 
 
 def _state(page: Page, training: Training | None) -> list[Any]:

@@ -168,6 +168,8 @@ class Trainings:
         for field in STATED[1:]:
             words += [f"--{field}", stated[field]] if stated[field] else []
         words += ["--loss-every", str(EVERY), "--preview-every", str(EVERY), *self._options]
+        with (folder / LOG).open("a", encoding="utf-8") as log:
+            log.write("Beginning, or going on after the stages that are finished\n")
         self.last = Training(folder, name, Child(words, folder / LOG, append=True))
         threading.Thread(target=self._serve, args=[self.last], name="cytosynth training", daemon=True).start()
         return self.last

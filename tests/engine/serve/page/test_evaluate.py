@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from engine.serve.page.evaluate import figures_of
+
 
 def test_synthetic_pictures_are_scored_and_reported(wide, whole_path, cell, tmp_path):
     visit = wide()
@@ -19,3 +21,12 @@ def test_synthetic_pictures_are_scored_and_reported(wide, whole_path, cell, tmp_
     caught.value.save_as(tmp_path / "report.html")
     assert "<html" in (tmp_path / "report.html").read_text().lower()
     visit.page.close()
+
+
+def test_the_figures_hold_nothing_of_the_terminal_and_their_table_is_left_as_it_is():
+    table = " FD-cyto      2.16         13    " + 40 * "-"
+    printed = f"imagenet features of synthetic, 48/64\n{table}\n\n{30 * 'word '}\n--explain adds more\nRecord: record\n"
+    found = figures_of(printed).split("\n")
+    assert found[:2] == [table, ""]
+    assert max(map(len, found[2:])) <= 88
+    assert " ".join(found[2:]).split() == ["word"] * 30
