@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import gc
-import subprocess
 import tempfile
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks.operations import SIDE, count_operations, matrix_products
+from benchmarks.origin import commit_here, versions_of
 from benchmarks.peers.cyto_bench import CytoBenchPeer
 from benchmarks.peers.diffusers import DiffusersPeer
 from benchmarks.peers.engine import EnginePeer
@@ -42,7 +40,7 @@ def bench_systems(bundle: Bundle, merged_folder: Path, settings: PeerSettings) -
 
     benchmarks.rounds explains the parts. Raises CytosynthError.
     """
-    commit = _commit()
+    commit = commit_here()
     merged = load_merged(merged_folder)
     class_name = merged.record["class_name"]
     job = _job(bundle, class_name, settings)
@@ -67,7 +65,7 @@ def bench_systems(bundle: Bundle, merged_folder: Path, settings: PeerSettings) -
                 gc.collect()
     return {
         "machine": {**machine_facts(), "threads": asked.threads},
-        "versions": {"cytosynth": __version__, **_versions()},
+        "versions": {"cytosynth": __version__, **versions_of(LIBRARIES)},
         "commit": commit,
         "bundle": bundle.manifest.name,
         "bundle_sha256": bundle.sha256,
@@ -152,22 +150,3 @@ def _compare(opened: Opened, part: str, batch_size: int, operations: int, settin
             for kind, product in products.items()
         },
     }
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of the installed packages among LIBRARIES."""
-    found = {}
-    for name in LIBRARIES:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
-def _commit() -> str:
-    """Return the commit of the checkout, with "-dirty" if files were changed, or "unknown" outside a checkout."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
-    except OSError:
-        return "unknown"
-    return done.stdout.strip() or "unknown"

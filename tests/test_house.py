@@ -16,7 +16,10 @@ DECLARATIONS = "declarations only"
 OF_SCRIPTS = "tests/benchmarks/test_arguments.py"
 """Runs the command line of every script of benchmarks and recipes; most scripts then compute for hours."""
 TESTED_ELSEWHERE = {
+    "benchmarks/gpu/models.py": "tests/benchmarks/scripts/test_gpu_check.py",
+    "benchmarks/gpu/systems.py": "tests/benchmarks/gpu/test_comparison.py",
     "benchmarks/pages/front_page.py": "tests/benchmarks/pages/test_page.py",
+    "benchmarks/pages/gpu_page.py": "tests/benchmarks/scripts/test_gpu_check.py",
     "benchmarks/pages/markdown_page.py": "tests/benchmarks/pages/test_page.py",
     "benchmarks/pages/published.py": DECLARATIONS,
     "benchmarks/pages/scale_page.py": "tests/benchmarks/scripts/test_scale.py",

@@ -14,6 +14,7 @@ from statistics import median
 from benchmarks.arguments import existing_folder, new_file, script_parser
 from benchmarks.pages import plots
 from benchmarks.pages.front_page import front, presets
+from benchmarks.pages.gpu_page import GPU_RECORD, gpu
 from benchmarks.pages.markdown_page import Page, Record, machine_words
 from benchmarks.pages.published import BENCHMARKS_PAGE, CPP_BENCH_PAGE, RECORDS, link
 
@@ -22,6 +23,7 @@ MAKES = {
     "stages.json": "make bench",
     "scaling.json": "make bench",
     "peers_full_size.json": "make bench FULL_SIZE=1",
+    GPU_RECORD: "make gpu-check",
     "front.json": "python -m benchmarks.scripts.front docs/benchmarks/front.json WORK REAL --class ...",
     "presets.json": "python -m benchmarks.scripts.front docs/benchmarks/presets.json WORK REAL --class ... --only ...",
 }
@@ -257,6 +259,7 @@ def main() -> None:
     scaling(page)
     words = "Random weights with the shapes of Stable Diffusion 1.5; 512 x 512 pixels. Values do not change times."
     comparison(page, "peers_full_size.json", "The size of Stable Diffusion 1.5", "full_size", words)
+    gpu(page)
     front(page)
     presets(page)
     not_measured(page)

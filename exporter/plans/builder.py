@@ -1,4 +1,8 @@
-"""Build one TensorRT plan from an ONNX graph. The network is strongly typed: FP16, and FP32 where the graph says so."""
+"""Build one TensorRT plan from an ONNX graph. The network is strongly typed: FP16, and FP32 where the graph says so.
+
+Polygraphy's loaders could do a part of this. They choose the flavour of TensorRT once per process, by an environment
+variable, and log to one logger per process; here both flavours can be used, and each report has the lines of its build.
+"""
 
 from __future__ import annotations
 
