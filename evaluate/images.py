@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 
 from engine.errors import RequestError
 from engine.files import sha256_of
@@ -328,4 +328,4 @@ def open_different(named: Mapping[str, Path]) -> dict[str, PictureFolder]:
 def blur(pictures: Pictures, share: float = 1 / 64) -> Pictures:
     """Blur with a Gaussian whose standard deviation is `share` of the side: (N, S, S, 3) uint8 -> the same."""
     sigma = share * pictures.shape[1]
-    return gaussian_filter(pictures.astype(np.float32), (0, sigma, sigma, 0)).round().astype(np.uint8)
+    return scipy.ndimage.gaussian_filter(pictures.astype(np.float32), (0, sigma, sigma, 0)).round().astype(np.uint8)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import rel_entr, softmax
 
 from engine.errors import RequestError
 
@@ -27,10 +27,10 @@ def inception_score(logits: NDArray[np.floating], splits: int = 1) -> float:
             expected=f"at least {max(splits, 1)}",
             fix="add pictures, or use fewer splits",
         )
-    p = softmax(logits.astype(np.float64), axis=1)
+    p = scipy.special.softmax(logits.astype(np.float64), axis=1)
     edges = [part * len(p) // splits for part in range(splits + 1)]
     return float(np.mean([_score(p[start:end]) for start, end in pairwise(edges)]))
 
 
 def _score(p: NDArray[np.float64]) -> float:
-    return float(np.exp(rel_entr(p, p.mean(0)).sum(1).mean()))
+    return float(np.exp(scipy.special.rel_entr(p, p.mean(0)).sum(1).mean()))

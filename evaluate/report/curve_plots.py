@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from evaluate.report.plots import new_figure
 from evaluate.studies.score import Score
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["plot_curve", "plot_means"]
 
@@ -62,7 +66,7 @@ def plot_means(
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:
     rows = -(-count // 2)
-    figure = Figure(figsize=(6.5, 2.4 * rows), layout="constrained")
+    figure = new_figure(2.4 * rows)
     axes = list(figure.subplots(rows, 2, squeeze=False).ravel())
     for ax in axes[count:]:
         ax.set_axis_off()

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
 from evaluate.studies.morphology import Comparison
 from evaluate.studies.utility_figures import Row
 
-__all__ = ["plot_histogram", "plot_measures", "plot_utility", "to_image"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["new_figure", "plot_histogram", "plot_measures", "plot_utility", "to_image"]
 
 DPI = 144
 BINS = 24
@@ -23,6 +25,14 @@ STYLES: tuple[dict[str, Any], ...] = (
     {"histtype": "stepfilled", "color": "#9ecae1"},
     {"histtype": "step", "color": "#a63603", "linewidth": 1.8},
 )
+
+
+def new_figure(height: float) -> Figure:
+    """Return an empty figure of 6.5 by `height` inches."""
+    # Matplotlib takes a second to import, and the help of the command line draws nothing.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(6.5, height), layout="constrained")
 
 
 def to_image(figure: Figure) -> Image.Image:
@@ -36,7 +46,7 @@ def plot_histogram(
     samples: Mapping[str, NDArray[np.floating]], label: str, mark: tuple[str, float] | None = None
 ) -> Figure:
     """Draw the histograms of two samples on one axis. `mark` is a named vertical line."""
-    figure = Figure(figsize=(6.5, 3.2), layout="constrained")
+    figure = new_figure(3.2)
     axes = figure.subplots()
     _histogram(axes, samples, mark)
     axes.set_xlabel(label)
@@ -48,7 +58,7 @@ def plot_histogram(
 def plot_measures(measures: Mapping[str, Comparison], titles: Mapping[str, str]) -> Figure:
     """Draw the histograms of measures, two per row. titles: the short name of each measure."""
     rows = -(-len(measures) // 2)
-    figure = Figure(figsize=(6.5, 1.0 + 1.7 * rows), layout="constrained")
+    figure = new_figure(1.0 + 1.7 * rows)
     axes = figure.subplots(rows, 2, squeeze=False).ravel()
     for name, ax in zip(measures, axes, strict=False):
         _measure(ax, titles[name], measures[name])
@@ -62,7 +72,7 @@ def plot_measures(measures: Mapping[str, Comparison], titles: Mapping[str, str])
 
 def plot_utility(rows: Mapping[str, Row]) -> Figure:
     """Draw the balanced accuracy of every arm with its interval, one panel per row of the results."""
-    figure = Figure(figsize=(6.5, 0.6 + 1.9 * len(rows)), layout="constrained")
+    figure = new_figure(0.6 + 1.9 * len(rows))
     for ax, (title, row) in zip(
         figure.subplots(len(rows), 1, squeeze=False, sharex=True)[:, 0], rows.items(), strict=True
     ):

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from engine.errors import RequestError
 from engine.progress import Progress, silent
@@ -186,7 +186,7 @@ def find_copies(
     smallest = np.fmin(found.distances, own)
     order = np.argsort(smallest, kind="stable")
     copies = order[smallest[order] < threshold]
-    interval = binomtest(len(copies), len(synthetic)).proportion_ci(0.9, "wilson")
+    interval = scipy.stats.binomtest(len(copies), len(synthetic)).proportion_ci(0.9, "wilson")
     return Copies(
         found,
         reference,
@@ -227,7 +227,7 @@ def _own_sources(found: Copies, synthetic: PictureFolder) -> OwnSources | None:
     if not len(places):
         return None
     closer = int((found.own[places] < found.threshold).sum())
-    interval = binomtest(closer, len(places)).proportion_ci(0.9, "wilson")
+    interval = scipy.stats.binomtest(closer, len(places)).proportion_ci(0.9, "wilson")
     names = [synthetic.files[place].name for place in places]
     return OwnSources(
         pictures=len(places),

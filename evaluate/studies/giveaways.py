@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import skew
 
 from evaluate.studies.morphology import measure
 from evaluate.studies.texture import LUMA
@@ -87,7 +87,7 @@ def _skew(values: Floats) -> Floats:
     """(P, 3) -> (3,). A channel of one value has no skewness and counts as 0."""
     spread = np.ptp(values, axis=0) > 0
     found = np.zeros(3)
-    found[spread] = skew(values[:, spread], axis=0)
+    found[spread] = scipy.stats.skew(values[:, spread], axis=0)
     return found
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from engine.errors import RequestError
 from engine.options import Range, check_settings, setting
@@ -178,6 +178,6 @@ def judge(
 def _share(found: NDArray[np.intp], name: str, classes: list[str]) -> Share:
     counts = np.bincount(found, minlength=len(classes))
     right = int(counts[classes.index(name)])
-    interval = binomtest(right, len(found)).proportion_ci(0.9, "wilson")
+    interval = scipy.stats.binomtest(right, len(found)).proportion_ci(0.9, "wilson")
     given = {one: int(count) for one, count in zip(classes, counts, strict=True)}
     return Share(right / len(found), float(interval.low), float(interval.high), given)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import affine_transform
-from scipy.sparse import csr_array
 
 from engine.progress import Progress, silent
 from evaluate.images import PictureFolder, Pictures
@@ -121,12 +120,12 @@ def _disc() -> NDArray[np.bool_]:
 
 
 @cache
-def _variants() -> tuple[csr_array, ...]:
+def _variants() -> tuple[scipy.sparse.csr_array, ...]:
     """Return each rotation, mirror image, zoom and shift as a matrix (P, SIDE^2) from all pixels to the disc."""
     return tuple(_moves())
 
 
-def _moves() -> Iterator[csr_array]:
+def _moves() -> Iterator[scipy.sparse.csr_array]:
     basis = np.eye(SIDE**2, dtype=np.float32).reshape(-1, SIDE, SIDE)
     centre = np.full(2, (SIDE - 1) / 2)
     for angle in np.arange(ANGLES) * 2 * np.pi / ANGLES:
@@ -134,7 +133,9 @@ def _moves() -> Iterator[csr_array]:
         for zoom in ZOOMS:
             matrix = turn / zoom
             offset = centre - matrix @ centre
-            moved = np.stack([affine_transform(one, matrix, offset, order=1, mode="nearest") for one in basis])
+            moved = np.stack(
+                [scipy.ndimage.affine_transform(one, matrix, offset, order=1, mode="nearest") for one in basis]
+            )
             for mirrored in (moved, moved[:, :, ::-1]):
                 for shift in ((dy, dx) for dy in SHIFTS for dx in SHIFTS):
-                    yield csr_array(np.roll(mirrored, shift, (1, 2)).reshape(SIDE**2, -1)[:, _disc()].T)
+                    yield scipy.sparse.csr_array(np.roll(mirrored, shift, (1, 2)).reshape(SIDE**2, -1)[:, _disc()].T)

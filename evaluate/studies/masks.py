@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import distance_transform_edt
 
 from engine.files import expect_task_folder, read_task, replace_file, write_json
 from engine.options import Range, check_settings, setting
@@ -70,7 +70,7 @@ def mask_of(picture: NDArray[np.uint8], settings: MaskSettings) -> NDArray[np.bo
     }
     mask = np.asarray(Image.fromarray(regions[settings.region]).resize((side, side), Image.Resampling.NEAREST))
     if settings.grow and mask.any():
-        mask = np.asarray(distance_transform_edt(~mask) <= settings.grow)
+        mask = np.asarray(scipy.ndimage.distance_transform_edt(~mask) <= settings.grow)
     return mask
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from engine.errors import RequestError
 from evaluate.images import PictureFolder, first_of
@@ -160,11 +160,11 @@ def _side(pictures: Sequence[PictureLikelihood]) -> Side:
 
 def _told_apart(train: Values, held: Values) -> float:
     """The area under the ROC curve, from the statistic of Mann and Whitney."""
-    return float(stats.mannwhitneyu(held, train).statistic / (len(train) * len(held)))
+    return float(scipy.stats.mannwhitneyu(held, train).statistic / (len(train) * len(held)))
 
 
 def _interval(figure: Callable[[Values, Values], float], sides: Sequence[Values]) -> Interval:
-    found = stats.bootstrap(
+    found = scipy.stats.bootstrap(
         sides,
         figure,
         n_resamples=RESAMPLES,

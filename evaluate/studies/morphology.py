@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
+import scipy
+import skimage
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
-from scipy.stats import wasserstein_distance
-from skimage.measure import label, regionprops
 
 from engine.errors import RequestError
 from evaluate.images import PictureFolder
@@ -150,13 +149,15 @@ def _shape(picture: Picture, found: Segmentation, one_cell: bool) -> Measures:
 
 
 def _eccentricity(found: Segmentation, one_cell: bool) -> float:
-    regions = regionprops(found.nucleus.astype(np.uint8) if one_cell else label(found.nucleus))
+    regions = skimage.measure.regionprops(
+        found.nucleus.astype(np.uint8) if one_cell else skimage.measure.label(found.nucleus)
+    )
     return float(np.average([region.eccentricity for region in regions], weights=[region.area for region in regions]))
 
 
 def _lobes(found: Segmentation) -> float:
-    depth = distance_transform_edt(found.nucleus)
-    return float(label(depth > depth.max() / 2).max())
+    depth = scipy.ndimage.distance_transform_edt(found.nucleus)
+    return float(skimage.measure.label(depth > depth.max() / 2).max())
 
 
 def measure_all(pictures: Iterable[Picture], *, one_cell: bool = True) -> dict[str, Floats]:
@@ -232,10 +233,12 @@ def _comparison(real: Floats, synthetic: Floats, splits: int, resamples: int, rn
     distances, floors = [], []
     for _ in range(splits):
         order = rng.permutation(real)
-        distances.append(wasserstein_distance(order[:n], rng.permutation(synthetic)[:n]))
-        floors.append(wasserstein_distance(order[:n], order[n : 2 * n]))
+        distances.append(scipy.stats.wasserstein_distance(order[:n], rng.permutation(synthetic)[:n]))
+        floors.append(scipy.stats.wasserstein_distance(order[:n], order[n : 2 * n]))
     distance, floor, sd = float(np.mean(distances)), float(np.mean(floors)), float(real.std(ddof=1))
-    resampled = [wasserstein_distance(rng.choice(real, n), rng.choice(synthetic, n)) for _ in range(resamples)]
+    resampled = [
+        scipy.stats.wasserstein_distance(rng.choice(real, n), rng.choice(synthetic, n)) for _ in range(resamples)
+    ]
     # Values that are drawn twice increase the distance. The shift removes this bias.
     low, high = np.maximum(np.percentile(resampled, [5, 95]) - np.mean(resampled) + distance, 0)
     floor_low, floor_high = np.percentile(floors, [5, 95])

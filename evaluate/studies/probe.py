@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.stats import binomtest
 from threadpoolctl import threadpool_limits
 
 from engine.errors import RequestError
@@ -266,7 +266,7 @@ def _told(pairs: NDArray[np.float64], trials: int) -> Told:
     """pairs: (splits, 2), the accuracies of control and synthetic pictures."""
     control, synthetic = pairs.mean(0).tolist()
     low, high = np.percentile(pairs[:, 0], [5, 95])
-    interval = binomtest(round(synthetic * trials), trials).proportion_ci(0.9, "wilson")
+    interval = scipy.stats.binomtest(round(synthetic * trials), trials).proportion_ci(0.9, "wilson")
     # The mean over splits is no whole number of pictures, so it can lie outside by a rounding error.
     ends = min(float(interval.low), synthetic), max(float(interval.high), synthetic)
     return Told(Figure(control, float(low), float(high)), Figure(synthetic, *ends))

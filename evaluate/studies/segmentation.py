@@ -9,19 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
+import skimage
 from numpy.typing import NDArray
-from scipy.ndimage import (
-    binary_erosion,
-    binary_fill_holes,
-    distance_transform_edt,
-    gaussian_filter,
-    gaussian_gradient_magnitude,
-    median_filter,
-)
-from skimage.filters import threshold_multiotsu, threshold_otsu
-from skimage.measure import label
-from skimage.morphology import disk, isotropic_closing, isotropic_opening
-from skimage.segmentation import mark_boundaries, watershed
 
 __all__ = ["Segmentation", "optical_density", "overlay", "segment"]
 
@@ -76,7 +66,7 @@ def optical_density(picture: Picture) -> Floats:
     """
     density = -np.log10(np.maximum(picture, 1) / 255)
     total = density.sum(-1)
-    return np.asarray(density - np.median(density[total <= threshold_otsu(total)], axis=0))
+    return np.asarray(density - np.median(density[total <= skimage.filters.threshold_otsu(total)], axis=0))
 
 
 def segment(picture: Picture, *, one_cell: bool = True) -> Segmentation:
@@ -101,17 +91,19 @@ def _nuclei(density: Floats, scope: _Scope) -> Mask:
     """
     side = len(density)
     grain = scope.grain * side
-    chromatin = median_filter(density[..., :2].min(-1), footprint=disk(max(1, round(grain))))
-    purple = gaussian_filter(density[..., 0] - density[..., 2], grain / 2) > PURPLE
+    chromatin = scipy.ndimage.median_filter(
+        density[..., :2].min(-1), footprint=skimage.morphology.disk(max(1, round(grain)))
+    )
+    purple = scipy.ndimage.gaussian_filter(density[..., 0] - density[..., 2], grain / 2) > PURPLE
     mask = purple & (chromatin > _steepest(chromatin, purple, grain / 2))
-    mask = isotropic_opening(mask, grain / 2)
+    mask = skimage.morphology.isotropic_opening(mask, grain / 2)
     small = int(4 * grain**2)
     return _without_small(~_without_small(~mask, small), small)
 
 
 def _without_small(mask: Mask, area: int) -> Mask:
     """Same as remove_small_objects of scikit-image, whose parameters have other names in other versions."""
-    pieces = label(mask)
+    pieces = skimage.measure.label(mask)
     keep = np.bincount(pieces.ravel()) >= area
     keep[0] = False
     return np.asarray(keep[pieces])
@@ -127,14 +119,17 @@ def _steepest(values: Floats, purple: Mask, scale: float) -> float:
     """
     candidates = np.where(purple, values, 0)
     try:
-        low, high = threshold_otsu(candidates), threshold_multiotsu(candidates, classes=3)[1]
+        low, high = (
+            skimage.filters.threshold_otsu(candidates),
+            skimage.filters.threshold_multiotsu(candidates, classes=3)[1],
+        )
     except ValueError:  # fewer than three different values: there is no cell
         return float(values.max())
-    slope = gaussian_gradient_magnitude(values, scale)
+    slope = scipy.ndimage.gaussian_gradient_magnitude(values, scale)
 
     def steepness(threshold: float) -> float:
         mask = values > threshold
-        outline = mask & ~binary_erosion(mask, border_value=1)
+        outline = mask & ~scipy.ndimage.binary_erosion(mask, border_value=1)
         return float(slope[outline].mean()) if outline.any() else 0.0
 
     return max(np.linspace(low, high, 9).tolist(), key=steepness)
@@ -143,17 +138,17 @@ def _steepest(values: Floats, purple: Mask, scale: float) -> float:
 def _cells(density: Floats, nucleus: Mask, scope: _Scope) -> Mask:
     """Return the pieces that contain a nucleus and have at least half the stain of typical cytoplasm."""
     side = len(density)
-    stain = gaussian_filter(density @ np.array(scope.cytoplasm), side / 100)
+    stain = scipy.ndimage.gaussian_filter(density @ np.array(scope.cytoplasm), side / 100)
     if scope is ONE_CELL:
-        distance = distance_transform_edt(~nucleus)
+        distance = scipy.ndimage.distance_transform_edt(~nucleus)
         typical = stain[(distance > side / 64) & (distance < side / 20)]
     else:
         typical = stain[~nucleus]
-        typical = typical[typical >= threshold_otsu(typical)]
+        typical = typical[typical >= skimage.filters.threshold_otsu(typical)]
     amount = float(np.median(typical)) if typical.size else 0.0
     mask = (stain > max(FAINTEST, amount / 2)) | nucleus
-    mask = binary_fill_holes(isotropic_closing(mask, side / 64))
-    pieces = label(isotropic_opening(mask, scope.neck * side) | nucleus)
+    mask = scipy.ndimage.binary_fill_holes(skimage.morphology.isotropic_closing(mask, side / 64))
+    pieces = skimage.measure.label(skimage.morphology.isotropic_opening(mask, scope.neck * side) | nucleus)
     return np.isin(pieces, np.unique(pieces[nucleus]))
 
 
@@ -161,8 +156,8 @@ def _central(cells: Mask, nuclei: Mask) -> Mask:
     """Return the cell with the most nucleus near the centre, cut from its neighbours. Empty if there is none."""
     side = len(cells)
     # The lobes of one nucleus are closer together than the nuclei of two cells.
-    nucleus_of = label(isotropic_closing(nuclei, side / 16))
-    cell_of = watershed(-distance_transform_edt(cells), nucleus_of, mask=cells)
+    nucleus_of = skimage.measure.label(skimage.morphology.isotropic_closing(nuclei, side / 16))
+    cell_of = skimage.segmentation.watershed(-scipy.ndimage.distance_transform_edt(cells), nucleus_of, mask=cells)
     y, x = (np.mgrid[:side, :side] + 0.5) / side - 0.5
     found = np.bincount(cell_of[nuclei & (np.hypot(y, x) < REACH)])
     return np.asarray(cell_of == found.argmax()) if found.size else np.zeros_like(cells)
@@ -170,6 +165,10 @@ def _central(cells: Mask, nuclei: Mask) -> Mask:
 
 def overlay(picture: Picture, segmentation: Segmentation) -> Picture:
     """Return the picture with the cell outlined in green and the nucleus in yellow, (S, S, 3) uint8."""
-    marked = mark_boundaries(picture, segmentation.cell.astype(np.uint8), color=(0, 1, 0), mode="inner")
-    marked = mark_boundaries(marked, segmentation.nucleus.astype(np.uint8), color=(1, 1, 0), mode="inner")
+    marked = skimage.segmentation.mark_boundaries(
+        picture, segmentation.cell.astype(np.uint8), color=(0, 1, 0), mode="inner"
+    )
+    marked = skimage.segmentation.mark_boundaries(
+        marked, segmentation.nucleus.astype(np.uint8), color=(1, 1, 0), mode="inner"
+    )
     return np.asarray((marked * 255).round(), np.uint8)

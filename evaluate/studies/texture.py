@@ -9,9 +9,9 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import scipy
+import skimage
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, binary_erosion, convolve, gaussian_filter
-from skimage.measure import perimeter_crofton
 
 from evaluate.studies.segmentation import Segmentation, optical_density
 
@@ -82,14 +82,14 @@ def texture(picture: Picture, found: Segmentation) -> dict[str, float]:
     rgb = picture.astype(np.float64)
     green, luma = rgb[..., 1], rgb @ LUMA
     channels = {"luma": luma, "red": RED_DIFFERENCE * (rgb[..., 0] - luma)}
-    nucleus = binary_erosion(found.nucleus, iterations=MARGIN)
-    stained = nucleus | binary_erosion(found.cytoplasm, iterations=MARGIN)
+    nucleus = scipy.ndimage.binary_erosion(found.nucleus, iterations=MARGIN)
+    stained = nucleus | scipy.ndimage.binary_erosion(found.cytoplasm, iterations=MARGIN)
     measured = {f"blobness_{scale:g}": blobness(green, stained, scale) for scale in SCALES}
     measured["nucleus_coherence"] = coherence(green, nucleus)
     inside = dict(
         zip(
             REGIONS,
-            (nucleus, binary_erosion(found.cytoplasm, iterations=THIN), _background(picture, found)),
+            (nucleus, scipy.ndimage.binary_erosion(found.cytoplasm, iterations=THIN), _background(picture, found)),
             strict=True,
         )
     )
@@ -109,7 +109,7 @@ def blobness(values: Floats, mask: Mask, scale: float) -> float:
     """
     if mask.sum() < LEAST:
         return np.nan
-    yy, xx, xy = (gaussian_filter(values, scale, order=order) for order in ((2, 0), (0, 2), (1, 1)))
+    yy, xx, xy = (scipy.ndimage.gaussian_filter(values, scale, order=order) for order in ((2, 0), (0, 2), (1, 1)))
     middle, spread = np.abs(yy + xx) / 2, np.hypot((yy - xx) / 2, xy)
     return _ratio(np.maximum(middle - spread, 0)[mask].sum(), (middle + spread)[mask].sum())
 
@@ -121,8 +121,8 @@ def coherence(values: Floats, mask: Mask) -> float:
     """
     if mask.sum() < LEAST:
         return np.nan
-    y, x = (gaussian_filter(values, GRADIENT, order=order) for order in ((1, 0), (0, 1)))
-    yy, xx, xy = (gaussian_filter(product, WINDOW) for product in (y * y, x * x, x * y))
+    y, x = (scipy.ndimage.gaussian_filter(values, GRADIENT, order=order) for order in ((1, 0), (0, 1)))
+    yy, xx, xy = (scipy.ndimage.gaussian_filter(product, WINDOW) for product in (y * y, x * x, x * y))
     return _ratio(np.hypot(yy - xx, 2 * xy)[mask].sum(), (yy + xx)[mask].sum())
 
 
@@ -136,10 +136,10 @@ def power_db(values: Floats, mask: Mask) -> tuple[float, float]:
 
 def raggedness(mask: Mask) -> float:
     """Return the share of perimeter^2 / area of a mask (S, S) that a smoothing of its outline removes."""
-    smooth = gaussian_filter(mask.astype(np.float64), SMOOTHING * len(mask)) > 0.5
+    smooth = scipy.ndimage.gaussian_filter(mask.astype(np.float64), SMOOTHING * len(mask)) > 0.5
     if smooth.sum() < LEAST:
         return np.nan
-    own, smoothed = (perimeter_crofton(one, directions=4) ** 2 / one.sum() for one in (mask, smooth))
+    own, smoothed = (skimage.measure.perimeter_crofton(one, directions=4) ** 2 / one.sum() for one in (mask, smooth))
     return float(1 - smoothed / own)
 
 
@@ -150,8 +150,8 @@ def _ratio(part: float, whole: float) -> float:
 
 def _background(picture: Picture, found: Segmentation) -> Mask:
     """Return the pixels that are MARGIN pixels away from any cell, so that the texture of red cells does not count."""
-    density = gaussian_filter(optical_density(picture).sum(-1), 1)
-    return ~binary_dilation((density > EMPTY) | found.cell, iterations=MARGIN)
+    density = scipy.ndimage.gaussian_filter(optical_density(picture).sum(-1), 1)
+    return ~scipy.ndimage.binary_dilation((density > EMPTY) | found.cell, iterations=MARGIN)
 
 
 def _near_quarter(values: Floats) -> Floats:
@@ -160,7 +160,7 @@ def _near_quarter(values: Floats) -> Floats:
 
 def _band(values: Floats) -> Floats:
     """Difference of two Gaussians, whose response is greatest near 0.25 cycles per pixel."""
-    return gaussian_filter(values, 0.7) - gaussian_filter(values, 1.2)
+    return scipy.ndimage.gaussian_filter(values, 0.7) - scipy.ndimage.gaussian_filter(values, 1.2)
 
 
 @cache
@@ -172,7 +172,7 @@ def _gain() -> float:
 
 
 def _near_half(values: Floats) -> Floats:
-    return np.asarray(convolve(values, FINEST) ** 2 / (FINEST**2).sum())
+    return np.asarray(scipy.ndimage.convolve(values, FINEST) ** 2 / (FINEST**2).sum())
 
 
 def _db(powers: Floats, mask: Mask) -> float:

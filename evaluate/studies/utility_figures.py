@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, roc_auc_score
 
 __all__ = ["BASELINE", "GAINS", "Arm", "Estimate", "Row", "measure_row"]
 
@@ -65,6 +64,9 @@ def measure_row(
     labels: (N,) in 0 to classes - 1, with every class present.
     sources: (N,) the source of each picture; by default each picture is its own source.
     """
+    # scikit-learn takes a second to import, and the help of the command line needs only the dataclasses.
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
+
     rng = np.random.default_rng(0)
     weights = _picture_weights(
         labels, np.arange(len(labels)).astype(str) if sources is None else sources, resamples, rng
@@ -99,6 +101,8 @@ def measure_row(
 
 
 def _auc(found: Probabilities, labels: NDArray[np.int64]) -> float:
+    from sklearn.metrics import roc_auc_score
+
     two = found.shape[1] == 2
     return float(roc_auc_score(labels, found[:, 1] if two else found, multi_class="ovr"))
 
