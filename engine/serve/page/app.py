@@ -38,7 +38,7 @@ CSS = """
 #disclaimer { border-left: 4px solid #b45309; padding: 0.25rem 0.75rem; }
 .status { min-height: 1.5rem; }
 .help { font-size: var(--text-sm); color: var(--body-text-color-subdued); }
-.loss svg { width: 100%; max-width: 36rem; height: auto; }
+.loss svg { width: 100%; max-width: 30rem; height: auto; }
 /* The previews of a training are strips of several cells, not squares. */
 #train-previews .grid-wrap { min-height: 0; }
 #train-previews .thumbnail-item { aspect-ratio: auto; height: auto; }

@@ -11,13 +11,14 @@ import gradio as gr
 from engine.options import help_of
 from engine.serve.page.context import Page
 from engine.serve.page.widgets import SLIDER, label_of
-from engine.serve.sdapi.options import CHECKPOINT, SETTABLE
+from engine.serve.sdapi.options import CHECKPOINT, OF_SERVER, SETTABLE
 from engine.serve.settings import LimitSettings
 from engine.version import __version__
 
 __all__ = ["add"]
 
 CLASSES = ["Class", "Bundle", "Trained on", "Licence", "Attribution"]
+CURRENT = "The options as they are now."
 WORDS = {
     "cytosynth_sampler": ("Sampler", "Of requests that state none."),
     "cytosynth_steps": ("Number of steps", "Of requests that state none. 0 takes the number of the bundle."),
@@ -39,7 +40,10 @@ def add(page: Page) -> None:
         gr.Markdown("### Options\nThey hold for this page and for the API, and survive a restart.")
         menu = page.menu("Class that menus begin with, and of requests that state none")
         with gr.Row():
-            widgets = {name: _widget(name, values) for name, values in SETTABLE.items()}
+            widgets = {name: _widget(name, values) for name, values in SETTABLE.items() if name not in OF_SERVER}
+        # A checkbox in a row would be squeezed on a narrow screen.
+        with gr.Group():
+            widgets |= {name: _widget(name, SETTABLE[name]) for name in OF_SERVER}
         save = gr.Button("Save", variant="primary", elem_id="settings-save", min_width=120)
         status = gr.Markdown("", elem_id="settings-status", elem_classes="status")
         gr.Markdown("### Classes")
@@ -49,7 +53,7 @@ def add(page: Page) -> None:
 
     def look() -> list[Any]:
         values = page.options.all()
-        return [_classes(page), page.default_class, *(values[name] for name in widgets), ""]
+        return [_classes(page), page.default_class, *(values[name] for name in widgets), CURRENT]
 
     def change(model: str, *given: Any) -> str:
         page.options.change({CHECKPOINT: page.chosen(model).title, **dict(zip(widgets, given, strict=True))})

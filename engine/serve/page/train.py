@@ -34,7 +34,7 @@ def curve(losses: list[tuple[int, float]]) -> str:
     return (
         f'<svg viewBox="0 0 {WIDTH + 10} {HEIGHT}" role="img" aria-label="Loss over steps">'
         f'<polyline points="{points}" fill="none" stroke="#4f46e5" stroke-width="2"/>'
-        f'<g fill="currentColor" font-size="11"><text x="0" y="14">{most:.3f}</text>'
+        f'<g fill="currentColor" font-size="14"><text x="0" y="14">{most:.3f}</text>'
         f'<text x="0" y="{HEIGHT - 18}">{least:.3f}</text>'
         f'<text x="{EDGE}" y="{HEIGHT - 4}">step {losses[0][0]}</text>'
         f'<text x="{WIDTH}" y="{HEIGHT - 4}" text-anchor="end">step {last}, loss {losses[-1][1]:.4f}</text></g></svg>'

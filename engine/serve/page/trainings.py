@@ -141,10 +141,11 @@ class Trainings:
 
     def stop(self) -> None:
         """Stop the training that runs, for a visitor. It does not go on by itself."""
-        training = self.last
-        if training is not None and training.child is not None and training.child.running:
-            self._note_stop(training)
-            training.child.stop()
+        with self._changed:
+            training = self.last
+            if training is not None and training.child is not None and training.child.running:
+                self._note_stop(training)
+                training.child.stop()
 
     def close(self) -> None:
         """Stop the training that runs, because the server ends. The next server goes on with it."""
@@ -222,9 +223,11 @@ class Trainings:
             training.child.wait(1.0)
         if training.child.succeeded:
             self._service.add_bundle(training.bundle)
-        elif not self._closed:
-            # What failed by itself would fail again at each start.
-            self._note_stop(training)
+            return
+        with self._changed:
+            # What failed by itself would fail again at each start. It may have been resumed meanwhile.
+            if not self._closed and self.last is training:
+                self._note_stop(training)
 
 
 def _stated(folder: Path) -> dict[str, Any] | None:

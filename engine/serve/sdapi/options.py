@@ -17,7 +17,7 @@ from engine.serve.sdapi.kept import read_options, refused, write_options
 from engine.serve.sdapi.names import class_of
 from engine.serve.service import ServedClass, Service
 
-__all__ = ["CHECKPOINT", "SETTABLE", "Chosen", "Options"]
+__all__ = ["CHECKPOINT", "OF_SERVER", "SETTABLE", "Chosen", "Options"]
 
 CHECKPOINT, CLIP_SKIP, EMPHASIS, RNG = (
     "sd_model_checkpoint",

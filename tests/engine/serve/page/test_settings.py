@@ -4,6 +4,7 @@ import json
 def test_the_options_of_the_server_are_changed_on_the_page(wide, site):
     seen = wide()
     seen.open("Settings")
+    seen.see("settings-status", "as they are now")
     seen.page.locator("#settings-cytosynth_steps input").fill("3")
     seen.page.locator("#settings-save").click()
     seen.see("settings-status", "Saved.")
@@ -12,8 +13,9 @@ def test_the_options_of_the_server_are_changed_on_the_page(wide, site):
     seen.page.locator("#generate-draw").click()
     seen.see("generate-status", "4 synthetic pictures")
     seen.gallery("generate-gallery").first.click()
-    assert "Steps: 3," in seen.page.locator("#generate-info textarea").input_value()
+    seen.page.wait_for_function("document.querySelector('#generate-info textarea').value.includes('Steps: 3,')")
     seen.open("Settings")
+    seen.see("settings-status", "as they are now")
     seen.page.locator("#settings-cytosynth_steps input").fill("0")
     seen.page.locator("#settings-save").click()
     seen.see("settings-status", "Saved.")

@@ -58,11 +58,7 @@ def test_a_training_that_fails_says_why_and_one_runs_at_a_time(trainings, photog
         time.sleep(0.05)
     again = Trainings(trainings._service, trainings._folder, ["--base", "none"])
     assert (again.last.folder, again.last.running) == (training.folder, False)
-    resumed = again.resume()
-    assert resumed.folder == training.folder
-    while resumed.running:
-        time.sleep(0.1)
-    assert resumed.child.output().count("error: ") == 2, "the log goes on"
+    assert "error: " in again.last.output
 
 
 def test_a_trained_class_is_served_after_a_restart(service, bundle_copy, tmp_path):
@@ -87,6 +83,10 @@ def test_a_training_that_the_servers_end_cut_off_goes_on_at_the_next_start(train
     again.stop()
     assert not again.last.running
     assert record(cut_off.folder)["stopped"] is True
+    resumed = again.resume()
+    assert (resumed.folder, record(cut_off.folder)["stopped"]) == (cut_off.folder, False)
+    assert resumed.output.count("Beginning, or going on") == 3
+    again.close()
 
 
 @pytest.mark.parametrize(
