@@ -6,6 +6,8 @@ import pkgutil
 import subprocess
 import sys
 
+import pytest
+
 import engine
 
 HEAVY = ("torch", "diffusers", "transformers", "onnx", "scipy", "skimage", "trainer", "exporter", "evaluate")
@@ -17,6 +19,7 @@ def loaded_by(statement: str, whole: bool = False) -> set[str]:
     return set(done.stdout.split()) if whole else {name.split(".")[0] for name in done.stdout.split()}
 
 
+@pytest.mark.slow
 def test_the_whole_engine_loads_no_training_framework():
     names = [module.name for module in pkgutil.walk_packages(engine.__path__, "engine.")]
     assert "engine.backends.tensorrt" in names

@@ -52,6 +52,7 @@ def draw(job, backend):
         return latents, pipeline.decode(latents, SEEDS)[0]
 
 
+@pytest.mark.slow
 def test_onnxruntime_on_cuda_draws_the_same_pictures(wanted):
     ort = pytest.importorskip("onnxruntime", reason=NEEDS_CUDA)
     if "CUDAExecutionProvider" not in ort.get_available_providers():

@@ -22,6 +22,7 @@ def test_it_prints_and_exits_as_without_the_server(words, code):
     assert (alone.stdout, alone.stderr) == (forked.stdout, forked.stderr)
 
 
+@pytest.mark.slow
 def test_one_that_takes_too_long_is_killed(tiny_bundle, tmp_path):
     request = ["--bundle", tiny_bundle, "--class", "cyt_mast", "--n", 100_000]
     with pytest.raises(subprocess.TimeoutExpired):

@@ -8,7 +8,11 @@ import sys
 import venv
 import zipfile
 
+import pytest
+
 from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_wheel_installs_alone_and_generates(tmp_path):

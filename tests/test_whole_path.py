@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from PIL import Image
 
 
+@pytest.mark.slow
 def test_the_whole_path_in_small(command, whole_path, tmp_path):
     """Everything before `generate` is the fixture's: phantom, prepare, pretrain, fit, merge, onnx."""
     base = json.loads((whole_path / "base/record.json").read_text())

@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks.pages.page import main as write_page
 
+pytestmark = pytest.mark.soak
+
 STEPS, BATCH = 3, 2
 OPTIONS = ["--batch-size", BATCH, "--steps", STEPS, "--rounds", 2, "--threads", 1]
 

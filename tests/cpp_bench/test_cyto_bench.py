@@ -22,6 +22,8 @@ from engine.version import __version__
 from tests.conftest import ROOT
 from tests.cpp_bench.conftest import CELLS, STEPS, reference_of
 
+pytestmark = pytest.mark.slow
+
 
 def altered(path, target, change_tensors=lambda tensors: None, **metadata):
     """A copy of a reference that differs."""

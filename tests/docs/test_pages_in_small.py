@@ -15,6 +15,8 @@ import pytest
 from tests.conftest import ROOT
 from tests.docs.commands import blocks, commands, part_of
 
+pytestmark = pytest.mark.slow
+
 CLASSES = {"cyst": "cyt_mast", "fibroma": "cyt_nep_mast"}
 """The classes of the pages, and the phantoms that stand in for their pictures."""
 

@@ -92,6 +92,7 @@ def commands_of(path, bundle, out):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SUPPORTED, reason="needs Linux's filter of system calls on x86-64 or aarch64")
 def test_no_command_connects_anywhere_or_leaves_an_identifier(whole_path, bundle_copy, tmp_path):
     """The kernel ends the process at the first connection or DNS query, in native code too (tests/quiet.py)."""

@@ -164,6 +164,7 @@ def test_blur_takes_detail_and_keeps_the_mean():
     assert detail(blurred) < 0.8 * detail(picture)
 
 
+@pytest.mark.slow
 def test_a_folder_knows_the_initial_pictures_of_its_variations(varied):
     found = open_folder(varied / "variations" / "0.3" / "cyt_mast")
     real = open_folder(varied / "real" / "cyt_mast")

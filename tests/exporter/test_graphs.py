@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 import torch
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
@@ -89,6 +90,7 @@ def test_the_vae_encoder_gives_the_mean_of_the_posterior(whole_path):
     assert np.linalg.norm(found - wanted) < 0.01 * np.linalg.norm(wanted)
 
 
+@pytest.mark.slow
 def test_a_bundle_may_be_exported_without_the_vae_encoder(in_process, whole_path, tmp_path):
     """Exported again with it, the bundle gains the encoder and its other files stay as they are."""
     arguments = ["exporter", "onnx", whole_path / "merged/cyt_mast", "--out", tmp_path / "bundle"]

@@ -21,6 +21,8 @@ from engine.bundle.settings import settings_of
 from engine.pipeline.pipeline import Pipeline
 from exporter.int8 import LIMITS, write_int8
 
+pytestmark = pytest.mark.slow
+
 CLASS = "cyt_mast"
 
 

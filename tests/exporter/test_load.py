@@ -36,6 +36,7 @@ def weights_beyond_float16(merged):
     save_file(state, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "code", "word"),
     [

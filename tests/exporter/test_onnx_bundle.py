@@ -36,6 +36,7 @@ def test_what_merging_did_not_change_is_stored_once(tiny_bundle):
     assert one.read_bytes() != two.read_bytes()
 
 
+@pytest.mark.slow
 def test_classes_that_the_base_knows_by_itself_share_one_unet(in_process, whole_path, tmp_path):
     """Merged without a hypernetwork; their prompts differ, their UNets do not."""
     folders = []
@@ -106,6 +107,7 @@ def test_wrong_exports_exit_2_and_change_no_byte(case, in_process, whole_path, b
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_a_bundle_is_the_old_one_or_the_new_one(in_process, whole_path, bundle_copy, monkeypatch):
     """A failure at either rename leaves the old bundle, plans and all."""
     (bundle_copy / "plans/x").mkdir(parents=True)
@@ -144,6 +146,7 @@ def test_a_bundle_is_the_old_one_or_the_new_one(in_process, whole_path, bundle_c
     assert replaced.keys() == before.keys()
 
 
+@pytest.mark.slow
 def test_a_class_with_a_lora_or_a_trained_unet_stores_what_differs_and_states_its_adapters(
     in_process, whole_path, bundle_copy, tmp_path
 ):

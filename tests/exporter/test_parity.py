@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 
+import pytest
 from safetensors.numpy import load_file, save_file
+
+pytestmark = pytest.mark.slow
 
 
 def test_torch_openvino_and_onnxruntime_agree(command, whole_path, tiny_bundle):

@@ -92,6 +92,7 @@ def test_the_graph_takes_noise_of_any_batch_and_size(stochastic):
         assert np.abs(images.astype(int) - without).mean() > 2, "the grain is visible"
 
 
+@pytest.mark.slow
 def test_the_exporter_writes_this_decoder_and_no_class_of_another_refiner(in_process, stochastic, whole_path, tmp_path):
     merged, bundle = stochastic / "merged/cyt_mast", tmp_path / "bundle"
     done = in_process("exporter", "onnx", merged, "--out", bundle)

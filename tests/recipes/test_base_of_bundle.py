@@ -51,6 +51,7 @@ def bundle(
     return folder
 
 
+@pytest.mark.slow
 def test_what_the_bundle_was_made_from_comes_back_in_its_float16(
     in_process: Command, bundle: Path, whole_path: Path, stochastic: Path, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from recipes import fit_encoder
 from trainer.base.base import digest_of, open_base
 
 
+@pytest.mark.slow
 def test_an_encoder_is_fitted_to_the_decoder_and_all_else_stays(
     whole_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

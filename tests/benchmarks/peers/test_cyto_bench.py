@@ -25,6 +25,7 @@ def program(folder, code):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers' scheduler
 def test_cyto_bench_is_a_system_unless_it_finds_that_it_differs(in_process, whole_path, tiny_bundle, tmp_path):
     options = [

@@ -43,6 +43,7 @@ def check(record):
         assert words in text
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_rehearsal_measures_every_system_of_a_processor(whole_path, tiny_bundle, monkeypatch, tmp_path):
     """The graphs are those of the tiny bundle, because an export takes long."""

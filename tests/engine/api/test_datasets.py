@@ -91,7 +91,7 @@ def test_wrong_requests_are_refused(tiny_bundle):
     for options in (
         {"class_names": ["nobody"]},
         {"cache_chunks": 0},
-        {"sampler": "heun"},
+        {"sampler": "dpm_adaptive"},
         {"exclude": "/nowhere"},
     ):
         with pytest.raises(RequestError):

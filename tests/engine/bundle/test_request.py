@@ -63,6 +63,7 @@ def test_the_bundle_names_its_presets(in_process, with_preset):
     assert "one of fast, the presets of the bundle" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_bundles_default_may_guide_on_an_interval(in_process, whole_path, tmp_path):
     merged = whole_path / "merged/cyt_mast"
     options = ["--steps", 4, "--guidance-scale", 3, "--guidance-interval"]

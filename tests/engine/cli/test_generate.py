@@ -130,7 +130,7 @@ WRONG = {
     "unknown class": (["--class", "cyt_mist"], ["The class cyt_mist", "cyt_mast, cyt_nep_mast"]),
     "n of zero": (["--n", "0"], ["--n", "found:    0", "expected: 1 to"]),
     "n below zero": (["--n", "-3"], ["--n", "found:    -3"]),
-    "unknown sampler": (["--sampler", "heun"], ["--sampler", "dpmpp_2m"]),
+    "unknown sampler": (["--sampler", "dpm_adaptive"], ["--sampler", "dpmpp_2m"]),
     "steps of zero": (["--steps", "0"], ["--steps"]),
     "batch of zero": (["--batch-size", "0"], ["--batch-size"]),
     "seed below -1": (["--seed", "-2"], ["--seed"]),

@@ -81,6 +81,7 @@ def test_a_url_holds_what_a_folder_would(file_format, in_process, tiny_bundle, t
     assert contents(there) == stood
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_a_killed_run_puts_only_what_is_missing(file_format, in_process, start_command, tiny_bundle, tmp_path, cache):
     there, n = tmp_path / "there", 60

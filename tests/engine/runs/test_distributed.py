@@ -21,6 +21,8 @@ from engine.runs.distributed import open_cluster
 from engine.runs.generate import generate
 from tests.engine.folders import pictures, wait_for_pictures, without_times
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("ray", reason="needs Ray: pip install 'cytosynth[distributed]'")
 
 

@@ -39,6 +39,7 @@ def whole_run(in_process, tiny_bundle, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", FORMATS)
 @pytest.mark.parametrize(("kills", "n"), [(4, 40), pytest.param(20, 320, marks=pytest.mark.soak)])
 def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
@@ -77,6 +78,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
     assert left == right
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_with_whole_files_and_says_how_to_go_on(
     number, in_process, start_command, tiny_bundle, tmp_path, whole_run

@@ -30,6 +30,7 @@ def test_a_port_that_is_taken_is_named(tiny_bundle, tmp_path):
             serve(settings)
 
 
+@pytest.mark.slow
 def test_a_running_request_ends_before_the_server_and_nothing_private_is_logged(start_command, tiny_bundle, tmp_path):
     words = ["engine", "serve", "--bundle", tiny_bundle, "--data", tmp_path / "data", "--port", 0]
     process = start_command(*words)

@@ -13,6 +13,7 @@ from engine import SyntheticCells
 from trainer.pictures.phantom import draw
 
 
+@pytest.mark.slow
 def test_the_command_lists_copies_as_files(planted_copies, in_process, tmp_path):
     folders = ("--train", planted_copies / "train", "--held-out", planted_copies / "heldout")
     done = in_process("evaluate", "copies", planted_copies / "synthetic", *folders, "--out", tmp_path / "out")
@@ -86,6 +87,7 @@ def test_one_held_out_picture_is_refused(planted_copies, in_process, tmp_path):
     assert "at least 2" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_derived_picture_is_compared_with_its_own_initial_picture(varied, in_process, tmp_path):
     """At strength 0 a picture is its initial picture. These are no training pictures, so only --sources finds them."""
     options = ("--class", "cyt_mast", "--n", 7, "--bundle", varied / "bundle", "--out", tmp_path / "run")

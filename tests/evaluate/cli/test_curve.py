@@ -10,6 +10,8 @@ import pytest
 from evaluate.studies import checkpoints as stages
 from tests.conftest import run_command
 
+pytestmark = pytest.mark.slow
+
 COMMAND = 2
 """Words of a stage before the part's name: the interpreter and -m."""
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
 
+
+@pytest.mark.slow
 def test_morphology_prints_distances_and_draws_outlines(phantoms, in_process, tmp_path):
     folders = phantoms / "real" / "cyt_mast", phantoms / "synthetic" / "cyt_mast"
     done = in_process("evaluate", "morphology", *folders, "--cells", "many", "--out", tmp_path / "out")

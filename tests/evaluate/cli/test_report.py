@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def test_the_command_leaves_real_pictures_out(records, in_process, tmp_path):
     arguments = ("--out", tmp_path / "report.html", "--no-real-pictures")

@@ -12,6 +12,8 @@ from evaluate.report.records import RESULTS, read_record, read_results
 from evaluate.studies.copies import CopiesResults
 from evaluate.studies.score import ScoreResults
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_place_that_cannot_be_written_to_exits_2_at_once(phantoms, in_process, tmp_path):
     (tmp_path / "file").write_text("")

@@ -106,6 +106,7 @@ def test_nothing_to_compare_is_an_error(folder, round_cells):
         compare(folder(round_cells), folder([round_cells[0], BLANK["uniform"]]))
 
 
+@pytest.mark.slow
 def test_one_class_lies_at_the_floor_and_another_far_above(folder):
     first, second, other = (
         folder([draw(name, seed, 128)[0] for seed in seeds])

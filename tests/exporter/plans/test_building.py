@@ -18,6 +18,8 @@ from engine.bundle.plans import choose_plans
 from engine.errors import RequestError
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 if sys.platform == "darwin":
     pytest.skip("needs Linux or Windows: TensorRT for RTX does not exist for macOS", allow_module_level=True)
 trt = importlib.import_module("tensorrt_rtx")

@@ -16,6 +16,8 @@ from engine.errors import RequestError
 from tests.conftest import ROOT, captured
 from trainer.pictures.phantom import draw
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("cyt_nep_fib_mast", "cyt_kist_mast")
 """Not in the order of the folders' names: the shards number them otherwise than TEST does."""
 SCRIPT = ROOT / "recipes/examples/classifier.py"
@@ -44,7 +46,9 @@ def real(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("way", ["--folders", "--shards", "--on-the-fly"])
+@pytest.mark.parametrize(
+    "way", ["--on-the-fly", *(pytest.param(way, marks=pytest.mark.soak) for way in ("--folders", "--shards"))]
+)
 def test_a_classifier_learns_from_real_and_synthetic_pictures(way, real, in_process, tmp_path):
     """The embedded bundle draws synthetic ones of the same classes."""
     given = 6 if way == "--on-the-fly" else tmp_path / "synthetic"

@@ -83,6 +83,7 @@ def test_the_record_of_a_merge_states_the_part_of_a_long_prompt_that_is_used(in_
     assert json.loads((tmp_path / "out/class.json").read_text())["prompt"] == "cyt mast cyt mast cyt mast"
 
 
+@pytest.mark.slow
 def test_modules_that_stay_in_the_graph_reach_the_bundle_and_the_pictures(in_process, whole_path, tmp_path):
     """A chain of a tanh and a linear hypernetwork is merged, exported and compared with torch by the exporter."""
     base = whole_path / "base"
@@ -147,6 +148,7 @@ def test_foreign_modules_in_a_merged_folder_are_refused(in_process, whole_path, 
         assert not (tmp_path / "bundle").exists()
 
 
+@pytest.mark.slow
 def test_a_merge_that_cannot_be_written_leaves_nothing(whole_path, tmp_path):
     """The limit of file sizes acts as a full disk does."""
     words = ["merge", whole_path / "hypernetworks/cyt_mast.safetensors", "--base", whole_path / "base"]

@@ -17,6 +17,8 @@ from trainer.adapting.settings import AdaptSettings
 from trainer.base.card import BaseCard, write_card
 from trainer.fitting.settings import ClassTrainingSettings
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("cyt_mast", "cyt_nep_mast")
 OPTIONS = ["--steps", "4", "--batch-size", "2", "--n", "14"]
 GIVEN = {"--steps": "4", "--batch-size": "2", "--n": "14"}

@@ -24,6 +24,8 @@ from trainer.base.base import Base, encode_prompts, open_base
 from trainer.base.presets import PRESETS
 from trainer.base.stable_diffusion import CLIP_TEXT, UNET, VAE, read_single_file
 
+pytestmark = pytest.mark.slow
+
 SMALL_UNET = {**UNET, "block_out_channels": (32, 64, 96, 96), "cross_attention_dim": 24, "sample_size": 16}
 SMALL_VAE = {**VAE, "block_out_channels": (32, 32, 64, 64)}
 SMALL_CLIP = {**CLIP_TEXT, "hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}

@@ -29,6 +29,7 @@ def test_a_second_process_in_the_same_folder_is_refused(command, in_process, who
         assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_long_prompts_and_unknown_words_are_said_and_recorded(fit_it, tmp_path):
     done = fit_it("out", *SHORT, "--prompt", "cyt mast cyt mast cyt mast blob")
     assert done.returncode == 0, done.stderr

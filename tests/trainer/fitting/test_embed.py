@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
@@ -13,6 +14,7 @@ from trainer.base.base import encode_prompts, open_base
 from trainer.hypernetwork.embeddings import add_words, read_embedding
 
 
+@pytest.mark.slow
 def test_textual_inversion_reaches_diffusers_and_the_bundle(in_process, whole_path, tmp_path):
     embed = ["embed", whole_path / "prepared/cyt_mast", "--base", whole_path / "base", "--out", tmp_path / "e"]
     options = [*SHORT, "--learning-rate", "0.05", "--class", "cyst", "--vectors", 2, "--initial-text", "cyt mast"]

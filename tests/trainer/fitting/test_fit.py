@@ -87,6 +87,7 @@ def held_out_loss(base, name, chain):
     return float(torch.stack(losses).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "other"), [("cyt_mast", "cyt_nep_mast"), ("cyt_nep_mast", "cyt_mast")])
 def test_twelve_pictures_make_a_class_better_than_the_base_and_another_class(name, other, two_classes):
     """Measured by the loss on pictures that were not used in training."""

@@ -17,6 +17,7 @@ from trainer.training.devices import Compute
 FULL = [*SHORT, "--steps", 6, "--method", "full", "--learning-rate", "1e-4", "--clipping", "norm", "--ema-decay", 0.9]
 
 
+@pytest.mark.slow
 def test_the_whole_unet_is_trained_resumed_and_merged(fit_it, in_process, whole_path, tmp_path):
     done = fit_it("whole", *FULL, "--gradient-checkpointing")
     assert done.returncode == 0, done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -20,6 +21,7 @@ def test_latents_are_sampled_once_never_or_always():
         assert bool(one.any()) == spread
 
 
+@pytest.mark.slow
 def test_alpha_weighs_the_loss_as_the_webui_does(tmp_path, fit_it, whole_path):
     class Data:
         paths = []  # noqa: RUF012

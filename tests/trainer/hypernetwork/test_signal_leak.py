@@ -96,6 +96,7 @@ def generate(run, bundle, out, *words):
     return done, [np.asarray(Image.open(path)) for path in sorted((out / CLASS).glob("*.png"))]
 
 
+@pytest.mark.slow
 def test_sampling_starts_at_the_leak_with_every_noise_but_only_at_the_trained_size(
     in_process, leaking, tiny_bundle, tmp_path
 ):

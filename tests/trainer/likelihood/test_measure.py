@@ -24,6 +24,7 @@ def pictures(whole_path, tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_likelihoods_do_not_depend_on_the_batch_and_copies_reports_the_gap(in_process, whole_path, pictures, tmp_path):
     merged, quick = whole_path / "merged/cyt_mast", ("--steps", 4, "--probes", 2)
     for name, batch_size in (("train", 3), ("heldout", 1), ("again", 2)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.nn import functional
 
@@ -9,6 +10,7 @@ from trainer.pretraining.critics import Critics
 from trainer.pretraining.perceptual import CHANNELS, open_perceptual_distance
 
 
+@pytest.mark.slow
 def test_critics_learn_to_tell_pictures_from_smoothed_ones():
     """Each critic learns in the steps in which the decoder does not."""
     generator = torch.Generator().manual_seed(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from trainer.base.base import Base, digest_of
@@ -13,6 +14,7 @@ from trainer.pretraining.settings import decaying_loop
 from trainer.training.devices import Compute
 
 
+@pytest.mark.slow
 def test_the_decoder_learns_and_the_encoder_stays(tmp_path):
     torch.manual_seed(0)
     vae = Base.new(PRESETS["tiny"], ["cell"], 32).vae

@@ -13,6 +13,8 @@ from trainer.pretraining.photograph_features import open_photograph_features
 from trainer.pretraining.settings import decaying_loop
 from trainer.training.devices import Compute
 
+pytestmark = pytest.mark.slow
+
 GRAIN = 0.2
 
 

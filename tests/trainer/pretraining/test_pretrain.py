@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 
 from trainer.base.base import open_base
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 

@@ -46,6 +46,7 @@ def test_a_stopped_server_keeps_finished_pictures_and_the_next_one_draws_the_res
     second.ended(later["id"])
 
 
+@pytest.mark.slow
 def test_a_killed_server_loses_no_finished_picture(start_command, tiny_bundle, tmp_path):
     def start():
         words = ["engine", "serve", "--bundle", tiny_bundle, "--data", tmp_path / "data", "--port", 0]
@@ -127,6 +128,7 @@ def test_a_job_that_fails_says_why_without_paths_and_the_queue_goes_on(serve, ti
     server.ended(later["id"])
 
 
+@pytest.mark.slow
 def test_jobs_of_a_bundle_that_is_not_served_wait_for_it(serve, tiny_bundle, tmp_path):
     copy = shutil.copytree(tiny_bundle, tmp_path / "copy")
     first = serve()

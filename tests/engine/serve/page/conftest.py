@@ -98,7 +98,7 @@ class Visit:
         return self.page.locator(f"#{name} .thumbnail-item")
 
 
-@pytest.fixture(params=[1280, 390])
+@pytest.fixture(params=[1280, pytest.param(390, marks=pytest.mark.slow)])
 def visit(request, site, chromium_browser):
     """The page at the width of a desktop and of a telephone. No console error, no request to another host."""
     page = chromium_browser.new_page(viewport={"width": request.param, "height": 900})

@@ -6,6 +6,8 @@ import re
 import stat
 import urllib.request
 
+import pytest
+
 TABS = ["Generate", "From a picture", "Upscale", "PNG info", "Train", "Merge", "Evaluate", "Settings"]
 
 
@@ -13,6 +15,7 @@ def opened(url):
     return urllib.request.urlopen(url, timeout=30)  # noqa: S310 - this machine
 
 
+@pytest.mark.slow
 def test_every_tab_opens_without_an_error_or_a_request_to_another_host(visit):
     for name in TABS:
         visit.open(name)

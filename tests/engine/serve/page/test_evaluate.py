@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from engine.serve.page.evaluate import figures_of
 
 
+@pytest.mark.soak
 def test_synthetic_pictures_are_scored_and_reported(wide, whole_path, cell, tmp_path):
     visit = wide()
     real = sorted((whole_path / "prepared/cyt_mast").glob("*.png"))[:24]

@@ -10,6 +10,8 @@ from PIL import Image
 
 from engine.serve.page.from_picture import mask_of
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_mask_is_white_where_any_layer_is_painted_and_has_the_size_of_the_picture():
     first, second = Image.new("RGBA", (8, 8)), Image.new("RGBA", (8, 8))

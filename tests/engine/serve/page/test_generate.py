@@ -5,7 +5,11 @@ from __future__ import annotations
 import tarfile
 import zipfile
 
+import pytest
+
 from engine.output.picture_texts import read_texts
+
+pytestmark = pytest.mark.slow
 
 
 def test_drawing_shows_a_gallery_whose_pictures_state_how_they_were_made(visit):

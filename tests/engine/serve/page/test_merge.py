@@ -11,11 +11,13 @@ from engine.serve.page import context, merge, merges
 from engine.serve.page.context import Page
 from engine.serve.page.merges import Merges
 from engine.serve.page.trainings import Trainings
+from engine.serve.sdapi.options import Options
 
 
 @pytest.fixture
 def page(service, tmp_path):
-    return Page(service, tmp_path, Trainings(service, tmp_path / "trainings"), Merges(tmp_path / "checkpoints"))
+    merges_of = Merges(tmp_path / "checkpoints")
+    return Page(service, tmp_path, Trainings(service, tmp_path / "trainings"), merges_of, Options(service))
 
 
 def event(blocks, elem_id):

@@ -1,5 +1,9 @@
 import json
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def test_the_options_of_the_server_are_changed_on_the_page(wide, site):
     seen = wide()

@@ -43,6 +43,7 @@ def test_too_few_pictures_and_a_file_that_is_none_are_refused(trainings, photogr
         trainings.start(request([*photographs[1:], tmp_path / "text.png"]))
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_says_why_and_one_runs_at_a_time(trainings, photographs):
     training = trainings.start(request(photographs))
     with pytest.raises(RequestError, match="one training at a time"):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def test_a_picture_is_enlarged_and_keeps_its_mark(wide, cell):
     visit = wide()

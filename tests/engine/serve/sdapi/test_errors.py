@@ -118,6 +118,7 @@ def test_ten_thousand_hostile_bodies_cause_no_fault(live, impatient, pictures):
     assert found[200] > 100
 
 
+@pytest.mark.slow
 def test_requests_that_the_schema_allows_cause_no_fault(live, impatient):
     schema = schemathesis.openapi.from_url(live.url("/openapi.json"))
     tried = set()
