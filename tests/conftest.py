@@ -37,11 +37,19 @@ COMMAND_LINES = {
     RECIPE: RECIPE,
 }
 LONG_FILES = (
-    "tests/trainer/fitting/test_fit.py",
+    "tests/evaluate/studies/test_utility.py",
     "tests/engine/test_privacy.py",
+    "tests/evaluate/studies/test_morphology.py",
+    "tests/exporter/test_onnx_bundle.py",
+    "tests/evaluate/cli/test_utility.py",
+    "tests/trainer/lora/test_files.py",
+    "tests/evaluate/studies/test_score.py",
+    "tests/evaluate/studies/test_probe.py",
+    "tests/evaluate/cli/test_probe.py",
+    "tests/trainer/pretraining/test_energy.py",
+    "tests/trainer/fitting/test_fit.py",
     "tests/cpp_bench/test_cyto_bench.py",
     "tests/trainer/adapting/test_adapt.py",
-    "tests/exporter/test_onnx_bundle.py",
     "tests/trainer/adapters/test_merge.py",
     "tests/engine/runs/test_generate.py",
     "tests/engine/runs/test_distributed.py",
@@ -60,8 +68,8 @@ LONG_FILES = (
     "tests/recipes/test_base_of_bundle.py",
     "tests/evaluate/cli/test_curve.py",
 )
-"""The files that take longest, longest first. The first one trains for two minutes before it needs the whole path,
-which another worker makes meanwhile."""
+"""The files that start first. While one worker makes the whole path for two minutes, the other one runs files that do
+not need it. Then come the files that take longest."""
 PREFORK = "CYTOSYNTH_TEST_PREFORK"
 """Environment variable with the address of the server of tests/prefork.py."""
 

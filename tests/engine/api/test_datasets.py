@@ -53,6 +53,7 @@ def test_a_chunk_aware_shuffle_makes_each_chunk_once(tiny_bundle, monkeypatch):
     assert list(order) != indices
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_torchs_loader_takes_it(workers, pictures, tiny_bundle):
     data = (

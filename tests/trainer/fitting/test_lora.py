@@ -41,6 +41,7 @@ def test_a_trained_lora_has_kohyas_names_and_is_merged(fit_it, in_process, whole
     assert (record["class_name"], record["adapters"][0]["name"]) == ("cyst", "cyst")
 
 
+@pytest.mark.slow
 def test_a_training_of_convolutions_resumes_exactly(fit_it, tmp_path):
     options = [*LORA, "--lora-convolutions", "--ema-decay", 0.9]
     assert fit_it("whole", *options).returncode == 0

@@ -36,6 +36,7 @@ def widgets(kind, *names, **more):
     return asyncio.run(make())
 
 
+@pytest.mark.slow
 def test_every_setting_of_a_request_has_widgets_with_its_help():
     for kind in (SamplingSettings, GuidanceSettings, PictureSettings, HiresSettings, InitialSettings):
         for declared in fields(kind):
