@@ -40,7 +40,9 @@ def whole_run(in_process, tiny_bundle, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize(
+    "file_format", [FORMATS[0], *(pytest.param(one, marks=pytest.mark.soak) for one in FORMATS[1:])]
+)
 @pytest.mark.parametrize(("kills", "n"), [(4, 40), pytest.param(20, 320, marks=pytest.mark.soak)])
 def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
     kills, n, file_format, in_process, start_command, tiny_bundle, tmp_path

@@ -46,8 +46,8 @@ def test_a_good_generator_scores_at_the_floor_and_a_bad_one_above_every_interval
             assert found.fake.high <= 1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("fakes", [40, pytest.param(120, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("fakes", [40, 120])
 def test_the_interval_is_as_wide_as_the_figure_varies(fakes):
     """Over new pictures of the same two distributions: neither too narrow nor too wide, and around the true value."""
     found = []
