@@ -21,7 +21,7 @@ from trainer.adapters.unet_weights import UnetWeights
 from trainer.base.base import Base, digest_of, encode_prompts
 from trainer.folders import new_folder
 from trainer.hypernetwork.files import HypernetworkFile
-from trainer.hypernetwork.fold import RESIDUALS_FILE, merge_into, save_residuals
+from trainer.hypernetwork.fold import RESIDUALS_FILE, expect_no_residuals, merge_into, save_residuals
 from trainer.hypernetwork.network import SIDES, stacks_attached
 from trainer.hypernetwork.signal_leak import measure_signal_leak, save_signal_leak
 from trainer.lora.files import LoraFile
@@ -118,13 +118,7 @@ def adapters_of(folder: Path) -> list[dict[str, Any]]:
 
     A folder with modules beside the UNet is refused, because the base does not hold them.
     """
-    if (folder / RESIDUALS_FILE).exists():
-        raise RequestError(
-            f"The base {folder}",
-            found=f"modules that stay in the graph ({RESIDUALS_FILE})",
-            expected="a base whose UNet holds all that was merged",
-            fix="merge all adapters at once into the base of this folder",
-        )
+    expect_no_residuals(folder, "The base", "merge all adapters at once into the base of this folder")
     try:
         known = json.loads((folder / CLASS_FILE).read_text(encoding="utf-8")) if (folder / CLASS_FILE).is_file() else {}
         return [{name: one[name] for name in ("kind", "name", "multiplier")} for one in known.get("adapters", ())]

@@ -8,20 +8,14 @@ from pathlib import Path
 from engine.errors import RequestError
 from trainer.adapters.merge import CLASS_FILE
 from trainer.base.base import Base, open_base
-from trainer.hypernetwork.fold import RESIDUALS_FILE
+from trainer.hypernetwork.fold import expect_no_residuals
 
 __all__ = ["open_merged"]
 
 
 def open_merged(folder: Path) -> tuple[Base, str]:
     """Return the model of a merged folder and the prompt of its class. Raises RequestError."""
-    if (folder / RESIDUALS_FILE).exists():
-        raise RequestError(
-            f"The merged folder {folder}",
-            found=f"modules that stay in the graph ({RESIDUALS_FILE})",
-            expected="a folder whose hypernetworks are folded into the weights",
-            fix="merge a linear hypernetwork",
-        )
+    expect_no_residuals(folder, "The merged folder", "merge a linear hypernetwork")
     try:
         prompt = json.loads((folder / CLASS_FILE).read_text(encoding="utf-8"))["prompt"]
         if not isinstance(prompt, str):

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from engine.errors import RequestError, first_line
-from engine.files import replace_file
 from trainer.base.base import Base
 from trainer.training.record import ClassRecord
+from trainer.training.weights_file import write_weights
 
 __all__ = ["FORMAT", "UnetWeights", "read_unet_weights", "write_unet_weights"]
 
@@ -95,10 +94,4 @@ def read_unet_weights(path: Path) -> UnetWeights:
 def write_unet_weights(path: Path, file: UnetWeights) -> None:
     """Write the tensors in float32 with the class record and the hash of the base's UNet."""
     metadata = {"format": FORMAT, "name": file.name, "step": str(file.step)}
-    if file.record is not None:
-        metadata["record"] = json.dumps(asdict(file.record))
-    if file.base_sha256 is not None:
-        metadata["base_sha256"] = file.base_sha256
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replace_file(path) as part:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in file.tensors.items()}, part, metadata)
+    write_weights(path, file.tensors, metadata, file.record, file.base_sha256)

@@ -23,6 +23,7 @@ from engine.errors import RequestError, first_line
 from engine.sampling.models import ModelConfigs, expect_supported, not_whole
 from engine.sampling.prompt_chunks import Chunk, mean_factor
 from engine.sampling.prompts import ReadPrompt, caption_chunk, read_prompt_with
+from engine.sampling.schedules import NoiseSchedule
 from trainer.base.card import STABLE_DIFFUSION, BaseCard, read_card, unknown_base, write_card
 from trainer.base.presets import BasePreset
 from trainer.base.refiner import REFINER_FILE, Refiner, expect_fitting, refiner_in, write_refiner
@@ -56,8 +57,19 @@ class Base:
         """What the base tells its users. A base without `base.json` is known by its structure."""
         if self.own_card is not None:
             return self.own_card
-        structure = self.unet.config.cross_attention_dim, tuple(self.unet.config.block_out_channels)
-        return STABLE_DIFFUSION if structure == (768, (320, 640, 1280, 1280)) else unknown_base()
+        return STABLE_DIFFUSION if self.is_stable_diffusion_1 else unknown_base()
+
+    @property
+    def is_stable_diffusion_1(self) -> bool:
+        """Whether the UNet has the context width and the channels of Stable Diffusion 1.x."""
+        config = self.unet.config
+        return (config.cross_attention_dim, tuple(config.block_out_channels)) == (768, (320, 640, 1280, 1280))
+
+    @property
+    def noise(self) -> NoiseSchedule:
+        """The noise levels that the UNet was trained on."""
+        config = self.scheduler.config
+        return NoiseSchedule(config.beta_start, config.beta_end, config.num_train_timesteps)
 
     @property
     def picture_side(self) -> int:

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from engine.sampling.samplers import plan_steps
-from engine.sampling.schedules import NoiseSchedule
 from engine.sampling.signal_leak import SignalLeak
 from trainer.base.base import Base
 
@@ -40,10 +39,9 @@ def draw_latents(
         guidance_interval: Smallest and largest sigma at which guidance is used.
         leak: Signal leak of the class, if sampling starts from it.
     """
-    unet, config = base.unet, base.scheduler.config
+    unet = base.unet
     device, dtype = unet.device, unet.dtype
-    noise = NoiseSchedule(config.beta_start, config.beta_end, config.num_train_timesteps)
-    plan = plan_steps(noise, sampler="dpmpp_2m", schedule="karras", num_inference_steps=num_inference_steps)
+    plan = plan_steps(base.noise, sampler="dpmpp_2m", schedule="karras", num_inference_steps=num_inference_steps)
     side, channels = unet.config.sample_size, unet.config.in_channels
     first = torch.randn(len(prompts), channels, side, side, generator=generator)
     if leak is not None:
@@ -79,8 +77,7 @@ def rebuild_latents(
     The UNet takes five Euler steps without guidance. The result shows the same picture with details drawn by the UNet.
     prompts: (B, T, D) embeddings.
     """
-    unet, config = base.unet, base.scheduler.config
-    noise = NoiseSchedule(config.beta_start, config.beta_end, config.num_train_timesteps)
+    unet, noise = base.unet, base.noise
     x = latents + REBUILT_FROM[0] * torch.randn(latents.shape, generator=generator).to(latents.device)
     training = unet.training
     unet.eval()

@@ -15,8 +15,9 @@ from torch import nn
 
 from engine.progress import Progress, StageProgress, silent, silent_stages
 from trainer.base.base import Base, digest_of
+from trainer.base.caption_files import prompt_of
 from trainer.base.preview import draw_preview
-from trainer.base.prompts import report_captions
+from trainer.base.prompts import EmbeddingCache, report_captions
 from trainer.fitting.material import Material, read_training_set
 from trainer.fitting.prior import Prior
 from trainer.fitting.settings import ClassTrainingSettings
@@ -26,7 +27,7 @@ from trainer.training.loop import LossFunction, Training, digest_parts
 from trainer.training.outputs import Outputs
 from trainer.training.record import ClassRecord, write_record
 
-__all__ = ["ClassRequest", "ClassTraining", "Trainee"]
+__all__ = ["AdapterTrainee", "ClassRequest", "ClassTraining", "Trainee"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,27 @@ class Trainee(ABC):
     @abstractmethod
     def write(self, path: Path, step: int, training: Training) -> None:
         """Write the trained weights after `step` steps."""
+
+
+class AdapterTrainee(Trainee):
+    """What `fit` trains on the prompt of a class. Words of prompts are looked up in embeddings that do not change."""
+
+    def __init__(self, training: ClassTraining, prior: Prior | None) -> None:
+        self._base, self._request, self._base_sha256 = training.base, training.request, training.base_sha256
+        self._embeddings = EmbeddingCache(self._base)
+        self.name = prompt_of(self._request.record.class_name)
+        self.templates = (self._request.record.prompt,)
+        self.prior = prior
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained numbers."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def context(self, prompts: list[str]) -> torch.Tensor:
+        """See Trainee."""
+        with self._request.compute.autocast():
+            return self._embeddings(prompts)
 
 
 class ClassTraining:

@@ -11,9 +11,7 @@ import torch
 
 from engine.locks import locked_folder
 from trainer.base.base import Base
-from trainer.base.caption_files import prompt_of
-from trainer.base.prompts import EmbeddingCache
-from trainer.fitting.class_training import ClassRequest, ClassTraining, Trainee
+from trainer.fitting.class_training import AdapterTrainee, ClassRequest, ClassTraining
 from trainer.fitting.full import FullTrainee
 from trainer.fitting.lora import LoraTrainee
 from trainer.fitting.prior import Prior, read_prior
@@ -55,38 +53,29 @@ def fit(
         return training.run((LoraTrainee if method.method == "lora" else FullTrainee)(training, method, kept))
 
 
-class _HypernetworkTrainee(Trainee):
+class _HypernetworkTrainee(AdapterTrainee):
     """A hypernetwork as a trainee; see Trainee."""
 
     model: Hypernetwork
 
     def __init__(self, training: ClassTraining, network: NetworkSettings, prior: Prior | None) -> None:
-        self._base, self._request, self._base_sha256 = training.base, training.request, training.base_sha256
+        super().__init__(training, prior)
         if network.start_from is not None:
             self.model = read_hypernetwork(network.start_from).hypernetwork
             self.optimizer_state = read_optimizer(network.start_from, self.model)
         else:
             self.model = Hypernetwork(network.dimensions or attention_dimensions(self._base.unet), network.structure)
-        self.prior = prior
-        self._embeddings = EmbeddingCache(self._base)
-        self.name = prompt_of(self._request.record.class_name)
-        self.templates = (self._request.record.prompt,)
         self.subject = (asdict(self.model.settings), self.model.dimensions)
         self.weights = tuple(self.model.state_dict().values())
         self.facts = {
             "hypernetwork": asdict(self.model.settings),
             "dimensions": self.model.dimensions,
-            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "parameters": self.parameters,
         }
 
     def attached(self) -> AbstractContextManager[None]:
         """See Trainee."""
         return attached(self._base.unet, self.model)
-
-    def context(self, prompts: list[str]) -> torch.Tensor:
-        """See Trainee."""
-        with self._request.compute.autocast():
-            return self._embeddings(prompts)
 
     def write(self, path: Path, step: int, training: Training) -> None:
         """See Trainee."""

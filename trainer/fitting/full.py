@@ -5,13 +5,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-import torch
-
 from engine.errors import RequestError
 from trainer.adapters.unet_weights import UnetWeights, write_unet_weights
-from trainer.base.caption_files import prompt_of
-from trainer.base.prompts import EmbeddingCache
-from trainer.fitting.class_training import ClassTraining, Trainee
+from trainer.fitting.class_training import AdapterTrainee, ClassTraining
 from trainer.fitting.prior import Prior
 from trainer.fitting.settings import MethodSettings
 from trainer.training.devices import Compute
@@ -46,16 +42,12 @@ def choose_optimizer(asked: str, compute: Compute) -> str:
     return "adamw8bit"
 
 
-class FullTrainee(Trainee):
+class FullTrainee(AdapterTrainee):
     """The UNet of the base as a trainee; see Trainee. Its weights are float32, also where it computes in bfloat16."""
 
     def __init__(self, training: ClassTraining, method: MethodSettings, prior: Prior | None) -> None:
-        self._base, self._request, self._base_sha256 = training.base, training.request, training.base_sha256
+        super().__init__(training, prior)
         self.model = self._base.unet
-        self._embeddings = EmbeddingCache(self._base)
-        self.name = prompt_of(self._request.record.class_name)
-        self.templates = (self._request.record.prompt,)
-        self.prior = prior
         self.optimizer = choose_optimizer(method.optimizer, self._request.compute)
         self.subject = ("full", self.optimizer)
         # The UNet before the training is the one of the base, which every subject holds.
@@ -63,17 +55,12 @@ class FullTrainee(Trainee):
         self.facts = {
             "method": "full",
             "optimizer": self.optimizer,
-            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "parameters": self.parameters,
         }
 
     def attached(self) -> AbstractContextManager[None]:
         """See Trainee. The base computes with its own UNet anyway, and keeps it."""
         return nullcontext()
-
-    def context(self, prompts: list[str]) -> torch.Tensor:
-        """See Trainee."""
-        with self._request.compute.autocast():
-            return self._embeddings(prompts)
 
     def write(self, path: Path, step: int, training: Training) -> None:
         """See Trainee."""

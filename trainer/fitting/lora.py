@@ -5,11 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import torch
-
-from trainer.base.caption_files import prompt_of
-from trainer.base.prompts import EmbeddingCache
-from trainer.fitting.class_training import ClassTraining, Trainee
+from trainer.fitting.class_training import AdapterTrainee, ClassTraining
 from trainer.fitting.prior import Prior
 from trainer.fitting.settings import MethodSettings
 from trainer.lora.files import LoraFile, write_lora
@@ -18,22 +14,15 @@ from trainer.training.loop import Training
 
 __all__ = ["LoraTrainee"]
 
-SD_1 = (768, (320, 640, 1280, 1280))
-"""Context width and channels of Stable Diffusion 1.x."""
 
-
-class LoraTrainee(Trainee):
+class LoraTrainee(AdapterTrainee):
     """A LoRA as a trainee; see Trainee."""
 
     model: Lora
 
     def __init__(self, training: ClassTraining, method: MethodSettings, prior: Prior | None) -> None:
-        self._base, self._request, self._base_sha256 = training.base, training.request, training.base_sha256
+        super().__init__(training, prior)
         self.model = Lora(self._base.unet, method.rank, method.alpha, convolutions=method.lora_convolutions)
-        self._embeddings = EmbeddingCache(self._base)
-        self.name = prompt_of(self._request.record.class_name)
-        self.templates = (self._request.record.prompt,)
-        self.prior = prior
         self.subject = ("lora", self.model.alpha, *sorted(self.model.layers))
         self.weights = tuple(self.model.state_dict().values())
         self.facts = {
@@ -41,21 +30,16 @@ class LoraTrainee(Trainee):
             "rank": self.model.rank,
             "alpha": self.model.alpha,
             "modules": len(self.model.layers),
-            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "parameters": self.parameters,
         }
 
     def attached(self) -> AbstractContextManager[None]:
         """See Trainee."""
         return self.model.attached(self._base.unet)
 
-    def context(self, prompts: list[str]) -> torch.Tensor:
-        """See Trainee."""
-        with self._request.compute.autocast():
-            return self._embeddings(prompts)
-
     def write(self, path: Path, step: int, training: Training) -> None:
         """See Trainee. The metadata `ss_...` are those that the WebUI shows."""
-        record, config = self._request.record, self._base.unet.config
+        record = self._request.record
         metadata = {
             "ss_network_module": "networks.lora",
             "ss_network_dim": str(self.model.rank),
@@ -63,7 +47,7 @@ class LoraTrainee(Trainee):
             "ss_output_name": record.class_name,
             "ss_steps": str(step),
         }
-        if (config.cross_attention_dim, tuple(config.block_out_channels)) == SD_1:
+        if self._base.is_stable_diffusion_1:
             metadata["ss_base_model_version"] = "sd_v1"
         changes = self.model.changes()
         file = LoraFile(changes, record.class_name, step, record, self._base_sha256, metadata)

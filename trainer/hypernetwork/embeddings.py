@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from engine.errors import RequestError
 from engine.files import replace_file
 from trainer.base.base import Base
 from trainer.base.torch_files import load_plain
 from trainer.training.record import ClassRecord
+from trainer.training.weights_file import write_weights
 
 __all__ = ["Embedding", "add_words", "read_embedding", "write_embedding", "write_webui_embedding"]
 
@@ -71,11 +71,7 @@ def read_embedding(path: Path) -> Embedding:
 def write_embedding(path: Path, embedding: Embedding) -> None:
     """Write an embedding as safetensors."""
     metadata = {"format": FORMAT, "name": embedding.name, "step": str(embedding.step)}
-    if embedding.record is not None:
-        metadata["record"] = json.dumps(asdict(embedding.record))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replace_file(path) as part:
-        save_file({TENSOR: embedding.vectors.detach().cpu().contiguous()}, part, metadata)
+    write_weights(path, {TENSOR: embedding.vectors}, metadata, embedding.record)
 
 
 def write_webui_embedding(path: Path, embedding: Embedding) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from engine.errors import RequestError, first_line
 from engine.files import replace_file, sha256_of
@@ -23,6 +22,7 @@ from trainer.base.torch_files import load_plain
 from trainer.hypernetwork.network import SIDES, Hypernetwork, attached, expect_dimensions
 from trainer.hypernetwork.structure import HypernetworkSettings
 from trainer.training.record import ClassRecord
+from trainer.training.weights_file import write_weights
 
 __all__ = [
     "HypernetworkFile",
@@ -90,14 +90,7 @@ def write_hypernetwork(path: Path, file: HypernetworkFile) -> None:
         "step": str(file.step),
         "extra": json.dumps(file.extra),
     }
-    if file.record is not None:
-        metadata["record"] = json.dumps(asdict(file.record))
-    if file.base_sha256 is not None:
-        metadata["base_sha256"] = file.base_sha256
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.contiguous() for name, tensor in file.hypernetwork.state_dict().items()}
-    with replace_file(path) as part:
-        save_file(tensors, part, metadata)
+    write_weights(path, file.hypernetwork.state_dict(), metadata, file.record, file.base_sha256)
 
 
 def _from_safetensors(path: Path) -> HypernetworkFile:

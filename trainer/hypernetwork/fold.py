@@ -16,9 +16,10 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 
+from engine.errors import RequestError
 from trainer.hypernetwork.network import SIDES, Hypernetwork, Stacks, attention_layers, expect_dimensions
 
-__all__ = ["RESIDUALS_FILE", "merge_into", "save_residuals"]
+__all__ = ["RESIDUALS_FILE", "expect_no_residuals", "merge_into", "save_residuals"]
 
 RESIDUALS_FILE = "residuals.safetensors"
 """File of the modules that stay, in a merged folder."""
@@ -68,6 +69,17 @@ def merge_into(unet: UNet2DConditionModel, chain: Chain | Hypernetwork) -> tuple
             layer.to_out[0].bias.add_(constant)
             layer.to_v.weight.copy_(layer.to_v.weight.double() @ weight)
     return residuals, folded
+
+
+def expect_no_residuals(folder: Path, subject: str, fix: str) -> None:
+    """Raise RequestError if modules of a merged folder stay beside its UNet, which then does not hold all."""
+    if (folder / RESIDUALS_FILE).exists():
+        raise RequestError(
+            f"{subject} {folder}",
+            found=f"modules that stay in the graph ({RESIDUALS_FILE})",
+            expected="a folder whose UNet holds everything that was merged",
+            fix=fix,
+        )
 
 
 def save_residuals(path: Path, residuals: Stacks) -> None:

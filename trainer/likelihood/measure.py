@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import torch
 from engine.errors import RequestError
 from engine.files import sha256_of
 from engine.progress import Progress, silent
-from engine.sampling.schedules import NoiseSchedule
 from trainer.base.base import Base, digest_of, encode_prompts
 from trainer.likelihood.probability_flow import Estimate, log_likelihood
 from trainer.likelihood.settings import LikelihoodSettings
@@ -85,8 +84,7 @@ def measure_likelihood(
             expected=f"{base.picture_side} x {base.picture_side} pixels, the size of the model's pictures",
             fix=f"prepare them with --size {base.picture_side}",
         )
-    config = base.scheduler.config
-    noise = NoiseSchedule(config.beta_start, config.beta_end, config.num_train_timesteps)
+    noise = base.noise
     sigmas = float(noise.sigmas[0]), float(noise.sigmas[-1])
     latents = encode_set(base.vae.to(compute.device), data.pictures, compute)
     unet = base.unet.eval().requires_grad_(False).to(compute.device)
@@ -124,7 +122,8 @@ def measure_likelihood(
             "prompt": prompt,
             "dimensions": latents[0].numel(),
             "sigmas": list(sigmas),
-            **{name: value for name, value in asdict(settings).items() if name in ("steps", "probes")},
+            "steps": settings.steps,
+            "probes": settings.probes,
         },
     )
 

@@ -9,23 +9,22 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from engine.errors import RequestError, first_line
-from engine.files import replace_file
 from trainer.base.base import Base
 from trainer.base.torch_files import load_plain
 from trainer.lora.changes import Change
 from trainer.lora.names import PARTS, Place, modules_by_name, place_of
 from trainer.lora.others import family_of, known_ending, other_kind
 from trainer.training.record import ClassRecord
+from trainer.training.weights_file import write_weights
 
 __all__ = ["FORMAT", "LoraFile", "read_lora", "write_lora"]
 
@@ -198,16 +197,10 @@ def write_lora(path: Path, file: LoraFile, names: Mapping[Place, str]) -> None:
     tensors: dict[str, torch.Tensor] = {}
     for place, change in file.changes.items():
         for name, tensor in change.tensors.items():
-            tensors[f"{names[place]}.{name}.weight"] = tensor.detach().float().cpu().contiguous()
+            tensors[f"{names[place]}.{name}.weight"] = tensor.float()
         tensors[f"{names[place]}.alpha"] = torch.tensor(float(change.alpha or change.rank or 1))
     metadata = {**file.metadata, "format": FORMAT, "name": file.name, "step": str(file.step)}
-    if file.record is not None:
-        metadata["record"] = json.dumps(asdict(file.record))
-    if file.base_sha256 is not None:
-        metadata["base_sha256"] = file.base_sha256
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replace_file(path) as part:
-        save_file(tensors, part, metadata)
+    write_weights(path, tensors, metadata, file.record, file.base_sha256)
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

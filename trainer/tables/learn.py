@@ -124,8 +124,7 @@ def learn_table(
     Raises CytosynthError if the optimisation finds values that are not finite.
     """
     first = subjects[0].base
-    config, card = first.scheduler.config, first.card
-    noise = NoiseSchedule(config.beta_start, config.beta_end, config.num_train_timesteps)
+    card, noise = first.card, first.noise
     scale = card.guidance_scale if settings.guidance_scale is None else settings.guidance_scale
     interval = settings.guidance_interval or card.guidance_interval
     teacher, teacher_scales = _start(noise, settings.teacher_steps, scale, interval)
