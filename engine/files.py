@@ -16,6 +16,7 @@ from engine.errors import RequestError
 __all__ = [
     "contents_of",
     "expect_folder_of",
+    "expect_new_file",
     "expect_place",
     "expect_readable_name",
     "expect_task_folder",
@@ -128,6 +129,13 @@ def expect_folder_of(path: Path) -> None:
         raise RequestError(
             f"The file {path}", found=f"no folder {path.parent}", expected="an existing folder", fix="create the folder"
         )
+
+
+def expect_new_file(path: Path) -> None:
+    """Raise RequestError unless a file can be written that does not exist yet."""
+    if path.exists():
+        raise RequestError(f"The file {path}", found="an existing file", expected="a new file", fix="name another file")
+    expect_folder_of(path)
 
 
 @contextmanager

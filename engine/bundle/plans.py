@@ -61,6 +61,12 @@ class PlanFolder:
     """The plans, by the name of the ONNX graph."""
 
     @property
+    def key_facts(self) -> dict[str, Any]:
+        """What decides which machine and which requests can use the plans."""
+        names = ("flavour", "version", "compute_capability", "batch_sizes", "picture_size")
+        return {name: getattr(self, name) for name in names}
+
+    @property
     def shapes(self) -> str:
         """The requests that the plans cover, as options of `engine generate` after --batch-size."""
         low, high = min(self.batch_sizes), max(self.batch_sizes)

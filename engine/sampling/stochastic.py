@@ -6,6 +6,7 @@ sigma_up^2 = sigma_{i+1}^2 (sigma_i^2 - sigma_{i+1}^2) / sigma_i^2. Solvers of t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -125,20 +126,29 @@ def dpmpp_2m_sde_heun(sigmas: Floats) -> list[Stage]:
 
 
 def _dpmpp_2m_sde(sigmas: Floats, *, heun_type: bool) -> list[Stage]:
-    stages: list[Stage] = []
-    steps = -np.diff(np.log(sigmas[sigmas > 0]))
-    for i, (sigma, following) in enumerate(pairwise(sigmas)):
-        if following == 0:
-            stages.append(Stage(float(sigma), D))
-            continue
+    def step(i: int, following: float, steps: Floats) -> Floats:
         h = steps[i]
         gain = -np.expm1(-2 * h)
         x = (1 - gain) * X + gain * D + following * np.sqrt(gain) * Z
         if i:
             weight = 1 - gain / (2 * h) if heun_type else gain / 2
             x += weight * h / steps[i - 1] * (D - H1)
-        stages.append(Stage(float(sigma), x))
-    return stages
+        return np.asarray(x)
+
+    return _in_log_sigma(sigmas, step)
+
+
+def _in_log_sigma(sigmas: Floats, step: Callable[[int, float, Floats], Floats]) -> list[Stage]:
+    """Return the stages of a multistep sampler. A step to sigma 0 returns D.
+
+    step: returns the next x from the index of the step, the next sigma, and h_i = log(sigma_i / sigma_{i+1}) of all
+    steps.
+    """
+    steps = -np.diff(np.log(sigmas[sigmas > 0]))
+    return [
+        Stage(float(sigma), D if following == 0 else step(i, following, steps))
+        for i, (sigma, following) in enumerate(pairwise(sigmas))
+    ]
 
 
 def dpmpp_3m_sde(sigmas: Floats) -> list[Stage]:
@@ -148,12 +158,8 @@ def dpmpp_3m_sde(sigmas: Floats) -> list[Stage]:
     phi_2 d_1 - phi_3 d_2, where d_1 and d_2 are the first and second difference in units of h. A step to sigma 0
     returns D.
     """
-    stages: list[Stage] = []
-    steps = -np.diff(np.log(sigmas[sigmas > 0]))
-    for i, (sigma, following) in enumerate(pairwise(sigmas)):
-        if following == 0:
-            stages.append(Stage(float(sigma), D))
-            continue
+
+    def step(i: int, following: float, steps: Floats) -> Floats:
         h = steps[i]
         y = 2 * h
         phi_2 = np.expm1(-y) / y + 1
@@ -166,8 +172,9 @@ def dpmpp_3m_sde(sigmas: Floats) -> list[Stage]:
             near, far = (D - H1) / r_0, (H1 - H2) / r_1
             second = (near - far) / (r_0 + r_1)
             x += phi_2 * (near + second * r_0) - phi_3 * second
-        stages.append(Stage(float(sigma), x))
-    return stages
+        return np.asarray(x)
+
+    return _in_log_sigma(sigmas, step)
 
 
 def dpm_fast(sigmas: Floats) -> list[Stage]:

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from engine.errors import RequestError
 from evaluate.images import PictureFolder, first_of
+from evaluate.studies.score import Figure
 from evaluate.typed_json import parse
 
-__all__ = ["DEFINITIONS", "Memorisation", "measure_memorisation", "read_likelihoods"]
+__all__ = ["DEFINITIONS", "Memorisation", "measure_memorisation"]
 
 FORMAT = "cytosynth-likelihood-1"
 CONFIDENCE = 0.9
@@ -70,26 +71,17 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A figure with its 90 % bootstrap interval over pictures."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Memorisation:
     """Training pictures against held-out pictures."""
 
     training: Side
     held_out: Side
-    gap: Interval
-    told_apart: Interval
+    gap: Figure
+    told_apart: Figure
     model: dict[str, Any]
 
 
-def read_likelihoods(paths: Sequence[Path]) -> tuple[dict[str, Any], dict[str, PictureLikelihood]]:
+def _read_all(paths: Sequence[Path]) -> tuple[dict[str, Any], dict[str, PictureLikelihood]]:
     """Return the model of the files, and the likelihood of each picture by its SHA-256.
 
     Raises RequestError if a file is not one of `trainer likelihood`, or if the files are of different models.
@@ -109,9 +101,10 @@ def read_likelihoods(paths: Sequence[Path]) -> tuple[dict[str, Any], dict[str, P
 def measure_memorisation(paths: Sequence[Path], training: PictureFolder, held_out: PictureFolder) -> Memorisation:
     """Compare the likelihoods of training pictures with those of held-out pictures.
 
-    Raises RequestError as `read_likelihoods` does, and if a picture has no likelihood.
+    Raises RequestError if `trainer likelihood` did not write a file, if the files are of different models, and if a
+    picture has no likelihood.
     """
-    model, known = read_likelihoods(paths)
+    model, known = _read_all(paths)
     trained, kept = (_likelihoods_of(folder, known) for folder in (training, held_out))
     sides = [np.array([picture.bits_per_dimension for picture in side]) for side in (trained, kept)]
     return Memorisation(
@@ -163,7 +156,7 @@ def _told_apart(train: Values, held: Values) -> float:
     return float(scipy.stats.mannwhitneyu(held, train).statistic / (len(train) * len(held)))
 
 
-def _interval(figure: Callable[[Values, Values], float], sides: Sequence[Values]) -> Interval:
+def _interval(figure: Callable[[Values, Values], float], sides: Sequence[Values]) -> Figure:
     found = scipy.stats.bootstrap(
         sides,
         figure,
@@ -173,4 +166,4 @@ def _interval(figure: Callable[[Values, Values], float], sides: Sequence[Values]
         method="percentile",
         rng=np.random.default_rng(0),
     ).confidence_interval
-    return Interval(figure(*sides), float(found.low), float(found.high))
+    return Figure(figure(*sides), float(found.low), float(found.high))

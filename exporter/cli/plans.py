@@ -115,6 +115,5 @@ def _as_json(stored: StoredFolder) -> dict[str, Any]:
     facts, contents = asdict(replace(stored, contents=None)), stored.contents
     del facts["contents"]
     if contents is not None:
-        facts |= {name: getattr(contents, name) for name in ("flavour", "version", "compute_capability")}
-        facts |= {"batch_sizes": contents.batch_sizes, "picture_size": contents.picture_size}
+        facts |= contents.key_facts
     return {**facts, "problems": stored.problems}

@@ -78,11 +78,7 @@ def bundle_facts(bundle: Bundle) -> BundleFacts:
         plans=tuple(
             PlanFolderFacts(
                 folder=found.folder.name,
-                flavour=found.flavour,
-                version=found.version,
-                compute_capability=found.compute_capability,
-                batch_sizes=found.batch_sizes,
-                picture_size=found.picture_size,
+                **found.key_facts,
                 plans=len(found.plans),
                 size_bytes=sum(plan.size_bytes for plan in found.plans.values()),
             )

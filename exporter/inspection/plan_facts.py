@@ -14,10 +14,10 @@ from typing import Any
 from engine.bundle.plans import PlanFolder, read_plan_folder
 from engine.errors import RequestError
 from exporter.inspection.graph_facts import LayerKind, TensorFacts
+from exporter.plans.builder import REPORT
 
 __all__ = ["PlanFacts", "plan_facts"]
 
-REPORT = ".report.json"
 DTYPES = {"float": "float32", "half": "float16"}
 """ONNX's names of TensorRT's types, where they differ."""
 
@@ -78,11 +78,7 @@ def _facts(folder: PlanFolder, graph: str, report: dict[str, Any]) -> PlanFacts:
         file=plan.file,
         graph=graph,
         folder=folder.folder.name,
-        flavour=folder.flavour,
-        version=folder.version,
-        compute_capability=folder.compute_capability,
-        batch_sizes=folder.batch_sizes,
-        picture_size=folder.picture_size,
+        **folder.key_facts,
         size_bytes=plan.size_bytes,
         inputs=_tensors(report["inputs"]),
         outputs=_tensors(report["outputs"]),

@@ -17,11 +17,13 @@ from engine.cache import cached_file, read_cached, write_cached
 from engine.errors import CytosynthError
 from engine.progress import StageProgress, silent_stages
 
-__all__ = ["Profile", "Shape", "build_graph", "gpu_here"]
+__all__ = ["REPORT", "Profile", "Shape", "build_graph", "gpu_here"]
 
 Shape = tuple[int, ...]
 Profile = dict[str, tuple[Shape, Shape, Shape]]
 """Smallest, usual and largest shape of every input with a dynamic axis."""
+REPORT = ".report.json"
+"""Ending of the name of the report beside a plan, after the name of the graph."""
 MEMORY = re.compile(r"memory|scratch|MiB|workspace", re.IGNORECASE)
 
 

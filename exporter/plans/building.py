@@ -24,7 +24,7 @@ from engine.files import replace_file, write_json
 from engine.locks import locked_folder
 from engine.pipeline.encoder import decode_batch_size
 from engine.progress import StageProgress, silent_stages
-from exporter.plans.builder import Profile, build_graph, gpu_here
+from exporter.plans.builder import REPORT, Profile, build_graph, gpu_here
 
 __all__ = ["PlanRequest", "build_plans", "load_tensorrt"]
 
@@ -232,7 +232,7 @@ def _build(
     with replace_file(path) as part:
         part.write_bytes(content)
     seconds = round(time.monotonic() - began, 2)
-    write_json(folder / f"{graph}.report.json", {"graph": graph, "bytes": content.nbytes, "seconds": seconds, **report})
+    write_json(folder / f"{graph}{REPORT}", {"graph": graph, "bytes": content.nbytes, "seconds": seconds, **report})
     progress(f"{graph}: {content.nbytes / 1e6:.1f} MB in {seconds:.1f} s")
     return Plan(path.name, hashlib.sha256(content).hexdigest(), content.nbytes, graph_digest(bundle, files))
 

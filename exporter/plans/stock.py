@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from engine.bundle.plans import PlanFolder, graph_digest, read_plan_folder
 from engine.errors import RequestError
 from engine.files import write_json
 from engine.locks import locked_folder
-from exporter.plans.builder import gpu_here
+from exporter.plans.builder import REPORT, gpu_here
 
 __all__ = [
     "Machine",
@@ -28,7 +28,7 @@ __all__ = [
     "stored_folders",
 ]
 
-RECORD, REPORT = "plan.json", ".report.json"
+RECORD = "plan.json"
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,12 @@ def _stored(bundle: Bundle, path: Path, machine: Machine, thorough: bool) -> Sto
     except RequestError as error:
         why = "no plan.json: the build was cut off" if RECORD not in files else f"plan.json is {error.found}"
         return StoredFolder(path.name, sum(files.values()), None, (), (), why, None)
+    wanted = {
+        name: graph_digest(bundle, parts)
+        for name, parts in wanted_graphs(bundle, bundle.manifest.classes, encoder=True).items()
+    }
     plans = tuple(
-        StoredPlan(graph, plan.file, files.get(plan.file, 0), _why_stale(bundle, contents, graph, thorough))
+        StoredPlan(graph, plan.file, files.get(plan.file, 0), _why_stale(wanted, contents, graph, thorough))
         for graph, plan in contents.plans.items()
     )
     known = {RECORD, *(name for plan in plans for name in (plan.file, f"{plan.graph}{REPORT}"))}
@@ -134,12 +138,11 @@ def _stored(bundle: Bundle, path: Path, machine: Machine, thorough: bool) -> Sto
     return StoredFolder(path.name, sum(files.values()), contents, plans, leftovers, stale, foreign)
 
 
-def _why_stale(bundle: Bundle, folder: PlanFolder, graph: str, thorough: bool) -> str | None:
-    """Return why nothing can use a plan of a folder any more, or None."""
-    graphs = wanted_graphs(bundle, bundle.manifest.classes, encoder=True)
-    if graph not in graphs:
+def _why_stale(wanted: Mapping[str, str], folder: PlanFolder, graph: str, thorough: bool) -> str | None:
+    """Return why nothing can use a plan of a folder any more, or None. wanted: the digests of the bundle's graphs."""
+    if graph not in wanted:
         return "the bundle has no such graph any more"
-    if folder.plans[graph].graph_sha256 != graph_digest(bundle, graphs[graph]):
+    if folder.plans[graph].graph_sha256 != wanted[graph]:
         return "the graph or its weights have changed since the plan was built"
     path = folder.folder / folder.plans[graph].file
     if not path.is_file():

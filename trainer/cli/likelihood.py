@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from engine.errors import RequestError
-from engine.files import expect_folder_of, write_json
+from engine.files import expect_new_file, write_json
 from engine.locks import locked_folder_of
 from engine.options import with_options
 from trainer.cli.options import progress_bar
@@ -39,11 +38,7 @@ def likelihood(
     from trainer.training.devices import choose_compute
 
     if out is not None:
-        if out.exists():
-            raise RequestError(
-                f"The file {out}", found="an existing file", expected="a new file", fix="name another file"
-            )
-        expect_folder_of(out)
+        expect_new_file(out)
     compute = choose_compute(hardware)
     data = read_set([pictures])
     base, prompt = open_merged(merged)

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from engine.errors import RequestError
-from engine.files import expect_folder_of, write_json
+from engine.files import expect_new_file, write_json
 from engine.locks import locked_folder_of
 from engine.options import Without, with_options
 from trainer.cli.options import progress_bar
@@ -32,9 +31,7 @@ def table(
     from trainer.tables.learn import as_json, learn_table, open_subjects
     from trainer.training.devices import choose_compute
 
-    if out.exists():
-        raise RequestError(f"The file {out}", found="an existing file", expected="a new file", fix="name another file")
-    expect_folder_of(out)
+    expect_new_file(out)
     compute = choose_compute(hardware)
     subjects = open_subjects(merged)
     with progress_bar() as progress, locked_folder_of(out):
