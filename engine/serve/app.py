@@ -11,7 +11,7 @@ from fastapi.middleware.gzip import GZipMiddleware
 from engine.serve.jobs.routes import add_jobs
 from engine.serve.operation.wiring import add_operation
 from engine.serve.page.app import mount_page
-from engine.serve.page.assets import Assets, Frontend
+from engine.serve.page.assets import Assets, frontend
 from engine.serve.sdapi.kept import OPTIONS
 from engine.serve.sdapi.options import Options
 from engine.serve.sdapi.routes import add_sdapi
@@ -38,7 +38,7 @@ def make_app(service: Service) -> FastAPI:
     # Level 1: most of an answer are pictures in base64, of which no level saves more than a quarter.
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
     # Outside the compressor, because these files are compressed already, and inside the checks of requests.
-    app.add_middleware(Assets, frontend=Frontend())
+    app.add_middleware(Assets, frontend=frontend())
     add_operation(app, service)
     mount_page(app, service, options)
     return app

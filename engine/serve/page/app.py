@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from engine.serve.page import evaluate, from_picture, generate, merge, png_info, settings, train, upscale
-from engine.serve.page.assets import Frontend, first_kinds
+from engine.serve.page.assets import first_kinds, frontend
 from engine.serve.page.context import Page
 from engine.serve.page.guard import Guard
 from engine.serve.page.merges import Merges
@@ -69,7 +69,7 @@ def mount_page(app: FastAPI, service: Service, options: Options, training_option
     merges = Merges(service.settings.data.resolve() / "checkpoints")
     _close_at_end(app, trainings, merges)
     page = make_page(service, folder, trainings, merges, options)
-    early = Frontend().needed(first_kinds(page.config))
+    early = frontend().needed(first_kinds(page.config))
     guard = Middleware(Guard, max_body=limits.max_body * 2**20, early=early)
     page.queue(default_concurrency_limit=None, max_size=limits.queue, api_open=False)
     gr.mount_gradio_app(

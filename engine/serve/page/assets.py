@@ -17,7 +17,7 @@ import gradio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["Assets", "Frontend", "first_kinds"]
+__all__ = ["Assets", "Frontend", "first_kinds", "frontend"]
 
 PREFIX = "/assets/"
 HASHED = re.compile(r"[\w.-]*-[\w-]{8}\d?\.(js|css)", re.ASCII)
@@ -50,10 +50,14 @@ class Frontend:
         return frozenset(path.name for path in found if HASHED.fullmatch(path.name) and path.stat().st_size <= LARGEST)
 
     @cache  # noqa: B019 - there is one object, which lives as long as the server
-    def content(self, name: str) -> tuple[bytes, bytes]:
-        """Return a file as it is, and compressed by gzip."""
-        content = (self._folder / "assets" / name).read_bytes()
-        return content, gzip.compress(content, 9, mtime=0)
+    def content(self, name: str) -> bytes:
+        """Return a file as it is."""
+        return (self._folder / "assets" / name).read_bytes()
+
+    @cache  # noqa: B019 - as above
+    def packed(self, name: str) -> bytes:
+        """Return a file compressed by gzip, when a browser first asks for it."""
+        return gzip.compress(self.content(name), 9, mtime=0)
 
     def needed(self, kinds: Iterable[str]) -> list[str]:
         """Return the files that a page with these kinds of components asks for, the first ones first.
@@ -78,10 +82,10 @@ class Frontend:
                 for part in self._imports(text):
                     found |= dict.fromkeys(part if part[0].startswith("Blocks-") else ())
         own = set(re.findall(r"assets/([\w.-]+)", html))
-        return [n for n in found if n in self.names and (n in own or len(self.content(n)[0]) <= EARLY)]
+        return [n for n in found if n in self.names and (n in own or len(self.content(n)) <= EARLY)]
 
     def _text(self, name: str) -> str:
-        return self.content(name)[0].decode("utf-8", "replace") if name in self.names else ""
+        return self.content(name).decode("utf-8", "replace") if name in self.names else ""
 
     @staticmethod
     def _imports(text: str, whole: str | None = None) -> list[list[str]]:
@@ -96,6 +100,12 @@ class Frontend:
             own = [int(place) for place in places.split(",") if place]
             parts.append([name, *(names[place] for place in own if place < len(names))])
         return parts
+
+
+@cache
+def frontend() -> Frontend:
+    """Return the files of the installed Gradio, which this process reads and compresses once."""
+    return Frontend()
 
 
 def _entry(text: str, kind: str) -> str:
@@ -137,9 +147,8 @@ class Assets:
         if name not in self._frontend.names or scope["method"] not in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
-        plain, packed = self._frontend.content(name)
         zipped = "gzip" in Headers(scope=scope).get("accept-encoding", "")
-        body = packed if zipped else plain
+        body = self._frontend.packed(name) if zipped else self._frontend.content(name)
         headers = {
             "content-type": KINDS[name.rpartition(".")[2]],
             "content-length": str(len(body)),
