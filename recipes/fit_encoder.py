@@ -33,11 +33,10 @@ from trainer.pretraining.decoder import JITTER
 from trainer.pretraining.likeness import compare
 from trainer.pretraining.perceptual import open_perceptual_distance
 from trainer.pretraining.pretrain import MEASURED, RECORD
-from trainer.pretraining.settings import decaying_loop
 from trainer.training.devices import Compute, choose_attention, choose_compute
 from trainer.training.loop import Training, digest_parts
 from trainer.training.record import read_record, write_record
-from trainer.training.settings import Hardware, LoopSettings
+from trainer.training.settings import Hardware, LoopSettings, decaying_loop
 
 SAMPLING_STEPS = 12
 BATCH_SIZE = 16

@@ -8,6 +8,7 @@ from engine.command_line import new_command_line
 from engine.terminal import run_command_line, silence_libraries
 from trainer.cli.adapting import adapt
 from trainer.cli.checkpoints import extract_lora, merge_checkpoints
+from trainer.cli.distillation import distill
 from trainer.cli.files import convert, inspect, merge
 from trainer.cli.fitting import embed, fit
 from trainer.cli.likelihood import likelihood
@@ -34,6 +35,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     encoder,
     likelihood,
     table,
+    distill,
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

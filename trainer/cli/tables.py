@@ -11,7 +11,7 @@ from engine.files import expect_new_file, write_json
 from engine.locks import locked_folder_of
 from engine.options import Without, with_options
 from trainer.cli.options import progress_bar
-from trainer.tables.settings import TableSettings
+from trainer.tables.settings import TableSettings, TeacherSettings
 from trainer.training.settings import Hardware
 
 __all__ = ["table"]
@@ -21,6 +21,7 @@ __all__ = ["table"]
 def table(
     merged: Annotated[list[Path], typer.Argument(metavar="MERGED...", help="Folders that merge wrote, of one base.")],
     out: Annotated[Path, typer.Option(help="New JSON file for the table.")],
+    teacher: TeacherSettings,
     settings: TableSettings,
     hardware: Annotated[Hardware, Without("precision", "gradient_checkpointing", "compiled")],
 ) -> None:
@@ -28,15 +29,16 @@ def table(
 
     One table serves all given classes. `python -m exporter preset BUNDLE NAME --table FILE` puts it into a bundle.
     """
-    from trainer.tables.learn import as_json, learn_table, open_subjects
+    from trainer.tables.learn import as_json, learn_table
+    from trainer.tables.subjects import open_subjects
     from trainer.training.devices import choose_compute
 
     expect_new_file(out)
     compute = choose_compute(hardware)
     subjects = open_subjects(merged)
     with progress_bar() as progress, locked_folder_of(out):
-        found = learn_table(subjects, settings, compute, progress)
-        write_json(out, as_json(found, settings))
+        found = learn_table(subjects, teacher, settings, compute, progress)
+        write_json(out, as_json(found, teacher, settings))
     few, many = found.evaluations
     print(f"{settings.rows} rows, {few} UNet evaluations per picture; the teacher has {many}")
     print(f"Error of the latents on noises that were kept back: {found.after:.3f} of their deviation;", end=" ")

@@ -10,24 +10,9 @@ from engine.errors import RequestError
 from engine.options import Prefix, Range, check_settings, setting
 from trainer.base.card import expect_words
 from trainer.base.presets import PRESETS
-from trainer.training.schedule import constant
-from trainer.training.settings import LoopSettings
+from trainer.training.settings import LoopSettings, decaying_loop
 
-__all__ = ["EncoderSettings", "PretrainSettings", "Stages", "decaying_loop"]
-
-
-def decaying_loop(steps: int, batch_size: int, peak: float, *, warmup: int = 50, **rest: Any) -> LoopSettings:
-    """Return the loop of a pretraining stage: the rate falls as a cosine, and gradients are clipped to norm 1."""
-    return LoopSettings(
-        steps,
-        batch_size,
-        learning_rate=constant(peak),
-        lr_scheduler="cosine",
-        lr_warmup_steps=warmup,
-        clipping="norm",
-        clip_at=constant(1.0),
-        **rest,
-    )
+__all__ = ["EncoderSettings", "PretrainSettings", "Stages"]
 
 
 REFINER_STEPS = 4000

@@ -1,4 +1,4 @@
-"""Settings of `table`. This module does not import torch."""
+"""Settings of `table`, and of the teacher that `distill` has, too. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,25 @@ from typing import ClassVar
 from engine.options import Range, check_settings, setting
 from engine.sampling.learned import MAX_ROWS
 
-__all__ = ["TableSettings"]
+__all__ = ["TableSettings", "TeacherSettings"]
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    """The sampler of many steps that few steps are to follow."""
+
+    PANEL: ClassVar[str] = "Teacher"
+
+    teacher_steps: int = setting(20, help="Steps of the teacher, DPM++ 2M on Karras' levels.", within=Range(2, 1000))
+    guidance_scale: float | None = setting(
+        None, help="Guidance scale of the teacher (default: from the base).", within=Range(0, 100)
+    )
+    guidance_interval: tuple[float, float] | None = setting(
+        None, help="LO HI: the teacher guides only between these sigmas (default: from the base)."
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 @dataclass(frozen=True)
@@ -18,13 +36,6 @@ class TableSettings:
     PANEL: ClassVar[str] = "Learning"
 
     rows: int = setting(8, help="Steps of the learned table.", within=Range(2, MAX_ROWS))
-    teacher_steps: int = setting(20, help="Steps of the teacher, DPM++ 2M on Karras' levels.", within=Range(2, 1000))
-    guidance_scale: float | None = setting(
-        None, help="Guidance scale of the teacher (default: from the base).", within=Range(0, 100)
-    )
-    guidance_interval: tuple[float, float] | None = setting(
-        None, help="LO HI: the teacher guides only between these sigmas (default: from the base)."
-    )
     pictures: int = setting(
         64, help="Noises per class. A quarter of them, at least one, only judges the table.", within=Range(2, 100_000)
     )

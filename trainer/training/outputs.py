@@ -47,6 +47,11 @@ class Outputs:
         return self.folder / f"{self.name}.safetensors"
 
     @property
+    def latents(self) -> Path:
+        """The latents that a training draws before its first step, if it does."""
+        return self.checkpoints / f"{self.name}.safetensors"
+
+    @property
     def record(self) -> Path:
         """The record of the training."""
         return self.folder / f"{self.name}.json"
@@ -82,7 +87,7 @@ class Outputs:
         shutil.rmtree(self.folder / "tensorboard" / self.name, ignore_errors=True)
         for path in (
             *(self.folder / f"{self.name}{end}" for end in (".safetensors", ".json", ".pt", ".pt.optim")),
-            *(self.checkpoints / f"{self.name}{end}" for end in (".pt", ".csv")),
+            *(self.checkpoints / f"{self.name}{end}" for end in (".pt", ".csv", ".safetensors")),
             self.folder / LOSSES / f"{self.name}.csv",
             *(self.folder / "steps").glob(f"{self.name}-[0-9]*"),
             *(self.folder / "previews").glob(f"{self.name}-[0-9]*"),

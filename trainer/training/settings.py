@@ -10,7 +10,7 @@ from engine.errors import RequestError
 from engine.options import Range, check_settings, setting
 from trainer.training.schedule import Cosine, Schedule, StepList, constant, parse_steps
 
-__all__ = ["CLIPPINGS", "PRECISIONS", "SCHEDULERS", "Hardware", "LoopSettings"]
+__all__ = ["CLIPPINGS", "PRECISIONS", "SCHEDULERS", "Hardware", "LoopSettings", "decaying_loop"]
 
 CLIPPINGS = ("off", "value", "norm")
 SCHEDULERS = ("constant", "cosine")
@@ -109,6 +109,20 @@ class LoopSettings:
         if self.lr_scheduler == "constant":
             mine, other = {**mine, "steps": 0}, {**other, "steps": 0}
         return mine == other
+
+
+def decaying_loop(steps: int, batch_size: int, peak: float, *, warmup: int = 50, **rest: Any) -> LoopSettings:
+    """Return a loop whose rate falls as a cosine and whose gradients are clipped to norm 1."""
+    return LoopSettings(
+        steps,
+        batch_size,
+        learning_rate=constant(peak),
+        lr_scheduler="cosine",
+        lr_warmup_steps=warmup,
+        clipping="norm",
+        clip_at=constant(1.0),
+        **rest,
+    )
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ from trainer.hypernetwork.files import read_hypernetwork
 from trainer.hypernetwork.network import attached
 from trainer.pictures.phantom import draw
 from trainer.pretraining.pretrain import pretrain
-from trainer.pretraining.settings import Origin, Stages, decaying_loop
+from trainer.pretraining.settings import Origin, Stages
 from trainer.training.objective import denoising_loss
 from trainer.training.record import ClassSettings
 from trainer.training.schedule import constant, parse_steps
-from trainer.training.settings import LoopSettings
+from trainer.training.settings import LoopSettings, decaying_loop
 
 UNSTEADY = [
     *SHORT,

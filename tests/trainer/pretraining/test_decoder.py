@@ -10,8 +10,8 @@ from trainer.base.presets import PRESETS
 from trainer.pictures.dataset import PictureSet
 from trainer.pretraining.decoder import DecoderData, train_decoder
 from trainer.pretraining.perceptual import open_perceptual_distance
-from trainer.pretraining.settings import decaying_loop
 from trainer.training.devices import Compute
+from trainer.training.settings import decaying_loop
 
 
 @pytest.mark.slow

@@ -10,8 +10,8 @@ from trainer.base.refiner import Refiner, RefinerSettings, decode_latents
 from trainer.pictures.dataset import PictureSet
 from trainer.pretraining.grain import GrainData, train_refiner
 from trainer.pretraining.photograph_features import open_photograph_features
-from trainer.pretraining.settings import decaying_loop
 from trainer.training.devices import Compute
+from trainer.training.settings import decaying_loop
 
 pytestmark = pytest.mark.slow
 

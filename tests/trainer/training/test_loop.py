@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from engine.errors import RequestError
-from trainer.pretraining.settings import decaying_loop
 from trainer.training.loop import Training
+from trainer.training.settings import decaying_loop
 
 
 def test_a_run_that_was_cut_off_ends_where_the_whole_run_ends(tmp_path):

@@ -1,0 +1,206 @@
+"""`distill`: train a LoRA with which each row of a short sampler replaces several guided steps of the teacher.
+
+A row begins at a point of the teacher's trajectory and has to end at a later point of it (progressive distillation,
+Salimans and Ho 2022, arXiv:2202.00512, with all rows at once), without guidance. Because the teacher's points are the
+inputs, a target is a function of its input, and nothing is averaged over several targets.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from engine.progress import Progress, silent
+from engine.sampling.learned import TABLE_FORMAT, LearnedRow, LearnedTable
+from trainer.base.base import digest_of
+from trainer.distillation.paths import draw_noises, teacher_paths
+from trainer.distillation.settings import DistillSettings
+from trainer.lora.files import LoraFile, write_lora
+from trainer.lora.network import Lora
+from trainer.tables.parameters import TableParameters
+from trainer.tables.settings import TeacherSettings
+from trainer.tables.subjects import Subject, relative, run, start
+from trainer.training.devices import Compute
+from trainer.training.loop import LossFunction, Training, digest_parts
+from trainer.training.outputs import Outputs
+from trainer.training.record import write_record
+
+__all__ = ["DistillRequest", "distill"]
+
+
+@dataclass(frozen=True)
+class DistillRequest:
+    """A request to distil classes of one base into one LoRA."""
+
+    outputs: Outputs
+    teacher: TeacherSettings
+    settings: DistillSettings
+    compute: Compute
+    stop: threading.Event | None = None
+    progress: Progress = silent
+
+
+@dataclass(frozen=True)
+class _Student:
+    """The rows of the short sampler as tensors (R): level, timestep, and the share of x that each row keeps."""
+
+    table: LearnedTable
+    sigmas: torch.Tensor
+    timesteps: torch.Tensor
+    ratios: torch.Tensor
+
+    @classmethod
+    def following(cls, teacher: TableParameters, stride: int, device: torch.device) -> _Student:
+        """Return the rows at every `stride`-th level of the teacher; each is x_next = r x + (1 - r) D."""
+        rows = teacher.table().rows[::stride]
+        after = [row.sigma for row in rows[1:]] + [0.0]
+        ratios = [low / row.sigma for row, low in zip(rows, after, strict=True)]
+        table = LearnedTable(
+            tuple(
+                LearnedRow(row.sigma, row.timestep, 1.0, ratio, 1 - ratio)
+                for row, ratio in zip(rows, ratios, strict=True)
+            )
+        )
+        values = ([row.sigma for row in rows], [row.timestep for row in rows], ratios)
+        return cls(table, *(torch.tensor(one, device=device) for one in values))
+
+    def step(self, subject: Subject, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Return the latents (B, C, h, w) after one row each; rows: (B,), the row of each picture."""
+        sigma, ratio = (one[rows][:, None, None, None] for one in (self.sigmas, self.ratios))
+        context = subject.context[:1].to(x).expand(len(x), -1, -1)
+        eps = subject.base.unet(x / torch.sqrt(sigma**2 + 1), self.timesteps[rows], context).sample.float()
+        return ratio * x + (1 - ratio) * (x - sigma * eps)
+
+    def run(self, subject: Subject, x: torch.Tensor) -> torch.Tensor:
+        """Return the latents at the end of all rows, from the first latents x (B, C, h, w)."""
+        for row in range(len(self.sigmas)):
+            x = self.step(subject, x, torch.full((len(x),), row, device=x.device))
+        return x
+
+
+def distill(subjects: Sequence[Subject], request: DistillRequest) -> dict[str, Any]:
+    """Train one LoRA for all subjects; write it and its record, which is the table of the rows. Return the record.
+
+    Raises RequestError if a checkpoint does not fit, and CytosynthError if the loss is not finite.
+    """
+    settings, compute, outputs = request.settings, request.compute, request.outputs
+    base = subjects[0].base
+    teacher, scales = start(base.noise, request.teacher.teacher_steps, request.teacher, base.card)
+    stride = settings.stride(request.teacher)
+    digest = digest_parts(
+        *(part for subject in subjects for part in _parts(subject)),
+        request.teacher,
+        scales,
+        settings.rows,
+        settings.pictures,
+        settings.seed,
+        compute.precision,
+    )
+    for subject in subjects:
+        compute.ready(subject.base.unet).eval()
+    paths = teacher_paths(outputs.latents, digest, (teacher, subjects, settings), compute, request.progress)
+    student = _Student.following(teacher, stride, compute.device)
+    lora = Lora(base.unet, settings.rank, convolutions=True).to(compute.device)
+    training = Training(
+        outputs.name,
+        lora,
+        _loss_function(student, subjects, paths, request),
+        settings.loop(),
+        outputs.checkpoints,
+        subject=digest_parts(digest, settings.rank),
+    )
+    with ExitStack() as attached:
+        for subject in subjects:
+            attached.enter_context(lora.attached(subject.base.unet))
+        facts = training.run(progress=request.progress, stop=request.stop)
+        errors = _errors(student, subjects, paths, request)
+    record = {
+        "format": TABLE_FORMAT,
+        "rows": student.table.as_json(),
+        "error": _mean(errors),
+        "error_of_dpmpp_2m": _mean(_errors_of_the_plain_sampler(subjects, paths, request)),
+        "errors": errors,
+        "evaluations": settings.rows,
+        "evaluations_of_the_teacher": sum(1 if scale == 1 else 2 for scale in scales),
+        "settings": {**asdict(request.teacher), **asdict(settings)},
+        "parameters": sum(parameter.numel() for parameter in lora.parameters()),
+        "compute": compute.as_json(),
+        "training": facts,
+    }
+    changes = lora.changes()
+    file = LoraFile(changes, outputs.name, facts["steps_done"])
+    write_lora(outputs.weights, file, {place: f"lora_unet_{place.name}" for place in changes})
+    write_record(outputs.record, **record)
+    return record
+
+
+def _parts(subject: Subject) -> list[object]:
+    """Return what a training depends on in a subject, for its hash."""
+    leak = subject.leak
+    tensors = [] if leak is None else [torch.from_numpy(one) for one in (leak.mean, leak.directions, leak.variances)]
+    return [digest_of(subject.base.unet), subject.context, *tensors]
+
+
+def _loss_function(
+    student: _Student, subjects: Sequence[Subject], paths: Sequence[torch.Tensor], request: DistillRequest
+) -> LossFunction:
+    """Return the loss of a batch: the mean square error of the latents after a row, divided by their variance there.
+
+    One unit of it means the same at every noise level: the share of the latents that is wrong.
+    """
+    settings, compute = request.settings, request.compute
+    variances = [one[:, 1:].var((0, 2, 3, 4)) for one in paths]
+
+    def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
+        place = number % len(subjects)
+        points, count = paths[place], settings.batch_size
+        pictures = torch.randint(len(points) - settings.kept, (count,), generator=generator)
+        rows = torch.randint(settings.rows, (count,), generator=generator)
+        x, wanted = (points[pictures, rows + offset].to(compute.device) for offset in (0, 1))
+        with compute.autocast():
+            found = student.step(subjects[place], x, rows.to(compute.device))
+        error = (found - wanted).pow(2).mean((1, 2, 3))
+        return (error / variances[place][rows].to(compute.device)).mean()
+
+    return loss_of
+
+
+@torch.no_grad()
+def _errors(
+    student: _Student, subjects: Sequence[Subject], paths: Sequence[torch.Tensor], request: DistillRequest
+) -> list[float]:
+    """Return the relative error at the end of all rows of each subject, on the noises that were kept back."""
+    found = []
+    for subject, points in zip(subjects, paths, strict=True):
+        kept = points[-request.settings.kept :].to(request.compute.device)
+        with request.compute.autocast():
+            ends = torch.cat([student.run(subject, chunk) for chunk in kept[:, 0].split(request.settings.batch_size)])
+        found.append(math.sqrt(relative(ends, kept[:, -1]).item()))
+    return found
+
+
+@torch.no_grad()
+def _errors_of_the_plain_sampler(
+    subjects: Sequence[Subject], paths: Sequence[torch.Tensor], request: DistillRequest
+) -> list[float]:
+    """Return the same errors of DPM++ 2M with as many guided steps and no LoRA."""
+    settings, base = request.settings, subjects[0].base
+    plain, _ = start(base.noise, settings.rows, request.teacher, base.card)
+    found = []
+    for subject, noises, points in zip(subjects, draw_noises(subjects, settings), paths, strict=True):
+        chunks = noises[-settings.kept :].to(request.compute.device).split(settings.batch_size)
+        with request.compute.autocast():
+            ends = torch.cat([run(plain, subject, chunk).float() for chunk in chunks])
+        found.append(math.sqrt(relative(ends, points[-settings.kept :, -1].to(ends.device)).item()))
+    return found
+
+
+def _mean(errors: Sequence[float]) -> float:
+    """Return the root of the mean square."""
+    return math.sqrt(sum(error**2 for error in errors) / len(errors))

@@ -1,0 +1,67 @@
+"""Settings of `distill`. This module does not import torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from engine.errors import RequestError
+from engine.options import Range, check_settings, setting
+from engine.sampling.learned import MAX_ROWS
+from trainer.tables.settings import TeacherSettings
+from trainer.training.settings import LoopSettings, decaying_loop
+
+__all__ = ["DistillSettings"]
+
+
+@dataclass(frozen=True)
+class DistillSettings:
+    """What is learnt, and how."""
+
+    PANEL: ClassVar[str] = "Distillation"
+
+    rows: int = setting(
+        4, help="Steps of the distilled sampler. They divide --teacher-steps.", within=Range(2, MAX_ROWS)
+    )
+    rank: int = setting(16, help="Rank of the LoRA. A larger one learns more and needs more bytes.", within=Range(1))
+    pictures: int = setting(
+        64, help="Noises per class. An eighth of them, at least one, only judges the result.", within=Range(2, 100_000)
+    )
+    steps: int = setting(2000, help="Number of training steps. The classes take turns.", within=Range(low=1))
+    batch_size: int = setting(32, help="Steps of trajectories per training step.", within=Range(low=1))
+    learning_rate: float = setting(
+        1e-3, help="Highest learning rate; the rate then falls along a cosine.", within=Range(above=0)
+    )
+    seed: int = setting(0, help="Seed of all random numbers.", within=Range(0, 2**62))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    @property
+    def kept(self) -> int:
+        """Noises per class that only judge the result."""
+        return max(1, self.pictures // 8)
+
+    def loop(self) -> LoopSettings:
+        """Return the settings of the training."""
+        warmup = min(100, max(1, self.steps // 10))
+        return decaying_loop(
+            self.steps,
+            self.batch_size,
+            self.learning_rate,
+            warmup=warmup,
+            seed=self.seed,
+            weight_decay=0.0,
+            ema_decay=0.99,
+        )
+
+    def stride(self, teacher: TeacherSettings) -> int:
+        """Return how many steps of the teacher one row replaces. Raises RequestError."""
+        if teacher.teacher_steps % self.rows or teacher.teacher_steps == self.rows:
+            raise RequestError(
+                "--rows",
+                found=f"{self.rows} with {teacher.teacher_steps} steps of the teacher",
+                expected="a divisor of --teacher-steps below it, because each row replaces the same number of steps",
+                fix="change --rows or --teacher-steps",
+            )
+        return teacher.teacher_steps // self.rows

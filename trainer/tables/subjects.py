@@ -1,0 +1,130 @@
+"""What tables and distillation learn from: merged models, and the latents on a teacher's way from the same noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from engine.errors import RequestError
+from engine.sampling.guidance import guidance_table
+from engine.sampling.samplers import plan_steps
+from engine.sampling.schedules import NoiseSchedule
+from engine.sampling.signal_leak import SignalLeak, read_signal_leak
+from trainer.adapters.merged import open_merged
+from trainer.base.base import Base, encode_prompts
+from trainer.base.card import BaseCard
+from trainer.hypernetwork.signal_leak import SIGNAL_LEAK_FILE
+from trainer.tables.parameters import TableParameters
+from trainer.tables.settings import TeacherSettings
+
+__all__ = ["Subject", "open_subjects", "relative", "run", "start", "walk"]
+
+SAMPLER, SCHEDULE = "dpmpp_2m", "karras"
+EPSILON = 1e-8
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A merged model, the embeddings (2, T, D) of its prompt and of the empty prompt, and its signal leak."""
+
+    base: Base
+    context: torch.Tensor
+    leak: SignalLeak | None
+
+
+def open_subjects(folders: Sequence[Path]) -> list[Subject]:
+    """Return the models of merged folders. Raises RequestError if one cannot be read, or if their bases differ."""
+    subjects = [_open_subject(folder) for folder in folders]
+    first = subjects[0].base
+    for folder, subject in zip(folders[1:], subjects[1:], strict=True):
+        if _structure(subject.base) != _structure(first):
+            raise RequestError(
+                f"The merged folder {folder}",
+                found=f"another UNet or schedule than in {folders[0]}",
+                expected="classes of one base",
+                fix="start a run for each base",
+            )
+    return subjects
+
+
+def _structure(base: Base) -> list[dict[str, Any]]:
+    configs = (base.scheduler.config, base.unet.config)
+    return [{name: value for name, value in config.items() if not name.startswith("_")} for config in configs]
+
+
+def _open_subject(folder: Path) -> Subject:
+    base, prompt = open_merged(folder)
+    path = folder / SIGNAL_LEAK_FILE
+    side = base.unet.config.sample_size
+    leak = read_signal_leak(path, (base.unet.config.in_channels, side, side)) if path.exists() else None
+    with torch.no_grad():
+        return Subject(base, encode_prompts(base, [prompt, ""]), leak)
+
+
+def start(
+    noise: NoiseSchedule, steps: int, teacher: TeacherSettings, card: BaseCard
+) -> tuple[TableParameters, tuple[float, ...]]:
+    """Return DPM++ 2M with the teacher's guidance as parameters, and the guidance scale of each step."""
+    scale = card.guidance_scale if teacher.guidance_scale is None else teacher.guidance_scale
+    interval = teacher.guidance_interval or card.guidance_interval
+    plan = plan_steps(noise, sampler=SAMPLER, schedule=SCHEDULE, num_inference_steps=steps)
+    scales = guidance_table([row.sigma for row in plan.rows], scale, interval)
+    return TableParameters(plan, scales, noise), scales
+
+
+def walk(parameters: TableParameters, subject: Subject, noises: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yield the latents (B, C, h, w) before the first row of a table and after each row.
+
+    They are differentiable by the parameters. noises: standard normal (B, C, h, w).
+    """
+    unet = subject.base.unet
+    sigmas = parameters.sigmas().to(noises.device)
+    timesteps = parameters.timesteps(sigmas)
+    coefficients = parameters.coefficients(sigmas)
+    x = _begin(subject.leak, noises, sigmas[0])
+    yield x
+    prompt, empty = (row.expand(len(x), -1, -1) for row in subject.context.to(x)[:, None])
+    past: list[torch.Tensor] = []
+    for sigma, t, row, scale in zip(sigmas, timesteps, coefficients, parameters.guidance(), strict=True):
+        scaled = x / torch.sqrt(sigma**2 + 1)
+        if scale is None:
+            eps = unet(scaled, t, prompt).sample
+        else:
+            cond, uncond = unet(torch.cat([scaled, scaled]), t, torch.cat([prompt, empty])).sample.chunk(2)
+            eps = uncond + scale * (cond - uncond)
+        denoised = x - sigma * eps
+        x = row[0] * x + row[1] * denoised
+        for coefficient, earlier in zip(row[2:], past, strict=False):
+            x = x + coefficient * earlier
+        past = [denoised, *past[:2]]
+        yield x
+
+
+def run(parameters: TableParameters, subject: Subject, noises: torch.Tensor) -> torch.Tensor:
+    """Return the latents (B, C, h, w) at the end of a table; see `walk`."""
+    x = noises
+    for x in walk(parameters, subject, noises):  # noqa: B007 - only the last latents are wanted
+        pass
+    return x
+
+
+def relative(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Return the mean square of the difference, divided by the variance of what is wanted."""
+    return (found - wanted).pow(2).mean() / wanted.var().clamp(min=EPSILON)
+
+
+def _begin(leak: SignalLeak | None, noises: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """Return the first latents: noise of the first level, with the trace of the class (engine.sampling.signal_leak)."""
+    if leak is None:
+        return sigma * noises
+    mean, directions, variances = (
+        torch.from_numpy(np.asarray(one)).to(noises) for one in (leak.mean, leak.directions, leak.variances)
+    )
+    along = torch.tensordot(noises, directions, dims=([1, 2, 3], [1, 2, 3]))
+    gains = torch.sqrt(variances + sigma**2) - sigma
+    return sigma * noises + mean + torch.tensordot(along * gains, directions, dims=1)
