@@ -62,6 +62,7 @@ def commands_of(path, bundle, out):
             ["convert", weights, out / "cyt_mast.pt"],
             ["likelihood", merged, out / "missing"],
             ["table", out / "missing", "--out", out / "table.json"],
+            ["distill", out / "missing", "--out", out / "distilled"],
             ["inspect", weights],
             ["encoder", real, other, "--out", out / "cyt_mast.pt/encoder.onnx", "--attribution", "cytosynth"],
         ],
