@@ -139,17 +139,17 @@ def progress_bar(*, bar_per_task: bool = True, line_every_s: float = 10.0) -> It
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
         tasks: dict[str, TaskID] = {}
-        printed = time.monotonic()
+        printed, twentieths = time.monotonic(), dict[str, int]()
 
         def update(task: str, done: int, total: int, loss: float | None = None, rate: float | None = None, /) -> None:
             nonlocal printed
             words = task + (f", loss {loss:.4f}" if loss is not None else "")
             words += f", rate {rate:.2g}" if rate is not None else ""
             if not console.is_terminal:
-                now = time.monotonic()
-                if done * LINES // total > (done - 1) * LINES // total and now - printed >= line_every_s:
+                now, twentieth = time.monotonic(), done * LINES // total
+                if twentieth != twentieths.get(task, 0) and now - printed >= line_every_s:
                     print(f"{words}, {done}/{total}", file=sys.stderr, flush=True)
-                    printed = now
+                    printed, twentieths[task] = now, twentieth
                 return
             key = task if bar_per_task else ""
             if key not in tasks:

@@ -104,6 +104,10 @@ def test_without_a_terminal_progress_is_a_few_lines_and_a_short_task_prints_none
     printed = capsys.readouterr().err.splitlines()
     assert len(printed) == 20
     assert printed[-1] == "train, loss 0.5000, 100/100"
+    with progress_bar(line_every_s=0.0) as progress:
+        for done in (32, 64, 96, 100):
+            progress("teacher", done, 100)
+    assert len(capsys.readouterr().err.splitlines()) == 4
 
 
 def test_the_first_signal_sets_the_event_and_the_second_acts_as_before():
