@@ -38,7 +38,7 @@ from evaluate.report.records import read_results
 from evaluate.studies.score import Score, ScoreResults
 
 DEFAULT = "default"
-STEPS = (6, 8, 10, 12, 16, 20, 30, 50)
+STEPS = (4, 6, 8, 10, 12, 16, 20, 30, 50)
 MANY = 20
 """Settings with more steps are drawn only in the default precision."""
 GUIDED = (10, 20)
@@ -71,7 +71,9 @@ def settings(bundle: Bundle) -> dict[str, dict[str, Any]]:
 
 
 def options_of(request: GenerateRequest) -> list[str]:
-    """Return a request's settings as options of `engine generate`."""
+    """Return a request's settings as options of `engine generate`. A learned table has a preset of its own."""
+    if request.preset is not None:
+        return ["--preset", request.preset]
     words = ["--sampler", request.sampler, "--schedule", request.schedule]
     words += ["--steps", str(request.num_inference_steps), "--guidance-scale", repr(request.guidance_scale)]
     interval = EVERYWHERE if request.guidance_interval is None else request.guidance_interval
