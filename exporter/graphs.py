@@ -31,6 +31,7 @@ __all__ = [
     "export_text_encoder",
     "export_unet",
     "frequencies",
+    "shorten_names",
     "to_half",
     "without_traces",
 ]
@@ -271,3 +272,19 @@ def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
         del value.metadata_props[:]
         value.doc_string = ""
     return model
+
+
+def shorten_names(model: onnx.ModelProto) -> None:
+    """Replace the names of inner tensors by numbers, because these names take a third of the graph."""
+    graph = model.graph
+    kept = {value.name for value in (*graph.input, *graph.output)}
+    names: dict[str, str] = {"": ""}
+
+    def short(name: str) -> str:
+        return name if name in kept else names.setdefault(name, f"{len(names):x}")
+
+    for node in graph.node:
+        node.name = ""
+        node.input[:], node.output[:] = map(short, node.input), map(short, node.output)
+    for tensor in graph.initializer:
+        tensor.name = short(tensor.name)

@@ -27,7 +27,7 @@ from engine.errors import CytosynthError
 from engine.files import sha256_of
 from engine.locks import locked_folder
 from engine.progress import StageProgress, silent_stages
-from exporter.graphs import without_traces
+from exporter.graphs import shorten_names, without_traces
 from exporter.manifest_file import INT8, load_manifest, replace_manifest
 from exporter.parity import relative_l2
 from exporter.trajectory import Rows, count_of, drawn_rows, joined, spaced
@@ -142,7 +142,7 @@ def _write(bundle: Bundle, name: str, path: Path, rows: Rows, output: str) -> fl
         if tensor.name in external:
             tensor.CopyFrom(external.pop(tensor.name))
     assert not external, "a quantised graph keeps the names of its weights"
-    _shorten_names(model)
+    shorten_names(model)
     path.write_bytes(without_traces(model).SerializeToString(deterministic=True))
     onnx.checker.check_model(path, full_check=True)
     error = _error(bundle.path(name), path, rows, output)
@@ -168,19 +168,3 @@ def _error(plain: Path, quantised: Path, rows: Rows, output: str) -> float:
     if output == "eps":
         return relative_l2(found, wanted)
     return float(np.sqrt(np.mean((found - wanted) ** 2)))
-
-
-def _shorten_names(model: onnx.ModelProto) -> None:
-    """Replace the names of inner tensors by numbers, because these names take a third of the graph."""
-    graph = model.graph
-    kept = {value.name for value in (*graph.input, *graph.output)}
-    names: dict[str, str] = {"": ""}
-
-    def short(name: str) -> str:
-        return name if name in kept else names.setdefault(name, f"{len(names):x}")
-
-    for node in graph.node:
-        node.name = ""
-        node.input[:], node.output[:] = map(short, node.input), map(short, node.output)
-    for tensor in graph.initializer:
-        tensor.name = short(tensor.name)

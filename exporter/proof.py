@@ -24,12 +24,12 @@ LEVELS = 8
 """Largest mean difference of decoded pixels in grey levels."""
 
 
-def prove(folder: Path, class_name: str) -> None:
+def prove(folder: Path, class_name: str, preset: str | None = None) -> None:
     """Raise CytosynthError unless both runtimes run every graph of the class with finite results that agree. The check
-    uses one picture with half of the bundle's side, to save time and memory."""
+    uses one picture with half of the bundle's side, to save time and memory. preset: take the UNet of this preset."""
     manifest = read_manifest(folder / "manifest.json")
     first, second = (
-        _run(backend, folder, manifest, class_name)
+        _run(backend, folder, manifest, class_name, preset)
         for backend in (OpenVINOBackend(precision="f32", cached=False), ORTBackend())
     )
     for name, values in first.items():
@@ -49,7 +49,9 @@ def prove(folder: Path, class_name: str) -> None:
             )
 
 
-def _run(backend: Backend, folder: Path, manifest: Manifest, class_name: str) -> dict[str, NDArray[Any]]:
+def _run(
+    backend: Backend, folder: Path, manifest: Manifest, class_name: str, preset: str | None
+) -> dict[str, NDArray[Any]]:
     """Return every output by "GRAPH NAME"."""
     channels, height, width = manifest.latent_shape
     multiple = manifest.latent_multiple
@@ -59,7 +61,7 @@ def _run(backend: Backend, folder: Path, manifest: Manifest, class_name: str) ->
     entry = manifest.classes[class_name]
     row = np.array([1.5, 500.5, 0.5, 0.7, 0.2, 0.1, 0.0, 2.0], np.float32)
     graphs: dict[str, tuple[dict[str, NDArray[Any]], tuple[str, ...]]] = {
-        entry.unet: (
+        manifest.unet_of(class_name, preset).unet: (
             {
                 "latents": latents,
                 "time_features": time_features(np.array([500.5]), np.array(manifest.frequencies)),

@@ -22,6 +22,7 @@ OPTIONAL = (
     "base_attribution",
     "shared_noise",
     "preset",
+    "unet_sha256",
     "guidance_interval",
     "langevin_step_size",
     "langevin_steps_per_level",
@@ -99,6 +100,9 @@ def describe(job: Job, class_name: str) -> dict[str, Any]:
         description["shared_noise"] = False
     if request.preset is not None:
         description["preset"] = request.preset
+    if request.unets_sha256 is not None:
+        unet = bundle.manifest.unet_of(class_name, request.preset)
+        description["unet_sha256"] = bundle.manifest.digest_of([unet])
     if request.guidance_interval is not None:
         description["guidance_interval"] = list(request.guidance_interval)
     if request.langevin is not None:

@@ -81,6 +81,14 @@ def preset(
     sampling: Annotated[SamplingSettings, Without(*NOT_IN_A_PRESET)],
     guidance: GuidanceSettings,
     hardware: Annotated[HardwareSettings, Without("batch_size", "backend", "threads")],
+    merged: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[MERGED]...",
+            help="Folders of `trainer merge` whose UNets were trained for the table, one per class. The preset draws "
+            "these classes alone.",
+        ),
+    ] = None,
     table: Annotated[
         Path | None,
         typer.Option(help="File of `trainer table`, in place of sampler, schedule, steps and guidance."),
@@ -96,7 +104,14 @@ def preset(
     opened = open_bundle(bundle)
     if table is not None:
         _expect_alone(sampling, guidance)
-        write_table_preset(opened, name, table, hardware.precision)
+        write_table_preset(opened, name, table, hardware.precision, merged or (), progress=say)
+    elif merged:
+        raise RequestError(
+            f"The merged folder {merged[0]}",
+            found="no --table",
+            expected="the learned table for which the UNets were trained",
+            fix="add --table, or leave out the folders",
+        )
     else:
         settings = RequestSettings(sampling, guidance, hardware=replace(hardware, backend="openvino"))
         write_preset(opened, name, make_request(opened.manifest, ["all"], 1, settings))

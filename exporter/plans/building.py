@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.backends.tensorrt import MODULES, wanted_graphs
+from engine.backends.tensorrt import MODULES
 from engine.bundle.folder import Bundle
-from engine.bundle.plans import FORMAT_VERSION, Plan, graph_digest, read_plan_folder
+from engine.bundle.plans import FORMAT_VERSION, Plan, graph_digest, read_plan_folder, wanted_graphs
 from engine.errors import CytosynthError, RequestError
 from engine.files import replace_file, write_json
 from engine.locks import locked_folder

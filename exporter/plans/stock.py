@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.backends.tensorrt import MODULES, wanted_graphs
+from engine.backends.tensorrt import MODULES
 from engine.bundle.folder import Bundle
-from engine.bundle.plans import PlanFolder, graph_digest, read_plan_folder
+from engine.bundle.plans import PlanFolder, graph_digest, read_plan_folder, wanted_graphs
 from engine.errors import RequestError
 from engine.files import write_json
 from engine.locks import locked_folder
