@@ -79,8 +79,9 @@ def fold(model: onnx.ModelProto) -> None:
     graph.initializer.extend(numpy_helper.from_array(values[name], name) for name in values if name in used)
 
 
-def unfold(model: onnx.ModelProto, computing: onnx.ModelProto) -> None:
-    """Let a graph compute its weights as another graph does, whose folded weights it has under the same names."""
+def unfold(model: onnx.ModelProto, computing: onnx.ModelProto) -> list[onnx.TensorProto]:
+    """Let a graph compute its weights as another graph does, whose folded weights it has under the same names. Return
+    the initialisers that it takes over from that graph."""
     graph = model.graph
     nodes = computing_nodes(computing.graph)
     made = {name for node in nodes for name in node.output}
@@ -88,10 +89,10 @@ def unfold(model: onnx.ModelProto, computing: onnx.ModelProto) -> None:
     for tensor in [tensor for tensor in graph.initializer if tensor.name in made]:
         graph.initializer.remove(tensor)
     present = {tensor.name for tensor in graph.initializer}
-    graph.initializer.extend(
-        tensor for tensor in computing.graph.initializer if tensor.name in read and tensor.name not in present
-    )
+    taken = [tensor for tensor in computing.graph.initializer if tensor.name in read and tensor.name not in present]
+    graph.initializer.extend(taken)
     _put_in_front(graph, nodes)
+    return taken
 
 
 def _evaluate(node: onnx.NodeProto, inputs: list[NDArray[Any]]) -> NDArray[Any]:

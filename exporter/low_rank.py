@@ -74,7 +74,7 @@ def factorise(wanted: NDArray[Any], weight: NDArray[Any], known: Sequence[Factor
 def _rounding(weight: NDArray[Any]) -> Matrix:
     """Return the variance of the rounding error of float16 values: spacing^2 / 12."""
     spacing = np.spacing(np.abs(weight.astype(np.float16))).astype(np.float32)
-    return np.square(spacing) / 12
+    return (spacing**2 / 12).astype(np.float32)
 
 
 def _fitted(b: NDArray[np.float16], change: Matrix) -> Factors:

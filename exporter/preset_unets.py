@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from safetensors.numpy import load_file
 
 from engine.bundle.folder import Bundle
 from engine.bundle.presets import UnetFiles
@@ -26,6 +27,7 @@ from exporter.graphs import export_unet, shorten_names, to_half
 from exporter.load import MergedModel, load_merged
 from exporter.low_rank import Factors, factorise
 from exporter.manifest_file import OF_PRESET, expect_facts
+from exporter.parity import relative_l2
 from exporter.reuse import Templates
 from exporter.weights import Place, place_weights, places_of
 
@@ -33,6 +35,8 @@ __all__ = ["write_unets"]
 
 INLINE_BYTES = 128
 """Smaller tensors stay in the graph. A reference to a file takes about 70 bytes."""
+CONTEXT_ERROR = 0.01
+"""Largest relative L2 difference of the prompt embeddings. The base of a bundle may be known in float16 alone."""
 
 
 def write_unets(
@@ -153,22 +157,32 @@ def _by_class(bundle: Bundle, folders: Sequence[Path]) -> dict[str, Path]:
 
 
 def _expect_class(bundle: Bundle, model: MergedModel, manifest: dict[str, Any]) -> None:
-    """Raise RequestError unless a merged folder differs from the class of the bundle in its UNet alone."""
+    """Raise RequestError unless a merged folder differs from the class of the bundle in its UNet alone.
+
+    Everything else of the folder stays unused. What the UNet depends on must be equal: the noise schedule, the prompt,
+    and what the text encoder makes of it.
+    """
     class_name = model.record["class_name"]
     expect_facts(model, manifest, bundle.manifest.context_shape, bundle.folder)
+    entry = bundle.manifest.classes[class_name]
+    schedule = ("beta_start", "beta_end", "num_train_timesteps")
+    error = relative_l2(
+        model.embed_prompts([model.record["prompt"], ""]).numpy(),
+        np.stack([load_file(bundle.path(entry.context))[name] for name in ("cond", "uncond")]),
+    )
     facts = {
-        "prompt": (model.record["prompt"], bundle.manifest.classes[class_name].prompt),
-        "autoencoder, text encoder, tokenizer, refiner and noise schedule": (
-            found := f"SHA-256 {model.base_sha256()}",
-            f"SHA-256 {manifest['base_sha256']}" if "base_sha256" in manifest else found,
+        "noise schedule": tuple(
+            [values[name] for name in schedule] for values in (model.scheduler, manifest["schedule"])
         ),
+        "prompt": (model.record["prompt"], entry.prompt),
+        "prompt embeddings": (f"a relative difference of {error:.2g}" if error > CONTEXT_ERROR else "", ""),
     }
-    for name, (stated, expected) in facts.items():
-        if stated != expected:
+    for name, (stated, wanted) in facts.items():
+        if stated != wanted:
             raise RequestError(
                 f"The merged folder {model.folder} for the preset, {name}",
-                found=stated,
-                expected=f"{expected}, as the class {class_name} of the bundle has",
+                found=str(stated),
+                expected=f"{wanted or 'the same'}, as in the class {class_name} of the bundle",
                 fix="merge the hypernetwork of the class and the LoRA of the preset into the base of the bundle",
             )
 

@@ -55,23 +55,16 @@ def write_table_preset(
     preset with this name.
 
     merged: Merged folders of classes of the bundle, whose UNets were trained for the table. The preset draws these
-    classes, and no other ones, with these UNets. None takes the UNets of the bundle's classes.
+    classes, and no other ones, with these UNets. None takes the UNets of the bundle's classes. New UNets have no 8-bit
+        graphs until `exporter.int8.write_int8` adds some, also if the precision is int8.
 
     Raises RequestError and leaves the bundle unchanged if the table or a folder does not suit the bundle, and
     CytosynthError if the runtimes disagree on a UNet.
     """
     settings: dict[str, Any] = {"table": _read_table(bundle, table)}
-    if merged and precision == "int8":
-        raise RequestError(
-            "--precision int8",
-            found="new UNets, which have no 8-bit graphs",
-            expected="another precision",
-            fix="leave the option out, add 8-bit graphs with `python -m exporter int8`, and draw with --precision int8",
-        )
-    if precision is not None:
-        for class_name in bundle.manifest.classes:
-            bundle.manifest.graphs(class_name, precision)
     if not merged:
+        for class_name in bundle.manifest.classes if precision is not None else ():
+            bundle.manifest.graphs(class_name, precision or PRECISIONS[0])
         _write(bundle, name, settings, precision or PRECISIONS[0])
         return
     _expect_name(name)

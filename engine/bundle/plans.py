@@ -23,6 +23,7 @@ __all__ = [
     "FORMAT_VERSION",
     "Plan",
     "PlanFolder",
+    "all_graphs",
     "choose_plans",
     "graph_digest",
     "read_plan_folder",
@@ -115,6 +116,14 @@ def wanted_graphs(
         graphs[files.unet] = (files.unet, *files.weights)
     if encoder and manifest.vae_encoder is not None:
         graphs[manifest.vae_encoder[0]] = manifest.vae_encoder
+    return graphs
+
+
+def all_graphs(bundle: Bundle) -> dict[str, tuple[str, ...]]:
+    """Return the files of every graph that may have a plan, by the name of the graph: those of presets, too."""
+    graphs = wanted_graphs(bundle, bundle.manifest.classes, encoder=True)
+    for name, preset in bundle.manifest.presets.items():
+        graphs |= wanted_graphs(bundle, preset.unets or (), encoder=True, preset=name)
     return graphs
 
 

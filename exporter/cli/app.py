@@ -144,6 +144,9 @@ def tensorrt(
             "--class", help="Class of the bundle, or classes separated by commas (default: all). May be repeated."
         ),
     ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Build plans of the UNets of this preset (default: those of the classes).")
+    ] = None,
 ) -> None:
     """Build TensorRT plans of a bundle for a GPU, in the folder BUNDLE/plans."""
     from engine.bundle.request import make_request
@@ -153,11 +156,11 @@ def tensorrt(
     opened = open_bundle(bundle)
     batch_sizes, width, height = settings.shapes(opened.manifest.picture_size)
     for batch_size in batch_sizes:
-        options = settings_of(backend="tensorrt", batch_size=batch_size, width=width, height=height)
+        options = settings_of(backend="tensorrt", batch_size=batch_size, width=width, height=height, preset=preset)
         checked = make_request(opened.manifest, parse_each(class_name) or ["all"], 1, options)
     capability = compute_capability(settings.gpu)
     request = PlanRequest(capability, settings.flavour, batch_sizes, width, height, settings.refit)
-    folder = build_plans(opened, checked.class_names, request, progress=say)
+    folder = build_plans(opened, checked.class_names, request, progress=say, preset=checked.preset)
     total = sum(path.stat().st_size for path in folder.glob("*.plan"))
     print(f"{folder}: {', '.join(checked.class_names)}; {total / 1e6:.1f} MB")
 
@@ -166,16 +169,20 @@ def tensorrt(
 def verify(
     bundle: BundleArgument,
     merged: Annotated[Path, typer.Option(help="Merged folder of one of the bundle's classes: the reference.")],
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Compare with the settings and the UNet of this preset (default: the bundle's defaults)."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare each runtime with torch in float32.
 
-    Compares the UNet at every sigma of the default table, the final latents, the picture, and the encoder. Exits 1 if a
+    Compares the UNet at every sigma of the table, the final latents, the picture, and the encoder. Exits 1 if a
     limit is exceeded.
     """
     from exporter.parity import compare
 
-    rows, without_tensorrt = compare(open_bundle(bundle), merged)
+    rows, without_tensorrt = compare(open_bundle(bundle), merged, preset=preset)
     if as_json:
         shown = [{**asdict(row), "limits": row.limits, "passed": row.passed} for row in rows]
         print(json.dumps({"rows": shown}))
