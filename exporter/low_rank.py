@@ -45,8 +45,8 @@ def factorise(wanted: NDArray[Any], weight: NDArray[Any], known: Sequence[Factor
     The rank is the smallest one whose error is not above the rounding of both weights to float16, and 0 if they differ
     by no more. None if the factors would be as large as the weight.
 
-    known: Factors of other classes for this weight. They are taken, or else their B with another A, if that is as near,
-    so that classes share them. A hypernetwork that acts before the changed weight changes A alone.
+    known: Factors of other classes for this weight. They are taken, or else one of both with another partner, if that
+    is as near, so that classes share them. A hypernetwork that acts before the changed weight changes one of both.
     """
     rows = len(wanted)
     change = wanted.astype(np.float32).reshape(rows, -1) - weight.astype(np.float32).reshape(rows, -1)
@@ -54,7 +54,7 @@ def factorise(wanted: NDArray[Any], weight: NDArray[Any], known: Sequence[Factor
     if np.linalg.norm(change) <= limit:
         return Factors(np.zeros((rows, 0), np.float16), np.zeros((0, change.shape[1]), np.float16))
     for found in known:
-        for factors in (found, _fitted(found.b, change)):
+        for factors in (found, Factors(found.b, _partner(found.b, change)), _with_a(found.a, change)):
             if _near(factors, change, SLACK * limit):
                 return factors
     u, s, vt = np.linalg.svd(change, full_matrices=False)
@@ -77,10 +77,15 @@ def _rounding(weight: NDArray[Any]) -> Matrix:
     return (spacing**2 / 12).astype(np.float32)
 
 
-def _fitted(b: NDArray[np.float16], change: Matrix) -> Factors:
-    """Return the factors with this B that are nearest to a change."""
-    a = np.linalg.lstsq(b.astype(np.float32), change, rcond=None)[0]
-    return Factors(b, a.astype(np.float16))
+def _partner(b: NDArray[np.float16], change: Matrix) -> NDArray[np.float16]:
+    """Return the A with which the factors with this B are nearest to a change."""
+    found: NDArray[np.float16] = np.linalg.lstsq(b.astype(np.float32), change, rcond=None)[0].astype(np.float16)
+    return found
+
+
+def _with_a(a: NDArray[np.float16], change: Matrix) -> Factors:
+    """Return the factors with this A that are nearest to a change."""
+    return Factors(np.ascontiguousarray(_partner(a.T, change.T).T), a)
 
 
 def _near(factors: Factors, change: Matrix, limit: float) -> bool:

@@ -24,7 +24,7 @@ from engine.files import sha256_of
 from engine.progress import StageProgress, silent_stages
 from exporter.computed import compute_weights
 from exporter.graphs import export_unet, shorten_names, to_half
-from exporter.load import MergedModel, load_merged
+from exporter.load import MergedModel, load_merged, read_record
 from exporter.low_rank import Factors, factorise
 from exporter.manifest_file import OF_PRESET, expect_facts
 from exporter.parity import relative_l2
@@ -68,7 +68,8 @@ def write_unets(
             progress(f"{class_name}: UNet of the preset {preset}")
             model = load_merged(folders[class_name])
             _expect_class(bundle, model, manifest)
-            content = writer.graph(class_name, model)
+            content, forms = writer.graph(class_name, model)
+            progress(f"{class_name}: {forms}")
             name = writer.graphs.setdefault(content, f"{OF_PRESET}{preset}.{class_name}.onnx")
             (folder / name).write_bytes(content)
             unets[class_name] = {"unet": name, "weights": [*bundle.manifest.classes[class_name].weights, weights]}
@@ -94,22 +95,25 @@ class _Writer:
     graphs: dict[bytes, str] = field(default_factory=dict)
     """The names of the graphs by their content: classes with equal UNets share one."""
 
-    def graph(self, class_name: str, model: MergedModel) -> bytes:
-        """Return the graph of a class, whose new weights are appended to the preset's file."""
+    def graph(self, class_name: str, model: MergedModel) -> tuple[bytes, str]:
+        """Return the graph of a class, whose new weights are appended to the preset's file, and in words in which form
+        it has its weights."""
         entry = self.bundle.manifest.classes[class_name]
         graph = export_unet(to_half(model.unet, in_place=True), self.bundle.manifest.context_shape, self.templates)
-        self._change(graph, entry, model)
+        forms = self._change(graph, entry, model)
         places = places_of(self.bundle.path(entry.unet), entry.weights) | self.written
         known = set(places)
         place_weights(graph, places, self.weights, self.file, INLINE_BYTES)
         self.written |= {key: place for key, place in places.items() if key not in known}
         shorten_names(graph)
-        return graph.SerializeToString(deterministic=True)
+        return graph.SerializeToString(deterministic=True), forms
 
-    def _change(self, graph: onnx.ModelProto, entry: UnetFiles, model: MergedModel) -> None:
-        """Write the weights of a graph as changes of the class's weights, where that is smaller."""
+    def _change(self, graph: onnx.ModelProto, entry: UnetFiles, model: MergedModel) -> str:
+        """Write the weights of a graph as changes of the class's weights, where that is smaller. Return in words which
+        weights have which form."""
         own = {tensor.name: tensor for tensor in onnx.load(self.bundle.path(entry.unet)).graph.initializer}
         changes: dict[str, Factors] = {}
+        whole = 0
         wanted = {tensor.name: tensor for tensor in graph.graph.initializer}
         _expect_structure(self.bundle, model, own, wanted)
         for name, tensor in wanted.items():
@@ -121,12 +125,16 @@ class _Writer:
             known = self.factors.setdefault(name, [])
             factors = factorise(after, before, known)
             if factors is None:
+                whole += 1
                 continue
             tensor.CopyFrom(own[name])
             if factors.b.shape[1]:
                 changes[name] = factors
                 known += [] if any(factors is one for one in known) else [factors]
         compute_weights(graph, changes)
+        ranks = {len(factors.a) for factors in changes.values()}
+        rank = f" (rank {min(ranks)} to {max(ranks)})" if ranks else ""
+        return f"{len(changes)} weights of low rank{rank}, {whole} whole"
 
 
 def _values(tensor: onnx.TensorProto) -> NDArray[Any]:
@@ -137,7 +145,7 @@ def _by_class(bundle: Bundle, folders: Sequence[Path]) -> dict[str, Path]:
     """Return the folders by the class of their record. Raises RequestError for another class, or for a class twice."""
     found: dict[str, Path] = {}
     for folder in folders:
-        class_name = load_merged(folder).record["class_name"]
+        class_name = read_record(folder)["class_name"]
         if class_name in found:
             raise RequestError(
                 f"The class {class_name}",
