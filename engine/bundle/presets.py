@@ -102,7 +102,7 @@ def _learned(entry: Field, noise: NoiseSchedule, files: Container[str]) -> Prese
     if entry.has("unets"):
         unets = {name: unet_files(unet, files) for name, unet in entry["unets"].items()}
         if not unets:
-            raise entry["unets"].fail("the UNet of at least one class")
+            raise entry["unets"].fail("a UNet of at least one class")
     steps, scale = len(table.rows), max(table.scales)
     return Preset(LEARNED, LEARNED, steps, scale, None, _precision(entry), table=table, unets=unets)
 
