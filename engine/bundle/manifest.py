@@ -160,8 +160,14 @@ class Manifest:
             )
         return unets[class_name]
 
-    def digest_of(self, unets: Iterable[UnetFiles]) -> str:
-        """Return the SHA-256 of the hashes of graph and weights of UNets."""
+    def unets_sha256(self, class_names: Iterable[str], preset: str | None) -> str | None:
+        """Return the SHA-256 of the hashes of graph and weights of the preset's UNets of these classes.
+
+        None if the preset has no UNets. Raises RequestError if it has none of a class.
+        """
+        if preset is None or self.presets[preset].unets is None:
+            return None
+        unets = [self.unet_of(name, preset) for name in class_names]
         hashes = [self.files[name].sha256 for unet in unets for name in (unet.unet, *unet.weights)]
         return hashlib.sha256("".join(hashes).encode()).hexdigest()
 

@@ -181,12 +181,11 @@ def make_request(
         emphasis=picture.emphasis,
         table=None if preset is None else preset.table,
         preset=None if preset is None or preset.table is None else sampling.preset,
+        unets_sha256=manifest.unets_sha256(chosen, sampling.preset),
     )
     request = _with_passes(request, manifest, settings, previous)
     for name in chosen:
         manifest.graphs(name, request.precision, request.preset)
-    if preset is not None and preset.unets is not None:
-        request = replace(request, unets_sha256=manifest.digest_of([preset.unets[name] for name in chosen]))
     _check_numbers(request, manifest)
     for flag, grown, side in (("--width", left + right, request.width), ("--height", top + bottom, request.height)):
         check_side(f"{flag} with --expand" if grown else flag, side, manifest)

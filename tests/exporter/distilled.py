@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from engine.bundle.folder import open_bundle
+from engine.bundle.manifest import Manifest
 from engine.sampling.samplers import plan_steps
 
 RANK = 2
@@ -31,11 +31,10 @@ def distilled(merged: Path, folder: Path, strength: float = 0.3) -> Path:
     return folder
 
 
-def table_of(bundle: Path, path: Path, steps: int = 3, **changes: object) -> Path:
-    """Write the file of a learned table with the numbers of DPM++ 2M, without guidance."""
-    noise = open_bundle(str(bundle)).manifest.noise
-    plan = plan_steps(noise, sampler="dpmpp_2m", schedule="karras", num_inference_steps=steps)
+def table_of(path: Path, manifest: Manifest, guidance_scale: float = 1.0, **changes: object) -> Path:
+    """Write the file of a learned table with the numbers of DPM++ 2M in three steps."""
+    plan = plan_steps(manifest.noise, sampler="dpmpp_2m", schedule="karras", num_inference_steps=3)
     names = ("sigma", "timestep", "a", "b", "c")
-    rows = [{name: getattr(row, name) for name in names} | {"guidance_scale": 1.0} for row in plan.rows]
+    rows = [{name: getattr(row, name) for name in names} | {"guidance_scale": guidance_scale} for row in plan.rows]
     path.write_text(json.dumps({"format": "cytosynth-table-1", "rows": rows} | changes))
     return path

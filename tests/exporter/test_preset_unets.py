@@ -29,7 +29,7 @@ def turbo(tiny_bundle, merged, in_process, tmp_path_factory):
     the classes."""
     folder = tmp_path_factory.mktemp("turbo")
     bundle = shutil.copytree(tiny_bundle, folder / "bundle")
-    table = table_of(bundle, folder / "turbo.json")
+    table = table_of(folder / "turbo.json", open_bundle(str(bundle)).manifest)
     assert in_process("exporter", "preset", bundle, "slow", "--table", table).returncode == 0
     done = in_process("exporter", "preset", bundle, "turbo", *merged.values(), "--table", table)
     assert done.returncode == 0, done.stderr
@@ -85,7 +85,7 @@ def test_pictures_say_which_unet_drew_them_and_a_run_goes_on_with_no_other(turbo
     assert not np.array_equal(pixels["slow"], pixels["turbo"])
     assert texts["turbo"]["plan_sha256"] == texts["slow"]["plan_sha256"]
     manifest = open_bundle(str(turbo)).manifest
-    assert texts["turbo"]["unet_sha256"] == manifest.digest_of([manifest.unet_of("cyt_mast", "turbo")])
+    assert texts["turbo"]["unet_sha256"] == manifest.unets_sha256(["cyt_mast"], "turbo")
     assert "unet_sha256" not in texts["slow"]
     refused = in_process(*asked, "--preset", "turbo", "--out", tmp_path / "slow")
     assert refused.returncode == 2
@@ -98,7 +98,7 @@ def test_pictures_say_which_unet_drew_them_and_a_run_goes_on_with_no_other(turbo
 
 
 def test_a_class_without_a_unet_of_the_preset_is_refused_by_name(bundle_copy, merged, in_process, tmp_path):
-    table = table_of(bundle_copy, tmp_path / "turbo.json")
+    table = table_of(tmp_path / "turbo.json", open_bundle(str(bundle_copy)).manifest)
     done = in_process("exporter", "preset", bundle_copy, "turbo", merged["cyt_mast"], "--table", table)
     assert done.returncode == 0, done.stderr
     asked = ("engine", "generate", "--bundle", bundle_copy, "--n", 1, "--preset", "turbo", "--out", tmp_path / "out")
@@ -145,7 +145,7 @@ def test_a_folder_that_does_not_suit_the_bundle_changes_nothing(case, merged, bu
     change, said = WRONG[case]
     change(folder := shutil.copytree(merged["cyt_mast"], tmp_path / "merged"))
     before = {path.name: path.read_bytes() for path in bundle_copy.iterdir()}
-    table = table_of(bundle_copy, tmp_path / "turbo.json")
+    table = table_of(tmp_path / "turbo.json", open_bundle(str(bundle_copy)).manifest)
     done = in_process("exporter", "preset", bundle_copy, "turbo", folder, "--table", table)
     assert done.returncode == 2
     assert said in done.stderr
@@ -153,7 +153,7 @@ def test_a_folder_that_does_not_suit_the_bundle_changes_nothing(case, merged, bu
 
 
 def test_unets_need_a_table_and_one_folder_per_class(merged, bundle_copy, in_process, tmp_path):
-    folder, table = merged["cyt_mast"], table_of(bundle_copy, tmp_path / "turbo.json")
+    folder, table = merged["cyt_mast"], table_of(tmp_path / "turbo.json", open_bundle(str(bundle_copy)).manifest)
     for options, said in ((["--steps", 3], "no --table"), ([folder, "--table", table], "The class cyt_mast")):
         done = in_process("exporter", "preset", bundle_copy, "turbo", folder, *options)
         assert done.returncode == 2
