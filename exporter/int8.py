@@ -30,8 +30,8 @@ from engine.files import sha256_of
 from engine.locks import locked_folder
 from engine.progress import StageProgress, silent_stages
 from exporter.computed import computing_nodes, fold, unfold
-from exporter.graphs import shorten_names, without_traces
-from exporter.manifest_file import INT8, load_manifest, replace_manifest
+from exporter.graphs import share_equal, shorten_names, without_traces
+from exporter.manifest_file import INT8, OF_PRESET, load_manifest, replace_manifest
 from exporter.parity import relative_l2
 from exporter.trajectory import Rows, count_of, drawn_rows, joined, spaced
 
@@ -160,6 +160,8 @@ def _write(bundle: Bundle, name: str, path: Path, rows: Rows, output: str) -> fl
         if tensor.name in external:
             tensor.CopyFrom(external.pop(tensor.name))
     assert not external, "a quantised graph keeps the names of its weights"
+    if name.startswith(OF_PRESET):
+        share_equal(model)
     shorten_names(model)
     path.write_bytes(without_traces(model).SerializeToString(deterministic=True))
     onnx.checker.check_model(path, full_check=True)

@@ -23,7 +23,7 @@ from engine.errors import RequestError
 from engine.files import sha256_of
 from engine.progress import StageProgress, silent_stages
 from exporter.computed import compute_weights
-from exporter.graphs import export_unet, shorten_names, to_half
+from exporter.graphs import export_unet, share_equal, shorten_names, to_half
 from exporter.load import MergedModel, load_merged, read_record
 from exporter.low_rank import Factors, factorise
 from exporter.manifest_file import OF_PRESET, expect_facts
@@ -105,6 +105,7 @@ class _Writer:
         known = set(places)
         place_weights(graph, places, self.weights, self.file, INLINE_BYTES)
         self.written |= {key: place for key, place in places.items() if key not in known}
+        share_equal(graph)
         shorten_names(graph)
         return graph.SerializeToString(deterministic=True), forms
 
