@@ -26,7 +26,7 @@ LEVELS = 8
 
 def prove(folder: Path, class_name: str, preset: str | None = None) -> None:
     """Raise CytosynthError unless both runtimes run every graph of the class with finite results that agree. The check
-    uses one picture with half of the bundle's side, to save time and memory. preset: check its UNet of the class alone."""
+    uses one picture with half of the bundle's side, to save time and memory. preset: check its UNet alone."""
     manifest = read_manifest(folder / "manifest.json")
     first, second = (
         _run(backend, folder, manifest, class_name, preset)

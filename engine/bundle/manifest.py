@@ -140,7 +140,12 @@ class Manifest:
     @property
     def precisions(self) -> tuple[str, ...]:
         """The precisions that every class supports."""
-        has_int8 = self.decoder_int8 and all(entry.unet_int8 for entry in self.classes.values())
+        return self.precisions_of(None)
+
+    def precisions_of(self, preset: str | None) -> tuple[str, ...]:
+        """Return the precisions that every class of a preset supports. None: of the bundle."""
+        unets = (None if preset is None else self.presets[preset].unets) or self.classes
+        has_int8 = self.decoder_int8 and all(files.unet_int8 for files in unets.values())
         return PRECISIONS if has_int8 else tuple(name for name in PRECISIONS if name != "int8")
 
     def unet_of(self, class_name: str, preset: str | None = None) -> UnetFiles:
