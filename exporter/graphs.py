@@ -31,6 +31,8 @@ __all__ = [
     "export_text_encoder",
     "export_unet",
     "frequencies",
+    "share_equal",
+    "shorten_names",
     "to_half",
     "without_traces",
 ]
@@ -271,3 +273,33 @@ def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
         del value.metadata_props[:]
         value.doc_string = ""
     return model
+
+
+def share_equal(model: onnx.ModelProto) -> None:
+    """Keep one of the equal initialisers inside a graph: a third of an 8-bit graph are zeros of its scales."""
+    kept: dict[tuple[int, tuple[int, ...], bytes], str] = {}
+    names: dict[str, str] = {}
+    for tensor in list(model.graph.initializer):
+        if not tensor.external_data and tensor.HasField("raw_data"):
+            first = kept.setdefault((tensor.data_type, tuple(tensor.dims), tensor.raw_data), tensor.name)
+            if first != tensor.name:
+                names[tensor.name] = first
+                model.graph.initializer.remove(tensor)
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+
+
+def shorten_names(model: onnx.ModelProto) -> None:
+    """Replace the names of inner tensors by numbers, because these names take a third of the graph."""
+    graph = model.graph
+    kept = {value.name for value in (*graph.input, *graph.output)}
+    names: dict[str, str] = {"": ""}
+
+    def short(name: str) -> str:
+        return name if name in kept else names.setdefault(name, f"{len(names):x}")
+
+    for node in graph.node:
+        node.name = ""
+        node.input[:], node.output[:] = map(short, node.input), map(short, node.output)
+    for tensor in graph.initializer:
+        tensor.name = short(tensor.name)

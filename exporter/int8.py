@@ -11,10 +11,11 @@ compute in the runtime's own precision.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,12 +24,14 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from engine.backends.openvino import OpenVINOBackend
 from engine.bundle.folder import Bundle
+from engine.bundle.presets import UnetFiles
 from engine.errors import CytosynthError
 from engine.files import sha256_of
 from engine.locks import locked_folder
 from engine.progress import StageProgress, silent_stages
-from exporter.graphs import without_traces
-from exporter.manifest_file import INT8, load_manifest, replace_manifest
+from exporter.computed import computing_nodes, fold, unfold
+from exporter.graphs import share_equal, shorten_names, without_traces
+from exporter.manifest_file import INT8, OF_PRESET, load_manifest, replace_manifest
 from exporter.parity import relative_l2
 from exporter.trajectory import Rows, count_of, drawn_rows, joined, spaced
 
@@ -59,7 +62,8 @@ class Quantised:
 def write_int8(bundle: Bundle, *, keep_unets: bool = False, progress: StageProgress = silent_stages) -> list[Quantised]:
     """Add 8-bit graphs of every UNet and of the decoder to a bundle, or replace them. The bundle's hash changes.
 
-    The calibration draws PICTURES pictures per class with the bundle's default settings, on OpenVINO in float32.
+    The calibration draws PICTURES pictures per class with the bundle's default settings, on OpenVINO in float32. The
+    UNets of a preset are calibrated while they draw with this preset.
     Raises CytosynthError and leaves the bundle unchanged if the error of a graph exceeds LIMITS.
 
     keep_unets: keep the 8-bit UNets that the bundle has, and write only the others and the decoder.
@@ -81,24 +85,36 @@ def write_int8(bundle: Bundle, *, keep_unets: bool = False, progress: StageProgr
             written.append(Quantised(graph, output, _write(bundle, source, staged[graph], rows, output)))
             return graph
 
-        for unet in dict.fromkeys(entry.unet for entry in classes.values()):
-            sharing = [name for name, entry in classes.items() if entry.unet == unet]
-            progress(f"{unet}: pictures of {', '.join(sharing)}")
-            calls: list[Rows] = []
-            for class_name in sharing:
-                drawn = drawn_rows(bundle, class_name, PICTURES)
-                calls += drawn.calls
-                decoding.append(drawn.decoding)
-            if keep_unets and all(classes[name].unet_int8 for name in sharing):
-                continue
-            graph = add(unet, spaced(joined(calls), ROWS), "eps")
-            for class_name in sharing:
-                manifest["classes"][class_name]["unet_int8"] = graph
+        for preset, unets, stated in _unets(bundle, manifest):
+            for unet in dict.fromkeys(entry.unet for entry in unets.values()):
+                sharing = [name for name, entry in unets.items() if entry.unet == unet]
+                progress(f"{unet}: pictures of {', '.join(sharing)}")
+                calls: list[Rows] = []
+                for class_name in sharing:
+                    drawn = drawn_rows(bundle, class_name, PICTURES, preset=preset)
+                    calls += drawn.calls
+                    decoding += [] if preset else [drawn.decoding]
+                if keep_unets and all(unets[name].unet_int8 for name in sharing):
+                    continue
+                graph = add(unet, spaced(joined(calls), ROWS), "eps")
+                for class_name in sharing:
+                    stated[class_name]["unet_int8"] = graph
         manifest["decoder_int8"] = add(bundle.manifest.decoder[0], spaced(joined(decoding), ROWS), "images")
         for graph, path in staged.items():
             manifest["files"][graph] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
         replace_manifest(bundle.folder, manifest, staged)
     return written
+
+
+def _unets(
+    bundle: Bundle, manifest: dict[str, Any]
+) -> Iterator[tuple[str | None, Mapping[str, UnetFiles], dict[str, Any]]]:
+    """Yield the UNets of the classes, and those of each preset that has some: the preset, the files by class, and the
+    entries of the manifest."""
+    yield None, bundle.manifest.classes, manifest["classes"]
+    for name, preset in bundle.manifest.presets.items():
+        if preset.unets is not None:
+            yield name, preset.unets, manifest["presets"][name]["unets"]
 
 
 class _Reader(CalibrationDataReader):
@@ -120,7 +136,7 @@ def _write(bundle: Bundle, name: str, path: Path, rows: Rows, output: str) -> fl
     external = {tensor.name: tensor for tensor in plain.graph.initializer if tensor.external_data}
     with tempfile.TemporaryDirectory() as temporary:
         source, target = Path(temporary) / "float.onnx", Path(temporary) / "int8.onnx"
-        quant_pre_process(bundle.path(name), source, skip_optimization=True, skip_symbolic_shape=True)
+        quant_pre_process(_constant(bundle.path(name)), source, skip_optimization=True, skip_symbolic_shape=True)
         quantize_static(
             source,
             target,
@@ -138,11 +154,15 @@ def _write(bundle: Bundle, name: str, path: Path, rows: Rows, output: str) -> fl
             },
         )
         model = onnx.load(target)
+    for tensor in unfold(model, plain):
+        external.pop(tensor.name, None)
     for tensor in model.graph.initializer:
         if tensor.name in external:
             tensor.CopyFrom(external.pop(tensor.name))
     assert not external, "a quantised graph keeps the names of its weights"
-    _shorten_names(model)
+    if name.startswith(OF_PRESET):
+        share_equal(model)
+    shorten_names(model)
     path.write_bytes(without_traces(model).SerializeToString(deterministic=True))
     onnx.checker.check_model(path, full_check=True)
     error = _error(bundle.path(name), path, rows, output)
@@ -154,6 +174,15 @@ def _write(bundle: Bundle, name: str, path: Path, rows: Rows, output: str) -> fl
             fix="use the float16 graphs: these weights are not suited for 8 bits; nothing was written",
         )
     return error
+
+
+def _constant(path: Path) -> Path | onnx.ModelProto:
+    """Return a graph whose weights are constants: the file, or a graph in memory if the file computes weights."""
+    model = onnx.load(path)
+    if not computing_nodes(model.graph):
+        return path
+    fold(model)
+    return model
 
 
 def _error(plain: Path, quantised: Path, rows: Rows, output: str) -> float:
@@ -168,19 +197,3 @@ def _error(plain: Path, quantised: Path, rows: Rows, output: str) -> float:
     if output == "eps":
         return relative_l2(found, wanted)
     return float(np.sqrt(np.mean((found - wanted) ** 2)))
-
-
-def _shorten_names(model: onnx.ModelProto) -> None:
-    """Replace the names of inner tensors by numbers, because these names take a third of the graph."""
-    graph = model.graph
-    kept = {value.name for value in (*graph.input, *graph.output)}
-    names: dict[str, str] = {"": ""}
-
-    def short(name: str) -> str:
-        return name if name in kept else names.setdefault(name, f"{len(names):x}")
-
-    for node in graph.node:
-        node.name = ""
-        node.input[:], node.output[:] = map(short, node.input), map(short, node.output)
-    for tensor in graph.initializer:
-        tensor.name = short(tensor.name)

@@ -22,7 +22,7 @@ from engine.sampling.prompts import caption_chunk, read_prompt_with
 from exporter.refiner import REFINER_FILE, Refiner, read_refiner
 from exporter.residuals import RESIDUALS_FILE, attach_residuals
 
-__all__ = ["MergedModel", "load_merged"]
+__all__ = ["MergedModel", "load_merged", "read_record"]
 
 SIGNAL_LEAK_FILE = "signal_leak.safetensors"
 CLASS_FIELDS = ("class_name", "prompt", "origin", "pictures", "licence", "attribution")
@@ -101,7 +101,7 @@ def load_merged(folder: Path) -> MergedModel:
                 expected="a folder in the diffusers layout with class.json",
                 fix="make the folder with `python -m trainer merge`",
             )
-    record = _read_record(folder)
+    record = read_record(folder)
     try:
         parts = _load_parts(folder)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
@@ -139,7 +139,7 @@ def _expect_fitting_refiner(refiner: Refiner, model: MergedModel) -> None:
             )
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
+def read_record(folder: Path) -> dict[str, Any]:
     """Return the class record of a merged folder. Raises RequestError."""
     try:
         record: dict[str, Any] = json.loads((folder / "class.json").read_text())

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.bundle.manifest import FORMAT_VERSION, read_manifest
+from engine.bundle.manifest import FORMAT_VERSION, UNETS_VERSION, read_manifest
 from engine.errors import RequestError
 from engine.files import contents_of, replace_file
 from engine.names import CLASS_NAME_RULE, is_class_name
@@ -20,11 +20,13 @@ __all__ = [
     "DECODER",
     "DECODER_WEIGHTS",
     "INT8",
+    "OF_PRESET",
     "SIGNAL_LEAK",
     "STEP",
     "TEXT_ENCODER",
     "TEXT_WEIGHTS",
     "TOKENIZER",
+    "drop_changed_unets",
     "drop_unused",
     "existing_manifest",
     "expect_facts",
@@ -38,6 +40,8 @@ INT8 = ".int8.onnx"
 """Ending of the names of 8-bit graphs."""
 SIGNAL_LEAK = "signal_leak."
 """Beginning of the names of signal leaks."""
+OF_PRESET = "preset."
+"""Beginning of the names of the UNets of presets."""
 DECODER, DECODER_WEIGHTS, STEP = "vae_decoder.onnx", "vae_decoder.bin", "step.onnx"
 TEXT_ENCODER, TEXT_WEIGHTS, TOKENIZER = "text_encoder.onnx", "text_encoder.bin", "tokenizer.json"
 
@@ -69,15 +73,39 @@ def existing_manifest(out: Path) -> dict[str, Any] | None:
 
 
 def drop_unused(manifest: dict[str, Any]) -> set[str]:
-    """Remove files that no class uses any more from the manifest: 8-bit graphs and signal leaks of replaced classes.
-    Return the names of these files."""
+    """Remove files that nothing uses any more from the manifest: 8-bit graphs and signal leaks of replaced classes, and
+    UNets of replaced presets. Return the names of these files. The version becomes the one that the rest needs."""
     used = {entry.get(key) for entry in manifest["classes"].values() for key in ("unet_int8", "signal_leak")}
+    unets = [unet for preset in manifest.get("presets", {}).values() for unet in preset.get("unets", {}).values()]
     used |= {manifest.get("decoder_int8")}
-    optional = {name for name in manifest["files"] if name.endswith(INT8) or name.startswith(SIGNAL_LEAK)}
+    used |= {name for unet in unets for name in (unet["unet"], unet.get("unet_int8"), *unet["weights"])}
+    beginnings = (SIGNAL_LEAK, OF_PRESET)
+    optional = {name for name in manifest["files"] if name.endswith(INT8) or name.startswith(beginnings)}
     dropped = optional - used
     for name in dropped:
         del manifest["files"][name]
+    if unets:
+        manifest["format_version"] = UNETS_VERSION
+    elif manifest["format_version"] == UNETS_VERSION:
+        manifest["format_version"] = FORMAT_VERSION
     return dropped
+
+
+def drop_changed_unets(manifest: dict[str, Any], before: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Remove UNets of presets that are made of weights which have changed, and presets whose UNets are all removed.
+
+    before: the `files` of the manifest before the change. Returns the preset and the class of each removed UNet.
+    """
+    removed = []
+    for preset, settings in list(manifest.get("presets", {}).items()):
+        unets = settings.get("unets", {})
+        for class_name, unet in list(unets.items()):
+            if any(manifest["files"].get(name) != before.get(name) for name in unet["weights"]):
+                del unets[class_name]
+                removed.append((preset, class_name))
+        if "unets" in settings and not unets:
+            del manifest["presets"][preset]
+    return removed
 
 
 def new_manifest(out: Path, settings: BundleSettings, card: dict[str, Any]) -> dict[str, Any]:

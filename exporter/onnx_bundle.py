@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import filecmp
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -39,6 +37,7 @@ from exporter.manifest_file import (
     TEXT_ENCODER,
     TEXT_WEIGHTS,
     TOKENIZER,
+    drop_changed_unets,
     drop_unused,
     existing_manifest,
     expect_facts,
@@ -48,6 +47,7 @@ from exporter.manifest_file import (
 from exporter.proof import prove
 from exporter.reuse import Templates
 from exporter.settings import BundleSettings
+from exporter.staging import exchange, take_along
 from exporter.weights import Places, mergeable_digests, move_weights, shared_places
 
 __all__ = ["write_bundle"]
@@ -104,6 +104,7 @@ def _write_bundle(
 ) -> None:
     """Write a bundle into a locked folder; see write_bundle."""
     manifest = existing_manifest(out) or new_manifest(out, settings, card)
+    before = dict(manifest["files"])
     wanted = {"name": settings.name, "base": settings.base}
     wanted |= {f"defaults.{key}": value for key, value in settings.defaults.items()}
     for field, value in wanted.items():
@@ -120,47 +121,17 @@ def _write_bundle(
         for folder in merged_folders:
             # Load one model at a time, because a model of Stable Diffusion's size takes gigabytes.
             _add_class(load_merged(folder), manifest, staging, out, vae_encoder, templates, progress)
+        for preset, class_name in drop_changed_unets(manifest, before):
+            progress(f"warning: {class_name}: the preset {preset} loses its UNet, which was made of the class before")
         dropped = drop_unused(manifest)
         (staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         read_manifest(staging / "manifest.json")
-        _take_along(out, staging, dropped)
+        take_along(out, staging, dropped)
         for class_name in names:
             progress(f"{class_name}: checking on each runtime")
             prove(staging, class_name)
-        _exchange(staging, out, Path(temporary) / "old")
+        exchange(staging, out, Path(temporary) / "old")
     progress(f"{out}: written")
-
-
-def _take_along(out: Path, staging: Path, dropped: set[str]) -> None:
-    """Link the unchanged files of an existing bundle into the staged folder, so that it becomes a complete bundle."""
-    for path in out.iterdir() if out.exists() else ():
-        target = staging / path.name
-        if not path.is_file() or path.name in dropped:
-            continue
-        if target.exists() and not filecmp.cmp(path, target, shallow=False):
-            continue
-        target.unlink(missing_ok=True)
-        try:
-            os.link(path, target)
-        except OSError:  # the file system has no links
-            shutil.copy2(path, target)
-
-
-def _exchange(staging: Path, out: Path, old: Path) -> None:
-    """Replace `out` by the staged bundle and keep its plans. After an error the old bundle is in place. After a kill
-    between the two renames the old bundle is complete in the temporary folder `old`."""
-    if not out.exists():
-        staging.rename(out)
-        return
-    out.rename(old)
-    try:
-        staging.rename(out)
-    except OSError:
-        old.rename(out)
-        raise
-    for path in old.iterdir():
-        if path.is_dir():
-            path.rename(out / path.name)
 
 
 def _check_models(folders: list[Path], manifest: dict[str, Any], out: Path) -> list[str]:

@@ -111,8 +111,11 @@ def _torch_recorder(merged: MergedModel) -> Recorder:
     return Recorder(open_function)
 
 
-def compare(bundle: Bundle, merged_folder: Path, *, pictures: int = 2) -> tuple[list[ParityRow], str | None]:
-    """Draw pictures with seeds 0, 1, ... and the default settings on each runtime, and compare them with torch.
+def compare(
+    bundle: Bundle, merged_folder: Path, *, pictures: int = 2, preset: str | None = None
+) -> tuple[list[ParityRow], str | None]:
+    """Draw pictures with seeds 0, 1, ... on each runtime with the default settings or a preset, and compare them with
+    torch. The merged folder of a preset with UNets of its own holds the UNet of the preset.
 
     Errors of the UNet are measured on torch's own inputs, at every step of the table. The second result is the reason
     why TensorRT is not among the rows, or None if it is. Raises RequestError if the bundle lacks the folder's class.
@@ -127,9 +130,8 @@ def compare(bundle: Bundle, merged_folder: Path, *, pictures: int = 2) -> tuple[
             fix="export the class first with `python -m exporter onnx`",
         )
     bundle.verify_for([class_name])
-    job = make_job(
-        bundle, [class_name], pictures, settings_of(batch_size=pictures, backend="openvino", precision="f32")
-    )
+    settings = settings_of(batch_size=pictures, backend="openvino", precision="f32", preset=preset)
+    job = make_job(bundle, [class_name], pictures, settings)
     seeds = list(range(pictures))
 
     def trajectory(job: Job, recorder: Recorder) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:

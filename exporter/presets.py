@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from engine.bundle.folder import Bundle
@@ -12,8 +14,12 @@ from engine.bundle.request import GenerateRequest
 from engine.errors import RequestError
 from engine.locks import locked_folder
 from engine.names import CLASS_NAME_RULE, is_class_name
+from engine.progress import StageProgress, silent_stages
 from engine.sampling.learned import TABLE_FORMAT, LearnedTable
-from exporter.manifest_file import load_manifest, replace_manifest
+from exporter.manifest_file import drop_unused, load_manifest, replace_manifest
+from exporter.preset_unets import write_unets
+from exporter.proof import prove
+from exporter.staging import exchange, take_along
 
 __all__ = ["write_preset", "write_table_preset"]
 
@@ -36,15 +42,58 @@ def write_preset(bundle: Bundle, name: str, request: GenerateRequest) -> None:
     _write(bundle, name, settings, request.precision)
 
 
-def write_table_preset(bundle: Bundle, name: str, table: Path, precision: str | None) -> None:
+def write_table_preset(
+    bundle: Bundle,
+    name: str,
+    table: Path,
+    precision: str | None,
+    merged: Sequence[Path] = (),
+    *,
+    progress: StageProgress = silent_stages,
+) -> None:
     """Store a learned table, which `python -m trainer table` wrote, and a precision under a name, and replace an older
-    preset with this name. Raises RequestError and leaves the manifest unchanged if the table does not suit the
-    bundle."""
+    preset with this name.
+
+    merged: Merged folders of classes of the bundle, whose UNets were trained for the table. The preset draws these
+    classes, and no other ones, with these UNets. None takes the UNets of the bundle's classes. New UNets have no 8-bit
+        graphs until `exporter.int8.write_int8` adds some, also if the precision is int8.
+
+    Raises RequestError and leaves the bundle unchanged if the table or a folder does not suit the bundle, and
+    CytosynthError if the runtimes disagree on a UNet.
+    """
+    settings: dict[str, Any] = {"table": _read_table(bundle, table)}
+    if not merged:
+        for class_name in bundle.manifest.classes if precision is not None else ():
+            bundle.manifest.graphs(class_name, precision or PRECISIONS[0])
+        _write(bundle, name, settings, precision or PRECISIONS[0])
+        return
+    _expect_name(name)
+    if precision is not None:
+        settings["precision"] = precision
+    with locked_folder(bundle.folder):
+        bundle.verify(bundle.manifest.files)
+        with TemporaryDirectory(dir=bundle.folder.parent, prefix=f".{bundle.folder.name}-") as temporary:
+            staging = Path(temporary) / "new"
+            staging.mkdir()
+            manifest = load_manifest(bundle.folder)
+            unets = write_unets(bundle, name, merged, manifest, staging, progress)
+            manifest.setdefault("presets", {})[name] = {**settings, "unets": unets}
+            dropped = drop_unused(manifest)
+            replace_manifest(staging, manifest)
+            take_along(bundle.folder, staging, dropped)
+            for class_name in {files["unet"]: class_name for class_name, files in unets.items()}.values():
+                progress(f"{class_name}: checking on each runtime")
+                prove(staging, class_name, name)
+            exchange(staging, bundle.folder, Path(temporary) / "old")
+
+
+def _read_table(bundle: Bundle, table: Path) -> list[dict[str, float]]:
+    """Return the rows of a learned table. Raises RequestError."""
     try:
         read = json.loads(table.read_text(encoding="utf-8"))
         if not isinstance(read, dict) or read.get("format") != TABLE_FORMAT:
             raise ValueError(f"no file of the format {TABLE_FORMAT}")
-        rows = LearnedTable.parse(read.get("rows"), bundle.manifest.noise).as_json()
+        return LearnedTable.parse(read.get("rows"), bundle.manifest.noise).as_json()
     except (OSError, ValueError, RecursionError) as error:
         raise RequestError(
             f"The table {table}",
@@ -52,18 +101,21 @@ def write_table_preset(bundle: Bundle, name: str, table: Path, precision: str | 
             expected=f"a learned table for the noise schedule of the bundle {bundle.manifest.name}",
             fix="make it with `python -m trainer table`",
         ) from error
-    if precision is not None:
-        for class_name in bundle.manifest.classes:
-            bundle.manifest.graphs(class_name, precision)
-    _write(bundle, name, {"table": rows}, precision or PRECISIONS[0])
+
+
+def _expect_name(name: str) -> None:
+    if not is_class_name(name):
+        raise RequestError("The preset's name", found=name, expected=CLASS_NAME_RULE, fix="choose another")
 
 
 def _write(bundle: Bundle, name: str, settings: dict[str, Any], precision: str) -> None:
-    if not is_class_name(name):
-        raise RequestError("The preset's name", found=name, expected=CLASS_NAME_RULE, fix="choose another")
+    _expect_name(name)
     if precision != PRECISIONS[0]:
         settings["precision"] = precision
     with locked_folder(bundle.folder):
         manifest = load_manifest(bundle.folder)
         manifest.setdefault("presets", {})[name] = settings
+        dropped = drop_unused(manifest)
         replace_manifest(bundle.folder, manifest)
+        for unused in dropped:
+            (bundle.folder / unused).unlink(missing_ok=True)

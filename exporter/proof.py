@@ -24,12 +24,12 @@ LEVELS = 8
 """Largest mean difference of decoded pixels in grey levels."""
 
 
-def prove(folder: Path, class_name: str) -> None:
+def prove(folder: Path, class_name: str, preset: str | None = None) -> None:
     """Raise CytosynthError unless both runtimes run every graph of the class with finite results that agree. The check
-    uses one picture with half of the bundle's side, to save time and memory."""
+    uses one picture with half of the bundle's side, to save time and memory. preset: check its UNet alone."""
     manifest = read_manifest(folder / "manifest.json")
     first, second = (
-        _run(backend, folder, manifest, class_name)
+        _run(backend, folder, manifest, class_name, preset)
         for backend in (OpenVINOBackend(precision="f32", cached=False), ORTBackend())
     )
     for name, values in first.items():
@@ -49,7 +49,9 @@ def prove(folder: Path, class_name: str) -> None:
             )
 
 
-def _run(backend: Backend, folder: Path, manifest: Manifest, class_name: str) -> dict[str, NDArray[Any]]:
+def _run(
+    backend: Backend, folder: Path, manifest: Manifest, class_name: str, preset: str | None
+) -> dict[str, NDArray[Any]]:
     """Return every output by "GRAPH NAME"."""
     channels, height, width = manifest.latent_shape
     multiple = manifest.latent_multiple
@@ -57,9 +59,10 @@ def _run(backend: Backend, folder: Path, manifest: Manifest, class_name: str) ->
     rng = np.random.default_rng(0)
     latents = rng.standard_normal((1, channels, *sides)).astype(np.float32)
     entry = manifest.classes[class_name]
+    unet = manifest.unet_of(class_name, preset).unet
     row = np.array([1.5, 500.5, 0.5, 0.7, 0.2, 0.1, 0.0, 2.0], np.float32)
     graphs: dict[str, tuple[dict[str, NDArray[Any]], tuple[str, ...]]] = {
-        entry.unet: (
+        unet: (
             {
                 "latents": latents,
                 "time_features": time_features(np.array([500.5]), np.array(manifest.frequencies)),
@@ -86,6 +89,8 @@ def _run(backend: Backend, folder: Path, manifest: Manifest, class_name: str) ->
     if manifest.text_encoder is not None:
         ids = np.zeros((1, manifest.context_shape[0]), np.int64)
         graphs[manifest.text_encoder.graph] = ({"input_ids": ids}, ("hidden_states",))
+    if preset is not None:
+        graphs = {unet: graphs[unet]}
     found: dict[str, NDArray[Any]] = {}
     for graph, (inputs, outputs) in graphs.items():
         model = backend.open(folder / graph, {name: value.shape for name, value in inputs.items()}, outputs)

@@ -33,13 +33,15 @@ class Drawn:
     images: NDArray[np.uint8] | None
 
 
-def drawn_rows(bundle: Bundle, class_name: str, pictures: int, *, decoded: bool = False) -> Drawn:
-    """Draw pictures of a class with the bundle's default settings, on OpenVINO in float32.
+def drawn_rows(
+    bundle: Bundle, class_name: str, pictures: int, *, decoded: bool = False, preset: str | None = None
+) -> Drawn:
+    """Draw pictures of a class with the bundle's default settings or a preset, on OpenVINO in float32.
 
     decoded: also decode the latents.
     """
     # Shared noise: the rows of a class do not depend on its name.
-    settings = settings_of(backend="openvino", batch_size=pictures, precision="f32", shared_noise=True)
+    settings = settings_of(backend="openvino", batch_size=pictures, precision="f32", shared_noise=True, preset=preset)
     job = make_job(bundle, [class_name], 1, settings)
     recorder = recorder_of(OpenVINOBackend(precision="f32", threads=job.request.threads, cached=False))
     seeds = range(FIRST_SEED, FIRST_SEED + pictures)

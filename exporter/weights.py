@@ -12,13 +12,22 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO
 
 import onnx
 import torch
 from diffusers import UNet2DConditionModel
 from onnx import numpy_helper
 
-__all__ = ["Places", "mergeable_digests", "move_weights", "shared_places"]
+__all__ = [
+    "Place",
+    "Places",
+    "mergeable_digests",
+    "move_weights",
+    "place_weights",
+    "places_of",
+    "shared_places",
+]
 
 INLINE_BYTES = 1024
 """Smaller tensors stay in the graph, because a runtime reads shapes and axes from them."""
@@ -53,6 +62,8 @@ def _both_ways(tensor: torch.Tensor) -> Iterable[str]:
 
 Places = Mapping[str, tuple[int, int]]
 """Offset and length of tensors in a file, by digest."""
+Place = tuple[str, int, int]
+"""File, offset and length of a tensor."""
 
 
 def shared_places(graphs: Iterable[Path], weights: Path) -> Places:
@@ -69,6 +80,30 @@ def shared_places(graphs: Iterable[Path], weights: Path) -> Places:
             file.seek(offset)
             found[digest(file.read(length))] = offset, length
     return found
+
+
+def places_of(graph: Path, files: Iterable[str]) -> dict[str, Place]:
+    """Return where a graph has its tensors in these files beside it, by digest."""
+    return {
+        key: (name, *place) for name in files for key, place in shared_places([graph], graph.with_name(name)).items()
+    }
+
+
+def place_weights(
+    model: onnx.ModelProto, places: dict[str, Place], name: str, file: BinaryIO, inline_bytes: int
+) -> None:
+    """Move every tensor of this size or more into external data, except whole numbers, which runtimes read as shapes.
+
+    places: where tensors are, by digest. All others are appended to the file with this name, and added to `places`.
+    """
+    whole = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
+    for tensor in model.graph.initializer:
+        data = b"" if tensor.data_type in whole else _raw(tensor)
+        if len(data) >= inline_bytes:
+            key = digest(data)
+            if key not in places:
+                places[key] = (name, *_append(file, data))
+            _refer(tensor, *places[key])
 
 
 def move_weights(
@@ -100,15 +135,23 @@ def move_weights(
                 name, (offset, length) = shared_name, known
             else:
                 name = class_name if key in own or shared is not None else shared_name
-                file = files[name]
-                file.write(bytes(-file.tell() % ALIGNMENT))
-                offset = file.tell()
-                length = file.write(_raw(by_digest[key][0]))
+                offset, length = _append(files[name], _raw(by_digest[key][0]))
             for tensor in by_digest[key]:
-                tensor.ClearField("raw_data")
-                tensor.data_location = onnx.TensorProto.EXTERNAL
-                for field, value in (("location", name), ("offset", str(offset)), ("length", str(length))):
-                    tensor.external_data.add(key=field, value=value)
+                _refer(tensor, name, offset, length)
+
+
+def _append(file: BinaryIO, data: bytes) -> tuple[int, int]:
+    """Write a tensor at the end of a file. Return its offset and length."""
+    file.write(bytes(-file.tell() % ALIGNMENT))
+    return file.tell(), file.write(data)
+
+
+def _refer(tensor: onnx.TensorProto, name: str, offset: int, length: int) -> None:
+    """Let a tensor refer to its data in a file."""
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for field, value in (("location", name), ("offset", str(offset)), ("length", str(length))):
+        tensor.external_data.add(key=field, value=value)
 
 
 def _raw(tensor: onnx.TensorProto) -> bytes:

@@ -46,6 +46,7 @@ TESTED_ELSEWHERE = {
     "evaluate/cli/options.py": "tests/evaluate/cli/test_score.py",
     "exporter/cli/options.py": DECLARATIONS,
     "exporter/residuals.py": "tests/trainer/adapters/test_merge.py",
+    "exporter/staging.py": "tests/exporter/test_onnx_bundle.py",
     "trainer/adapting/settings.py": DECLARATIONS,
     "trainer/base/presets.py": DECLARATIONS,
     "trainer/base/torch_files.py": "tests/trainer/hypernetwork/test_files.py",

@@ -8,8 +8,9 @@
 namespace cyto {
 namespace {
 
-/// The newest version that this program reads. Version 1 has no `decoder_noise`.
-constexpr std::int64_t kFormatVersion = 2;
+/// The newest version that this program reads. Version 1 has no `decoder_noise`. Version 3 has UNets of presets, which
+/// this program does not run.
+constexpr std::int64_t kFormatVersion = 3;
 
 std::size_t size_of(const JsonField& field, std::int64_t most) {
   return static_cast<std::size_t>(field.whole(1, most));

@@ -180,7 +180,7 @@ def distinct_precisions(job: Job) -> tuple[str, ...]:
 
     These are f32, auto if the processor computes it in another format, and int8 if the bundle has 8-bit graphs.
     """
-    names = [name for name in job.bundle.manifest.precisions if name != AUTO]
+    names = [name for name in job.bundle.manifest.precisions_of(job.request.preset) if name != AUTO]
     # Of two precisions with the same version, the later one is kept.
     versions = {open_backend(job.changed(backend="openvino", precision=name)).version: name for name in (AUTO, *names)}
     return tuple(versions.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from engine.backends.base import Arithmetic, Arrays, Signature, check_signature
 from engine.bundle.folder import Bundle
 from engine.bundle.job import Job
-from engine.bundle.plans import PlanFolder, choose_plans, read_plans
+from engine.bundle.plans import PlanFolder, choose_plans, read_plans, wanted_graphs
 from engine.cache import cached_file, read_cached, write_cached
 from engine.errors import CytosynthError, RequestError
 
-__all__ = ["MODULES", "TensorRTApi", "TensorRTBackend", "choose_for", "installed_api", "load_api", "wanted_graphs"]
+__all__ = ["MODULES", "TensorRTApi", "TensorRTBackend", "choose_for", "installed_api", "load_api"]
 
 MODULES = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
 """The Python module of each flavour, in the order of preference."""
@@ -82,23 +82,9 @@ def installed_api(bundle: Bundle) -> TensorRTApi:
     )
 
 
-def wanted_graphs(bundle: Bundle, class_names: Iterable[str], *, encoder: bool) -> dict[str, tuple[str, ...]]:
-    """Return the files of each graph that these classes need a plan for, by the name of the graph.
-
-    encoder: whether initial pictures are encoded. Plans of bundles without an encoder stay usable for other pictures.
-    """
-    manifest = bundle.manifest
-    graphs: dict[str, tuple[str, ...]] = {manifest.decoder[0]: manifest.decoder, manifest.step: (manifest.step,)}
-    for name in class_names:
-        entry = manifest.classes[name]
-        graphs[entry.unet] = (entry.unet, *entry.weights)
-    if encoder and manifest.vae_encoder is not None:
-        graphs[manifest.vae_encoder[0]] = manifest.vae_encoder
-    return graphs
-
-
 def _graphs_of(job: Job) -> dict[str, tuple[str, ...]]:
-    return wanted_graphs(job.bundle, job.request.class_names, encoder=job.initial is not None)
+    names, preset = job.request.class_names, job.request.preset
+    return wanted_graphs(job.bundle, names, encoder=job.initial is not None, preset=preset)
 
 
 def choose_for(job: Job, api: TensorRTApi) -> PlanFolder:

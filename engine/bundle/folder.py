@@ -57,7 +57,8 @@ class Bundle:
         shared += self.manifest.vae_encoder or ()
         if self.manifest.text_encoder:
             shared += self.manifest.text_encoder.files
-        self.verify([*shared, *(file for name in class_names for file in self.manifest.classes[name].files)])
+        unets = [unet for name in class_names for unet in self.manifest.unets(name)]
+        self.verify([*shared, *(file for unet in unets for file in unet.files)])
 
 
 def open_bundle(name_or_folder: str) -> Bundle:

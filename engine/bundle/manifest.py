@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.bundle.fields import Field
-from engine.bundle.presets import PRECISIONS, Defaults, Preset, read_defaults, read_presets
+from engine.bundle.presets import PRECISIONS, Defaults, Preset, UnetFiles, read_defaults, read_presets, unet_files
 from engine.bundle.variants import adapters_field
 from engine.errors import RequestError
 from engine.names import CLASS_NAME_RULE, is_class_name, look_alikes
@@ -17,6 +19,7 @@ from engine.sampling.schedules import NoiseSchedule
 
 __all__ = [
     "FORMAT_VERSION",
+    "UNETS_VERSION",
     "BaseFacts",
     "ClassEntry",
     "DecoderNoise",
@@ -28,6 +31,8 @@ __all__ = [
 
 FORMAT_VERSION = 2
 """The version that the exporter writes. Version 1, which has no `decoder_noise`, stays readable."""
+UNETS_VERSION = 3
+"""The version of a bundle in which a preset has UNets of its own. An engine that does not know them must refuse it."""
 ORIGINS = ("photographs", "phantom")
 
 
@@ -40,13 +45,9 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
-class ClassEntry:
+class ClassEntry(UnetFiles):
     """A class: its files, and the origin of its training pictures."""
 
-    unet: str
-    unet_int8: str | None
-    """The 8-bit graph of the UNet, for `--precision int8`, on the same weights. None if the bundle has none."""
-    weights: tuple[str, ...]
     context: str
     signal_leak: str | None
     """Trace of the class in its first latents (see engine.sampling.signal_leak). None starts from plain noise."""
@@ -62,7 +63,7 @@ class ClassEntry:
     @property
     def files(self) -> tuple[str, ...]:
         """All files that this class needs besides the decoder."""
-        return (self.unet, *self.weights, self.context, *filter(None, [self.unet_int8, self.signal_leak]))
+        return (*super().files, self.context, *filter(None, [self.signal_leak]))
 
 
 @dataclass(frozen=True)
@@ -139,21 +140,60 @@ class Manifest:
     @property
     def precisions(self) -> tuple[str, ...]:
         """The precisions that every class supports."""
-        has_int8 = self.decoder_int8 and all(entry.unet_int8 for entry in self.classes.values())
+        return self.precisions_of(None)
+
+    def precisions_of(self, preset: str | None) -> tuple[str, ...]:
+        """Return the precisions that every class of a preset supports. None: of the bundle."""
+        unets = (None if preset is None else self.presets[preset].unets) or self.classes
+        has_int8 = self.decoder_int8 and all(files.unet_int8 for files in unets.values())
         return PRECISIONS if has_int8 else tuple(name for name in PRECISIONS if name != "int8")
 
-    def graphs(self, class_name: str, precision: str) -> tuple[str, str]:
-        """Return the UNet graph of a class and the decoder graph for a precision.
+    def unet_of(self, class_name: str, preset: str | None = None) -> UnetFiles:
+        """Return the UNet of a class: that of the preset if the preset has UNets, or else that of the class.
 
-        Raises RequestError for int8 if the bundle has no 8-bit graphs.
+        Raises RequestError if the preset has UNets, but none of this class.
         """
-        entry = self.classes[class_name]
+        unets = None if preset is None else self.presets[preset].unets
+        if unets is None:
+            return self.classes[class_name]
+        if class_name not in unets:
+            raise RequestError(
+                f"--preset {preset}",
+                found=f"the class {class_name}, of which this preset has no UNet",
+                expected=f"one of {', '.join(unets)}",
+                fix="choose one of these classes, or write the preset again with a merged folder of every class",
+            )
+        return unets[class_name]
+
+    def unets_sha256(self, class_names: Iterable[str], preset: str | None) -> str | None:
+        """Return the SHA-256 of the hashes of graph and weights of the preset's UNets of these classes.
+
+        None if the preset has no UNets. Raises RequestError if it has none of a class.
+        """
+        if preset is None or self.presets[preset].unets is None:
+            return None
+        unets = [self.unet_of(name, preset) for name in class_names]
+        hashes = [self.files[name].sha256 for unet in unets for name in (unet.unet, *unet.weights)]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+    def unets(self, class_name: str) -> list[UnetFiles]:
+        """Return every UNet of a class: its own, and those of presets."""
+        of_presets = [preset.unets for preset in self.presets.values() if preset.unets]
+        return [self.classes[class_name], *(unets[class_name] for unets in of_presets if class_name in unets)]
+
+    def graphs(self, class_name: str, precision: str, preset: str | None = None) -> tuple[str, str]:
+        """Return the UNet graph of a class and the decoder graph for a precision and a preset.
+
+        Raises RequestError for int8 if the bundle has no 8-bit graphs, and for a class of which the preset has no UNet.
+        """
+        entry = self.unet_of(class_name, preset)
         if precision != "int8":
             return entry.unet, self.decoder[0]
         if entry.unet_int8 is None or self.decoder_int8 is None:
+            of_preset = "" if preset is None else f" for the preset {preset}"
             raise RequestError(
                 "--precision int8",
-                found=f"the bundle {self.name} has no 8-bit graphs of the class {class_name}",
+                found=f"the bundle {self.name} has no 8-bit graphs of the class {class_name}{of_preset}",
                 expected="a bundle with 8-bit graphs",
                 fix="add 8-bit graphs with `python -m exporter int8`, or choose another precision",
             )
@@ -192,7 +232,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _manifest(top: Field) -> Manifest:
-    top["format_version"].whole(1, FORMAT_VERSION)
+    top["format_version"].whole(1, UNETS_VERSION)
     files = {}
     for name, entry in top["files"].items():
         entry.check_file_name(name)
@@ -224,7 +264,7 @@ def _manifest(top: Field) -> Manifest:
         frequencies=tuple(frequency.number(0, 1e6) for frequency in frequencies),
         noise=noise,
         defaults=read_defaults(defaults),
-        presets=read_presets(top["presets"], noise) if top.has("presets") else {},
+        presets=_presets(top, noise, files) if top.has("presets") else {},
         decoder=tuple(name.name_in(files) for name in top["decoder"].elements()),
         decoder_int8=top["decoder_int8"].name_in(files) if top.has("decoder_int8") else None,
         decoder_noise=_decoder_noise(top) if top.has("decoder_noise") else None,
@@ -236,6 +276,18 @@ def _manifest(top: Field) -> Manifest:
         classes=_class_entries(top["classes"], files),
         files=files,
     )
+
+
+def _presets(top: Field, noise: NoiseSchedule, files: dict[str, FileEntry]) -> dict[str, Preset]:
+    presets = read_presets(top["presets"], noise, files)
+    for name, preset in presets.items():
+        for class_name in preset.unets or ():
+            entry = top["presets"][name]["unets"]
+            if top["format_version"].value < UNETS_VERSION:
+                raise entry.fail(f"no such field before version {UNETS_VERSION} of the format")
+            if not top["classes"].has(class_name):
+                raise entry[class_name].fail("a UNet of a class of the bundle")
+    return presets
 
 
 def _base_facts(entry: Field) -> BaseFacts:
@@ -282,9 +334,7 @@ def _class_entry(entry: Field, name: str, files: dict[str, FileEntry]) -> ClassE
     if not is_class_name(name):
         raise entry.fail(f"a class name of {CLASS_NAME_RULE}")
     return ClassEntry(
-        unet=entry["unet"].name_in(files),
-        unet_int8=entry["unet_int8"].name_in(files) if entry.has("unet_int8") else None,
-        weights=tuple(weight.name_in(files) for weight in entry["weights"].elements()),
+        **vars(unet_files(entry, files)),
         context=entry["context"].name_in(files),
         signal_leak=entry["signal_leak"].name_in(files) if entry.has("signal_leak") else None,
         prompt=entry["prompt"].text(),

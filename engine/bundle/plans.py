@@ -23,11 +23,13 @@ __all__ = [
     "FORMAT_VERSION",
     "Plan",
     "PlanFolder",
+    "all_graphs",
     "choose_plans",
     "graph_digest",
     "read_plan_folder",
     "read_plans",
     "size_words",
+    "wanted_graphs",
 ]
 
 FLAVOURS = ("rtx", "tensorrt")
@@ -97,6 +99,32 @@ def graph_digest(bundle: Bundle, files: Iterable[str]) -> str:
     """Return the SHA-256 of the hashes that the manifest states for a graph and its weights, in this order."""
     hashes = "".join(bundle.manifest.files[name].sha256 for name in files)
     return hashlib.sha256(hashes.encode()).hexdigest()
+
+
+def wanted_graphs(
+    bundle: Bundle, class_names: Iterable[str], *, encoder: bool, preset: str | None = None
+) -> dict[str, tuple[str, ...]]:
+    """Return the files of each graph that these classes need a plan for, by the name of the graph.
+
+    encoder: whether initial pictures are encoded. Plans of bundles without an encoder stay usable for other pictures.
+    preset: the preset whose UNets are run.
+    """
+    manifest = bundle.manifest
+    graphs: dict[str, tuple[str, ...]] = {manifest.decoder[0]: manifest.decoder, manifest.step: (manifest.step,)}
+    for name in class_names:
+        files = manifest.unet_of(name, preset)
+        graphs[files.unet] = (files.unet, *files.weights)
+    if encoder and manifest.vae_encoder is not None:
+        graphs[manifest.vae_encoder[0]] = manifest.vae_encoder
+    return graphs
+
+
+def all_graphs(bundle: Bundle) -> dict[str, tuple[str, ...]]:
+    """Return the files of every graph that may have a plan, by the name of the graph: those of presets, too."""
+    graphs = wanted_graphs(bundle, bundle.manifest.classes, encoder=True)
+    for name, preset in bundle.manifest.presets.items():
+        graphs |= wanted_graphs(bundle, preset.unets or (), encoder=True, preset=name)
+    return graphs
 
 
 def read_plans(bundle: Bundle) -> list[PlanFolder]:

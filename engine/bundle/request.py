@@ -83,6 +83,8 @@ class GenerateRequest:
     """The learned table of the preset, in place of sampler, schedule and guidance; None computes the table."""
     preset: str | None = None
     """Name of the preset of a learned table."""
+    unets_sha256: str | None = None
+    """SHA-256 of the preset's UNets of these classes; None takes the UNets of the classes."""
     variation: Variation | None = None
     """How the first noise differs from that of the seeds; None takes theirs."""
 
@@ -109,6 +111,8 @@ class GenerateRequest:
             if values[name] == getattr(GenerateRequest, name):
                 del values[name]
         del values["initial"], values["hires"], values["variation"], values["table"], values["preset"]
+        if self.unets_sha256 is None:
+            del values["unets_sha256"]
         if self.table is not None:
             values["table_sha256"] = self.table.sha256
         if self.initial is not None:
@@ -177,10 +181,11 @@ def make_request(
         emphasis=picture.emphasis,
         table=None if preset is None else preset.table,
         preset=None if preset is None or preset.table is None else sampling.preset,
+        unets_sha256=manifest.unets_sha256(chosen, sampling.preset),
     )
     request = _with_passes(request, manifest, settings, previous)
     for name in chosen:
-        manifest.graphs(name, request.precision)
+        manifest.graphs(name, request.precision, request.preset)
     _check_numbers(request, manifest)
     for flag, grown, side in (("--width", left + right, request.width), ("--height", top + bottom, request.height)):
         check_side(f"{flag} with --expand" if grown else flag, side, manifest)

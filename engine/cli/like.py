@@ -91,6 +91,7 @@ NO_SETTINGS = (
     "synthetic",
     "digital_source_type",
     "plan_sha256",
+    "unet_sha256",
     "base",
     "trained_on",
     "training_pictures",

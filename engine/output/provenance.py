@@ -22,6 +22,7 @@ OPTIONAL = (
     "base_attribution",
     "shared_noise",
     "preset",
+    "unet_sha256",
     "guidance_interval",
     "langevin_step_size",
     "langevin_steps_per_level",
@@ -98,7 +99,7 @@ def describe(job: Job, class_name: str) -> dict[str, Any]:
         # Pictures of versions that do not state it have shared noise.
         description["shared_noise"] = False
     if request.preset is not None:
-        description["preset"] = request.preset
+        description |= _describe_preset(job, class_name)
     if request.guidance_interval is not None:
         description["guidance_interval"] = list(request.guidance_interval)
     if request.langevin is not None:
@@ -152,6 +153,12 @@ def derived_facts(job: Job) -> dict[str, Any]:
         "strength": job.start.strength,
         "start_sigma": job.plan.initial_scale,
     }
+
+
+def _describe_preset(job: Job, class_name: str) -> dict[str, Any]:
+    """Return the name of the preset of a learned table, and the hash of its UNet if it has UNets of its own."""
+    unet = job.bundle.manifest.unets_sha256([class_name], job.request.preset)
+    return {"preset": job.request.preset, **({} if unet is None else {"unet_sha256": unet})}
 
 
 def _describe_initial(job: Job, initial: InitialRequest) -> dict[str, Any]:

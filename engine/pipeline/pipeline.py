@@ -102,7 +102,7 @@ def _loop_spec(job: Job, class_name: str) -> LoopSpec:
     bundle, manifest = job.bundle, job.bundle.manifest
     table = read_prompt_table(job, class_name, len(job.plan.rows))
     return LoopSpec(
-        unet=bundle.path(manifest.graphs(class_name, job.request.precision)[0]),
+        unet=bundle.path(manifest.graphs(class_name, job.request.precision, job.request.preset)[0]),
         step=bundle.path(manifest.step),
         plan=job.plan,
         scales=job.scales,
@@ -174,7 +174,7 @@ class Decoder:
         self._batch_size = decode_batch_size(request.batch_size, request.width, request.height)
         self.noise = partial(decoder_noise_of, job, class_name)
         shapes = manifest.decoder_inputs(self._batch_size, job.latent_shape)
-        graph = job.bundle.path(manifest.graphs(class_name, request.precision)[1])
+        graph = job.bundle.path(manifest.graphs(class_name, request.precision, request.preset)[1])
         self._decoder = backend.open(graph, shapes, ("images", "finite"))
 
     def run(

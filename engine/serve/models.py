@@ -75,8 +75,8 @@ class Models:
         request = job.request
         key: tuple[Any, ...] = (request.backend, request.precision, request.threads)
         if request.backend == "tensorrt":
-            # Its plans are chosen for the sizes of a job.
-            key = (*key, job.bundle.sha256, request.width, request.height, request.batch_size)
+            # Its plans are chosen for the sizes and the preset of a job.
+            key = (*key, job.bundle.sha256, request.preset, request.width, request.height, request.batch_size)
         if key not in self._backends:
             self._backends[key] = KeptBackend(open_backend(job), GRAPHS_PER_MODEL * self._most)
         return self._backends[key]

@@ -81,6 +81,14 @@ def preset(
     sampling: Annotated[SamplingSettings, Without(*NOT_IN_A_PRESET)],
     guidance: GuidanceSettings,
     hardware: Annotated[HardwareSettings, Without("batch_size", "backend", "threads")],
+    merged: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[MERGED]...",
+            help="Folders of `trainer merge` whose UNets were trained for the table, one per class. The preset draws "
+            "these classes alone.",
+        ),
+    ] = None,
     table: Annotated[
         Path | None,
         typer.Option(help="File of `trainer table`, in place of sampler, schedule, steps and guidance."),
@@ -96,7 +104,14 @@ def preset(
     opened = open_bundle(bundle)
     if table is not None:
         _expect_alone(sampling, guidance)
-        write_table_preset(opened, name, table, hardware.precision)
+        write_table_preset(opened, name, table, hardware.precision, merged or (), progress=say)
+    elif merged:
+        raise RequestError(
+            f"The merged folder {merged[0]}",
+            found="no --table",
+            expected="the learned table for which the UNets were trained",
+            fix="add --table, or leave out the folders",
+        )
     else:
         settings = RequestSettings(sampling, guidance, hardware=replace(hardware, backend="openvino"))
         write_preset(opened, name, make_request(opened.manifest, ["all"], 1, settings))
@@ -129,6 +144,9 @@ def tensorrt(
             "--class", help="Class of the bundle, or classes separated by commas (default: all). May be repeated."
         ),
     ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Build plans of the UNets of this preset (default: those of the classes).")
+    ] = None,
 ) -> None:
     """Build TensorRT plans of a bundle for a GPU, in the folder BUNDLE/plans."""
     from engine.bundle.request import make_request
@@ -138,11 +156,11 @@ def tensorrt(
     opened = open_bundle(bundle)
     batch_sizes, width, height = settings.shapes(opened.manifest.picture_size)
     for batch_size in batch_sizes:
-        options = settings_of(backend="tensorrt", batch_size=batch_size, width=width, height=height)
+        options = settings_of(backend="tensorrt", batch_size=batch_size, width=width, height=height, preset=preset)
         checked = make_request(opened.manifest, parse_each(class_name) or ["all"], 1, options)
     capability = compute_capability(settings.gpu)
     request = PlanRequest(capability, settings.flavour, batch_sizes, width, height, settings.refit)
-    folder = build_plans(opened, checked.class_names, request, progress=say)
+    folder = build_plans(opened, checked.class_names, request, progress=say, preset=checked.preset)
     total = sum(path.stat().st_size for path in folder.glob("*.plan"))
     print(f"{folder}: {', '.join(checked.class_names)}; {total / 1e6:.1f} MB")
 
@@ -151,16 +169,20 @@ def tensorrt(
 def verify(
     bundle: BundleArgument,
     merged: Annotated[Path, typer.Option(help="Merged folder of one of the bundle's classes: the reference.")],
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Compare with the settings and the UNet of this preset (default: the bundle's defaults)."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare each runtime with torch in float32.
 
-    Compares the UNet at every sigma of the default table, the final latents, the picture, and the encoder. Exits 1 if a
+    Compares the UNet at every sigma of the table, the final latents, the picture, and the encoder. Exits 1 if a
     limit is exceeded.
     """
     from exporter.parity import compare
 
-    rows, without_tensorrt = compare(open_bundle(bundle), merged)
+    rows, without_tensorrt = compare(open_bundle(bundle), merged, preset=preset)
     if as_json:
         shown = [{**asdict(row), "limits": row.limits, "passed": row.passed} for row in rows]
         print(json.dumps({"rows": shown}))

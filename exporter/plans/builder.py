@@ -13,9 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
+from onnx.external_data_helper import load_external_data_for_model
+
 from engine.cache import cached_file, read_cached, write_cached
 from engine.errors import CytosynthError
 from engine.progress import StageProgress, silent_stages
+from exporter.computed import computing_nodes, fold
 
 __all__ = ["REPORT", "Profile", "Shape", "build_graph", "gpu_here"]
 
@@ -113,7 +117,15 @@ def _parse(trt: Any, builder: Any, logger: Any, path: Path) -> Any:
     flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(path)):
+    model = onnx.load(path, load_external_data=False)
+    if computing_nodes(model.graph):
+        # A kernel of a convolution must be a constant here.
+        load_external_data_for_model(model, str(path.parent))
+        fold(model)
+        parsed = parser.parse(model.SerializeToString())
+    else:
+        parsed = parser.parse_from_file(str(path))
+    if not parsed:
         problems = [parser.get_error(i) for i in range(parser.num_errors)]
         first = problems[0] if problems else None
         where = f"node {first.node()} {first.node_name()} ({first.node_operator()}): {first.desc()}" if first else ""

@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.backends.tensorrt import MODULES, wanted_graphs
+from engine.backends.tensorrt import MODULES
 from engine.bundle.folder import Bundle
-from engine.bundle.plans import FORMAT_VERSION, Plan, graph_digest, read_plan_folder
+from engine.bundle.plans import FORMAT_VERSION, Plan, all_graphs, graph_digest, read_plan_folder, wanted_graphs
 from engine.errors import CytosynthError, RequestError
 from engine.files import replace_file, write_json
 from engine.locks import locked_folder
@@ -69,8 +69,12 @@ def build_plans(
     class_names: Sequence[str],
     request: PlanRequest,
     progress: StageProgress = silent_stages,
+    *,
+    preset: str | None = None,
 ) -> Path:
     """Build plans of each class's UNet, of the decoder and of the step graph. Return their folder.
+
+    preset: Build plans of the UNets of this preset instead of those of the classes.
 
     Existing plans that fit are kept. Each plan has a report beside it. plan.json is replaced after each plan, so that
     an engine sees only complete plans. Raises RequestError before anything is written if the request is impossible.
@@ -82,7 +86,7 @@ def build_plans(
         _check_target(trt, request)
     bundle.verify_for(class_names)
     folder = bundle.folder / "plans" / request.folder_name(trt.__version__)
-    graphs = wanted_graphs(bundle, class_names, encoder=True)
+    graphs = wanted_graphs(bundle, class_names, encoder=True, preset=preset)
     _check_space(bundle, folder, _missing(bundle, graphs, _standing(bundle, folder)))
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -159,7 +163,7 @@ def _standing(bundle: Bundle, folder: Path) -> dict[str, Plan]:
         return {}
     try:
         found = read_plan_folder(folder / "plan.json")
-        known = wanted_graphs(bundle, bundle.manifest.classes, encoder=True)
+        known = all_graphs(bundle)
         kept = {
             graph: plan
             for graph, plan in found.plans.items()

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.backends.tensorrt import MODULES, wanted_graphs
+from engine.backends.tensorrt import MODULES
 from engine.bundle.folder import Bundle
-from engine.bundle.plans import PlanFolder, graph_digest, read_plan_folder
+from engine.bundle.plans import PlanFolder, all_graphs, graph_digest, read_plan_folder
 from engine.errors import RequestError
 from engine.files import write_json
 from engine.locks import locked_folder
@@ -116,10 +116,7 @@ def _stored(bundle: Bundle, path: Path, machine: Machine, thorough: bool) -> Sto
     except RequestError as error:
         why = "no plan.json: the build was cut off" if RECORD not in files else f"plan.json is {error.found}"
         return StoredFolder(path.name, sum(files.values()), None, (), (), why, None)
-    wanted = {
-        name: graph_digest(bundle, parts)
-        for name, parts in wanted_graphs(bundle, bundle.manifest.classes, encoder=True).items()
-    }
+    wanted = {name: graph_digest(bundle, parts) for name, parts in all_graphs(bundle).items()}
     plans = tuple(
         StoredPlan(graph, plan.file, files.get(plan.file, 0), _why_stale(wanted, contents, graph, thorough))
         for graph, plan in contents.plans.items()

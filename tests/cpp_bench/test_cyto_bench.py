@@ -15,9 +15,8 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from engine.backends.tensorrt import wanted_graphs
 from engine.bundle.folder import open_bundle
-from engine.bundle.plans import graph_digest
+from engine.bundle.plans import graph_digest, wanted_graphs
 from engine.version import __version__
 from tests.conftest import ROOT
 from tests.cpp_bench.conftest import CELLS, STEPS, reference_of

@@ -7,9 +7,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import helper, numpy_helper
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
+from exporter.graphs import share_equal
 from exporter.load import load_merged
 from tests.engine.folders import contents
 
@@ -101,3 +103,19 @@ def test_a_bundle_may_be_exported_without_the_vae_encoder(in_process, whole_path
     after = contents(tmp_path / "bundle")
     assert after.keys() - before.keys() == {"vae_encoder.onnx", "vae_encoder.bin"}
     assert [name for name in before if after[name] != before[name]] == ["manifest.json"]
+
+
+def test_equal_initialisers_are_kept_once_and_the_graph_computes_the_same():
+    values = [np.zeros(3, np.float32), np.zeros(3, np.float32), np.zeros((1, 3), np.float32), np.zeros(3, np.int32)]
+    tensors = [numpy_helper.from_array(value, f"t{place}") for place, value in enumerate(values)]
+    nodes = [
+        helper.make_node("Cast", ["t3"], ["c"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Sum", ["x", "c"], ["y"]),
+        helper.make_node("Sum", ["y", "t0", "t1", "t2"], ["z"]),
+    ]
+    ports = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 3]) for name in "xz"]
+    model = helper.make_model(helper.make_graph(nodes, "graph", ports[:1], ports[1:], tensors))
+    share_equal(model)
+    assert [tensor.name for tensor in model.graph.initializer] == ["t0", "t2", "t3"]
+    assert list(model.graph.node[2].input) == ["y", "t0", "t0", "t2"]
+    onnx.checker.check_model(model, full_check=True)

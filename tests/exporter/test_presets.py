@@ -7,7 +7,7 @@ import json
 import pytest
 
 from engine.bundle.folder import open_bundle
-from engine.sampling.samplers import plan_steps
+from tests.exporter.distilled import table_of
 
 WRONG = {
     "a path for a name": ["../fast", "--steps", 5],
@@ -37,18 +37,9 @@ def test_a_preset_replaces_the_one_of_its_name(in_process, bundle_copy):
     assert not presets["fast"].keys() & {"guidance_interval", "precision"}
 
 
-def table_of(path, manifest, **changes):
-    """Write the file of a learned table with the numbers of DPM++ 2M in three steps."""
-    plan = plan_steps(manifest.noise, sampler="dpmpp_2m", schedule="karras", num_inference_steps=3)
-    names = ("sigma", "timestep", "a", "b", "c")
-    rows = [{name: getattr(row, name) for name in names} | {"guidance_scale": 1.5} for row in plan.rows]
-    path.write_text(json.dumps({"format": "cytosynth-table-1", "rows": rows} | changes))
-    return path
-
-
 def test_a_learned_table_becomes_a_preset(bundle_copy, in_process, tmp_path):
     manifest = open_bundle(str(bundle_copy)).manifest
-    table = table_of(tmp_path / "table.json", manifest)
+    table = table_of(tmp_path / "table.json", manifest, guidance_scale=1.5)
     done = in_process("exporter", "preset", bundle_copy, "turbo", "--table", table)
     assert done.returncode == 0, done.stderr
     preset = open_bundle(str(bundle_copy)).manifest.presets["turbo"]

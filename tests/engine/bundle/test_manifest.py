@@ -33,6 +33,17 @@ def preset(manifest, **changes):
     return {**{name: value for name, value in manifest["defaults"].items() if name != "batch_size"}, **changes}
 
 
+def turbo(manifest, unets, version=3, **changes):
+    """Give a manifest a preset with a learned table of one row and these UNets."""
+    row = {"sigma": 1.0, "timestep": 500, "guidance_scale": 1, "a": 1, "b": 0}
+    manifest.update(format_version=version, presets={"turbo": {"table": [row], "unets": unets, **changes}})
+
+
+def unet(manifest, **changes):
+    own = manifest["classes"]["cyt_mast"]
+    return {"cyt_mast": {"unet": own["unet"], "weights": own["weights"], **changes}}
+
+
 EDITS = {
     "name": lambda m: m.update(name="../evil"),
     "format_version": lambda m: m.update(format_version=99),
@@ -56,6 +67,14 @@ EDITS = {
     "presets.fast.sampler": lambda m: m.update(presets={"fast": preset(m, sampler="langevin")}),
     "presets.fast.guidance_interval[1]": lambda m: m.update(presets={"fast": preset(m, guidance_interval=[3, 2])}),
     "presets.fast.num_inference_steps": lambda m: m.update(presets={"fast": preset(m, num_inference_steps=0)}),
+    "presets.turbo.unets": lambda m: turbo(m, unet(m), version=2),
+    "presets.turbo.unets.other": lambda m: turbo(m, {"other": unet(m)["cyt_mast"]}),
+    "presets.turbo.unets.cyt_mast.unet": lambda m: turbo(m, unet(m, unet="../unet.onnx")),
+    "presets.turbo.unets.cyt_mast.unet_int8": lambda m: turbo(m, unet(m, unet_int8="absent.onnx")),
+    "presets.turbo.unets.cyt_mast.weights": lambda m: turbo(m, unet(m, weights=[])),
+    "presets.turbo.unets.cyt_mast.weights[0]": lambda m: turbo(m, unet(m, weights=["/etc/passwd"])),
+    "presets.turbo.table": lambda m: turbo(m, unet(m), table=[]),
+    "presets.fast.unets": lambda m: m.update(format_version=3, presets={"fast": preset(m, unets=unet(m))}),
     "decoder_noise": lambda m: m.update(format_version=1, decoder_noise={"planes": 8, "scale": 2}),
     "decoder_noise.planes": lambda m: m.update(format_version=2, decoder_noise={"planes": 0, "scale": 2}),
     "decoder_noise.scale": lambda m: m.update(format_version=2, decoder_noise={"planes": 8}),
@@ -75,9 +94,9 @@ def test_a_wrong_field_is_named(field, change):
     assert caught.value.fix
 
 
-@pytest.mark.parametrize("version", [True, 1.0, "2", 0, 3])
+@pytest.mark.parametrize("version", [True, 1.0, "2", 0, 4])
 def test_a_format_version_that_is_none_is_refused(version, change):
-    with pytest.raises(RequestError, match=r"field format_version[\s\S]*whole number in 1\.\.2"):
+    with pytest.raises(RequestError, match=r"field format_version[\s\S]*whole number in 1\.\.3"):
         read_manifest(change(lambda m: m.update(format_version=version)))
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.backends.tensorrt import wanted_graphs
 from engine.bundle.folder import open_bundle
-from engine.bundle.plans import choose_plans
+from engine.bundle.plans import choose_plans, wanted_graphs
 from engine.errors import RequestError
 from tests.conftest import ROOT
 

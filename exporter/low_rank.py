@@ -1,0 +1,92 @@
+"""Low-rank form of changed weights: the factors B and A of a change W -> W + B A, found from both weights.
+
+A LoRA changes a weight by a matrix of low rank (Hu et al. 2021, arXiv:2106.09685). The singular values say which rank a
+change has, so that the factors need no file of the adapter, and two adapters that were merged one after the other need
+no rule of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Factors", "factorise"]
+
+SLACK = 1.05
+"""Largest error of W + B A, relative to what the rounding of W and of the wanted weight to float16 explains."""
+ATTEMPTS = 3
+"""How often a rank is raised because the rounding of the factors counts, too."""
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The factors of a change of a weight with `m` rows of `n` values, its first axis and all others."""
+
+    b: NDArray[np.float16]
+    """(m, rank)."""
+    a: NDArray[np.float16]
+    """(rank, n)."""
+
+    @property
+    def product(self) -> Matrix:
+        """B A in float32, (m, n)."""
+        return self.b.astype(np.float32) @ self.a.astype(np.float32)
+
+
+def factorise(wanted: NDArray[Any], weight: NDArray[Any], known: Sequence[Factors] = ()) -> Factors | None:
+    """Return the factors that turn a float16 weight into another one of the same shape, of two axes or more.
+
+    The rank is the smallest one whose error is not above the rounding of both weights to float16, and 0 if they differ
+    by no more. None if the factors would be as large as the weight.
+
+    known: Factors of other classes for this weight. They are taken, or else one of both with another partner, if that
+    is as near, so that classes share them. A hypernetwork that acts before the changed weight changes one of both.
+    """
+    rows = len(wanted)
+    change = wanted.astype(np.float32).reshape(rows, -1) - weight.astype(np.float32).reshape(rows, -1)
+    limit = np.sqrt((_rounding(wanted) + _rounding(weight)).sum())
+    if np.linalg.norm(change) <= limit:
+        return Factors(np.zeros((rows, 0), np.float16), np.zeros((0, change.shape[1]), np.float16))
+    for found in known:
+        for factors in (found, Factors(found.b, _partner(found.b, change)), _with_a(found.a, change)):
+            if _near(factors, change, SLACK * limit):
+                return factors
+    u, s, vt = np.linalg.svd(change, full_matrices=False)
+    # left[r] is the energy of the change that a rank of r leaves out.
+    left = np.append(np.cumsum((s**2)[::-1])[::-1], 0.0)
+    rank = int(np.argmax(left <= limit**2))
+    for tried in range(rank, rank + ATTEMPTS):
+        if tried * sum(change.shape) >= change.size:
+            return None
+        root = np.sqrt(s[:tried])
+        factors = Factors((u[:, :tried] * root).astype(np.float16), (root[:, None] * vt[:tried]).astype(np.float16))
+        if _near(factors, change, SLACK * limit):
+            return factors
+    return None
+
+
+def _rounding(weight: NDArray[Any]) -> Matrix:
+    """Return the variance of the rounding error of float16 values: spacing^2 / 12."""
+    spacing = np.spacing(np.abs(weight.astype(np.float16))).astype(np.float32)
+    return (spacing**2 / 12).astype(np.float32)
+
+
+def _partner(b: NDArray[np.float16], change: Matrix) -> NDArray[np.float16]:
+    """Return the A with which the factors with this B are nearest to a change."""
+    found: NDArray[np.float16] = np.linalg.lstsq(b.astype(np.float32), change, rcond=None)[0].astype(np.float16)
+    return found
+
+
+def _with_a(a: NDArray[np.float16], change: Matrix) -> Factors:
+    """Return the factors with this A that are nearest to a change."""
+    return Factors(np.ascontiguousarray(_partner(a.T, change.T).T), a)
+
+
+def _near(factors: Factors, change: Matrix, limit: float) -> bool:
+    return bool(np.linalg.norm(factors.product - change) <= limit)
