@@ -16,6 +16,7 @@ from openvino import opset13 as ops
 from engine.machine import processor_features
 
 __all__ = [
+    "LARGEST",
     "as_type",
     "avoid_saturation",
     "constant_value",

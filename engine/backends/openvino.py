@@ -15,10 +15,8 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from engine.backends.base import Arithmetic, Arrays, Signature, check_signature, runtime_error
-from engine.backends.eight_bits import LARGEST, avoid_saturation, largest_weight
-from engine.backends.group_norm import keep_channels_last
+from engine.backends.rewrites import rewrite
 from engine.backends.text_graphs import CONTEXT, set_tokens, skip_layers
-from engine.backends.upsampling import fold_upsampling
 from engine.cache import cached_file, read_cached, write_cached
 from engine.machine import available_cores, processor_features
 
@@ -133,18 +131,9 @@ class OpenVINOBackend:
             change(model)
         parts = _parts({shape[0] for shape in inputs.values()}, self._threads)
         model.reshape({name: [shape[0] // parts, *shape[1:]] for name, shape in inputs.items()})
-        _rewrite(model)
+        rewrite(model)
         config = {**self._config, "NUM_STREAMS": parts} if parts > 1 else self._config
         return OpenVINOModel(self._compiled(model, config), outputs, parts)
-
-
-def _rewrite(model: ov.Model) -> None:
-    """Change a graph of static shapes so that this processor computes the same values faster."""
-    largest = largest_weight()
-    fold_upsampling(model, largest)
-    if largest < LARGEST:
-        avoid_saturation(model)
-    keep_channels_last(model)
 
 
 def _digest(model: ov.Model) -> str:

@@ -33,11 +33,11 @@ def fold_upsampling(model: ov.Model, largest_weight: int) -> int:
         if node.get_type_name() != "Convolution" or node.get_attributes() != CONVOLUTION:
             continue
         data, of_weights = (quantisation(node.input_value(side)) for side in (0, 1))
-        weights = constant_value(of_weights[-1].input_value(0) if of_weights else node.input_value(1))
-        if weights is None or weights.shape[2:] != (3, 3) or bool(data) != bool(of_weights):
-            continue
         small = _small(node, data)
-        if small is None:
+        if small is None or bool(data) != bool(of_weights):
+            continue
+        weights = constant_value(of_weights[-1].input_value(0) if of_weights else node.input_value(1))
+        if weights is None or weights.shape[2:] != (3, 3):
             continue
         x = as_type(small, ov.Type.f32)
         if data:
