@@ -30,6 +30,7 @@ TESTED_ELSEWHERE = {
     "benchmarks/peers/peer.py": DECLARATIONS,
     "benchmarks/peers/stable_diffusion_cpp_process.py": "tests/benchmarks/peers/test_stable_diffusion_cpp.py",
     "benchmarks/settings.py": DECLARATIONS,
+    "engine/backends/rewrites.py": "tests/benchmarks/scripts/test_rewrites.py",
     "engine/bundle/tables.py": "tests/engine/bundle/test_presets.py",
     "engine/cli/options.py": "tests/engine/cli/test_app.py",
     "engine/cli/settings.py": DECLARATIONS,

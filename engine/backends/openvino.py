@@ -15,7 +15,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from engine.backends.base import Arithmetic, Arrays, Signature, check_signature, runtime_error
-from engine.backends.group_norm import keep_channels_last
+from engine.backends.rewrites import rewrite
 from engine.backends.text_graphs import CONTEXT, set_tokens, skip_layers
 from engine.cache import cached_file, read_cached, write_cached
 from engine.machine import available_cores, processor_features
@@ -131,7 +131,7 @@ class OpenVINOBackend:
             change(model)
         parts = _parts({shape[0] for shape in inputs.values()}, self._threads)
         model.reshape({name: [shape[0] // parts, *shape[1:]] for name, shape in inputs.items()})
-        keep_channels_last(model)
+        rewrite(model)
         config = {**self._config, "NUM_STREAMS": parts} if parts > 1 else self._config
         return OpenVINOModel(self._compiled(model, config), outputs, parts)
 
