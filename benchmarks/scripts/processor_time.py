@@ -30,8 +30,8 @@ from engine.machine import machine_facts
 from engine.terminal import run_command_line
 from engine.version import __version__
 
-HELP = ("engine --help", "engine generate --help", "trainer --help", "trainer fit --help")
-HELP += ("evaluate --help", "evaluate score --help")
+PARTS = ("engine", "engine generate", "trainer", "trainer fit", "evaluate", "evaluate score")
+HELP = tuple(f"{part} --help" for part in PARTS)
 HERE = Path(__file__).parents[2]
 
 

@@ -165,7 +165,9 @@ def test_two_shards_are_one_run(in_process, tiny_bundle, tmp_path):
 
 
 def test_classes_open_the_graphs_that_they_share_once(tiny_bundle, tmp_path, monkeypatch):
-    job = make_job(open_bundle(str(tiny_bundle)), ["all"], 2, settings_of(batch_size=2, backend="openvino", num_inference_steps=1))
+    job = make_job(
+        open_bundle(str(tiny_bundle)), ["all"], 2, settings_of(batch_size=2, backend="openvino", num_inference_steps=1)
+    )
     backend, names = open_backend(job), []
 
     def counting(path, inputs, outputs, open_graph=backend.open):
