@@ -39,7 +39,6 @@ TESTED_ELSEWHERE = {
     "engine/pipeline/device_calls.py": "tests/engine/pipeline/test_loops.py",
     "engine/pipeline/device_loop.py": "tests/engine/pipeline/test_loops.py",
     "engine/progress.py": DECLARATIONS,
-    "engine/runs/production.py": "tests/engine/runs/test_generate.py",
     "engine/sampling/multistep.py": "tests/engine/sampling/test_samplers.py",
     "engine/sampling/single_step.py": "tests/engine/sampling/test_samplers.py",
     "engine/sampling/stages.py": "tests/engine/sampling/test_samplers.py",

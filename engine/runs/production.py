@@ -26,8 +26,9 @@ from engine.runs.line import ahead, opened
 __all__ = ["ClassWorker", "Finished", "produce"]
 
 
-EARLY_BYTES = 256 * 2**20
-"""Largest files of a UNet of which two are opened at once."""
+EARLY_BYTES = 32 * 2**20
+"""Largest weights of a UNet of which two are opened at once. Open graphs take more than ten times the memory of their
+weights on disk."""
 
 
 def produce(job: Job, chunks: Chunks, first: int, backend: Backend, stop: threading.Event) -> Generator[Finished]:

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.backends.select import open_backend
 from engine.bundle.folder import open_bundle
 from engine.bundle.job import make_job
 from engine.bundle.settings import settings_of
@@ -162,25 +161,6 @@ def test_two_shards_are_one_run(in_process, tiny_bundle, tmp_path):
     whole, one, two = (list(pictures(tmp_path / name).values()) for name in ("whole", "one", "two"))
     assert len(set(whole)) == 16
     assert one + two == whole
-
-
-def test_classes_open_the_graphs_that_they_share_once(tiny_bundle, tmp_path, monkeypatch):
-    job = make_job(
-        open_bundle(str(tiny_bundle)), ["all"], 2, settings_of(batch_size=2, backend="openvino", num_inference_steps=1)
-    )
-    backend, names = open_backend(job), []
-
-    def counting(path, inputs, outputs, open_graph=backend.open):
-        names.append(path.name)
-        return open_graph(path, inputs, outputs)
-
-    monkeypatch.setattr(backend, "open", counting)
-    assert run.generate(job, Output(tmp_path / "out"), backend=backend).made == 2 * len(job.request.class_names)
-    assert len(job.request.class_names) > 1
-    assert names.count("vae_decoder.onnx") == 1
-    assert {name for name in names if name.startswith("unet")} == {
-        job.bundle.manifest.classes[name].unet for name in job.request.class_names
-    }
 
 
 @pytest.mark.parametrize("name", ["context.cyt_nep_mast.safetensors", "tokenizer.json"])
