@@ -15,10 +15,6 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
-
 from engine.errors import CytosynthError, RequestError, first_line
 from engine.failures import FREE_SPACE, as_cytosynth_error
 from engine.progress import Progress
@@ -135,6 +131,11 @@ def progress_bar(*, bar_per_task: bool = True, line_every_s: float = 10.0) -> It
         line_every_s: If stderr is no terminal, print a line after each twentieth of a task, but at least so many
             seconds after the line before, or after the start. A short task prints nothing.
     """
+    # Help and errors need no bars, and start sooner without them.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=console, disable=not console.is_terminal) as bars:

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import engine
+from engine.cli.app import COMMANDS
 
 HEAVY = ("torch", "diffusers", "transformers", "onnx", "scipy", "skimage", "trainer", "exporter", "evaluate")
 
@@ -37,4 +38,11 @@ def test_no_telemetry_is_imported():
 
 
 def test_the_command_line_loads_no_runtime_before_the_request_is_checked():
-    assert "openvino" not in loaded_by("import engine.cli.app")
+    modules = {place.partition(":")[0] for place in COMMANDS.values()}
+    assert "openvino" not in loaded_by(f"import {', '.join(modules)}")
+
+
+def test_the_package_loads_no_library_before_a_public_name_is_used():
+    assert "numpy" not in loaded_by("import engine")
+    assert "openvino" not in loaded_by(f"from engine import {', '.join(engine.__all__)}")
+    assert not hasattr(engine, "nothing")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +21,47 @@ MOST = 4
 class KeptBackend:
     """Opens each graph once per shape. What its users close stays open until `close`, or until other graphs need room.
 
-    Graphs that pass their results on a device are opened afresh by each job, because they share its memory.
+    Graphs that pass their results on a device are opened afresh by each job, because they share its memory. Threads may
+    open and close graphs at the same time.
     """
 
-    def __init__(self, inner: Backend, most: int = MOST) -> None:
-        """most: number of graphs above which those without users are closed."""
+    def __init__(self, inner: Backend, most: int | None = MOST) -> None:
+        """most: number of graphs above which those without users are closed. With None only `free` closes graphs."""
         self._inner, self._most = inner, most
         self.name, self.version, self.on_gpu = inner.name, inner.version, inner.on_gpu
         self.takes_long_context, self.device = inner.takes_long_context, inner.device
         self.arithmetic: Arithmetic = inner.arithmetic
-        self._models: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()
+        self._models: OrderedDict[tuple[Path, object, object], _Kept] = OrderedDict()
+        self._counting = threading.RLock()
 
     def open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> Model:
         """See Backend."""
         key = (path, tuple(sorted(inputs.items())), outputs)
-        if key not in self._models:
-            self._models[key] = _Kept(self._inner.open(path, inputs, outputs))
+        with self._counting:
+            if key in self._models:
+                return self._used(key)
+        # Other threads may close their graphs meanwhile: opening takes seconds.
+        model = _Kept(self._inner.open(path, inputs, outputs), self._counting)
+        with self._counting:
+            if self._models.setdefault(key, model) is not model:
+                model.free()
+            return self._used(key)
+
+    def _used(self, key: tuple[Path, object, object]) -> _Kept:
+        """Return a graph of the store with one user more, and make room."""
         self._models.move_to_end(key)
         self._models[key].users += 1
         for old, model in list(self._models.items()):
-            if len(self._models) > self._most and not model.users:
-                del self._models[old]
-                model.free()
+            if self._most is not None and len(self._models) > self._most and not model.users:
+                self._models.pop(old).free()
         return self._models[key]
+
+    def free(self, keep: Collection[Path] = ()) -> None:
+        """Close the graphs that nobody uses, except those of the files `keep`."""
+        with self._counting:
+            for key, model in list(self._models.items()):
+                if not model.users and key[0] not in keep:
+                    self._models.pop(key).free()
 
     def close(self) -> None:
         """Close all graphs."""
@@ -53,8 +72,8 @@ class KeptBackend:
 class _Kept:
     """A model whose users come and go."""
 
-    def __init__(self, model: Model) -> None:
-        self._model, self.users = model, 0
+    def __init__(self, model: Model, counting: threading.RLock) -> None:
+        self._model, self.users, self._counting = model, 0, counting
         # Two users may be stages of one production line.
         self._one_at_a_time = threading.Lock()
 
@@ -65,7 +84,8 @@ class _Kept:
 
     def close(self) -> None:
         """Note that one user less needs the model."""
-        self.users -= 1
+        with self._counting:
+            self.users -= 1
 
     def free(self) -> None:
         """Close the model itself."""

@@ -1,4 +1,4 @@
-"""Reading the description of a picture from an untrusted file."""
+"""The command `engine png-info`: read the description of a picture from an untrusted file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from engine.bundle.settings import (
     EVERYWHERE,
@@ -15,6 +17,7 @@ from engine.bundle.settings import (
     PictureSettings,
     SamplingSettings,
 )
+from engine.cli.options import JsonOption
 from engine.cli.settings import SubjectSettings
 from engine.errors import RequestError
 from engine.options import flags_of
@@ -24,7 +27,7 @@ from engine.output.provenance import PARAMETERS_KEY
 from engine.pictures import PNG_KEY
 from engine.terminal import printable
 
-__all__ = ["PngDescription", "asked_size", "print_png", "read_png"]
+__all__ = ["PngDescription", "asked_size", "png_info", "print_png", "read_png"]
 
 GROUPS = (SubjectSettings, SamplingSettings, GuidanceSettings, PictureSettings, HardwareSettings)
 APART = (
@@ -189,3 +192,11 @@ def print_png(path: Path, found: PngDescription, as_json: bool) -> None:
         said = "makes a picture of a class with these settings"
     print(printable(f"\nThis command {said}:"))
     print(printable(command))
+
+
+def png_info(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Picture that `engine generate` or the WebUI wrote.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show how a picture of this engine or of AUTOMATIC1111's WebUI was made, and the command that makes it again."""
+    print_png(file, read_png(file), as_json)

@@ -25,7 +25,7 @@ from engine.sampling.noise import DECODER, LATENTS, Noise, NoiseSource, Stream
 from engine.sampling.signal_leak import read_signal_leak
 from engine.sampling.variation import VariedNoise
 
-__all__ = ["Decoder", "Denoiser", "Pipeline", "check_opening", "decoder_noise_of", "noise_of", "opened_in"]
+__all__ = ["Closable", "Decoder", "Denoiser", "Pipeline", "check_opening", "decoder_noise_of", "noise_of", "opened_in"]
 
 Latents = NDArray[np.float32]
 

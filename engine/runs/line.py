@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import TypeVar
 
-__all__ = ["ahead"]
+from engine.pipeline.pipeline import Closable
+
+__all__ = ["ahead", "opened"]
 
 Item = TypeVar("Item")
+Part = TypeVar("Part", bound=Closable)
 PATIENCE_S = 0.1
 """Seconds after which a stage notices that its reader is gone."""
 
@@ -61,3 +66,22 @@ def ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item]:
     finally:
         gone.set()
         thread.join()
+
+
+def opened(openings: Sequence[Callable[[], Part]], *, early: bool) -> Generator[Part]:
+    """Yield what each function opens, and close it before the next one is yielded.
+
+    early: Open the next part in another thread while the part before it is in use, so that two parts are open at once.
+        Otherwise it is opened when the part before it is closed.
+    """
+    with ThreadPoolExecutor(1, "cytosynth opening") as pool:
+        coming: Future[Part] | None = None
+        try:
+            for place, opening in enumerate(openings):
+                with closing(opening() if coming is None else coming.result()) as part:
+                    coming = pool.submit(openings[place + 1]) if early and place + 1 < len(openings) else None
+                    yield part
+        finally:
+            # The reader stopped before the next part was its turn, or that part could not be opened.
+            if coming is not None and coming.exception() is None:
+                coming.result().close()

@@ -6,12 +6,14 @@ import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends.base import Backend
+from engine.backends.kept import KeptBackend
 from engine.bundle.job import Job
 from engine.output.chunks import Chunks
 from engine.output.formats import encode_png
@@ -19,24 +21,49 @@ from engine.output.provenance import describe, facts_of_picture
 from engine.pipeline.loops import Stopped
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.rescue import Checked, Rescue
-from engine.runs.line import ahead
+from engine.runs.line import ahead, opened
 
 __all__ = ["ClassWorker", "Finished", "produce"]
 
 
+EARLY_BYTES = 32 * 2**20
+"""Largest weights of a UNet of which two are opened at once. Open graphs take more than ten times the memory of their
+weights on disk."""
+
+
 def produce(job: Job, chunks: Chunks, first: int, backend: Backend, stop: threading.Event) -> Generator[Finished]:
-    """Yield the finished chunks from `first` to the last, in order, class by class. End early if `stop` is set."""
-    done = first
-    while done < chunks.stop and not stop.is_set():
-        position = chunks.position(done)
-        last = min(chunks.stop, chunks.end(position))
-        with (
-            closing(ClassWorker(job, position, chunks, backend, stop)) as worker,
-            closing(worker.produce(range(done, last))) as produced,
-        ):
-            for finished in produced:
-                yield finished
-                done = finished.chunk + 1
+    """Yield the finished chunks from `first` to the last, in order, class by class. End early if `stop` is set.
+
+    Classes that have a graph in common open it once. While a class is drawn, the graphs of the next class are opened,
+    unless they are large or on a GPU.
+    """
+    positions = range(chunks.position(first), chunks.position(chunks.stop - 1) + 1) if first < chunks.stop else ()
+    with closing(KeptBackend(backend, most=None)) as kept:
+        openings = [partial(_open, job, position, chunks, kept, stop) for position in positions]
+        with closing(opened(openings, early=not backend.on_gpu and _are_small(job))) as workers:
+            for position, worker in zip(positions, workers, strict=True):
+                if stop.is_set():
+                    return
+                here = range(max(first, chunks.end(position - 1)), min(chunks.stop, chunks.end(position)))
+                with closing(worker.produce(here)) as produced:
+                    yield from produced
+
+
+def _open(job: Job, position: int, chunks: Chunks, kept: KeptBackend, stop: threading.Event) -> ClassWorker:
+    """Open the models of a class. Models that no class in hand needs are closed before."""
+    class_name, manifest = job.request.class_names[position], job.bundle.manifest
+    kept.free(keep=[job.bundle.path(name) for name in manifest.graphs(class_name, job.request.precision)])
+    return ClassWorker(job, position, chunks, kept, stop)
+
+
+def _are_small(job: Job) -> bool:
+    """Return whether the memory for two UNets is no concern."""
+    manifest = job.bundle.manifest
+    sizes = [
+        sum(manifest.files[name].size_bytes for name in manifest.classes[class_name].weights)
+        for class_name in job.request.class_names
+    ]
+    return max(sizes) <= EARLY_BYTES
 
 
 @dataclass(frozen=True)

@@ -4,34 +4,23 @@ from __future__ import annotations
 
 from engine.command_line import new_command_line
 from engine.terminal import run_command_line
-from evaluate.cli.blind import blind_command
-from evaluate.cli.copies import copies_command
-from evaluate.cli.curve import curve_command
-from evaluate.cli.judge import judge_command
-from evaluate.cli.masks import masks_command
-from evaluate.cli.morphology import morphology_command
-from evaluate.cli.probe import probe_command
-from evaluate.cli.report import report_command
-from evaluate.cli.score import score_command
-from evaluate.cli.utility import utility_command
-from evaluate.cli.weights import weights_command
 
 __all__ = ["app", "main"]
 
-app = new_command_line(__doc__)
-
-
-app.command("score")(score_command)
-app.command("probe")(probe_command)
-app.command("blind")(blind_command)
-app.command("copies")(copies_command)
-app.command("morphology")(morphology_command)
-app.command("masks")(masks_command)
-app.command("utility")(utility_command)
-app.command("judge")(judge_command)
-app.command("curve")(curve_command)
-app.command("report")(report_command)
-app.command("weights")(weights_command)
+COMMANDS = {
+    "score": "evaluate.cli.score:score_command",
+    "probe": "evaluate.cli.probe:probe_command",
+    "blind": "evaluate.cli.blind:blind_command",
+    "copies": "evaluate.cli.copies:copies_command",
+    "morphology": "evaluate.cli.morphology:morphology_command",
+    "masks": "evaluate.cli.masks:masks_command",
+    "utility": "evaluate.cli.utility:utility_command",
+    "judge": "evaluate.cli.judge:judge_command",
+    "curve": "evaluate.cli.curve:curve_command",
+    "report": "evaluate.cli.report:report_command",
+    "weights": "evaluate.cli.weights:weights_command",
+}
+app = new_command_line(__doc__, COMMANDS)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from engine.command_line import DeferredCommand
 from engine.options import help_of
 
 __all__ = ["APPS", "command_of", "markdown_of", "settings_table"]
@@ -24,8 +25,12 @@ APPS = {
 
 
 def command_of(part: str) -> Any:
-    """Return the click group of a part, for example "trainer"."""
-    return typer.main.get_command(importlib.import_module(APPS[part]).app)
+    """Return the click group of a part, for example "trainer", with the parameters of every command."""
+    group: Any = typer.main.get_command(importlib.import_module(APPS[part]).app)
+    for name, command in group.commands.items():
+        if isinstance(command, DeferredCommand):
+            group.commands[name] = command.load()
+    return group
 
 
 def markdown_of(part: str) -> str:

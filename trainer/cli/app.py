@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from engine.command_line import new_command_line
 from engine.terminal import run_command_line, silence_libraries
-from trainer.cli.adapting import adapt
-from trainer.cli.checkpoints import extract_lora, merge_checkpoints
-from trainer.cli.distillation import distill
-from trainer.cli.files import convert, inspect, merge
-from trainer.cli.fitting import embed, fit
-from trainer.cli.likelihood import likelihood
-from trainer.cli.pictures import phantom, prepare
-from trainer.cli.pretraining import encoder, pretrain
-from trainer.cli.tables import table
 
 __all__ = ["app", "main"]
 
-app = new_command_line(__doc__)
-
-COMMANDS: tuple[Callable[..., None], ...] = (
-    adapt,
-    phantom,
-    prepare,
-    pretrain,
-    fit,
-    embed,
-    merge,
-    merge_checkpoints,
-    extract_lora,
-    convert,
-    inspect,
-    encoder,
-    likelihood,
-    table,
-    distill,
-)
-for command in COMMANDS:
-    app.command(command.__name__.replace("_", "-"))(command)
+COMMANDS = {
+    "adapt": "trainer.cli.adapting:adapt",
+    "phantom": "trainer.cli.pictures:phantom",
+    "prepare": "trainer.cli.pictures:prepare",
+    "pretrain": "trainer.cli.pretraining:pretrain",
+    "fit": "trainer.cli.fitting:fit",
+    "embed": "trainer.cli.fitting:embed",
+    "merge": "trainer.cli.files:merge",
+    "merge-checkpoints": "trainer.cli.checkpoints:merge_checkpoints",
+    "extract-lora": "trainer.cli.checkpoints:extract_lora",
+    "convert": "trainer.cli.files:convert",
+    "inspect": "trainer.cli.files:inspect",
+    "encoder": "trainer.cli.pretraining:encoder",
+    "likelihood": "trainer.cli.likelihood:likelihood",
+    "table": "trainer.cli.tables:table",
+    "distill": "trainer.cli.distillation:distill",
+}
+app = new_command_line(__doc__, COMMANDS)
 
 
 def main() -> None:

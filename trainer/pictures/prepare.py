@@ -17,7 +17,6 @@ from engine.errors import RequestError
 from engine.options import Range, check_settings, setting
 from engine.progress import Progress, silent
 from trainer.folders import expect_new_folder, new_folder
-from trainer.pictures.augment import augment
 from trainer.pictures.captions import caption_of, read_text
 from trainer.pictures.duplicates import Pair, similar_pairs
 from trainer.pictures.folders import expect_names, find_pictures
@@ -184,6 +183,9 @@ def _variant(picture: NDArray[np.uint8], path: Path, variant: int, settings: Pre
         return picture
     rng = np.random.default_rng([settings.seed, variant, *path.name.encode()])
     if settings.mode == "preserve":
+        # SciPy's filters take long to import, and the settings above are part of the help of several commands.
+        from trainer.pictures.augment import augment
+
         return augment(picture, rng, flip=settings.flip)
     return rudi(picture, rng, from_jpeg=path.suffix.lower() in (".jpg", ".jpeg"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -39,3 +40,45 @@ def test_a_graph_is_opened_once_per_shape_and_pushed_out_when_nobody_needs_it():
     assert opened(backend, "unet") is first
     backend.close()
     assert sorted(inner.closed) == sorted(inner.opened)
+
+
+def test_graphs_that_nobody_uses_are_closed_on_request_except_those_that_come_next():
+    inner = Counting()
+    backend = KeptBackend(inner, most=None)
+    for number in range(MOST + 2):
+        opened(backend, f"graph {number}").close()
+    used = opened(backend, "unet")
+    assert inner.closed == []
+    backend.free(keep=[Path("graph 3")])
+    assert inner.closed == [f"graph {number}" for number in range(MOST + 2) if number != 3]
+    opened(backend, "graph 3").close()
+    used.close()
+    backend.free()
+    assert sorted(inner.closed[-2:]) == ["graph 3", "unet"]
+    assert inner.opened.count("graph 3") == 1
+
+
+def test_a_graph_is_opened_while_another_thread_closes_its_own():
+    inner, opening, go_on = Counting(), threading.Event(), threading.Event()
+    plain = inner.open
+
+    def slow(path, inputs, outputs):
+        if path.name == "slow":
+            opening.set()
+            assert go_on.wait(10)
+        return plain(path, inputs, outputs)
+
+    inner.open = slow
+    backend = KeptBackend(inner, most=None)
+    first = opened(backend, "first")
+    thread = threading.Thread(target=opened, args=(backend, "slow"))
+    thread.start()
+    assert opening.wait(10)
+    first.close()
+    backend.free()
+    assert inner.closed == ["first"]
+    go_on.set()
+    thread.join(10)
+    assert inner.opened == ["first", "slow"]
+    backend.close()
+    assert inner.closed == ["first", "slow"]
