@@ -20,6 +20,7 @@ from trainer.adapters.adapter import Adapter, AnyAdapter
 from trainer.adapters.comparison import compared_layers, largest_difference, outputs_of
 from trainer.adapters.unet_weights import UnetWeights
 from trainer.base.base import Base, digest_of
+from trainer.base.finite import not_finite
 from trainer.folders import new_folder
 from trainer.hypernetwork.files import HypernetworkFile
 from trainer.hypernetwork.fold import RESIDUALS_FILE, expect_no_residuals, merge_into, save_residuals
@@ -146,6 +147,14 @@ def _merge(
         # A change with DoRA depends on the weights that it finds, so only the last change can stand beside them.
         changed += [file.fold(base, multiplier) for file, multiplier in loras[:-1]]
         loras = loras[-1:]
+    # What is folded by now is not compared below, so its result is looked at here.
+    if changed and (name := not_finite(base.unet) or not_finite(base.text_encoder)):
+        raise CytosynthError(
+            f"The merge of {', '.join(file.name for file, _ in files)}",
+            found=f"values that are not finite in {name}",
+            expected="weights that float32 can hold",
+            fix="lower the multiplier",
+        )
     layers = compared_layers(base, [file for file, _ in loras])
     with ExitStack() as attached:
         beside: list[tuple[Adapter, float]] = [*loras, *chain]
@@ -178,4 +187,3 @@ def _merge(
         for side in SIDES
     ]
     return Merged(ways, changed, difference)
-
