@@ -12,6 +12,7 @@ from engine.options import Range, parse_whole_numbers, setting
 __all__ = ["PARTS", "PeerSettings", "RecordSettings", "TrainingSettings"]
 
 PARTS = ("picture", "step", "decode")
+TRAINED = ("hypernetwork", "lora")
 CYTO_BENCH = Path(__file__).parents[1] / "cpp_bench/build/cyto_bench"
 
 
@@ -66,10 +67,14 @@ class TrainingSettings:
 
     PANEL: ClassVar[str] = "Comparison"
 
+    method: str = setting("hypernetwork", help="What the loops train (lora: of rank 8)", choices=TRAINED)
     batch_size: int = setting(1, within=Range(low=1), help="Pictures per step.")
     rounds: int = setting(12, within=Range(low=1), help="Number of rounds. All loops take turns in each round.")
     steps: int = setting(3, within=Range(low=1), help="Training steps per round.")
     device: str = setting("auto", help="Device: auto, cpu, or a GPU such as cuda:0.")
+    only_float32: bool = setting(
+        False, flag="--f32-only", help="Leave out the loops in bfloat16, which some processors compute very slowly."
+    )
     compiled: bool = setting(False, flag="--compile", help="Also time the loop of `trainer fit` with torch.compile.")
 
 

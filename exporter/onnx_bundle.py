@@ -117,10 +117,10 @@ def _write_bundle(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
         staging = Path(temporary) / "new"
         staging.mkdir()
-        templates = Templates()
+        templates, shared = Templates(), None
         for folder in merged_folders:
             # Load one model at a time, because a model of Stable Diffusion's size takes gigabytes.
-            _add_class(load_merged(folder), manifest, staging, out, vae_encoder, templates, progress)
+            shared = _add_class(load_merged(folder), manifest, staging, out, vae_encoder, templates, progress, shared)
         for preset, class_name in drop_changed_unets(manifest, before):
             progress(f"warning: {class_name}: the preset {preset} loses its UNet, which was made of the class before")
         dropped = drop_unused(manifest)
@@ -169,7 +169,13 @@ def _add_class(
     vae_encoder: bool,
     templates: Templates,
     progress: StageProgress,
-) -> None:
+    shared: Places | None,
+) -> Places | None:
+    """Write a class into the staged folder, and describe it in the manifest.
+
+    shared: what the shared weights hold, if an earlier class of the run found it. Returned for the next one, because
+    finding it hashes gigabytes.
+    """
     record = model.record
     class_name = record["class_name"]
     embeddings = model.embed_prompts([record["prompt"], ""])
@@ -179,7 +185,7 @@ def _add_class(
     progress(f"{class_name}: UNet")
     half = to_half(model.unet, in_place=True)
     unet = export_unet(half, context_shape, templates)
-    shared = _shared_places(manifest, staging, out)
+    shared = shared or _shared_places(manifest, staging, out)
     files = _write_graph(unet, staging, graph_name, UNET_WEIGHTS, own_name, mergeable_digests(half), shared)
     if twin := _twin_of(unet, staging, own_name, manifest):
         for name in (graph_name, own_name):
@@ -220,6 +226,7 @@ def _add_class(
         **{key: record[key] for key in ("prompt", "origin", "pictures", "licence", "attribution")},
         **({"adapters": record["adapters"]} if "adapters" in record else {}),
     }
+    return shared
 
 
 def _shared_places(manifest: dict[str, Any], staging: Path, out: Path) -> Places | None:

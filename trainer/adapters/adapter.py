@@ -1,4 +1,4 @@
-"""The interface of everything that `merge` puts into a base, and the reader that finds out what a file is."""
+"""The interface of everything that `merge` puts into a base, and the reader of its files."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from safetensors import SafetensorError, safe_open
-
-from trainer.adapters.unet_weights import FORMAT as UNET_FORMAT
+from trainer.adapters.kinds import HYPERNETWORK, UNET, kind_of
 from trainer.adapters.unet_weights import UnetWeights, read_unet_weights
 from trainer.base.base import Base
-from trainer.base.torch_files import load_plain
-from trainer.hypernetwork.files import FORMAT as HYPERNETWORK_FORMAT
 from trainer.hypernetwork.files import HypernetworkFile, read_hypernetwork
 from trainer.lora.files import LoraFile, read_lora
 from trainer.training.record import ClassRecord
@@ -51,19 +47,10 @@ AnyAdapter = HypernetworkFile | LoraFile | UnetWeights
 
 def read_adapter(path: Path) -> AnyAdapter:
     """Return the hypernetwork, the LoRA or the trained UNet of a file. Raises RequestError."""
-    if path.suffix.lower() == ".safetensors":
-        try:
-            with safe_open(path, framework="pt") as opened:
-                metadata = opened.metadata() or {}
-        except (OSError, ValueError, SafetensorError):
-            # The reader says what is wrong.
-            metadata = {}
-        if metadata.get("format") == UNET_FORMAT:
-            return read_unet_weights(path)
-        if "hypernetwork" in metadata or metadata.get("format") == HYPERNETWORK_FORMAT:
-            return read_hypernetwork(path)
-        return read_lora(path)
-    state = load_plain(path)
-    if isinstance(state, dict) and any(isinstance(key, int) for key in state):
+    kind, _ = kind_of(path)
+    if kind == UNET:
+        return read_unet_weights(path)
+    if kind == HYPERNETWORK:
         return read_hypernetwork(path)
+    # The reader says what a file of another kind is.
     return read_lora(path)

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-
-from engine.errors import RequestError
 from engine.terminal import printable
-from trainer.adapters.unet_weights import FORMAT as UNET_FORMAT
+from trainer.adapters.kinds import EMBEDDING, HYPERNETWORK, LORA, UNET, kind_of
 from trainer.adapters.unet_weights import UnetWeights, read_unet_weights
-from trainer.base.torch_files import load_plain
-from trainer.hypernetwork.embeddings import FORMAT as EMBEDDING_FORMAT
-from trainer.hypernetwork.embeddings import TENSOR, Embedding, read_embedding
+from trainer.hypernetwork.embeddings import Embedding, read_embedding
 from trainer.hypernetwork.files import HypernetworkFile, read_hypernetwork, read_optimizer
 from trainer.lora.files import LoraFile, read_lora
 from trainer.lora.names import PARTS
-from trainer.lora.others import LORA, family_of, other_kind
 from trainer.training.record import ClassRecord
 
 __all__ = ["describe"]
@@ -31,67 +23,21 @@ def describe(path: Path) -> list[str]:
 
     A file with keys of a LoRA that `merge` refuses is described with the reason.
     """
-    kind, names = _kind(path)
-    if kind == "hypernetwork":
+    kind, names = kind_of(path)
+    if kind == HYPERNETWORK:
         file = read_hypernetwork(path)
         lines = _hypernetwork(file)
         if path.suffix.lower() == ".pt" and read_optimizer(path, file.hypernetwork) is not None:
             lines.append("optimizer: AdamW, for these weights")
-    elif kind == "embedding":
+    elif kind == EMBEDDING:
         lines = _embedding(read_embedding(path))
-    elif kind == "trained UNet":
+    elif kind == UNET:
         lines = _unet(read_unet_weights(path))
-    elif kind == "LoRA":
+    elif kind == LORA:
         lines = _lora(read_lora(path))
     else:
         lines = [f"{len(names)} tensors", *(f"  {name} {shape}" for name, shape in names.items())]
     return [printable(line) for line in [f"{path}: {kind}", *lines]]
-
-
-def _kind(path: Path) -> tuple[str, dict[str, Any]]:
-    if path.suffix.lower() != ".safetensors":
-        state = load_plain(path)
-        if isinstance(state, dict) and any(isinstance(key, int) for key in state):
-            return "hypernetwork", {}
-        if isinstance(state, dict) and "string_to_param" in state:
-            return "embedding", {}
-        found = dict(_tensors(state))
-        return _kind_by_keys(found, {}) or "a torch file", found
-    try:
-        with safe_open(path, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-            names = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
-    except (OSError, ValueError, SafetensorError) as error:
-        raise RequestError(
-            f"The file {path}",
-            found=f"unreadable ({error})",
-            expected="a safetensors or torch file",
-            fix="check the path",
-        ) from error
-    if "hypernetwork" in metadata:
-        return "hypernetwork", {}
-    if metadata.get("format") == EMBEDDING_FORMAT or list(names) == [TENSOR]:
-        return "embedding", {}
-    if metadata.get("format") == UNET_FORMAT:
-        return "trained UNet", {}
-    return _kind_by_keys(names, metadata) or "safetensors", names
-
-
-def _kind_by_keys(names: Mapping[str, Any], metadata: Mapping[str, str]) -> str | None:
-    """Return what the names of tensors say that a file is, or None if they say nothing."""
-    if other := other_kind(names):
-        return other[0] if not other[0].startswith("no") else None
-    if not any(LORA.search(name) for name in names):
-        return None
-    family = family_of(names, metadata)
-    return f"LoRA for {family}, which cannot be merged here" if family else "LoRA"
-
-
-def _tensors(value: Any, name: str = "") -> list[tuple[str, tuple[int, ...]]]:
-    if isinstance(value, torch.Tensor):
-        return [(name, tuple(value.shape))]
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
-    return [found for key, inner in items for found in _tensors(inner, f"{name}.{key}" if name else str(key))]
 
 
 def _hypernetwork(file: HypernetworkFile) -> list[str]:

@@ -17,8 +17,10 @@ import torch
 
 from engine.errors import CytosynthError, RequestError
 from trainer.adapters.adapter import Adapter, AnyAdapter
+from trainer.adapters.comparison import compared_layers, largest_difference, outputs_of
 from trainer.adapters.unet_weights import UnetWeights
-from trainer.base.base import Base, digest_of, encode_prompts
+from trainer.base.base import Base, digest_of
+from trainer.base.finite import not_finite
 from trainer.folders import new_folder
 from trainer.hypernetwork.files import HypernetworkFile
 from trainer.hypernetwork.fold import RESIDUALS_FILE, expect_no_residuals, merge_into, save_residuals
@@ -32,12 +34,10 @@ __all__ = ["CLASS_FILE", "LARGEST_DIFFERENCE", "Merged", "Way", "adapters_of", "
 CLASS_FILE = "class.json"
 """File of the class record in a merged folder."""
 LARGEST_DIFFERENCE = 1e-5
-"""Largest allowed difference of the UNet's output in float32, relative to its largest value, or to 1 if that is
+"""Largest allowed difference of a layer's output in float32, relative to its largest value, or to 1 if that is
 smaller."""
 GAINS = (0.5, 2.0)
 """Allowed gains of the latents before they are decoded. The decoder was not trained on latents beyond these."""
-PROBE_SIDE = 16
-"""Largest side of the latents on which the UNet's outputs before and after are compared."""
 Files = Sequence[tuple[AnyAdapter, float]]
 
 
@@ -61,7 +61,7 @@ class Merged:
     changed: list[str]
     """A sentence for each adapter that changed weights."""
     largest_difference: float
-    """Largest difference of the outputs of the UNet and the text encoder before and after the merge."""
+    """Largest difference of a layer's outputs before and after the merge; see trainer.adapters.comparison."""
 
 
 def merge(
@@ -85,8 +85,8 @@ def merge(
         signal_leak: Prepared pictures. Sampling then starts at their mean and coarse spread.
 
     Raises RequestError for another base, an adapter that does not fit, a gain outside GAINS, an output folder that is
-    not empty, or pictures of another size. Raises CytosynthError if the outputs change by more than
-    LARGEST_DIFFERENCE. Nothing is written then.
+    not empty, or pictures of another size. Raises CytosynthError if the outputs of a layer change by
+    more than LARGEST_DIFFERENCE. Nothing is written then.
     """
     if not GAINS[0] <= latents_gain <= GAINS[1]:
         raise RequestError(
@@ -143,28 +143,33 @@ def _merge(
     changed = [file.fold(base, multiplier) for file, multiplier in files if isinstance(file, UnetWeights)]
     loras = [(file, multiplier) for file, multiplier in files if isinstance(file, LoraFile)]
     chain = [(file, multiplier) for file, multiplier in files if isinstance(file, HypernetworkFile)]
-    prompts = [str(record["prompt"]), ""]
     if any("DoRA" in kind for file, _ in loras for kind in file.kinds):
         # A change with DoRA depends on the weights that it finds, so only the last change can stand beside them.
         changed += [file.fold(base, multiplier) for file, multiplier in loras[:-1]]
         loras = loras[-1:]
+    # What is folded by now is not compared below, so its result is looked at here.
+    if changed and (name := not_finite(base.unet) or not_finite(base.text_encoder)):
+        raise CytosynthError(
+            f"The merge of {', '.join(file.name for file, _ in files)}",
+            found=f"values that are not finite in {name}",
+            expected="weights that float32 can hold",
+            fix="lower the multiplier",
+        )
+    layers = compared_layers(base, [file for file, _ in loras])
     with ExitStack() as attached:
         beside: list[tuple[Adapter, float]] = [*loras, *chain]
         for adapter, multiplier in beside:
             attached.enter_context(adapter.attached(base, multiplier))
-        before = _probe(base, prompts)
+        before = outputs_of(layers)
     changed += [file.fold(base, multiplier) for file, multiplier in loras]
     residuals, folded = merge_into(base.unet, [(file.hypernetwork, multiplier) for file, multiplier in chain])
     with stacks_attached(base.unet, residuals):
-        after = _probe(base, prompts)
-    differences = [
-        float((new - old).abs().max() / old.abs().max().clamp(min=1)) for old, new in zip(before, after, strict=True)
-    ]
-    # NaN is not the maximum of anything, so each difference is compared.
-    if not all(difference <= LARGEST_DIFFERENCE for difference in differences):
+        worst, difference = largest_difference(before, outputs_of(layers))
+    # NaN is not at most anything.
+    if not difference <= LARGEST_DIFFERENCE:
         raise CytosynthError(
             f"The merge of {', '.join(file.name for file, _ in files)}",
-            found=f"the outputs of text encoder and UNet changed by {differences[0]:.2g} and {differences[1]:.2g}",
+            found=f"the output of {worst} changed by {difference:.2g}",
             expected=f"at most {LARGEST_DIFFERENCE:g} in float32",
             fix="lower the multiplier, or train with smaller weights, because float32 cannot hold this product",
         )
@@ -181,14 +186,4 @@ def _merge(
         for dimension in file.hypernetwork.dimensions
         for side in SIDES
     ]
-    return Merged(ways, changed, max(differences))
-
-
-@torch.no_grad()
-def _probe(base: Base, prompts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the embeddings of two prompts, and the UNet's output on fixed noise at an early and a late timestep."""
-    context = encode_prompts(base, prompts).detach()
-    generator = torch.Generator().manual_seed(0)
-    side, channels = min(PROBE_SIDE, base.unet.config.sample_size), base.unet.config.in_channels
-    latents = torch.randn(2, channels, side, side, generator=generator)
-    return context, base.unet.eval()(latents, torch.tensor([900.0, 100.0]), context).sample
+    return Merged(ways, changed, difference)

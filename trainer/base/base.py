@@ -25,6 +25,7 @@ from engine.sampling.prompt_chunks import Chunk, mean_factor
 from engine.sampling.prompts import ReadPrompt, caption_chunk, read_prompt_with
 from engine.sampling.schedules import NoiseSchedule
 from trainer.base.card import STABLE_DIFFUSION, BaseCard, read_card, unknown_base, write_card
+from trainer.base.finite import not_finite
 from trainer.base.presets import BasePreset
 from trainer.base.refiner import REFINER_FILE, Refiner, expect_fitting, refiner_in, write_refiner
 from trainer.base.shipped import SHIPPED, open_shipped, shipped_folder
@@ -267,15 +268,13 @@ def _expect_finite(base: Base, name: str | Path) -> None:
     """Raise RequestError that names the first tensor with NaN or infinity in it."""
     for part in ("vae", "unet", "text_encoder", "refiner"):
         module = getattr(base, part)
-        for key, tensor in [] if module is None else module.state_dict().items():
-            # NaN is the extreme of whatever it stands in, so one pass without a copy tells both.
-            if not all(torch.isfinite(extreme) for extreme in tensor.aminmax()):
-                raise RequestError(
-                    f"The base {name}, {part}",
-                    found=f"values that are not finite in {key}",
-                    expected="finite weights: training on these gives only NaN",
-                    fix="copy the base again, or use another base",
-                )
+        if module is not None and (key := not_finite(module)):
+            raise RequestError(
+                f"The base {name}, {part}",
+                found=f"values that are not finite in {key}",
+                expected="finite weights: training on these gives only NaN",
+                fix="copy the base again, or use another base",
+            )
 
 
 def digest_of(module: nn.Module) -> str:
@@ -283,7 +282,8 @@ def digest_of(module: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().contiguous().cpu().numpy().tobytes())
+        # hashlib reads the array where it is: a copy of gigabytes costs as much as the hash.
+        digest.update(tensor.detach().contiguous().cpu().numpy())
     return digest.hexdigest()
 
 

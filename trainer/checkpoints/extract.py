@@ -38,6 +38,12 @@ EMBEDDINGS = "embeddings."
 DIGITS = 6
 """Digits of a share in the metadata."""
 EPSILON, TINY = torch.finfo(torch.float64).eps, torch.finfo(torch.float64).tiny
+SPARE = 8
+"""How many directions the search has beyond twice the rank. The more, the faster it ends."""
+GROWTH = 1e-6
+"""Relative growth of the kept energy in a step, below which the search ends."""
+STEPS = 16
+"""Largest number of steps of the search."""
 BYTES = 2
 """The matrices are saved in float16, as other trainers save them."""
 
@@ -108,12 +114,9 @@ def factors(change: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor
     """
     matrix = change.flatten(1)
     tall = matrix.shape[0] > matrix.shape[1]
-    # The eigenvectors of the smaller Gram matrix are singular vectors, and are found many times faster. In float64 its
-    # rounding is below that of the checkpoints' types.
-    squares, vectors = torch.linalg.eigh(matrix.T @ matrix if tall else matrix @ matrix.T)
-    rank = min(rank, len(squares))
+    squares, basis = _leading(matrix.T if tall else matrix, min(rank, *matrix.shape))
     # Rounding may leave a value below zero.
-    squares, basis = squares[-rank:].flip(0).clamp(min=0), vectors[:, -rank:].flip(1)
+    squares, rank = squares.clamp(min=0), len(squares)
     up, down = (matrix @ basis, basis.T) if tall else (basis, basis.T @ matrix)
     # One of the two matrices holds the singular values, and their roots move to the other. A root of nearly zero would
     # enlarge rounding.
@@ -122,6 +125,34 @@ def factors(change: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor
     if change.dim() == 4:
         up = up[..., None, None]
     return down.reshape(rank, *change.shape[1:]), up, float(squares.sum())
+
+
+def _leading(matrix: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the largest squares of singular values (rank,), falling, and their left singular vectors (n, rank).
+
+    A subspace of more directions than the rank is multiplied by the matrix and its transpose until the energy in the
+    leading ones no longer grows (block power iteration; Halko, Martinsson and Tropp 2011, algorithm 4.4). float32 is
+    enough there, because the energy depends on the square of an error of the subspace. The result is the best
+    approximation within the subspace, in float64. If the energy still grows after STEPS, and for small matrices, all
+    eigenvectors of the Gram matrix are computed.
+    """
+    width, kept = 2 * rank + SPARE, 0.0
+    if 4 * width < len(matrix):
+        coarse = (matrix / matrix.norm().clamp(min=TINY)).float()
+        start = torch.randn(len(matrix), width, generator=torch.Generator().manual_seed(0))
+        basis = torch.linalg.qr(start).Q
+        for _ in range(STEPS):
+            inside = coarse.T @ basis
+            found = float(torch.linalg.eigvalsh((inside.T @ inside).double())[-rank:].sum())
+            if found - kept <= GROWTH * found:
+                basis = torch.linalg.qr(basis.double()).Q
+                projected = basis.T @ matrix
+                squares, turn = torch.linalg.eigh(projected @ projected.T)
+                return squares[-rank:].flip(0), basis @ turn[:, -rank:].flip(1)
+            kept = found
+            basis = torch.linalg.qr(coarse @ inside).Q
+    squares, vectors = torch.linalg.eigh(matrix @ matrix.T)
+    return squares[-rank:].flip(0), vectors[:, -rank:].flip(1)
 
 
 def extract_lora(

@@ -110,8 +110,8 @@ def _report(merged: Merged, out: Path) -> None:
             if (way.hypernetwork, way.folded) == (name, folded)
         )
         print(f"{name}: {count} modules {'folded into the weights' if folded else 'stay in the graph'} ({sides})")
-    print(f"Largest difference of the UNet's output before and after: {merged.largest_difference:.2g}")
-    print(f"(at most {LARGEST_DIFFERENCE:g}, relative to the largest value of the output, or to 1 if that is smaller)")
+    print(f"Largest difference of a layer's output before and after: {merged.largest_difference:.2g}")
+    print(f"(at most {LARGEST_DIFFERENCE:g}, relative to the layer's largest output, or to 1 if that is smaller)")
     if any(not way.folded for way in merged.ways):
         print(f"Other programs open this folder without the modules in {RESIDUALS_FILE}. The exporter includes them.")
     print(f"The merged model: {out}")

@@ -22,13 +22,20 @@ class LoraTrainee(AdapterTrainee):
 
     def __init__(self, training: ClassTraining, method: MethodSettings, prior: Prior | None) -> None:
         super().__init__(training, prior)
-        self.model = Lora(self._base.unet, method.rank, method.alpha, convolutions=method.lora_convolutions)
+        self.model = Lora(
+            self._base.unet,
+            method.rank,
+            method.alpha,
+            projections=method.lora_projections,
+            convolutions=method.lora_convolutions,
+        )
         self.subject = ("lora", self.model.alpha, *sorted(self.model.layers))
         self.weights = tuple(self.model.state_dict().values())
         self.facts = {
             "method": "lora",
             "rank": self.model.rank,
             "alpha": self.model.alpha,
+            "projections": list(method.lora_projections),
             "modules": len(self.model.layers),
             "parameters": self.parameters,
         }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from engine.errors import RequestError
-from engine.options import Range, check_settings, setting
+from engine.options import Range, check_settings, parse_list, setting
 from trainer.base.caption_files import read_templates
 from trainer.base.card import FIT_PRESET_NAMES
 from trainer.hypernetwork.structure import HypernetworkSettings, parse_dimensions
@@ -31,7 +31,16 @@ __all__ = [
 
 LATENT_SAMPLING = ("once", "deterministic", "random")
 METHODS = ("hypernetwork", "lora", "full")
+PROJECTIONS = ("q", "k", "v", "out")
 OPTIMIZERS = ("auto", "adamw", "adamw8bit")
+
+
+def _projections(text: str) -> tuple[str, ...]:
+    names = parse_list(str, text)
+    if wrong := [name for name in names if name not in PROJECTIONS]:
+        expected = ", ".join(PROJECTIONS)
+        raise RequestError("--lora-projections", found=wrong[0] or "no name", expected=expected, fix="change the name")
+    return tuple(name for name in PROJECTIONS if name in names)
 
 
 def _templates(text: str) -> tuple[str, ...]:
@@ -136,6 +145,12 @@ class MethodSettings:
     alpha: float | None = setting(
         None, help="Alpha of a LoRA; its matrices count alpha / rank times. Default: the rank.", within=Range(above=0)
     )
+    lora_projections: tuple[str, ...] = setting(
+        PROJECTIONS,
+        help="Projections of the attention layers that a LoRA changes, separated by commas. Default: q,k,v,out.",
+        parser=_projections,
+        metavar="NAMES",
+    )
     lora_convolutions: bool = setting(False, help="Give a LoRA's matrices to the convolutions, too.")
     optimizer: str = setting(
         "auto",
@@ -152,7 +167,7 @@ class MethodSettings:
         network = {declared.name for declared in (*fields(HypernetworkSettings), *fields(NetworkSettings))}
         owners = {
             **dict.fromkeys(network, "hypernetwork"),
-            **dict.fromkeys(("rank", "alpha", "lora_convolutions"), "lora"),
+            **dict.fromkeys(("rank", "alpha", "lora_projections", "lora_convolutions"), "lora"),
             "optimizer": "full",
         }
         for name in sorted(given):
@@ -168,7 +183,7 @@ class MethodSettings:
                 "--webui",
                 found=f"--method {self.method}",
                 expected="--method hypernetwork, which has a format of its own there",
-                fix="leave the option out; the WebUI reads the .safetensors of a LoRA as it is",
+                fix="leave the option out; a LoRA file has the names of kohya's scripts, which the WebUI reads",
             )
 
 

@@ -101,7 +101,7 @@ class Change:
         Without DoRA it is scale * product. DoRA (Liu et al. 2024, arXiv:2402.09353) changes W to m V / |V| with
         V = W + scale * product; the lengths |V| are of the rows or of the columns, as the shape of m says.
         """
-        product = self.scale * _product({n: t.double() for n, t in self.tensors.items()}).reshape(weight.shape)
+        product = _product({n: t.double() for n, t in self.tensors.items()}).reshape(weight.shape).mul_(self.scale)
         magnitude = self._magnitude()
         if magnitude is None:
             return product

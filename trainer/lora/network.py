@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -17,7 +17,8 @@ from trainer.lora.names import Place
 
 __all__ = ["Lora"]
 
-ATTENTION = re.compile(r"\.attn[12]\.to_(q|k|v|out\.0)$")
+ATTENTION = re.compile(r"\.attn[12]\.to_(q|k|v|out(?=\.0))(\.0)?$")
+"""Names of the projections of attention, whose last part the first group has."""
 PREFIX = "lora_unet_"
 
 
@@ -47,18 +48,25 @@ class _Beside(nn.Module):
 class Lora(nn.Module):
     """The trained matrices of the attention layers of a UNet, and of its convolutions if asked for.
 
+    projections: which projections of attention get matrices: q, k, v, out.
     alpha: the matrices are multiplied by alpha / rank. None means the rank.
     """
 
     def __init__(
-        self, unet: UNet2DConditionModel, rank: int, alpha: float | None = None, *, convolutions: bool = False
+        self,
+        unet: UNet2DConditionModel,
+        rank: int,
+        alpha: float | None = None,
+        *,
+        projections: Collection[str] = ("q", "k", "v", "out"),
+        convolutions: bool = False,
     ) -> None:
         super().__init__()
         self.rank, self.alpha = rank, float(rank if alpha is None else alpha)
         self._names = {
             PREFIX + name.replace(".", "_"): name
             for name, layer in unet.named_modules()
-            if ATTENTION.search(name)
+            if ((found := ATTENTION.search(name)) and found[1] in projections)
             or (convolutions and isinstance(layer, nn.Conv2d) and name not in ("conv_in", "conv_out"))
         }
         self.layers = nn.ModuleDict(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.errors import RequestError
+from engine.errors import CytosynthError, RequestError
 from tests.trainer.hypernetwork.examples import RECORD
 from trainer.adapters.merge import merge
 from trainer.adapters.unet_weights import UnetWeights, read_unet_weights, write_unet_weights
@@ -29,3 +29,10 @@ def test_weights_that_are_not_finite_are_refused(base, tmp_path):
     write_unet_weights(tmp_path / "unet.safetensors", UnetWeights(tensors, "whole"))
     with pytest.raises(RequestError, match=r"not finite in conv_in\.bias"):
         read_unet_weights(tmp_path / "unet.safetensors")
+
+
+def test_a_multiplier_beyond_float32_is_refused_and_nothing_is_written(base, tmp_path):
+    tensors = {name: tensor + 1 for name, tensor in base.unet.state_dict().items()}
+    with pytest.raises(CytosynthError, match="not finite in"):
+        merge(base, [(UnetWeights(tensors, "whole"), 1e39)], tmp_path / "out", RECORD)
+    assert not (tmp_path / "out").exists()

@@ -49,6 +49,24 @@ def test_the_error_is_the_root_of_the_squares_of_the_remaining_singular_values(s
     torch.testing.assert_close(up.flatten(1).norm(dim=0), down.flatten(1).norm(dim=1))
 
 
+@pytest.mark.parametrize("kind", ["noise", "trained"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_leading_directions_of_a_large_layer_keep_the_energy_of_the_full_decomposition(kind, turned):
+    """Noise has no leading directions, which is the hardest case. A training leaves some."""
+    generator = torch.Generator().manual_seed(3)
+    change = torch.randn(500, 700, generator=generator).double()
+    if kind == "trained":
+        strengths = torch.logspace(1, -1, 40, dtype=torch.float64)
+        low = torch.randn(500, 40, generator=generator).double() * strengths
+        change += low @ torch.randn(40, 700, generator=generator).double()
+    down, up, kept = factors(change.T.contiguous() if turned else change, 12)
+    squares = torch.linalg.svdvals(change).square()
+    assert kept == pytest.approx(float(squares[:12].sum()), rel=1e-6)
+    # What is said to be kept is kept.
+    error = (change - (up @ down).T if turned else change - up @ down).square().sum()
+    assert float(squares.sum() - error) == pytest.approx(kept, rel=1e-9)
+
+
 def test_a_change_of_low_rank_is_exact_also_beyond_its_rank():
     generator = torch.Generator().manual_seed(2)
     change = torch.randn(40, 3, generator=generator).double() @ torch.randn(3, 20, generator=generator).double()

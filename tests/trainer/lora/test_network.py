@@ -31,6 +31,12 @@ def evaluate(base):
         return base.unet(latents, torch.tensor([10, 700]), context).sample
 
 
+def test_only_the_chosen_projections_get_matrices(base):
+    lora = Lora(base.unet, 2, projections=("k", "out"))
+    assert len(lora.layers) == 64
+    assert {place.name.split("_to_")[1] for place in lora.changes()} == {"k", "out_0"}
+
+
 @pytest.mark.parametrize(("convolutions", "modules"), [(False, 128), (True, 128 + 44 + 14 + 3 + 3 + 31)])
 def test_a_lora_begins_at_the_base_and_its_file_is_merged_into_the_same_unet(convolutions, modules, base):
     lora = Lora(base.unet, 3, 6, convolutions=convolutions)
