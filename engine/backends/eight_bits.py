@@ -28,6 +28,8 @@ __all__ = [
 
 LARGEST, LARGEST_UNSATURATED = 127, 64
 DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8"}
+KNOWN = {"Convert": 1, "Reshape": 1, "MatMul": 2, "Multiply": 2, "Add": 2}
+"""Operations of constants whose value is known, with the number of their inputs that matter."""
 TOLERANCE = 0.01
 """Largest relative difference of the ranges before and behind a quantisation. Its scale is rounded to float16."""
 
@@ -91,15 +93,34 @@ def quantised_like(source: ov.Output, chain: list[ov.Node]) -> ov.Output:
 
 
 def constant_value(output: ov.Output) -> NDArray[np.float64] | None:
-    """Return the value of a constant, also behind conversions and reshapes; None if the tensor is not constant."""
+    """Return the value of a constant, or what a graph computes from constants alone; None if the tensor is neither.
+
+    Known operations are conversions, reshapes, and those of ONNX's Gemm, with which a graph computes W + B A.
+    """
     node = output.get_node()
     kind = node.get_type_name()
     if kind == "Constant":
         return np.array(node.data, np.float64)
-    if kind not in ("Convert", "Reshape"):
+    if kind not in KNOWN:
         return None
-    value = constant_value(node.input_value(0))
-    return value if value is None or kind == "Convert" else value.reshape(output.get_shape())
+    values = [constant_value(node.input_value(i)) for i in range(KNOWN[kind])]
+    first, *others = values
+    if first is None or any(value is None for value in others):
+        return None
+    if kind == "Reshape":
+        return first.reshape(output.get_shape())
+    found = np.asarray(first if kind == "Convert" else _together(node, first, others[0]))
+    # A conversion to a narrower type rounds.
+    return found.astype(output.get_element_type().to_dtype()).astype(np.float64)
+
+
+def _together(node: ov.Node, first: NDArray[np.float64], second: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Return the result of a product or sum of two constants."""
+    assert second is not None, "the caller knows both"
+    kind, facts = node.get_type_name(), node.get_attributes()
+    if kind == "MatMul":
+        return (first.T if facts["transpose_a"] else first) @ (second.T if facts["transpose_b"] else second)
+    return first + second if kind == "Add" else first * second
 
 
 def eight_bits(weights: NDArray[np.float64], axis: int, largest: int) -> ov.Output:

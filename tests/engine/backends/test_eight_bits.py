@@ -4,10 +4,12 @@ import numpy as np
 import openvino as ov
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper, save
+from onnx import TensorProto, helper, load, numpy_helper, save
 
 from engine.backends import eight_bits
 from engine.backends.openvino import OpenVINOBackend
+from exporter.computed import compute_weights
+from exporter.low_rank import Factors
 
 SHAPE = (1, 32, 4, 4)
 SCALES = np.array([1, 1, 2, 2], np.float32)
@@ -121,3 +123,23 @@ def test_a_quantisation_that_also_scales_is_left_alone(tmp_path):
     model = ov.Core().read_model(tmp_path / "graph.onnx")
     model.reshape(SHAPE)
     assert eight_bits.avoid_saturation(model) == 0
+
+
+@pytest.mark.parametrize("enlarged", [False, True])
+def test_a_weight_of_low_rank_is_computed_before_it_is_rounded(tmp_path, without_dot_products, enlarged):
+    half, factors = (
+        noise((16, 32, 3, 3)).astype(np.float16),
+        Factors(noise((16, 2)).astype(np.float16), noise((2, 288)).astype(np.float16)),
+    )
+    weights = (half.astype(np.float32) + factors.product.reshape(half.shape)).astype(np.float16)
+    for name, constant in (("whole", weights), ("computed", half)):
+        write_graph(tmp_path / f"{name}.onnx", weights.astype(np.float32), "Conv", enlarged=enlarged)
+        model = load(tmp_path / f"{name}.onnx")
+        graph = model.graph
+        graph.initializer.remove(next(tensor for tensor in graph.initializer if tensor.name == "weights"))
+        graph.initializer.append(numpy_helper.from_array(constant, "half"))
+        graph.node.insert(0, helper.make_node("Cast", ["half"], ["weights"], to=TensorProto.FLOAT))
+        compute_weights(model, {"half": factors} if name == "computed" else {})
+        save(model, tmp_path / f"{name}.onnx")
+    x = abs(noise(SHAPE)).clip(0, 1)
+    np.testing.assert_array_equal(run(tmp_path / "computed.onnx", x), run(tmp_path / "whole.onnx", x))
