@@ -25,11 +25,11 @@ from trainer.folders import new_folder
 from trainer.hypernetwork.files import HypernetworkFile
 from trainer.hypernetwork.fold import RESIDUALS_FILE, expect_no_residuals, merge_into, save_residuals
 from trainer.hypernetwork.network import SIDES, stacks_attached
-from trainer.hypernetwork.signal_leak import measure_signal_leak, save_signal_leak
+from trainer.hypernetwork.signal_leak import SIGNAL_LEAK_FILE, measure_signal_leak, read_tensors, save_signal_leak
 from trainer.lora.files import LoraFile
 from trainer.training.record import ClassRecord
 
-__all__ = ["CLASS_FILE", "LARGEST_DIFFERENCE", "Merged", "Way", "adapters_of", "merge"]
+__all__ = ["CLASS_FILE", "LARGEST_DIFFERENCE", "EarlierMerge", "Merged", "Way", "earlier_merge", "merge"]
 
 CLASS_FILE = "class.json"
 """File of the class record in a merged folder."""
@@ -38,7 +38,18 @@ LARGEST_DIFFERENCE = 1e-5
 smaller."""
 GAINS = (0.5, 2.0)
 """Allowed gains of the latents before they are decoded. The decoder was not trained on latents beyond these."""
+ADAPTER_FACTS = ("kind", "name", "multiplier")
 Files = Sequence[tuple[AnyAdapter, float]]
+
+
+@dataclass(frozen=True)
+class EarlierMerge:
+    """What an earlier merge left in a folder that serves as a base."""
+
+    record: ClassRecord | None = None
+    adapters: tuple[dict[str, Any], ...] = ()
+    """Kind, name and multiplier of each adapter."""
+    signal_leak: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ def merge(
     out: Path,
     record: ClassRecord,
     *,
-    before: Sequence[dict[str, Any]] = (),
+    before: EarlierMerge | None = None,
     latents_gain: float = 1.0,
     signal_leak: Path | None = None,
 ) -> Merged:
@@ -79,7 +90,7 @@ def merge(
     Args:
         files: Adapters in their order, each with its multiplier. Without any, the UNet stays as it is.
         record: The class. A prompt that is too long for the text encoder is cut after its last whole word.
-        before: Adapters that an earlier merge put into the base; see adapters_of.
+        before: What an earlier merge left in the base. Its signal leak is kept if no pictures are given.
         latents_gain: Factor on the drawn latents before they are decoded. The scaling_factor of the autoencoder in the
             folder is divided by it.
         signal_leak: Prepared pictures. Sampling then starts at their mean and coarse spread.
@@ -105,23 +116,29 @@ def merge(
         adapter.expect_fitting(base)
     record = replace(record, prompt=base.read_prompt(record.prompt).used)
     stated = [
-        *before,
+        *(before.adapters if before else ()),
         *({"kind": file.kind, "name": file.name, "multiplier": multiplier} for file, multiplier in files),
     ]
     with new_folder(out) as part:
         leak = None if signal_leak is None else measure_signal_leak(base, signal_leak)
+        if leak is None and before is not None and before.signal_leak is not None:
+            leak = read_tensors(base, before.signal_leak)
         return _merge(base, files, part, {**asdict(record), "adapters": stated}, latents_gain, leak)
 
 
-def adapters_of(folder: Path) -> list[dict[str, Any]]:
-    """Return the adapters that an earlier merge put into a base: kind, name and multiplier. Raises RequestError.
+def earlier_merge(folder: Path) -> EarlierMerge:
+    """Return what an earlier merge left in a base; nothing if there was none. Raises RequestError.
 
     A folder with modules beside the UNet is refused, because the base does not hold them.
     """
     expect_no_residuals(folder, "The base", "merge all adapters at once into the base of this folder")
+    if not (folder / CLASS_FILE).is_file():
+        return EarlierMerge()
     try:
-        known = json.loads((folder / CLASS_FILE).read_text(encoding="utf-8")) if (folder / CLASS_FILE).is_file() else {}
-        return [{name: one[name] for name in ("kind", "name", "multiplier")} for one in known.get("adapters", ())]
+        known = json.loads((folder / CLASS_FILE).read_text(encoding="utf-8"))
+        adapters = tuple({name: one[name] for name in ADAPTER_FACTS} for one in known.pop("adapters", ()))
+        leak = folder / SIGNAL_LEAK_FILE
+        return EarlierMerge(ClassRecord(**known), adapters, leak if leak.is_file() else None)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RequestError(
             f"The class record {folder / CLASS_FILE}",

@@ -50,7 +50,7 @@ def merge(
     Without an adapter, the folder holds the base itself under the name and prompt of a class that the base knows.
     """
     from trainer.adapters.adapter import read_adapter
-    from trainer.adapters.merge import adapters_of
+    from trainer.adapters.merge import earlier_merge
     from trainer.adapters.merge import merge as merge_files
     from trainer.hypernetwork.embeddings import add_words, read_embedding
 
@@ -72,17 +72,19 @@ def merge(
     if wrong := [value for value in multipliers if not math.isfinite(value)]:
         raise RequestError("--multiplier", found=f"{wrong[0]:g}", expected="a finite number", fix="change the value")
     files = [read_adapter(path) for path in paths]
-    before = adapters_of(Path(source.base))
+    before = earlier_merge(Path(source.base))
     base = source.open()
     embeddings = [read_embedding(path) for path in embedding or ()]
     for found in embeddings:
         add_words(base, found)
     if embeddings and not record.prompt:
         record = replace(record, prompt=" ".join(found.prompt for found in embeddings))
-    # Use the record of the last adapter that has one. Without an adapter, use the record of the last embedding.
+    # Use the record of the last adapter that has one, or else of the merged folder that serves as the base. Without an
+    # adapter, use the record of the last embedding.
     known = [(file.name, file.record) for file in sorted(files, key=lambda file: file.record is not None)]
     known = known or [(found.name, found.record) for found in embeddings]
     name, own_record = known[-1] if known else ("", None)
+    own_record = own_record or (before.record if paths else None)
     class_record = record.changed(own_record, name)
     for words in base.read_prompt(class_record.prompt).warnings("The prompt of the class"):
         warn(words)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from scipy.fft import dctn
 
 from engine.errors import RequestError
+from engine.sampling.signal_leak import read_signal_leak
 from trainer.base.base import Base
 from trainer.pictures.dataset import read_set
 from trainer.training.devices import Compute
 from trainer.training.encoding import encode_symmetries
 
-__all__ = ["SIGNAL_LEAK_FILE", "measure_signal_leak", "save_signal_leak"]
+__all__ = ["SIGNAL_LEAK_FILE", "measure_signal_leak", "read_tensors", "save_signal_leak"]
 
 SIGNAL_LEAK_FILE = "signal_leak.safetensors"
 """File name in a merged folder."""
@@ -55,6 +56,13 @@ def measure_signal_leak(base: Base, folder: Path) -> dict[str, torch.Tensor]:
         "directions": directions.T[chosen].reshape(-1, len(mean), f, f).half().contiguous(),
         "variances": variances[chosen].clamp(min=0).half(),
     }
+
+
+def read_tensors(base: Base, path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of the signal leak in a merged folder, to be written again. Raises RequestError."""
+    side = base.unet.config.sample_size
+    read_signal_leak(path, (base.unet.config.in_channels, side, side))
+    return load_file(path)
 
 
 def save_signal_leak(tensors: dict[str, torch.Tensor], folder: Path) -> None:
