@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trainer.fitting.class_training import AdapterTrainee, ClassTraining
 from trainer.fitting.prior import Prior
-from trainer.fitting.settings import MethodSettings
+from trainer.fitting.settings import PROJECTIONS, MethodSettings
 from trainer.lora.files import LoraFile, write_lora
 from trainer.lora.network import Lora
 from trainer.training.loop import Training
@@ -22,11 +22,12 @@ class LoraTrainee(AdapterTrainee):
 
     def __init__(self, training: ClassTraining, method: MethodSettings, prior: Prior | None) -> None:
         super().__init__(training, prior)
+        projections = method.lora_projections or PROJECTIONS
         self.model = Lora(
             self._base.unet,
             method.rank,
             method.alpha,
-            projections=method.lora_projections,
+            projections=projections,
             convolutions=method.lora_convolutions,
         )
         self.subject = ("lora", self.model.alpha, *sorted(self.model.layers))
@@ -35,7 +36,7 @@ class LoraTrainee(AdapterTrainee):
             "method": "lora",
             "rank": self.model.rank,
             "alpha": self.model.alpha,
-            "projections": list(method.lora_projections),
+            "projections": list(projections),
             "modules": len(self.model.layers),
             "parameters": self.parameters,
         }

@@ -20,6 +20,7 @@ from trainer.training.settings import Hardware, LoopSettings
 __all__ = [
     "LATENT_SAMPLING",
     "METHODS",
+    "PROJECTIONS",
     "ClassTrainingSettings",
     "FitOptions",
     "MethodSettings",
@@ -145,8 +146,8 @@ class MethodSettings:
     alpha: float | None = setting(
         None, help="Alpha of a LoRA; its matrices count alpha / rank times. Default: the rank.", within=Range(above=0)
     )
-    lora_projections: tuple[str, ...] = setting(
-        PROJECTIONS,
+    lora_projections: tuple[str, ...] | None = setting(
+        None,
         help="Projections of the attention layers that a LoRA changes, separated by commas. Default: q,k,v,out.",
         parser=_projections,
         metavar="NAMES",

@@ -63,6 +63,7 @@ def test_a_training_of_convolutions_resumes_exactly(fit_it, tmp_path):
         (["--method", "full", "--lora-convolutions"], "--lora-convolutions"),
         (["--method", "lora", "--webui"], "--webui"),
         (["--method", "lora", "--rank", 0], "--rank"),
+        (["--method", "lora", "--lora-projections", "q,z"], "--lora-projections"),
         (["--method", "lora", "--alpha", 0], "--alpha"),
         (["--method", "lora", "--optimizer", "adamw"], "--optimizer"),
         (["--method", "dora"], "--method"),
