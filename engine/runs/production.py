@@ -52,7 +52,9 @@ def produce(job: Job, chunks: Chunks, first: int, backend: Backend, stop: thread
 def _open(job: Job, position: int, chunks: Chunks, kept: KeptBackend, stop: threading.Event) -> ClassWorker:
     """Open the models of a class. Models that no class in hand needs are closed before."""
     class_name, manifest = job.request.class_names[position], job.bundle.manifest
-    kept.free(keep=[job.bundle.path(name) for name in manifest.graphs(class_name, job.request.precision)])
+    kept.free(
+        keep=[job.bundle.path(name) for name in manifest.graphs(class_name, job.request.precision, job.request.preset)]
+    )
     return ClassWorker(job, position, chunks, kept, stop)
 
 
