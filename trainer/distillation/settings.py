@@ -30,7 +30,7 @@ class DistillSettings:
     steps: int = setting(2000, help="Number of training steps. The classes take turns.", within=Range(low=1))
     batch_size: int = setting(32, help="Steps of trajectories per training step.", within=Range(low=1))
     learning_rate: float = setting(
-        1e-3, help="Highest learning rate; the rate then falls along a cosine.", within=Range(above=0)
+        4e-4, help="Highest learning rate; the rate then falls along a cosine.", within=Range(above=0)
     )
     seed: int = setting(0, help="Seed of all random numbers.", within=Range(0, 2**62))
 
