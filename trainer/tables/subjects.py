@@ -22,7 +22,7 @@ from trainer.hypernetwork.signal_leak import SIGNAL_LEAK_FILE
 from trainer.tables.parameters import TableParameters
 from trainer.tables.settings import TeacherSettings
 
-__all__ = ["Subject", "open_subjects", "relative", "run", "start", "walk"]
+__all__ = ["EPSILON", "Subject", "open_subjects", "relative", "run", "start", "walk"]
 
 SAMPLER, SCHEDULE = "dpmpp_2m", "karras"
 EPSILON = 1e-8
