@@ -131,8 +131,21 @@ rm -rf "$work/cells"
 "$python" -m exporter onnx "${merged[@]}" --out "$work/cells" --name cells --steps 20 --guidance-scale 2 --guidance-interval 2 6 \
     --batch-size 8 \
     --base "a small latent-diffusion base of cytosynth, trained on 3,000 photographs of blood cells ($attribution; CC BY 4.0) and 600 phantoms"
-"$python" -m exporter int8 "$work/cells"
 "$python" -m exporter preset "$work/cells" fast --steps 12 --precision int8
+
+# Four steps of a distilled UNet (docs/notes/few-steps.md).
+[ -e "$work/distilled/turbo.json" ] ||
+    "$python" -m trainer distill "${merged[@]}" --out "$work/distilled" --guidance-scale 2 --guidance-interval 2 6 \
+        --pictures 128 --steps 1000 --resume
+few=()
+for folder in "${merged[@]}"; do
+    class=$(basename "$folder")
+    once class.json "$work/turbo/$class" \
+        "$python" -m trainer merge "$work/distilled/turbo.safetensors" --base "$folder" --out "$work/turbo/$class"
+    few+=("$work/turbo/$class")
+done
+"$python" -m exporter preset "$work/cells" turbo "${few[@]}" --table "$work/distilled/turbo.json" --precision int8
+"$python" -m exporter int8 "$work/cells"
 "$python" -m engine verify "$work/cells"
 "$python" -c '
 import json, pathlib, sys
@@ -140,6 +153,7 @@ work, multipliers = pathlib.Path(sys.argv[1]), dict(zip(sys.argv[2::2], map(floa
 read = lambda path: json.loads(path.read_text())
 record = {"recipe": "recipes/cells.sh", "base": read(work / "base/record.json")}
 record["hypernetworks"] = {name: {**read(work / f"hypernetworks/{name}.json"), "multiplier": m} for name, m in sorted(multipliers.items())}
+record["distillation"] = read(work / "distilled/turbo.json")
 (work / "cells/record.json").write_text(json.dumps(record, indent=1) + "\n")
 ' "$work" "${multipliers[@]}"
 echo "The bundle and its record are in $work/cells."
