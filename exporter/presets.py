@@ -55,8 +55,8 @@ def write_table_preset(
     preset with this name.
 
     merged: Merged folders of classes of the bundle, whose UNets were trained for the table. The preset draws these
-    classes, and no other ones, with these UNets. None takes the UNets of the bundle's classes. New UNets have no 8-bit
-        graphs until `exporter.int8.write_int8` adds some, also if the precision is int8.
+        classes alone. Without folders it draws with the UNets of the bundle's classes. New UNets have no 8-bit graphs
+        until `exporter.int8.write_int8` adds some, also if the precision is int8.
 
     Raises RequestError and leaves the bundle unchanged if the table or a folder does not suit the bundle, and
     CytosynthError if the runtimes disagree on a UNet.

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchmarks.pages import plots
 from benchmarks.pages.markdown_page import Page, machine_words
 
 __all__ = ["front", "presets"]
 
 
+FRONTS = {
+    "front.json": ("front", "## Quality against cost"),
+    "front_turbo.json": ("front_turbo", "### Quality against cost of the preset turbo"),
+}
+"""The beginning of the names of plots, and the heading, by record."""
+
+
 def front(page: Page) -> None:
-    """Write the section about quality against cost."""
-    record = page.read("front.json")
-    if record is None:
-        return
+    """Write the sections about quality against cost."""
+    for file, (plot, heading) in FRONTS.items():
+        record = page.read(file)
+        if record is not None:
+            _front(page, record, plot, heading)
+
+
+def _front(page: Page, record: dict[str, Any], plot: str, heading: str) -> None:
     classes = list(record["settings"]["default"]["classes"])
     page.write(
-        "## Quality against cost",
+        heading,
         f"Measured by `python -m benchmarks.scripts.front` on {machine_words(record)}; batch {record['batch_size']}; "
         f"bundle with SHA-256 {record['bundle_sha256'][:12]}; compared with {record['real']}.\n\n"
         "- FD-cyto and KD-cyto are given with their intervals, as `python -m evaluate score` computes them.\n"
@@ -34,7 +47,7 @@ def front(page: Page) -> None:
     distances = [f"{figure} {class_name}" for class_name in classes for figure in ("FD-cyto", "KD-cyto")]
     page.table(["setting", "UNet rows", "pictures per second", "speed-up", *distances, "within"], rows)
     for name in classes:
-        page.plot(f"front_{name}", f"FD-cyto of {name} against speed", plots.plot_front(record, name))
+        page.plot(f"{plot}_{name}", f"FD-cyto of {name} against speed", plots.plot_front(record, name))
 
 
 def presets(page: Page) -> None:

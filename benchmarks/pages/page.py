@@ -25,7 +25,10 @@ MAKES = {
     "peers_full_size.json": "make bench FULL_SIZE=1",
     GPU_RECORD: "make gpu-check",
     "front.json": "python -m benchmarks.scripts.front docs/benchmarks/front.json WORK REAL --class ...",
-    "presets.json": "python -m benchmarks.scripts.front docs/benchmarks/presets.json WORK REAL --class ... --only ...",
+    **{
+        name: f"python -m benchmarks.scripts.front docs/benchmarks/{name} WORK REAL --class ... --only ..."
+        for name in ("front_turbo.json", "presets.json")
+    },
 }
 HEAD = """# Benchmarks
 
