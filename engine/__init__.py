@@ -1,10 +1,12 @@
 """A lean runtime that mass-produces synthetic stained cells: no torch, one inference runtime."""
 
+import engine.installation
+
+import engine.privacy  # noqa: F401  # isort: skip  (before any library that could report its use)
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import engine.installation
-import engine.privacy  # noqa: F401  (before any library that could report its use)
 from engine.version import __version__
 
 if TYPE_CHECKING:

@@ -73,7 +73,7 @@ void test_manifest() {
   EXPECT_REFUSED(parse(stochastic), "some/manifest.json", "decoder_noise.planes", "export the bundle again");
 
   const std::vector<std::pair<std::string, json>> wrong = {
-      {"/format_version", 3},
+      {"/format_version", 4},
       {"/decoder_noise", {{"planes", 7}, {"scale", 2}}},
       {"/name", "line\nbreak"},
       {"/latents/channels", 0},

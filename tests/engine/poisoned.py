@@ -21,6 +21,8 @@ class Poisoned:
 
     def __init__(self, spoil):
         self._inner, self._spoil, self._calls = OpenVINOBackend(precision="f32"), spoil, 0
+        self.on_gpu, self.takes_long_context = self._inner.on_gpu, self._inner.takes_long_context
+        self.arithmetic = self._inner.arithmetic
 
     def open(self, path, inputs, outputs):
         model = self._inner.open(path, inputs, outputs)

@@ -79,13 +79,11 @@ def merge(
         add_words(base, found)
     if embeddings and not record.prompt:
         record = replace(record, prompt=" ".join(found.prompt for found in embeddings))
-    # Use the record of the last adapter that has one, or else of the merged folder that serves as the base. Without an
-    # adapter, use the record of the last embedding.
+    # The record of the last adapter that has one, or else of the merged folder below; or of the last embedding.
     known = [(file.name, file.record) for file in sorted(files, key=lambda file: file.record is not None)]
     known = known or [(found.name, found.record) for found in embeddings]
     name, own_record = known[-1] if known else ("", None)
-    own_record = own_record or (before.record if paths else None)
-    class_record = record.changed(own_record, name)
+    class_record = record.changed(own_record or (before.record if paths else None), name)
     for words in base.read_prompt(class_record.prompt).warnings("The prompt of the class"):
         warn(words)
     if not embeddings:

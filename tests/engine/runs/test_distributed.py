@@ -88,6 +88,7 @@ def test_the_chunk_of_a_killed_worker_is_made_by_another(tiny_bundle, tmp_path, 
     assert len(asked) <= 25
 
 
+@pytest.mark.soak
 def test_a_killed_command_leaves_no_worker_and_is_continued_by_the_same_command(
     command, in_process, start_command, tiny_bundle, tmp_path
 ):
