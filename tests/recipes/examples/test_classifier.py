@@ -46,9 +46,8 @@ def real(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize(
-    "way", ["--on-the-fly", *(pytest.param(way, marks=pytest.mark.soak) for way in ("--folders", "--shards"))]
-)
+@pytest.mark.soak  # tests/docs/test_pages_in_small.py runs the guide's commands
+@pytest.mark.parametrize("way", ["--on-the-fly", "--folders", "--shards"])
 def test_a_classifier_learns_from_real_and_synthetic_pictures(way, real, in_process, tmp_path):
     """The embedded bundle draws synthetic ones of the same classes."""
     given = 6 if way == "--on-the-fly" else tmp_path / "synthetic"
