@@ -52,6 +52,10 @@ class EarlierMerge:
     signal_leak: Path | None = None
 
 
+NO_MERGE = EarlierMerge()
+"""What a base holds that no merge wrote."""
+
+
 @dataclass(frozen=True)
 class Way:
     """What happened to a module of a hypernetwork: it was folded, or it stayed in the graph."""
@@ -81,7 +85,7 @@ def merge(
     out: Path,
     record: ClassRecord,
     *,
-    before: EarlierMerge | None = None,
+    before: EarlierMerge = NO_MERGE,
     latents_gain: float = 1.0,
     signal_leak: Path | None = None,
 ) -> Merged:
@@ -116,12 +120,12 @@ def merge(
         adapter.expect_fitting(base)
     record = replace(record, prompt=base.read_prompt(record.prompt).used)
     stated = [
-        *(before.adapters if before else ()),
+        *before.adapters,
         *({"kind": file.kind, "name": file.name, "multiplier": multiplier} for file, multiplier in files),
     ]
     with new_folder(out) as part:
         leak = None if signal_leak is None else measure_signal_leak(base, signal_leak)
-        if leak is None and before is not None and before.signal_leak is not None:
+        if leak is None and before.signal_leak is not None:
             leak = read_tensors(base, before.signal_leak)
         return _merge(base, files, part, {**asdict(record), "adapters": stated}, latents_gain, leak)
 
@@ -133,7 +137,7 @@ def earlier_merge(folder: Path) -> EarlierMerge:
     """
     expect_no_residuals(folder, "The base", "merge all adapters at once into the base of this folder")
     if not (folder / CLASS_FILE).is_file():
-        return EarlierMerge()
+        return NO_MERGE
     try:
         known = json.loads((folder / CLASS_FILE).read_text(encoding="utf-8"))
         adapters = tuple({name: one[name] for name in ADAPTER_FACTS} for one in known.pop("adapters", ()))

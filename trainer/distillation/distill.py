@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -119,12 +120,15 @@ def distill(subjects: Sequence[Subject], request: DistillRequest) -> dict[str, A
         for subject in subjects:
             attached.enter_context(lora.attached(subject.base.unet))
         facts = training.run(progress=request.progress, stop=request.stop)
-        errors = _errors(student, subjects, paths, request)
+        errors = _errors(student.run, subjects, [points[:, 0] for points in paths], paths, request)
+    # DPM++ 2M with as many guided steps and no LoRA.
+    plain, _ = start(base.noise, settings.rows, request.teacher, base.card)
+    plain_errors = _errors(partial(run, plain), subjects, draw_noises(subjects, settings), paths, request)
     record = {
         "format": TABLE_FORMAT,
         "rows": student.table.as_json(),
         "error": _mean(errors),
-        "error_of_dpmpp_2m": _mean(_errors_of_the_plain_sampler(subjects, paths, request)),
+        "error_of_dpmpp_2m": _mean(plain_errors),
         "errors": errors,
         "evaluations": settings.rows,
         "evaluations_of_the_teacher": sum(1 if scale == 1 else 2 for scale in scales),
@@ -173,31 +177,22 @@ def _loss_function(
 
 @torch.no_grad()
 def _errors(
-    student: _Student, subjects: Sequence[Subject], paths: Sequence[torch.Tensor], request: DistillRequest
+    end: Callable[[Subject, torch.Tensor], torch.Tensor],
+    subjects: Sequence[Subject],
+    begins: Sequence[torch.Tensor],
+    paths: Sequence[torch.Tensor],
+    request: DistillRequest,
 ) -> list[float]:
-    """Return the relative error at the end of all rows of each subject, on the noises that were kept back."""
-    found = []
-    for subject, points in zip(subjects, paths, strict=True):
-        kept = points[-request.settings.kept :].to(request.compute.device)
-        with request.compute.autocast():
-            ends = torch.cat([student.run(subject, chunk) for chunk in kept[:, 0].split(request.settings.batch_size)])
-        found.append(math.sqrt(relative(ends, kept[:, -1]).item()))
-    return found
+    """Return the relative error of a sampler's last latents for each subject, on the noises that were kept back.
 
-
-@torch.no_grad()
-def _errors_of_the_plain_sampler(
-    subjects: Sequence[Subject], paths: Sequence[torch.Tensor], request: DistillRequest
-) -> list[float]:
-    """Return the same errors of DPM++ 2M with as many guided steps and no LoRA."""
-    settings, base = request.settings, subjects[0].base
-    plain, _ = start(base.noise, settings.rows, request.teacher, base.card)
-    found = []
-    for subject, noises, points in zip(subjects, draw_noises(subjects, settings), paths, strict=True):
-        chunks = noises[-settings.kept :].to(request.compute.device).split(settings.batch_size)
+    end: Returns the last latents for what stands in `begins`, which has N rows per subject.
+    """
+    kept, found = request.settings.kept, []
+    for subject, begin, points in zip(subjects, begins, paths, strict=True):
+        chunks = begin[-kept:].to(request.compute.device).split(request.settings.batch_size)
         with request.compute.autocast():
-            ends = torch.cat([run(plain, subject, chunk).float() for chunk in chunks])
-        found.append(math.sqrt(relative(ends, points[-settings.kept :, -1].to(ends.device)).item()))
+            ends = torch.cat([end(subject, chunk).float() for chunk in chunks])
+        found.append(math.sqrt(relative(ends, points[-kept:, -1].to(ends.device)).item()))
     return found
 
 
