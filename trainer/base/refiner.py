@@ -26,6 +26,7 @@ __all__ = [
     "REFINER_FILE",
     "Refiner",
     "RefinerSettings",
+    "decode",
     "decode_latents",
     "expect_fitting",
     "read_refiner",
@@ -151,22 +152,30 @@ class Refiner(nn.Module):
         return torch.randn(self.noise_size(latents), generator=generator).to(latents)
 
 
-@torch.no_grad()
-def decode_latents(
+def decode(
     vae: AutoencoderKL, refiner: Refiner | None, latents: torch.Tensor, generator: torch.Generator
 ) -> torch.Tensor:
     """Return pictures (B, 3, H, W) float32 in [-1, 1], not clipped, of latents (B, C, h, w) in the UNet's scale.
 
-    VAE and refiner may be on different devices. The refiner, if there is one, takes its noise from the generator, which
-    is a generator of the CPU.
+    They are differentiable by the latents. VAE and refiner may be on different devices. The refiner, if there is one,
+    takes its noise from the generator, which is a generator of the CPU.
     """
     z = (latents / vae.config.scaling_factor).to(vae.device, vae.dtype)
-    pictures = vae.decode(z).sample.float()
+    pictures: torch.Tensor = vae.decode(z).sample.float()
     if refiner is None:
         return pictures
     device = refiner.strengths[0].device
     pictures, latents = pictures.to(device), latents.float().to(device)
-    return refiner(pictures, latents, refiner.draw_noise(latents, generator)).float()
+    refined: torch.Tensor = refiner(pictures, latents, refiner.draw_noise(latents, generator))
+    return refined.float()
+
+
+@torch.no_grad()
+def decode_latents(
+    vae: AutoencoderKL, refiner: Refiner | None, latents: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    """Return what `decode` returns, without gradients."""
+    return decode(vae, refiner, latents, generator)
 
 
 def write_refiner(refiner: Refiner, path: Path) -> None:

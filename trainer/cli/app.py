@@ -23,6 +23,7 @@ COMMANDS = {
     "likelihood": "trainer.cli.likelihood:likelihood",
     "table": "trainer.cli.tables:table",
     "distill": "trainer.cli.distillation:distill",
+    "match": "trainer.cli.distillation:match",
 }
 app = new_command_line(__doc__, COMMANDS)
 

@@ -1,4 +1,4 @@
-"""The command `distill`: train a LoRA for a sampler of few steps."""
+"""The commands `distill` and `match`: train a LoRA for a sampler of few steps."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.options import Without, with_options
 from engine.terminal import stopped_by_signals
 from trainer.cli.options import progress_bar
-from trainer.distillation.settings import DistillSettings
+from trainer.distillation.settings import DistillSettings, MatchSettings
 from trainer.tables.settings import TeacherSettings
 from trainer.training.outputs import Outputs, OutputSettings
 from trainer.training.settings import Hardware
 
-__all__ = ["distill"]
+__all__ = ["distill", "match"]
 
 
 @with_options
@@ -58,6 +58,54 @@ def distill(
     print(f"{found['evaluations']} UNet evaluations per picture; the teacher has {found['evaluations_of_the_teacher']}")
     print(f"Error of the latents on noises that were kept back: {found['error']:.3f} of their deviation;", end=" ")
     print(f"DPM++ 2M with as many steps: {found['error_of_dpmpp_2m']:.3f}")
+    if run["steps_done"] < run["steps"]:
+        print(f"Stopped at step {run['steps_done']} of {run['steps']}. To resume, run the same command with --resume.")
+        sys.exit(1)
+
+
+@with_options
+def match(
+    distilled: Annotated[
+        Path, typer.Argument(metavar="LORA", help="NAME.safetensors of distill, NAME.json beside it.")
+    ],
+    merged: Annotated[list[Path], typer.Argument(metavar="MERGED...", help="Folders that merge wrote, of one base.")],
+    photographs: Annotated[
+        Path,
+        typer.Option(help="Prepared photographs: a folder per class, named as the class.", rich_help_panel="Input"),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for NAME.safetensors and NAME.json.", rich_help_panel="Output")],
+    settings: MatchSettings,
+    hardware: Annotated[Hardware, Without("gradient_checkpointing", "compiled")],
+    output: Annotated[OutputSettings, Without("webui")],
+) -> None:
+    """Train a distilled LoRA further, until the features of its pictures are those of photographs.
+
+    A class without photographs keeps its pictures. Afterwards, merge the new LoRA and put it into a bundle, as after
+    distill.
+    """
+    from trainer.distillation.match import Distilled, MatchRequest
+    from trainer.distillation.match import match as train
+    from trainer.pictures.dataset import read_set
+    from trainer.tables.subjects import open_subjects
+    from trainer.training.devices import choose_compute
+
+    outputs = Outputs(out, distilled.stem)
+    if out.resolve() == distilled.resolve().parent:
+        raise RequestError("--out", found="the folder of LORA", expected="another folder", fix="choose another folder")
+    outputs.check(output)
+    compute = choose_compute(hardware)
+    data = read_set([photographs])
+    with progress_bar() as progress, stopped_by_signals() as stop, locked_folder_of(outputs.record):
+        subjects = open_subjects(merged)
+        known = Distilled.read(distilled, subjects[0].base.noise)
+        if output.overwrite:
+            outputs.remove()
+        found = train(subjects, data, MatchRequest(outputs, known, settings, compute, stop, progress))["matching"]
+    run = found["training"]
+    print(f"The LoRA: {outputs.weights}; its table: {outputs.record}")
+    print("Energy distance from photographs that were kept back, before and after:")
+    for name, before in found["distances_before"].items():
+        print(f"  {name}: {before:.4f} {found['distances'][name]:.4f}")
     if run["steps_done"] < run["steps"]:
         print(f"Stopped at step {run['steps_done']} of {run['steps']}. To resume, run the same command with --resume.")
         sys.exit(1)

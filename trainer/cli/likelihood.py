@@ -41,10 +41,10 @@ def likelihood(
         expect_new_file(out)
     compute = choose_compute(hardware)
     data = read_set([pictures])
-    base, prompt = open_merged(merged)
+    opened = open_merged(merged)
     with progress_bar() as progress:
-        found = measure_likelihood(base, prompt, data, settings, compute, progress)
-    print(f"{found.mean:.4f} bits per dimension over {len(found.bits)} pictures, prompt {prompt!r}")
+        found = measure_likelihood(opened.base, opened.prompt, data, settings, compute, progress)
+    print(f"{found.mean:.4f} bits per dimension over {len(found.bits)} pictures, prompt {opened.prompt!r}")
     print(f"Standard error of Hutchinson's estimate: {found.mean_error:.4f}; of single pictures up to", end=" ")
     print(f"{found.errors.max():.4f}. Deviation between pictures: {found.bits.std():.4f}")
     if out is not None:

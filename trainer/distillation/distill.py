@@ -18,13 +18,13 @@ from typing import Any
 import torch
 
 from engine.progress import Progress, silent
-from engine.sampling.learned import TABLE_FORMAT, LearnedRow, LearnedTable
+from engine.sampling.learned import TABLE_FORMAT
 from trainer.base.base import digest_of
 from trainer.distillation.paths import draw_noises, teacher_paths
 from trainer.distillation.settings import DistillSettings
+from trainer.distillation.student import Student
 from trainer.lora.files import LoraFile, write_lora
 from trainer.lora.network import Lora
-from trainer.tables.parameters import TableParameters
 from trainer.tables.settings import TeacherSettings
 from trainer.tables.subjects import EPSILON, Subject, relative, run, start
 from trainer.training.devices import Compute
@@ -45,44 +45,6 @@ class DistillRequest:
     compute: Compute
     stop: threading.Event | None = None
     progress: Progress = silent
-
-
-@dataclass(frozen=True)
-class _Student:
-    """The rows of the short sampler as tensors (R): level, timestep, and the share of x that each row keeps."""
-
-    table: LearnedTable
-    sigmas: torch.Tensor
-    timesteps: torch.Tensor
-    ratios: torch.Tensor
-
-    @classmethod
-    def following(cls, teacher: TableParameters, stride: int, device: torch.device) -> _Student:
-        """Return the rows at every `stride`-th level of the teacher; each is x_next = r x + (1 - r) D."""
-        rows = teacher.table().rows[::stride]
-        after = [row.sigma for row in rows[1:]] + [0.0]
-        ratios = [low / row.sigma for row, low in zip(rows, after, strict=True)]
-        table = LearnedTable(
-            tuple(
-                LearnedRow(row.sigma, row.timestep, 1.0, ratio, 1 - ratio)
-                for row, ratio in zip(rows, ratios, strict=True)
-            )
-        )
-        values = ([row.sigma for row in rows], [row.timestep for row in rows], ratios)
-        return cls(table, *(torch.tensor(one, device=device) for one in values))
-
-    def step(self, subject: Subject, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Return the latents (B, C, h, w) after one row each; rows: (B,), the row of each picture."""
-        sigma, ratio = (one[rows][:, None, None, None] for one in (self.sigmas, self.ratios))
-        context = subject.context[:1].to(x).expand(len(x), -1, -1)
-        eps = subject.base.unet(x / torch.sqrt(sigma**2 + 1), self.timesteps[rows], context).sample.float()
-        return ratio * x + (1 - ratio) * (x - sigma * eps)
-
-    def run(self, subject: Subject, x: torch.Tensor) -> torch.Tensor:
-        """Return the latents at the end of all rows, from the first latents x (B, C, h, w)."""
-        for row in range(len(self.sigmas)):
-            x = self.step(subject, x, torch.full((len(x),), row, device=x.device))
-        return x
 
 
 def distill(subjects: Sequence[Subject], request: DistillRequest) -> dict[str, Any]:
@@ -106,7 +68,7 @@ def distill(subjects: Sequence[Subject], request: DistillRequest) -> dict[str, A
     for subject in subjects:
         compute.ready(subject.base.unet).eval()
     paths = teacher_paths(outputs.latents, digest, (teacher, subjects, settings), compute, request.progress)
-    student = _Student.following(teacher, stride, compute.device)
+    student = Student.following(teacher, stride, compute.device)
     lora = Lora(base.unet, settings.rank, convolutions=True).to(compute.device)
     training = Training(
         outputs.name,
@@ -152,7 +114,7 @@ def _parts(subject: Subject) -> list[object]:
 
 
 def _loss_function(
-    student: _Student, subjects: Sequence[Subject], paths: Sequence[torch.Tensor], request: DistillRequest
+    student: Student, subjects: Sequence[Subject], paths: Sequence[torch.Tensor], request: DistillRequest
 ) -> LossFunction:
     """Return the loss of a batch: the mean square error of the latents after a row, divided by the variance at the end.
 

@@ -11,7 +11,7 @@ from engine.sampling.learned import MAX_ROWS
 from trainer.tables.settings import TeacherSettings
 from trainer.training.settings import LoopSettings, decaying_loop
 
-__all__ = ["DistillSettings"]
+__all__ = ["DistillSettings", "MatchSettings"]
 
 
 @dataclass(frozen=True)
@@ -65,3 +65,37 @@ class DistillSettings:
                 fix="change --rows or --teacher-steps",
             )
         return teacher.teacher_steps // self.rows
+
+
+@dataclass(frozen=True)
+class MatchSettings:
+    """How the pictures of few steps are matched with photographs."""
+
+    PANEL: ClassVar[str] = "Matching"
+
+    steps: int = setting(600, help="Number of training steps. The classes take turns.", within=Range(low=1))
+    batch_size: int = setting(8, help="Drawn pictures per training step.", within=Range(2, 4096))
+    learning_rate: float = setting(
+        2e-4, help="Highest learning rate; the rate then falls along a cosine.", within=Range(above=0)
+    )
+    anchor_weight: float = setting(
+        0.5,
+        help="Weight of the anchor: how strongly the latents stay where the LoRA drew them before.",
+        within=Range(low=0),
+    )
+    seed: int = setting(0, help="Seed of all random numbers.", within=Range(0, 2**62))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def loop(self) -> LoopSettings:
+        """Return the settings of the training."""
+        return decaying_loop(
+            self.steps,
+            self.batch_size,
+            self.learning_rate,
+            warmup=min(20, self.steps),
+            seed=self.seed,
+            weight_decay=0.0,
+            ema_decay=0.98,
+        )

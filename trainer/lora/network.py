@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -87,6 +87,21 @@ class Lora(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
+
+    @torch.no_grad()
+    def load(self, changes: Mapping[Place, Change]) -> None:
+        """Take the matrices of changes. Raises ValueError unless they change the same layers with the same scale."""
+        mine = self.changes()
+        if changes.keys() != mine.keys():
+            raise ValueError(f"{len(changes)} changed layers instead of the {len(mine)} of this network")
+        for place, change in mine.items():
+            given = changes[place]
+            if given.kind != change.kind or given.scale != change.scale:
+                raise ValueError(f"{given.kind} with the scale {given.scale:g} at {place.name}")
+            for name, tensor in change.tensors.items():
+                if given.tensors[name].shape != tensor.shape:
+                    raise ValueError(f"{name} of the shape {tuple(given.tensors[name].shape)} at {place.name}")
+                tensor.copy_(given.tensors[name])
 
     def changes(self) -> dict[Place, Change]:
         """Return the changes of the weights, by their places in a file."""

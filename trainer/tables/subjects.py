@@ -22,7 +22,7 @@ from trainer.hypernetwork.signal_leak import SIGNAL_LEAK_FILE
 from trainer.tables.parameters import TableParameters
 from trainer.tables.settings import TeacherSettings
 
-__all__ = ["EPSILON", "Subject", "open_subjects", "relative", "run", "start", "walk"]
+__all__ = ["EPSILON", "Subject", "begin", "open_subjects", "relative", "run", "start", "walk"]
 
 SAMPLER, SCHEDULE = "dpmpp_2m", "karras"
 EPSILON = 1e-8
@@ -32,6 +32,7 @@ EPSILON = 1e-8
 class Subject:
     """A merged model, the embeddings (2, T, D) of its prompt and of the empty prompt, and its signal leak."""
 
+    name: str
     base: Base
     context: torch.Tensor
     leak: SignalLeak | None
@@ -58,12 +59,13 @@ def _structure(base: Base) -> list[dict[str, Any]]:
 
 
 def _open_subject(folder: Path) -> Subject:
-    base, prompt = open_merged(folder)
+    opened = open_merged(folder)
+    base = opened.base
     path = folder / SIGNAL_LEAK_FILE
     side = base.unet.config.sample_size
     leak = read_signal_leak(path, (base.unet.config.in_channels, side, side)) if path.exists() else None
     with torch.no_grad():
-        return Subject(base, encode_prompts(base, [prompt, ""]), leak)
+        return Subject(opened.name, base, encode_prompts(base, [opened.prompt, ""]), leak)
 
 
 def start(
@@ -86,7 +88,7 @@ def walk(parameters: TableParameters, subject: Subject, noises: torch.Tensor) ->
     sigmas = parameters.sigmas().to(noises.device)
     timesteps = parameters.timesteps(sigmas)
     coefficients = parameters.coefficients(sigmas)
-    x = _begin(subject.leak, noises, sigmas[0])
+    x = begin(subject.leak, noises, sigmas[0])
     yield x
     prompt, empty = (row.expand(len(x), -1, -1) for row in subject.context.to(x)[:, None])
     past: list[torch.Tensor] = []
@@ -118,7 +120,7 @@ def relative(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     return (found - wanted).pow(2).mean() / wanted.var().clamp(min=EPSILON)
 
 
-def _begin(leak: SignalLeak | None, noises: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+def begin(leak: SignalLeak | None, noises: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     """Return the first latents: noise of the first level, with the trace of the class (engine.sampling.signal_leak)."""
     if leak is None:
         return sigma * noises

@@ -50,11 +50,12 @@ def test_the_file_holds_what_the_record_says(distilled, in_process, whole_path, 
         "trainer", "merge", distilled / "turbo.safetensors", "--base", source, "--out", tmp_path / "fast", *known
     )
     assert done.returncode == 0, done.stderr
-    base, prompt = open_merged(source)
+    opened = open_merged(source)
+    base = opened.base
     unets = [UNet2DConditionModel.from_pretrained(folder / "unet") for folder in (source, tmp_path / "fast")]
     noises = torch.randn(16, *_shape(base), generator=torch.Generator().manual_seed(0))[-2:]
     with torch.no_grad():
-        context = encode_prompts(base, [prompt, ""])
+        context = encode_prompts(base, [opened.prompt, ""])
         plan = plan_steps(NOISE, sampler="dpmpp_2m", schedule="karras", num_inference_steps=6)
         wanted = _guided(unets[0], plan, context, noises)
         record = json.loads((distilled / "turbo.json").read_text())

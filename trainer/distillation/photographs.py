@@ -1,0 +1,94 @@
+"""How far drawn pictures are from photographs of their classes, by features of a network that learnt ImageNet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from engine.errors import RequestError
+from engine.progress import Progress
+from trainer.pictures.dataset import SYMMETRIES, PictureSet, to_model_range, turn
+from trainer.pretraining.energy import VectorSet
+from trainer.pretraining.photograph_features import open_photograph_features
+from trainer.tables.subjects import Subject
+from trainer.training.devices import Compute
+
+__all__ = ["Photographs", "expect_fitting"]
+
+BANK = 192
+"""Photographs of each class that drawn pictures are compared with."""
+SAMPLE = 48
+"""Photographs by which features are standardised."""
+LEAST = 8
+"""Fewest photographs of a class. Of eight, one only judges."""
+
+
+class Photographs:
+    """Features of the photographs of each class: most of them to learn from, an eighth to judge the result."""
+
+    def __init__(self, data: PictureSet, compute: Compute, generator: torch.Generator, progress: Progress) -> None:
+        self._compute = compute
+        self._features = open_photograph_features().to(compute.device)
+        self._features.standardise(to_model_range(data.sample(SAMPLE)).to(compute.device))
+        self.learnt: dict[str, VectorSet] = {}
+        self.judged: dict[str, VectorSet] = {}
+        for place, name in enumerate(data.class_names):
+            mine = data.pictures[data.labels == place]
+            few = len(mine) // LEAST
+            self.learnt[name], self.judged[name] = (self._bank(part, generator) for part in (mine[few:], mine[:few]))
+            progress("photographs", place + 1, len(data.class_names))
+
+    def vectors(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Return the features (B, D) of pictures (B, 3, S, S) in [-1, 1].
+
+        They are the mean and the deviation of each channel over the picture. In a sum of absolute differences each of
+        the network's maps has the same weight.
+        """
+        maps = [values.float() for values in self._features(pictures)]
+        return torch.cat([torch.cat([m.mean((2, 3)), m.std((2, 3))], 1) / m.shape[1] for m in maps], 1)
+
+    @torch.no_grad()
+    def _bank(self, pictures: torch.Tensor, generator: torch.Generator) -> VectorSet:
+        """Return the features of at most BANK of the pictures (N, 3, S, S) uint8, turned at random.
+
+        If there are fewer pictures, each comes in several of the square's symmetries.
+        """
+        cells = torch.randperm(len(pictures) * len(SYMMETRIES), generator=generator)
+        if len(pictures) >= BANK:
+            cells = torch.randperm(len(pictures), generator=generator) * len(SYMMETRIES) + cells[: len(pictures)] % 8
+        turned = [turn(pictures[cell // 8], cell % 8) for cell in cells[:BANK].tolist()]
+        found = []
+        for chunk in torch.stack(turned).split(self._compute.pictures_at_once):
+            with self._compute.autocast():
+                found.append(self.vectors(to_model_range(chunk).to(self._compute.device)))
+        return VectorSet(torch.cat(found))
+
+
+def expect_fitting(data: PictureSet, subjects: Sequence[Subject]) -> None:
+    """Raise RequestError unless the classes of the photographs are subjects, large enough, and of the base's size."""
+    names = [subject.name for subject in subjects]
+    side = subjects[0].base.picture_side
+    counts = dict(zip(data.class_names, data.labels.bincount().tolist(), strict=True))
+    for name, count in counts.items():
+        if name not in names:
+            raise RequestError(
+                "--photographs",
+                found=f"the class {name}",
+                expected=f"classes of the merged folders: {', '.join(names)}",
+                fix="rename or remove its folder, or add its merged folder",
+            )
+        if count < LEAST:
+            raise RequestError(
+                "--photographs",
+                found=f"{count} of the class {name}",
+                expected=f"at least {LEAST}",
+                fix="add photographs, or remove the folder to leave the class as it is",
+            )
+    if data.size != side:
+        raise RequestError(
+            "--photographs",
+            found=f"{data.size} x {data.size} pixels",
+            expected=f"{side} x {side}, as the base draws",
+            fix=f"prepare them with --size {side}",
+        )
