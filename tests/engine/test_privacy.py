@@ -30,8 +30,7 @@ def commands_of(path, bundle, out):
     weights, base = path / "hypernetworks/cyt_mast.safetensors", ["--base", path / "base"]
     of_class = ["--bundle", bundle, "--class", "cyt_mast"]
     generate = ["generate", *of_class, "--n", 2, "--steps", 1, "--batch-size", 1]
-    fit = ["--steps", 1, "--batch-size", 1, "--origin", "phantom", "--pictures", 24, "--licence", "CC0"]
-    fit += ["--attribution", "cytosynth", *base]
+    fit = ["--steps", 1, "--batch-size", 1, "--origin", "phantom", "--pictures", 24, *base]
     few = ["--steps", 1, "--rounds", 1, "--backend", "openvino", "--backend", "onnxruntime"]
     return {
         "engine": [
@@ -62,6 +61,7 @@ def commands_of(path, bundle, out):
             ["convert", weights, out / "cyt_mast.pt"],
             ["likelihood", merged, out / "missing"],
             *([command, out / "missing", "--out", out / f"{command}.json"] for command in ("table", "distill")),
+            ["match", weights, merged, "--photographs", out / "missing", "--out", out / "matched"],
             ["inspect", weights],
             ["encoder", real, other, "--out", out / "cyt_mast.pt/encoder.onnx", "--attribution", "cytosynth"],
         ],

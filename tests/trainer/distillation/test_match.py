@@ -1,0 +1,105 @@
+"""Matching the pictures of a distilled LoRA of two tiny classes with photographs of one of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+from trainer.lora.files import read_lora
+
+CLASSES = ("cyt_mast", "cyt_nep_mast")
+
+
+@pytest.fixture(scope="module")
+def distilled(in_process, whole_path, tmp_path_factory):
+    """The LoRA of two rows for two classes, hardly trained."""
+    out = tmp_path_factory.mktemp("distilled")
+    merged = [whole_path / f"merged/{name}" for name in CLASSES]
+    quick = ("--rows", 2, "--teacher-steps", 4, "--guidance-scale", 1, "--pictures", 8, "--rank", 4, "--steps", 2)
+    done = in_process("trainer", "distill", *merged, "--out", out, *quick)
+    assert done.returncode == 0, done.stderr
+    return out / "turbo.safetensors"
+
+
+@pytest.fixture
+def match(in_process, whole_path, distilled, tmp_path):
+    """Runs `match` on both classes with a folder of photographs; options may replace the LoRA."""
+
+    def run(photographs, *options, lora=None):
+        merged = [whole_path / f"merged/{name}" for name in CLASSES]
+        out = ("--out", tmp_path / "matched")
+        return in_process("trainer", "match", lora or distilled, *merged, "--photographs", photographs, *out, *options)
+
+    return run
+
+
+@pytest.fixture
+def photographs(whole_path, tmp_path):
+    """The prepared pictures of the first class only."""
+    shutil.copytree(whole_path / "prepared" / CLASSES[0], tmp_path / "photographs" / CLASSES[0])
+    return tmp_path / "photographs"
+
+
+@pytest.mark.slow
+def test_pictures_come_nearer_to_photographs_and_the_table_stays(match, photographs, distilled, tmp_path):
+    done = match(photographs, "--steps", 16, "--batch-size", 4, "--learning-rate", 5e-3, "--anchor-weight", 0.1)
+    assert done.returncode == 0, done.stderr
+    before, after = (
+        json.loads(path.read_text()) for path in (distilled.with_suffix(".json"), tmp_path / "matched/turbo.json")
+    )
+    assert after["rows"] == before["rows"]
+    matching = after["matching"]
+    assert list(matching["distances"]) == [CLASSES[0]]
+    assert matching["distances"][CLASSES[0]] < 0.98 * matching["distances_before"][CLASSES[0]]
+    old, new = (read_lora(path).changes for path in (distilled, tmp_path / "matched/turbo.safetensors"))
+    assert old.keys() == new.keys()
+    assert any((old[place].tensors["lora_up"] != new[place].tensors["lora_up"]).any() for place in old)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("case", "found"),
+    [
+        ("unknown class", "the class cell"),
+        ("few photographs", "7 of the class cyt_mast"),
+        ("another size", "16 x 16 pixels"),
+        ("another LoRA", "no file of the format"),
+    ],
+)
+def test_wrong_requests_are_refused(case, found, match, photographs, distilled, tmp_path):
+    lora = None
+    folder = photographs / CLASSES[0]
+    if case == "unknown class":
+        folder.rename(photographs / "cell")
+    elif case == "few photographs":
+        for path in sorted(folder.glob("*.png"))[7:]:
+            path.unlink()
+    elif case == "another size":
+        for path in folder.glob("*.png"):
+            Image.open(path).resize((16, 16)).save(path)
+    else:
+        lora = shutil.copy(distilled, tmp_path / "other.safetensors")
+        (tmp_path / "other.json").write_text('{"format": "cytosynth-step-1"}')
+    done = match(photographs, "--steps", 1, lora=lora)
+    assert done.returncode == 2, done.stdout
+    assert found in done.stderr
+    assert not (tmp_path / "matched").exists()
+
+
+def test_the_folder_of_the_distilled_lora_is_not_overwritten(in_process, whole_path, tmp_path):
+    (tmp_path / "photographs").mkdir()
+    done = in_process(
+        "trainer",
+        "match",
+        tmp_path / "turbo.safetensors",
+        whole_path / "merged/cyt_mast",
+        "--out",
+        tmp_path,
+        "--photographs",
+        tmp_path / "photographs",
+    )
+    assert done.returncode == 2
+    assert "the folder of LORA" in done.stderr
