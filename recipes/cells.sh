@@ -133,18 +133,30 @@ rm -rf "$work/cells"
     --base "a small latent-diffusion base of cytosynth, trained on 3,000 photographs of blood cells ($attribution; CC BY 4.0) and 600 phantoms"
 "$python" -m exporter preset "$work/cells" fast --steps 12 --precision int8
 
-# Four steps of a distilled UNet (docs/notes/few-steps.md).
+# Four steps of a distilled UNet (docs/notes/few-steps.md). Its pictures are matched with the photographs that trained the
+# classes.
 [ -e "$work/distilled/turbo.json" ] ||
     "$python" -m trainer distill "${merged[@]}" --out "$work/distilled" --guidance-scale 2 --guidance-interval 2 6 \
-        --pictures 128 --steps 1000 --resume
+        --pictures 128 --steps 600 --resume
+prepared "$pictures/fewshot" "$work/few" --crop 0.7
+[ -e "$work/photographs.done" ] || {
+    rm -rf "$work/photographs"
+    for folder in "$work/train" "$work/few" ${more[@]+"${more[@]}"}; do
+        mkdir -p "$work/photographs" && cp -r "$folder/." "$work/photographs"
+    done
+    touch "$work/photographs.done"
+}
+[ -e "$work/matched/turbo.json" ] ||
+    "$python" -m trainer match "$work/distilled/turbo.safetensors" "${merged[@]}" --photographs "$work/photographs" \
+        --out "$work/matched" --resume
 few=()
 for folder in "${merged[@]}"; do
     class=$(basename "$folder")
     once class.json "$work/turbo/$class" \
-        "$python" -m trainer merge "$work/distilled/turbo.safetensors" --base "$folder" --out "$work/turbo/$class"
+        "$python" -m trainer merge "$work/matched/turbo.safetensors" --base "$folder" --out "$work/turbo/$class"
     few+=("$work/turbo/$class")
 done
-"$python" -m exporter preset "$work/cells" turbo "${few[@]}" --table "$work/distilled/turbo.json" --precision int8
+"$python" -m exporter preset "$work/cells" turbo "${few[@]}" --table "$work/matched/turbo.json"
 "$python" -m exporter int8 "$work/cells"
 "$python" -m engine verify "$work/cells"
 "$python" -c '
@@ -153,7 +165,7 @@ work, multipliers = pathlib.Path(sys.argv[1]), dict(zip(sys.argv[2::2], map(floa
 read = lambda path: json.loads(path.read_text())
 record = {"recipe": "recipes/cells.sh", "base": read(work / "base/record.json")}
 record["hypernetworks"] = {name: {**read(work / f"hypernetworks/{name}.json"), "multiplier": m} for name, m in sorted(multipliers.items())}
-record["distillation"] = read(work / "distilled/turbo.json")
+record["distillation"] = read(work / "matched/turbo.json")
 (work / "cells/record.json").write_text(json.dumps(record, indent=1) + "\n")
 ' "$work" "${multipliers[@]}"
 echo "The bundle and its record are in $work/cells."
