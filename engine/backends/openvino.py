@@ -97,6 +97,8 @@ class OpenVINOBackend:
         content = read_cached(file)
         if content is None:
             content = np.array(exported)
+        # A UNet of Stable Diffusion's size takes gigabytes, which must not be held while the graph is opened.
+        del exported
         return self._core.import_model(ov.Tensor(content), "CPU", config)
 
     def open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> OpenVINOModel:
