@@ -164,8 +164,11 @@ def _rounding(
     graph.initializer.extend(
         numpy_helper.from_array(np.asarray(values), name) for values, name in zip((scale, zero), numbers, strict=True)
     )
-    along = {} if axis is None else {"axis": axis}
-    return [
-        helper.make_node("QuantizeLinear", [source, *numbers], [f"{source} whole"], **along),
-        helper.make_node("DequantizeLinear", [f"{source} whole", *numbers], [f"{source} 8 bits"], **along),
+    nodes = [
+        helper.make_node("QuantizeLinear", [source, *numbers], [f"{source} whole"]),
+        helper.make_node("DequantizeLinear", [f"{source} whole", *numbers], [f"{source} 8 bits"]),
     ]
+    if axis is not None:
+        for node in nodes:
+            node.attribute.append(helper.make_attribute("axis", axis))
+    return nodes
