@@ -31,11 +31,12 @@ from exporter.manifest_file import INT8, OF_PRESET, load_manifest, replace_manif
 from exporter.parity import psnr_db, relative_l2
 from exporter.quantisation import Range, quantise, weights_of
 from exporter.row_by_row import Observed, RowByRow
+from exporter.settings import Int8Settings
 from exporter.trajectory import FIRST_SEED, Rows, Trajectory, trajectory_of
 
 __all__ = ["CALIBRATING", "COMPARED", "Comparison", "EightBits", "Quantised", "write_int8"]
 
-CALIBRATING = 4
+CALIBRATING = Int8Settings.pictures
 """Pictures per class for the calibration."""
 COMPARED = 2
 """Further pictures per class, on which 8 bits are compared with float32."""
