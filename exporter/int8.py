@@ -4,8 +4,7 @@
 draws pictures of its classes, on OpenVINO in float32. A runtime rounds the weights when it opens the graph. Operators
 after a product (normalisation, attention, residual sums) compute in the runtime's own precision.
 
-One graph at a time is open, for one row, so that a UNet of Stable Diffusion's size needs the memory of one compiled
-graph.
+One graph at a time is open, for one row, so that a large UNet needs the memory of one compiled graph.
 """
 
 from __future__ import annotations
