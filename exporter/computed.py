@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 
 from exporter.low_rank import Factors
 
-__all__ = ["compute_weights", "computing_nodes", "fold", "unfold"]
+__all__ = ["compute_weights", "computing_nodes", "evaluate", "fold"]
 
 FLOAT, HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 
@@ -70,7 +70,7 @@ def fold(model: onnx.ModelProto) -> None:
         return values[name] if name in values else numpy_helper.to_array(stored[name])
 
     for node in nodes:
-        values[node.output[0]] = _evaluate(node, [value(name) for name in node.input])
+        values[node.output[0]] = evaluate(node, [value(name) for name in node.input])
         graph.node.remove(node)
     used = {name for node in graph.node for name in node.input}
     for name in {name for node in nodes for name in node.input} - used:
@@ -79,24 +79,8 @@ def fold(model: onnx.ModelProto) -> None:
     graph.initializer.extend(numpy_helper.from_array(values[name], name) for name in values if name in used)
 
 
-def unfold(model: onnx.ModelProto, computing: onnx.ModelProto) -> list[onnx.TensorProto]:
-    """Let a graph compute its weights as another graph does, whose folded weights it has under the same names. Return
-    the initialisers that it takes over from that graph."""
-    graph = model.graph
-    nodes = computing_nodes(computing.graph)
-    made = {name for node in nodes for name in node.output}
-    read = {name for node in nodes for name in node.input}
-    for tensor in [tensor for tensor in graph.initializer if tensor.name in made]:
-        graph.initializer.remove(tensor)
-    present = {tensor.name for tensor in graph.initializer}
-    taken = [tensor for tensor in computing.graph.initializer if tensor.name in read and tensor.name not in present]
-    graph.initializer.extend(taken)
-    _put_in_front(graph, nodes)
-    return taken
-
-
-def _evaluate(node: onnx.NodeProto, inputs: list[NDArray[Any]]) -> NDArray[Any]:
-    """Return the result of a node of `compute_weights`."""
+def evaluate(node: onnx.NodeProto, inputs: list[NDArray[Any]]) -> NDArray[Any]:
+    """Return the result of a node of `compute_weights` from the values of its inputs."""
     if node.op_type == "Gemm":
         b, a, weight = inputs
         return np.asarray(b @ a + weight)

@@ -1,55 +1,52 @@
 """8-bit graphs of a bundle's UNets and decoder. They use the same weight files as the float16 graphs.
 
-ONNX Runtime's static quantisation writes QuantizeLinear and DequantizeLinear before every convolution and matrix
-product of a graph (Jacob et al. 2018, arXiv:1712.05877; Wu et al. 2020, arXiv:2004.09602). Activations become unsigned
-8-bit numbers with one scale per tensor, from their extremes while the bundle draws pictures of its classes. Weights
-become signed 8-bit numbers with one scale per output channel. The files keep float16 weights; a runtime rounds them
-when it opens the graph. Outputs are not quantised: operators after a product (normalisation, attention, residual sums)
-compute in the runtime's own precision.
+`exporter.quantisation` says which tensors are rounded. The ranges of activations are their extremes while the bundle
+draws pictures of its classes, on OpenVINO in float32. A runtime rounds the weights when it opens the graph. Operators
+after a product (normalisation, attention, residual sums) compute in the runtime's own precision.
+
+One graph at a time is open, for one row, so that a large UNet needs the memory of one compiled graph.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
+from numpy.typing import NDArray
 
-from engine.backends.openvino import OpenVINOBackend
 from engine.bundle.folder import Bundle
 from engine.bundle.presets import UnetFiles
 from engine.errors import CytosynthError
 from engine.files import sha256_of
 from engine.locks import locked_folder
 from engine.progress import StageProgress, silent_stages
-from exporter.computed import computing_nodes, fold, unfold
 from exporter.graphs import share_equal, shorten_names, without_traces
 from exporter.manifest_file import INT8, OF_PRESET, load_manifest, replace_manifest
-from exporter.parity import relative_l2
-from exporter.trajectory import Rows, count_of, drawn_rows, joined, spaced
+from exporter.parity import psnr_db, relative_l2
+from exporter.quantisation import Range, quantise, weights_of
+from exporter.row_by_row import Observed, RowByRow
+from exporter.settings import Int8Settings
+from exporter.trajectory import FIRST_SEED, Rows, Trajectory, trajectory_of
 
-__all__ = ["Quantised", "write_int8"]
+__all__ = ["CALIBRATING", "COMPARED", "Comparison", "EightBits", "Quantised", "write_int8"]
 
-PICTURES = 4
+CALIBRATING = Int8Settings.pictures
 """Pictures per class for the calibration."""
-ROWS = 120
-"""Rows of a graph's inputs that calibrate it, evenly spaced over all recorded rows."""
-CHECKED = 16
-"""Rows of the calibration on which the 8-bit graph is compared with float32."""
+COMPARED = 2
+"""Further pictures per class, on which 8 bits are compared with float32."""
 LIMITS = {"eps": 0.25, "images": 10.0}
 """Largest accepted error: relative L2 norm for eps, root mean square in grey levels for images."""
+IMAGES = ("images", "finite")
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """An 8-bit graph, and the difference of its output from the float16 graph's, both on OpenVINO.
+    """An 8-bit graph, and the difference of its output from the float16 graph's on the pictures that are compared.
 
     error: relative L2 norm for `eps`, root mean square in grey levels for `images`.
     """
@@ -59,51 +56,62 @@ class Quantised:
     error: float
 
 
-def write_int8(bundle: Bundle, *, keep_unets: bool = False, progress: StageProgress = silent_stages) -> list[Quantised]:
+@dataclass(frozen=True)
+class Comparison:
+    """Pictures in 8 bits beside the same seeds in float32, on prompts of one class.
+
+    by_sigma: noise level and relative L2 error of the UNet for each step, on float32's inputs.
+    latents: relative L2 error of the final latents.
+    psnr_db: PSNR of the pictures.
+    """
+
+    class_name: str
+    preset: str | None
+    by_sigma: list[tuple[float, float]]
+    latents: float
+    psnr_db: float
+
+
+@dataclass(frozen=True)
+class EightBits:
+    """The 8-bit graphs that were written, and what they do to pictures."""
+
+    graphs: list[Quantised]
+    comparisons: list[Comparison]
+
+
+def write_int8(
+    bundle: Bundle,
+    *,
+    keep_unets: bool = False,
+    pictures: int = CALIBRATING,
+    progress: StageProgress = silent_stages,
+) -> EightBits:
     """Add 8-bit graphs of every UNet and of the decoder to a bundle, or replace them. The bundle's hash changes.
 
-    The calibration draws PICTURES pictures per class with the bundle's default settings, on OpenVINO in float32. The
-    UNets of a preset are calibrated while they draw with this preset.
+    The calibration draws pictures of each class with the bundle's default settings, and COMPARED further ones, which
+    the graphs are judged on. The UNets of a preset are calibrated while they draw with this preset.
     Raises CytosynthError and leaves the bundle unchanged if the error of a graph exceeds LIMITS.
 
     keep_unets: keep the 8-bit UNets that the bundle has, and write only the others and the decoder.
+    pictures: number of pictures per class for the calibration.
     """
-    classes = bundle.manifest.classes
-    decoding: list[Rows] = []
-    written: list[Quantised] = []
-    staged: dict[str, Path] = {}
     with locked_folder(bundle.folder), ExitStack() as at_the_end:
         manifest = load_manifest(bundle.folder)
-        bundle.verify_for(classes)
-
-        def add(source: str, rows: Rows, output: str) -> str:
-            """Write an 8-bit graph into the bundle's folder, where a runtime finds the weights. Return its name."""
-            graph = source.replace(".onnx", INT8)
-            staged[graph] = bundle.folder / f".new-{graph}"
-            at_the_end.callback(staged[graph].unlink, missing_ok=True)
-            progress(f"{source}: 8 bits")
-            written.append(Quantised(graph, output, _write(bundle, source, staged[graph], rows, output)))
-            return graph
-
+        bundle.verify_for(bundle.manifest.classes)
+        work = _Work(bundle, pictures, at_the_end, progress)
         for preset, unets, stated in _unets(bundle, manifest):
             for unet in dict.fromkeys(entry.unet for entry in unets.values()):
                 sharing = [name for name, entry in unets.items() if entry.unet == unet]
-                progress(f"{unet}: pictures of {', '.join(sharing)}")
-                calls: list[Rows] = []
-                for class_name in sharing:
-                    drawn = drawn_rows(bundle, class_name, PICTURES, preset=preset)
-                    calls += drawn.calls
-                    decoding += [] if preset else [drawn.decoding]
-                if keep_unets and all(unets[name].unet_int8 for name in sharing):
-                    continue
-                graph = add(unet, spaced(joined(calls), ROWS), "eps")
+                kept = {unets[name].unet_int8 for name in sharing} if keep_unets else {None}
+                graph = work.add_unet(unet, sharing, preset, None if None in kept else kept.pop())
                 for class_name in sharing:
                     stated[class_name]["unet_int8"] = graph
-        manifest["decoder_int8"] = add(bundle.manifest.decoder[0], spaced(joined(decoding), ROWS), "images")
-        for graph, path in staged.items():
+        manifest["decoder_int8"] = work.add_decoder()
+        for graph, path in work.staged.items():
             manifest["files"][graph] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
-        replace_manifest(bundle.folder, manifest, staged)
-    return written
+        replace_manifest(bundle.folder, manifest, work.staged)
+    return EightBits(work.written, work.comparisons)
 
 
 def _unets(
@@ -117,83 +125,111 @@ def _unets(
             yield name, preset.unets, manifest["presets"][name]["unets"]
 
 
-class _Reader(CalibrationDataReader):
-    """Gives ONNX Runtime one row at a time."""
+@dataclass(frozen=True)
+class _Drawn:
+    """The UNet's comparison on a class, and the decoder's inputs of all pictures in float32 and of the compared ones in
+    8 bits."""
 
-    def __init__(self, rows: Rows) -> None:
-        self._rows: Iterator[Rows] = (
-            {name: values[i : i + 1] for name, values in rows.items()} for i in range(count_of(rows))
+    class_name: str
+    preset: str | None
+    by_sigma: list[tuple[float, float]]
+    exact: Rows
+    rounded: Rows
+
+
+@dataclass
+class _Work:
+    """The graphs that are written. New files lie in the bundle's folder under other names until all are made."""
+
+    bundle: Bundle
+    pictures: int
+    at_the_end: ExitStack
+    progress: StageProgress
+    written: list[Quantised] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    staged: dict[str, Path] = field(default_factory=dict)
+    drawn: list[_Drawn] = field(default_factory=list)
+
+    @property
+    def seeds(self) -> range:
+        """The seeds of the pictures for the calibration, and then of those that are compared."""
+        return range(FIRST_SEED, FIRST_SEED + self.pictures + COMPARED)
+
+    def add_unet(self, unet: str, class_names: list[str], preset: str | None, kept: str | None) -> str:
+        """Write the 8-bit graph of a UNet unless one is kept, and compare it. Return its name."""
+        self.progress(f"{unet}: pictures of {', '.join(class_names)}")
+        with Observed(self.bundle.path(unet), ("eps",), len(self.seeds), self.pictures) as exact:
+            paths = {name: trajectory_of(self.bundle, name, self.seeds, exact.run, preset) for name in class_names}
+        graph = kept or self._write(unet, exact.ranges)
+        self.progress(f"{graph}: the same pictures")
+        with RowByRow(self.staged.get(graph, self.bundle.path(graph)), ("eps",), "int8") as rounded:
+            for name, path in paths.items():
+                decoding = trajectory_of(self.bundle, name, self.seeds[-COMPARED:], rounded.run, preset).decoding
+                self.drawn.append(_Drawn(name, preset, _by_sigma(path, rounded), path.decoding, decoding))
+        found = self.drawn[-len(class_names) :]
+        if kept is None:
+            norm = np.sqrt(np.mean([error**2 for one in found for _, error in one.by_sigma]))
+            self._judge(Quantised(graph, "eps", float(norm)), unet)
+        return graph
+
+    def add_decoder(self) -> str:
+        """Write the 8-bit graph of the decoder, and compare the pictures of all classes. Return its name."""
+        decoder = self.bundle.manifest.decoder[0]
+        self.progress(f"{decoder}: the decoded pictures")
+        with Observed(self.bundle.path(decoder), IMAGES, len(self.seeds), self.pictures) as exact:
+            images = [exact.run(one.exact)["images"][-COMPARED:].astype(float) for one in self.drawn]
+        graph = self._write(decoder, exact.ranges)
+        errors = []
+        with RowByRow(self.staged[graph], IMAGES, "int8") as rounded:
+            for one, wanted in zip(self.drawn, images, strict=True):
+                same, found = (rounded.run(rows)["images"].astype(float) for rows in (_last(one.exact), one.rounded))
+                errors.append(same - wanted)
+                latents = relative_l2(one.rounded["latents"], _last(one.exact)["latents"])
+                comparison = Comparison(one.class_name, one.preset, one.by_sigma, latents, psnr_db(found - wanted))
+                self.comparisons.append(comparison)
+        self._judge(Quantised(graph, "images", float(np.sqrt(np.mean(np.square(errors))))), decoder)
+        return graph
+
+    def _write(self, source: str, ranges: Mapping[str, Range]) -> str:
+        """Write an 8-bit graph into the bundle's folder, where a runtime finds the weights. Return its name."""
+        graph = source.replace(".onnx", INT8)
+        self.progress(f"{source}: 8 bits")
+        path = self.staged[graph] = self.bundle.folder / f".new-{graph}"
+        self.at_the_end.callback(path.unlink, missing_ok=True)
+        model = onnx.load(self.bundle.path(source), load_external_data=False)
+        quantise(model, ranges, weights_of(model, self.bundle.folder))
+        if source.startswith(OF_PRESET):
+            share_equal(model)
+        shorten_names(model)
+        path.write_bytes(without_traces(model).SerializeToString(deterministic=True))
+        onnx.checker.check_model(path, full_check=True)
+        return graph
+
+    def _judge(self, made: Quantised, source: str) -> None:
+        """Raise CytosynthError for an error above its limit."""
+        if not made.error <= LIMITS[made.output]:
+            raise CytosynthError(
+                f"The output {made.output} of the 8-bit graph of {source}",
+                found=f"an error of {made.error:.2g}",
+                expected=f"at most {LIMITS[made.output]:g}",
+                fix="use the float16 graphs: these weights are not suited for 8 bits; nothing was written",
+            )
+        self.written.append(made)
+
+
+def _by_sigma(path: Trajectory, rounded: RowByRow) -> list[tuple[float, float]]:
+    """Return the noise level of each call and the error of the 8-bit UNet there, on the rows of the compared pictures;
+    see Comparison."""
+    errors = []
+    for sigma, (inputs, outputs) in zip(path.sigmas, path.calls, strict=True):
+        compared = (
+            np.arange(len(outputs["eps"])) % len(path.decoding["latents"]) >= len(path.decoding["latents"]) - COMPARED
         )
-
-    def get_next(self) -> Rows | None:
-        """Return the next row, or None after the last one."""
-        return next(self._rows, None)
-
-
-def _write(bundle: Bundle, name: str, path: Path, rows: Rows, output: str) -> float:
-    """Quantise a graph of the bundle, write it to the file `path`, and return its error; see Quantised."""
-    plain = onnx.load(bundle.path(name), load_external_data=False)
-    external = {tensor.name: tensor for tensor in plain.graph.initializer if tensor.external_data}
-    with tempfile.TemporaryDirectory() as temporary:
-        source, target = Path(temporary) / "float.onnx", Path(temporary) / "int8.onnx"
-        quant_pre_process(_constant(bundle.path(name)), source, skip_optimization=True, skip_symbolic_shape=True)
-        quantize_static(
-            source,
-            target,
-            _Reader(rows),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "MatMul", "Gemm"],
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            extra_options={
-                "AddQDQPairToWeight": True,
-                "OpTypesToExcludeOutputQuantization": ["Conv", "MatMul", "Gemm"],
-                "QuantizeBias": False,
-                "WeightSymmetric": True,
-            },
-        )
-        model = onnx.load(target)
-    for tensor in unfold(model, plain):
-        external.pop(tensor.name, None)
-    for tensor in model.graph.initializer:
-        if tensor.name in external:
-            tensor.CopyFrom(external.pop(tensor.name))
-    assert not external, "a quantised graph keeps the names of its weights"
-    if name.startswith(OF_PRESET):
-        share_equal(model)
-    shorten_names(model)
-    path.write_bytes(without_traces(model).SerializeToString(deterministic=True))
-    onnx.checker.check_model(path, full_check=True)
-    error = _error(bundle.path(name), path, rows, output)
-    if not error <= LIMITS[output]:
-        raise CytosynthError(
-            f"The output {output} of the 8-bit graph of {name}",
-            found=f"an error of {error:.2g}",
-            expected=f"at most {LIMITS[output]:g}",
-            fix="use the float16 graphs: these weights are not suited for 8 bits; nothing was written",
-        )
-    return error
+        found = rounded.run({name: values[compared] for name, values in inputs.items()})["eps"]
+        errors.append((sigma, relative_l2(found, outputs["eps"][compared])))
+    return errors
 
 
-def _constant(path: Path) -> Path | onnx.ModelProto:
-    """Return a graph whose weights are constants: the file, or a graph in memory if the file computes weights."""
-    model = onnx.load(path)
-    if not computing_nodes(model.graph):
-        return path
-    fold(model)
-    return model
-
-
-def _error(plain: Path, quantised: Path, rows: Rows, output: str) -> float:
-    """Return the difference of the two graphs' outputs on CHECKED of the rows; see Quantised."""
-    inputs = spaced(rows, CHECKED)
-    shapes = {name: values.shape for name, values in inputs.items()}
-    outputs = (output,) if output == "eps" else (output, "finite")
-    wanted, found = (
-        OpenVINOBackend(precision=precision, cached=False).open(path, shapes, outputs).run(inputs)[output].astype(float)
-        for path, precision in ((plain, "f32"), (quantised, "int8"))
-    )
-    if output == "eps":
-        return relative_l2(found, wanted)
-    return float(np.sqrt(np.mean((found - wanted) ** 2)))
+def _last(rows: Rows) -> dict[str, NDArray[np.float32]]:
+    """Return the rows of the compared pictures."""
+    return {name: values[-COMPARED:] for name, values in rows.items()}

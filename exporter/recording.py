@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.backends.base import Arithmetic, Arrays, Backend, Signature
 
-__all__ = ["Function", "FunctionModel", "Recorder", "recorder_of"]
+__all__ = ["Call", "Function", "FunctionModel", "Recorder", "recorder_of"]
 
 Function = Callable[[Arrays], dict[str, NDArray[Any]]]
 Call = tuple[Arrays, dict[str, NDArray[Any]]]

@@ -12,7 +12,7 @@ from engine.bundle.plans import FLAVOURS
 from engine.errors import RequestError
 from engine.options import Range, parse_whole_numbers, setting
 
-__all__ = ["BundleSettings", "DriftSettings", "PlanSettings"]
+__all__ = ["BundleSettings", "DriftSettings", "Int8Settings", "PlanSettings"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,15 @@ class BundleSettings:
             "batch_size": self.batch_size,
         }
         return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Int8Settings:
+    """The pictures that calibrate 8-bit graphs."""
+
+    PANEL: ClassVar[str] = "Calibration"
+
+    pictures: int = setting(4, within=Range(1, 1000), help="Pictures per class that set the ranges of activations.")
 
 
 def _parse_size(text: str) -> tuple[int, int]:

@@ -47,6 +47,7 @@ TESTED_ELSEWHERE = {
     "engine/serve/settings.py": DECLARATIONS,
     "engine/serve/page/results.py": "tests/engine/serve/page/test_generate.py",
     "evaluate/cli/options.py": "tests/evaluate/cli/test_score.py",
+    "exporter/cli/eight_bits.py": "tests/exporter/test_int8.py",
     "exporter/cli/options.py": DECLARATIONS,
     "exporter/residuals.py": "tests/trainer/adapters/test_merge.py",
     "exporter/staging.py": "tests/exporter/test_onnx_bundle.py",

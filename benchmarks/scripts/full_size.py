@@ -1,6 +1,7 @@
-"""Measure the whole path at the size of Stable Diffusion 1.5: merge, export, build for the RTX A6000, two fit steps.
+"""Measure the whole path at the size of Stable Diffusion 1.5: merge, export, 8 bits, build for the RTX A6000, two fit
+steps.
 
-    python -m benchmarks.scripts.full_size RECORD.json WORK        (needs 25 GB of disk in WORK and 20 GB of memory)
+    python -m benchmarks.scripts.full_size RECORD.json WORK        (needs 27 GB of disk in WORK and 20 GB of memory)
 
 WORK is a new folder. Each stage is a command in its own process. The record has wall-clock time, peak memory and the
 sizes of the files that the stage wrote. The weights are random, because the real weights need a download. The values
@@ -10,6 +11,7 @@ of weights change neither time nor size.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -70,6 +72,22 @@ def measure(*arguments: object) -> dict[str, float]:
     return found
 
 
+def measure_8_bits(work: Path, bundle: Path) -> dict[str, dict[str, float]]:
+    """Measure `exporter int8` on a copy of the bundle with its first class, and a picture of two steps."""
+    copy = shutil.copytree(bundle, work / "bundle-int8")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["classes"] = {CLASSES[0]: manifest["classes"][CLASSES[0]]}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    stages = {"int8 one": measure("exporter", "int8", copy, "--pictures", 1)}
+    for precision in ("f32", "int8"):
+        generate = ("generate", "--bundle", copy, "--class", CLASSES[0], "--n", 1, "--steps", 2, "--batch-size", 1)
+        stages[f"generate {precision}"] = measure(
+            "engine", *generate, "--precision", precision, "--out", work / f"pictures-{precision}"
+        )
+    shutil.rmtree(copy)
+    return stages
+
+
 def size_of(folder: Path) -> int:
     """Return the bytes of all files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -92,8 +110,11 @@ def main() -> None:
         stages[f"merge {name}"] = measure(*merge)
     bundle, sizes = work / "bundle", []
     for name in CLASSES:
-        stages[f"onnx {name}"] = measure("exporter", "onnx", work / name, "--out", bundle)
+        # The calibration of 8 bits draws with the bundle's steps.
+        steps = () if bundle.exists() else ("--steps", 2)
+        stages[f"onnx {name}"] = measure("exporter", "onnx", work / name, "--out", bundle, *steps)
         sizes.append(size_of(bundle))
+    stages |= measure_8_bits(work, bundle)
     build = ["exporter", "tensorrt", bundle, "--gpu", "a6000", "--batch", "1,8,16"]
     stages["tensorrt one"] = measure(*build, "--class", "one")
     reports = {path.name: json.loads(path.read_text()) for path in sorted(bundle.glob("plans/*/*.report.json"))}

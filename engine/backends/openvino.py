@@ -81,12 +81,14 @@ class OpenVINOBackend:
         return [ov.get_version(), *machine, repr(sorted(config.items())), _digest(model)]
 
     def _compiled(self, model: ov.Model, config: dict[str, Any]) -> ov.CompiledModel:
-        """Return the compiled graph, always imported from its exported form.
+        """Return the compiled graph, imported from its exported form unless the cache is not used.
 
         A graph that is compiled afresh may compute other last digits than the same graph from the cache. A first run
-        and later runs therefore take the same way.
+        and later runs therefore take the same way. Without the cache, the export would cost memory for nothing.
         """
-        file = cached_file("openvino", self._key(model, config)) if self._keeps else None
+        if not self._keeps:
+            return self._core.compile_model(model, "CPU", config)
+        file = cached_file("openvino", self._key(model, config))
         content = read_cached(file)
         if content is not None:
             # What another build exported can be refused although it is intact.
@@ -97,6 +99,8 @@ class OpenVINOBackend:
         content = read_cached(file)
         if content is None:
             content = np.array(exported)
+        # A UNet of Stable Diffusion's size takes gigabytes, which must not be held while the graph is opened.
+        del exported
         return self._core.import_model(ov.Tensor(content), "CPU", config)
 
     def open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> OpenVINOModel:

@@ -18,10 +18,11 @@ from engine.command_line import new_command_line
 from engine.errors import RequestError
 from engine.options import Without, flags_of, parse_each, with_options
 from engine.terminal import run_command_line, silence_libraries
+from exporter.cli.eight_bits import LOOK, show_comparisons
 from exporter.cli.inspection import drift, inspect
 from exporter.cli.options import BundleArgument, JsonOption, say
 from exporter.cli.plans import plans
-from exporter.settings import BundleSettings, PlanSettings
+from exporter.settings import BundleSettings, Int8Settings, PlanSettings
 
 if TYPE_CHECKING:
     from exporter.parity import ParityRow
@@ -54,22 +55,27 @@ def onnx(
 
 
 @app.command()
+@with_options
 def int8(
     bundle: BundleArgument,
+    settings: Int8Settings,
     keep_unets: Annotated[
         bool, typer.Option("--keep-unets", help="Keep the 8-bit UNets of the bundle, for example after a new decoder.")
     ] = False,
 ) -> None:
     """Add 8-bit graphs of every class to a bundle, for `engine generate --precision int8`.
 
-    The bundle's hash changes.
+    Prints how pictures of the classes' prompts change. The bundle's hash changes, its default precision does not.
     """
     from exporter.int8 import write_int8
 
     opened = open_bundle(bundle)
-    for made in write_int8(opened, keep_unets=keep_unets, progress=say):
-        unit = "of its norm" if made.output == "eps" else "grey levels, root mean square"
-        print(f"{made.graph}: {made.output} differs by {made.error:.2g} {unit}")
+    made = write_int8(opened, keep_unets=keep_unets, pictures=settings.pictures, progress=say)
+    for graph in made.graphs:
+        unit = "of its norm" if graph.output == "eps" else "grey levels, root mean square"
+        print(f"{graph.graph}: {graph.output} differs by {graph.error:.2g} {unit}")
+    show_comparisons(made.comparisons)
+    print(LOOK)
     print(f"{opened.folder} has 8-bit graphs (--precision int8). SHA-256 of the bundle: {open_bundle(bundle).sha256}")
 
 

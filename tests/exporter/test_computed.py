@@ -9,7 +9,7 @@ import openvino as ov
 import pytest
 from onnx import helper, numpy_helper
 
-from exporter.computed import compute_weights, computing_nodes, fold, unfold
+from exporter.computed import compute_weights, computing_nodes, fold
 from exporter.low_rank import Factors
 
 SHAPES = {"product": (8, 6), "kernel": (8, 8, 3, 3)}
@@ -73,17 +73,6 @@ def test_both_runtimes_compute_what_constants_give(plain, factors):
     assert not computing_nodes(constant.graph)
     for found, wanted in zip(results(computed), results(constant), strict=True):
         assert np.linalg.norm(found - wanted) <= 2e-3 * np.linalg.norm(wanted)
-
-
-def test_what_was_folded_is_computed_again(plain, factors):
-    compute_weights(plain, factors)
-    back = onnx.ModelProto()
-    back.CopyFrom(plain)
-    fold(back)
-    taken = unfold(back, plain)
-    assert {tensor.name for tensor in taken} >= {"kernel W", "kernel A", "product B"}
-    assert back.graph.node == plain.graph.node
-    assert {t.name for t in back.graph.initializer} == {t.name for t in plain.graph.initializer}
 
 
 def test_an_ordinary_graph_computes_no_weights(plain):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -19,7 +20,8 @@ from engine.bundle.folder import open_bundle
 from engine.bundle.job import make_job
 from engine.bundle.settings import settings_of
 from engine.pipeline.pipeline import Pipeline
-from exporter.int8 import LIMITS, write_int8
+from exporter.int8 import CALIBRATING, COMPARED, LIMITS, write_int8
+from exporter.trajectory import FIRST_SEED
 
 pytestmark = pytest.mark.slow
 
@@ -69,11 +71,11 @@ def psnr_db(found, wanted):
 
 
 def test_every_graph_has_a_valid_twin_of_the_same_weights(made, tiny_bundle):
-    folder, written = made
+    folder, found = made
     manifest = json.loads((folder / "manifest.json").read_text())
     twins = {entry["unet"]: entry["unet_int8"] for entry in manifest["classes"].values()}
     twins[manifest["decoder"][0]] = manifest["decoder_int8"]
-    assert {quantised.graph for quantised in written} == set(twins.values())
+    assert {quantised.graph for quantised in found.graphs} == set(twins.values())
     for plain, twin in twins.items():
         onnx.checker.check_model(folder / twin, full_check=True)
         places = [
@@ -91,17 +93,25 @@ def test_the_unets_that_have_8_bits_can_be_kept(made, tmp_path):
     """After a new decoder only the decoder is written again."""
     folder = shutil.copytree(made[0], tmp_path / "bundle")
     before = {path.name: path.stat().st_mtime_ns for path in folder.glob("unet*.int8.onnx")}
-    (written,) = write_int8(open_bundle(str(folder)), keep_unets=True)
-    assert written.graph == "vae_decoder.int8.onnx"
+    found = write_int8(open_bundle(str(folder)), keep_unets=True, pictures=1)
+    assert [written.graph for written in found.graphs] == ["vae_decoder.int8.onnx"]
+    assert len(found.comparisons) == len(before)
     assert {path.name: path.stat().st_mtime_ns for path in folder.glob("unet*.int8.onnx")} == before
     assert len(before) > 1
 
 
 def test_every_product_with_weights_takes_both_in_8_bits(made):
     graph = onnx.load(made[0] / "unet.cyt_mast.int8.onnx", load_external_data=False).graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
     makers = {name: node.op_type for node in graph.node for name in node.output}
     products = [node for node in graph.node if node.op_type in ("Conv", "MatMul", "Gemm")]
     assert len(products) > 20
+    plain = [node for node in products if makers.get(node.input[0]) != "DequantizeLinear"]
+    shapes = [list(weights[node.input[1]].dims) for node in plain]
+    assert shapes[0][2:] == shapes[-1][2:] == [3, 3]  # the first and the last convolution
+    assert len(shapes) > 3
+    assert all(shape[2:] == [1, 1] and shape[0] != shape[1] for shape in shapes[1:-1])  # shortcuts
+    products = [node for node in products if node not in plain]
     assert all(makers[name] == "DequantizeLinear" for node in products for name in node.input[:2])
     taken = {name for node in products for name in node.input}
     restored = [node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"]
@@ -134,7 +144,30 @@ def test_both_runtimes_make_nearly_the_pictures_of_float32(with_int8):
 
 
 def test_the_error_said_is_that_of_the_graphs(made):
-    assert all(0 < quantised.error < LIMITS[quantised.output] for quantised in made[1])
+    assert all(0 < quantised.error < LIMITS[quantised.output] for quantised in made[1].graphs)
+
+
+def test_8_bits_are_compared_on_the_steps_and_pictures_of_every_class(made):
+    """The pictures are those that the engine draws."""
+    bundle = open_bundle(str(made[0]))
+    found = {one.class_name: one for one in made[1].comparisons}
+    assert set(found) == set(bundle.manifest.classes)
+    sigmas = [row.sigma for row in make_job(bundle, [CLASS], 1, settings_of(backend="openvino")).plan.rows]
+    for one in found.values():
+        assert [sigma for sigma, _ in one.by_sigma] == sigmas
+        assert all(0 < error < 1 for _, error in one.by_sigma)
+    exact, rounded = ({}, {})
+    for precision, drawn in (("f32", exact), ("int8", rounded)):
+        backend = OpenVINOBackend(precision=precision, threads=1)
+        settings = settings_of(batch_size=1, backend="openvino", precision=precision, shared_noise=True)
+        with Pipeline(make_job(bundle, [CLASS], 1, settings), CLASS, backend) as pipeline:
+            seeds = range(FIRST_SEED + CALIBRATING, FIRST_SEED + CALIBRATING + COMPARED)
+            drawn["latents"] = np.concatenate([pipeline.generate_latents([seed]) for seed in seeds])
+            images = [pipeline.decode(drawn["latents"][i : i + 1], [seed])[0] for i, seed in enumerate(seeds)]
+            drawn["images"] = np.concatenate(images).astype(float)
+    error = np.linalg.norm(rounded["latents"] - exact["latents"]) / np.linalg.norm(exact["latents"])
+    assert found[CLASS].latents == pytest.approx(error, rel=0.02)
+    assert found[CLASS].psnr_db == pytest.approx(psnr_db(rounded["images"], exact["images"]), abs=0.2)
 
 
 def test_a_graph_that_is_too_far_off_is_not_written(bundle_copy, monkeypatch):
@@ -152,9 +185,13 @@ def test_the_command_line_makes_and_takes_them(in_process, bundle_copy, tmp_path
     assert "no 8-bit graphs of the class cyt_mast" in refused.stderr
     assert "python -m exporter int8" in refused.stderr
     assert not (tmp_path / "none").exists()
-    done = in_process("exporter", "int8", bundle_copy)
+    done = in_process("exporter", "int8", bundle_copy, "--pictures", 2)
     assert done.returncode == 0, done.stderr
     assert "unet.cyt_mast.int8.onnx: eps differs by 0." in done.stdout
+    assert re.search(rf"{CLASS} +│ [\d.]+ +│ [\d.]+", done.stdout)
+    assert "Look at the pictures" in done.stdout
+    default = make_job(open_bundle(str(bundle_copy)), [CLASS], 1, settings_of(backend="openvino"))
+    assert default.request.precision == "auto"
     preset = in_process("exporter", "preset", bundle_copy, "fast", "--steps", 5, "--precision", "int8")
     assert preset.returncode == 0, preset.stderr
     assert "5 steps, guidance 2, int8" in in_process("engine", "info", bundle_copy).stdout
