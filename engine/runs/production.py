@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engine.backends.base import Backend
 from engine.backends.kept import KeptBackend
+from engine.backends.short import first_rows
 from engine.bundle.job import Job
 from engine.output.chunks import Chunks
 from engine.output.formats import encode_png
@@ -35,8 +36,9 @@ def produce(job: Job, chunks: Chunks, first: int, backend: Backend, stop: thread
     """Yield the finished chunks from `first` to the last, in order, class by class. End early if `stop` is set.
 
     Classes that have a graph in common open it once. While a class is drawn, the graphs of the next class are opened,
-    unless they are large or on a GPU.
+    unless they are large or on a GPU. If no class has a full batch, only the rows of its pictures are computed.
     """
+    backend = first_rows(backend, max(job.request.counts), job.request.batch_size)
     positions = range(chunks.position(first), chunks.position(chunks.stop - 1) + 1) if first < chunks.stop else ()
     with closing(KeptBackend(backend, most=None)) as kept:
         openings = [partial(_open, job, position, chunks, kept, stop) for position in positions]
