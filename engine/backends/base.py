@@ -118,7 +118,7 @@ class Backend(Protocol):
 
 @runtime_checkable
 class RowBackend(Backend, Protocol):
-    """A runtime that computes each row of a batch by itself, so that fewer rows can be computed to the same bytes."""
+    """A runtime that can compute some rows of a batch to the same bytes as the whole batch, in float32."""
 
     def open_rows(self, path: Path, inputs: Signature, outputs: tuple[str, ...], whole: int) -> Model:
         """Open a graph as `open` does, for some rows of a batch of `whole` rows."""

@@ -54,5 +54,6 @@ def test_whole_batches_and_other_runtimes_are_left_alone():
     assert first_rows(openvino, 8, 8) is openvino
     assert first_rows(onnxruntime, 1, 8) is onnxruntime
     assert first_rows(openvino, 1, 8) is not openvino
-    openvino.arithmetic = "bfloat16"
-    assert first_rows(openvino, 1, 8) is openvino
+    for arithmetic in ("bfloat16", "int8"):
+        openvino.arithmetic = arithmetic
+        assert first_rows(openvino, 1, 8) is openvino
