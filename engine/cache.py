@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,9 @@ __all__ = ["cache_folder", "cached_file", "read_cached", "write_cached"]
 
 HEADER_BYTES = 64
 """Bytes before the content: the SHA-256 of key and content in hexadecimal."""
+MOST_BYTES = 4 * 2**30
+"""Size of one folder of the cache above which files are removed that no run has used for KEPT_S."""
+KEPT_S = 7 * 24 * 3600
 
 
 def cache_folder(name: str) -> Path | None:
@@ -55,15 +59,32 @@ def read_cached(path: Path | None) -> NDArray[np.uint8] | None:
     except (OSError, ValueError):  # an empty file cannot be mapped
         return None
     content = mapped[HEADER_BYTES:]
-    return content if mapped[:HEADER_BYTES].tobytes() == _header(path, content.data) else None
+    if mapped[:HEADER_BYTES].tobytes() != _header(path, content.data):
+        return None
+    with suppress(OSError):
+        os.utime(path)
+    return content
 
 
 def write_cached(path: Path | None, content: bytes | memoryview) -> None:
-    """Write a file of the cache. A cache that cannot be written costs time later and is no failure."""
+    """Write a file of the cache, and make room. A cache that cannot be written costs time later and is no failure."""
     if path is not None:
-        with suppress(OSError, RequestError), replace_file(path) as part, part.open("wb") as file:
-            file.write(_header(path, content))
-            file.write(content)
+        with suppress(OSError, RequestError):
+            with replace_file(path) as part, part.open("wb") as file:
+                file.write(_header(path, content))
+                file.write(content)
+            _make_room(path.parent)
+
+
+def _make_room(folder: Path) -> None:
+    """Remove the files that were used longest ago, until the folder is small or all others were used lately."""
+    files = [(file.stat().st_mtime, file.stat().st_size, file) for file in folder.glob("*.cache") if file.is_file()]
+    total = sum(size for _, size, _ in files)
+    for used, size, file in sorted(files):
+        if total <= MOST_BYTES or used > time.time() - KEPT_S:
+            return
+        file.unlink(missing_ok=True)
+        total -= size
 
 
 def _header(path: Path, content: bytes | memoryview) -> bytes:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends.select import AUTO, choose_backend, open_backend, settled
+from engine.backends.short import first_rows
 from engine.bundle.folder import Bundle, open_bundle
 from engine.bundle.job import Job, make_job
 from engine.bundle.settings import settings_of
@@ -144,7 +145,8 @@ class ChunkMaker:
         self._chunks = Chunks(job.request.counts, job.request.batch_size)
         self.count = self._chunks.count
         self._class_name = job.request.class_names[0]
-        self._pipeline = Pipeline(job, self._class_name, open_backend(job))
+        backend = first_rows(open_backend(job), max(job.request.counts), job.request.batch_size)
+        self._pipeline = Pipeline(job, self._class_name, backend)
         self._rescue = Rescue(job, self._class_name)
         _expect_equal_sizes(job, self._class_name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -18,6 +18,7 @@ __all__ = [
     "Context",
     "Device",
     "Model",
+    "RowBackend",
     "Signature",
     "check_signature",
     "runtime_error",
@@ -112,6 +113,15 @@ class Backend(Protocol):
 
     def open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> Model:
         """Open the graph at `path` for inputs of exactly these shapes, and check its names against the contract."""
+        ...
+
+
+@runtime_checkable
+class RowBackend(Backend, Protocol):
+    """A runtime that can compute some rows of a batch to the same bytes as the whole batch, in float32."""
+
+    def open_rows(self, path: Path, inputs: Signature, outputs: tuple[str, ...], whole: int) -> Model:
+        """Open a graph as `open` does, for some rows of a batch of `whole` rows."""
         ...
 
 

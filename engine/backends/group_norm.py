@@ -22,11 +22,14 @@ of a core, where reordering costs less than the additional operations."""
 SPATIAL = (2, 3)
 
 
-def keep_channels_last(model: ov.Model) -> int:
+def keep_channels_last(model: ov.Model, rows: int | None = None) -> int:
     """Replace each GroupNormalization of a large (B, C, H, W) float32 tensor by its equation.
 
     The equation is that of Wu and He 2018 (arXiv:1803.08494), with the variance about the mean. Large means at least
     LEAST_ELEMENTS. The shapes of the model must be static. Returns the number of replacements.
+
+    rows: Measure tensors as if B were this number. A graph of fewer rows is then changed as that of a whole batch is,
+        and computes the same digits.
     """
     replaced = 0
     for node in model.get_ordered_ops():
@@ -34,7 +37,10 @@ def keep_channels_last(model: ov.Model) -> int:
             continue
         x, scale, shift = (port.get_source_output() for port in node.inputs())
         is_float32 = x.get_element_type() == ov.Type.f32
-        if not is_float32 or len(x.get_shape()) != 4 or math.prod(x.get_shape()) < LEAST_ELEMENTS:
+        if not is_float32 or len(x.get_shape()) != 4:
+            continue
+        batch, *picture = x.get_shape()
+        if (rows or batch) * math.prod(picture) < LEAST_ELEMENTS:
             continue
         settings = node.get_attributes()
         normalised = _normalised(x, scale, shift, settings["num_groups"], settings["epsilon"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Collection
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,16 @@ class KeptBackend:
     open and close graphs at the same time.
     """
 
-    def __init__(self, inner: Backend, most: int | None = MOST) -> None:
-        """most: number of graphs above which those without users are closed. With None only `free` closes graphs."""
-        self._inner, self._most = inner, most
+    def __init__(self, inner: Backend, most: int | None = MOST, opening: Executor | None = None) -> None:
+        """Keep the graphs of a backend.
+
+        Args:
+            inner: The backend that opens the graphs.
+            most: Number of graphs above which those without users are closed. With None only `free` closes graphs.
+            opening: Opens the graphs, while `open` returns at once. The first run of a graph waits for it, and raises
+                what opening it raised.
+        """
+        self._inner, self._most, self._opening = inner, most, opening
         self.name, self.version, self.on_gpu = inner.name, inner.version, inner.on_gpu
         self.takes_long_context, self.device = inner.takes_long_context, inner.device
         self.arithmetic: Arithmetic = inner.arithmetic
@@ -41,11 +49,19 @@ class KeptBackend:
             if key in self._models:
                 return self._used(key)
         # Other threads may close their graphs meanwhile: opening takes seconds.
-        model = _Kept(self._inner.open(path, inputs, outputs), self._counting)
+        model = _Kept(self._begin(path, inputs, outputs), self._counting)
         with self._counting:
             if self._models.setdefault(key, model) is not model:
                 model.free()
             return self._used(key)
+
+    def _begin(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> Future[Model]:
+        """Return the graph, which may still be being opened."""
+        if self._opening is not None:
+            return self._opening.submit(self._inner.open, path, inputs, outputs)
+        opened: Future[Model] = Future()
+        opened.set_result(self._inner.open(path, inputs, outputs))
+        return opened
 
     def _used(self, key: tuple[Path, object, object]) -> _Kept:
         """Return a graph of the store with one user more, and make room."""
@@ -72,7 +88,7 @@ class KeptBackend:
 class _Kept:
     """A model whose users come and go."""
 
-    def __init__(self, model: Model, counting: threading.RLock) -> None:
+    def __init__(self, model: Future[Model], counting: threading.RLock) -> None:
         self._model, self.users, self._counting = model, 0, counting
         # Two users may be stages of one production line.
         self._one_at_a_time = threading.Lock()
@@ -80,7 +96,7 @@ class _Kept:
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """See Model."""
         with self._one_at_a_time:
-            return self._model.run(inputs)
+            return self._model.result().run(inputs)
 
     def close(self) -> None:
         """Note that one user less needs the model."""
@@ -88,5 +104,6 @@ class _Kept:
             self.users -= 1
 
     def free(self) -> None:
-        """Close the model itself."""
-        self._model.close()
+        """Close the model itself, if it was opened."""
+        if not self._model.cancel() and self._model.exception() is None:
+            self._model.result().close()

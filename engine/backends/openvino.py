@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from engine.backends.base import Arithmetic, Arrays, Signature, check_signature, runtime_error
+from engine.backends.graph_files import hashes_of
 from engine.backends.rewrites import rewrite
 from engine.backends.text_graphs import CONTEXT, set_tokens, skip_layers
 from engine.cache import cached_file, read_cached, write_cached
 from engine.machine import available_cores, processor_features
+from engine.version import __version__
 
 __all__ = ["OpenVINOBackend", "OpenVINOModel", "the_core"]
 
@@ -70,31 +72,38 @@ class OpenVINOBackend:
             self.arithmetic = "int8"
         self.version = f"openvino {ov.get_version().split('-')[0]} {computes_in}"
 
-    def _key(self, model: ov.Model, config: Mapping[str, Any]) -> list[str]:
-        """Return everything that decides the compiled graph and its results on this machine."""
-        about = [
+    def _key(self, config: Mapping[str, Any], about: str) -> list[str]:
+        """Return everything besides the files of a graph that decides its results on this machine.
+
+        about: how the graph is changed before it is compiled.
+        """
+        machine = [
             str(self._core.get_property("CPU", name)) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
         ]
         # oneDNN and OpenVINO choose kernels by these variables, too.
         chosen = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith(STEERING))
-        machine = [*about, processor_features(), str(available_cores()), *chosen]
-        return [ov.get_version(), *machine, repr(sorted(config.items())), _digest(model)]
+        machine += [processor_features(), str(available_cores()), *chosen]
+        return [ov.get_version(), _sources(), *machine, repr(sorted(config.items())), about]
 
-    def _compiled(self, model: ov.Model, config: dict[str, Any]) -> ov.CompiledModel:
+    def _compiled(
+        self, path: Path, config: dict[str, Any], about: str, changed: Callable[[], ov.Model]
+    ) -> ov.CompiledModel:
         """Return the compiled graph, imported from its exported form unless the cache is not used.
 
-        A graph that is compiled afresh may compute other last digits than the same graph from the cache. A first run
-        and later runs therefore take the same way. Without the cache, the export would cost memory for nothing.
+        `changed` is called if the graph is not cached. A graph that is compiled afresh may compute other last digits
+        than the same graph from the cache. A first run and later runs therefore take the same way. Without the cache,
+        the export would cost memory for nothing.
         """
         if not self._keeps:
-            return self._core.compile_model(model, "CPU", config)
-        file = cached_file("openvino", self._key(model, config))
+            return self._core.compile_model(changed(), "CPU", config)
+        hashes = hashes_of(path)
+        file = None if hashes is None else cached_file("openvino", [*self._key(config, about), *hashes])
         content = read_cached(file)
         if content is not None:
             # What another build exported can be refused although it is intact.
             with suppress(RuntimeError):
                 return self._core.import_model(ov.Tensor(content), "CPU", config)
-        exported = self._core.compile_model(model, "CPU", config).export_model().getbuffer()
+        exported = self._core.compile_model(changed(), "CPU", config).export_model().getbuffer()
         write_cached(file, exported)
         content = read_cached(file)
         if content is None:
@@ -105,16 +114,19 @@ class OpenVINOBackend:
 
     def open(self, path: Path, inputs: Signature, outputs: tuple[str, ...]) -> OpenVINOModel:
         """See engine.backends.base.Backend."""
+        return self.open_rows(path, inputs, outputs, max(shape[0] for shape in inputs.values()))
+
+    def open_rows(self, path: Path, inputs: Signature, outputs: tuple[str, ...], whole: int) -> OpenVINOModel:
+        """See engine.backends.base.RowBackend."""
         try:
-            return self._open(path, inputs, outputs)
+            return self._open(path, inputs, outputs, whole=whole)
         except RuntimeError as error:
             raise runtime_error(self.version, path, error) from error
 
     def open_text_encoder(self, path: Path, inputs: Signature, clip_skip: int = 1) -> OpenVINOModel:
         """Open a text encoder that returns the `clip_skip`-th hidden state from last. Raises RequestError."""
-        change = partial(skip_layers, clip_skip=clip_skip) if clip_skip != 1 else None
         try:
-            return self._open(path, inputs, ("hidden_states",), change)
+            return self._open(path, inputs, ("hidden_states",), clip_skip=clip_skip)
         except RuntimeError as error:
             raise runtime_error(self.version, path, error) from error
 
@@ -123,43 +135,42 @@ class OpenVINOBackend:
         path: Path,
         inputs: Signature,
         outputs: tuple[str, ...],
-        change: Callable[[ov.Model], None] | None = None,
+        *,
+        clip_skip: int = 1,
+        whole: int | None = None,
     ) -> OpenVINOModel:
-        model = self._core.read_model(path)
-        for what, ports, names in (("inputs", model.inputs, inputs), ("outputs", model.outputs, outputs)):
-            found = {port.get_any_name(): port.get_element_type().to_dtype().name for port in ports}
-            check_signature(path, what, found, names)
-        if CONTEXT in inputs:
-            set_tokens(model, inputs[CONTEXT][1])
-        if change is not None:
-            change(model)
-        parts = _parts({shape[0] for shape in inputs.values()}, self._threads)
-        model.reshape({name: [shape[0] // parts, *shape[1:]] for name, shape in inputs.items()})
-        rewrite(model)
+        rows = {shape[0] for shape in inputs.values()}
+        # The only batch of a short run: a second stream takes longer to open than it saves.
+        parts = 1 if whole and whole > max(rows) else _parts(rows, self._threads)
+        # Some rows of a batch are computed by the operations that compute them in a part of the whole batch.
+        like = whole // _parts({whole}, self._threads) if whole and len(rows) == 1 else None
+        shapes = {name: [shape[0] // parts, *shape[1:]] for name, shape in inputs.items()}
+
+        def changed() -> ov.Model:
+            model = self._core.read_model(path)
+            for what, ports, names in (("inputs", model.inputs, inputs), ("outputs", model.outputs, outputs)):
+                found = {port.get_any_name(): port.get_element_type().to_dtype().name for port in ports}
+                check_signature(path, what, found, names)
+            if CONTEXT in inputs:
+                set_tokens(model, inputs[CONTEXT][1])
+            if clip_skip != 1:
+                skip_layers(model, clip_skip)
+            model.reshape(shapes)
+            rewrite(model, like)
+            return model
+
         config = {**self._config, "NUM_STREAMS": parts} if parts > 1 else self._config
-        return OpenVINOModel(self._compiled(model, config), outputs, parts)
+        about = repr((sorted(shapes.items()), outputs, clip_skip, like))
+        return OpenVINOModel(self._compiled(path, config, about, changed), outputs, parts)
 
 
-def _digest(model: ov.Model) -> str:
-    """Return the SHA-256 of a graph as it is compiled: its operations, shapes, attributes, connections and weights."""
+@cache
+def _sources() -> str:
+    """Return the SHA-256 of the code that changes graphs, so that no graph of another version is taken for its own."""
     digest = hashlib.sha256()
-    places: dict[str, int] = {}
-    for place, node in enumerate(model.get_ordered_ops()):
-        places[node.get_name()] = place
-        sources = [
-            (places[port.get_source_output().get_node().get_name()], port.get_source_output().get_index())
-            for port in node.inputs()
-        ]
-        outputs = [
-            (str(port.get_element_type()), str(port.get_partial_shape()), sorted(port.get_names()))
-            for port in node.outputs()
-        ]
-        digest.update(repr((node.get_type_name(), sources, outputs)).encode())
-        if node.get_type_name() == "Constant":
-            digest.update(np.ascontiguousarray(node.data).reshape(-1).view(np.uint8).data)
-        else:
-            digest.update(repr(sorted(node.get_attributes().items())).encode())
-    return digest.hexdigest()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return f"{__version__} {digest.hexdigest()}"
 
 
 def _parts(rows: set[int], threads: int) -> int:

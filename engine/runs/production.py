@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from engine.backends.base import Backend
 from engine.backends.kept import KeptBackend
+from engine.backends.short import first_rows
 from engine.bundle.job import Job
 from engine.output.chunks import Chunks
 from engine.output.formats import encode_png
@@ -29,18 +31,26 @@ __all__ = ["ClassWorker", "Finished", "produce"]
 EARLY_BYTES = 32 * 2**20
 """Largest weights of a UNet of which two are opened at once. Open graphs take more than ten times the memory of their
 weights on disk."""
+OPENED_AT_ONCE = 2
+"""Number of graphs of a class that are opened at the same time."""
 
 
 def produce(job: Job, chunks: Chunks, first: int, backend: Backend, stop: threading.Event) -> Generator[Finished]:
     """Yield the finished chunks from `first` to the last, in order, class by class. End early if `stop` is set.
 
-    Classes that have a graph in common open it once. While a class is drawn, the graphs of the next class are opened,
-    unless they are large or on a GPU.
+    Classes that have a graph in common open it once. If no class has a full batch, only the rows of its pictures are
+    computed. Unless graphs are large or on a GPU, two are opened at once, the first steps do not wait for the graphs
+    that later ones need, and the next class is opened while a class is drawn.
     """
+    backend = first_rows(backend, max(job.request.counts), job.request.batch_size)
     positions = range(chunks.position(first), chunks.position(chunks.stop - 1) + 1) if first < chunks.stop else ()
-    with closing(KeptBackend(backend, most=None)) as kept:
+    early = not backend.on_gpu and _are_small(job)
+    with (
+        ThreadPoolExecutor(OPENED_AT_ONCE, "cytosynth opening") as pool,
+        closing(KeptBackend(backend, most=None, opening=pool if early else None)) as kept,
+    ):
         openings = [partial(_open, job, position, chunks, kept, stop) for position in positions]
-        with closing(opened(openings, early=not backend.on_gpu and _are_small(job))) as workers:
+        with closing(opened(openings, early=early)) as workers:
             for position, worker in zip(positions, workers, strict=True):
                 if stop.is_set():
                     return

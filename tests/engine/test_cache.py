@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 
+from engine import cache
 from engine.cache import cache_folder, cached_file, read_cached, write_cached
 
 
@@ -56,3 +60,17 @@ def test_a_cache_that_cannot_be_written_is_no_failure(kept):
     assert [*kept.parent.iterdir()] == [kept]
     write_cached(None, b"graph")
     assert read_cached(None) is None
+
+
+def test_files_that_were_not_used_for_long_make_room(kept, monkeypatch):
+    monkeypatch.setattr(cache, "MOST_BYTES", 150)
+    long_ago = time.time() - 2 * cache.KEPT_S
+    old = [cached_file("graphs", [f"old {number}"]) for number in range(3)]
+    for age, path in enumerate(old):
+        write_cached(path, b"graph")
+        os.utime(path, (long_ago - age, long_ago - age))
+    # What is read counts as used.
+    assert read_cached(old[2]) is not None
+    new = cached_file("graphs", ["new"])
+    write_cached(new, b"graph")
+    assert {path for path in (kept, *old, new) if path.exists()} == {kept, old[2], new}

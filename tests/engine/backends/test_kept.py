@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+
+import pytest
 
 from engine.backends.kept import MOST, KeptBackend
 
@@ -82,3 +85,26 @@ def test_a_graph_is_opened_while_another_thread_closes_its_own():
     assert inner.opened == ["first", "slow"]
     backend.close()
     assert inner.closed == ["first", "slow"]
+
+
+def test_graphs_that_open_in_the_background_are_waited_for_by_their_first_run():
+    inner, go_on = Counting(), threading.Event()
+    plain = inner.open
+
+    def slow(path, inputs, outputs):
+        if path.name == "broken":
+            raise OSError("no graph")
+        assert go_on.wait(10)
+        return plain(path, inputs, outputs)
+
+    inner.open = slow
+    with ThreadPoolExecutor(2) as pool:
+        backend = KeptBackend(inner, most=None, opening=pool)
+        unet, decoder, broken = (opened(backend, name) for name in ("unet", "decoder", "broken"))
+        assert inner.opened == []
+        go_on.set()
+        assert (unet.run({}), decoder.run({})) == ({"eps": "unet"}, {"eps": "decoder"})
+        with pytest.raises(OSError, match="no graph"):
+            broken.run({})
+        backend.close()
+    assert sorted(inner.closed) == ["decoder", "unet"]

@@ -118,3 +118,13 @@ def test_the_weights_of_a_graph_are_part_of_its_key(decode, bundle_copy, tmp_pat
         bundle_copy / "vae_decoder.onnx", {"latents": (2, 4, 8, 8)}, ("images", "finite")
     )
     assert len(cached_graphs(tmp_path)) == 2
+
+
+def test_a_cached_graph_is_opened_without_reading_it(decode, monkeypatch):
+    first, read = decode(), []
+    read_model = ov.Core.read_model
+    monkeypatch.setattr(ov.Core, "read_model", lambda self, path: read.append(path) or read_model(self, path))
+    assert (decode() == first).all()
+    assert read == []
+    decode(threads=2)
+    assert len(read) == 1

@@ -45,3 +45,13 @@ def test_pictures_do_not_depend_on_the_classes_of_the_run(tiny_bundle, tmp_path)
     alone = {name: made for one in bundle.manifest.classes for name, made in pictures(tmp_path / one).items()}
     assert pictures(tmp_path / "all") == alone
     assert len(alone) == 3 * len(bundle.manifest.classes) == len(set(alone.values()))
+
+
+@pytest.mark.parametrize("precision", ["f32", "auto"])
+def test_a_run_of_fewer_pictures_than_a_batch_gives_the_same_pictures(precision, tiny_bundle, tmp_path):
+    """Only the rows of these pictures are computed."""
+    bundle, settings = open_bundle(str(tiny_bundle)), settings_of(batch_size=4, precision=precision)
+    for n in (1, 4):
+        run.generate(make_job(bundle, ["cyt_mast"], n, settings), Output(tmp_path / str(n)))
+    [(name, alone)] = pictures(tmp_path / "1").items()
+    assert pictures(tmp_path / "4")[name] == alone
