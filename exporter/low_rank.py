@@ -21,7 +21,15 @@ SLACK = 1.05
 ATTEMPTS = 3
 """How often a rank is raised because the rounding of the factors counts, too."""
 
+LARGE = 512
+"""Smallest side of a weight whose leading directions are looked for alone."""
+TRIED_RANK = 64
+"""Number of these directions."""
+ITERATIONS = 2
+
 Matrix = NDArray[np.float32]
+Directions = tuple[Matrix, Matrix, Matrix, NDArray[Any]]
+"""U (m, k), the singular values S (k), V^T (k, n), and the energy of the change that a rank of 0 to k leaves out."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +65,7 @@ def factorise(wanted: NDArray[Any], weight: NDArray[Any], known: Sequence[Factor
         for factors in (found, Factors(found.b, _partner(found.b, change)), _with_a(found.a, change)):
             if _near(factors, change, SLACK * limit):
                 return factors
-    u, s, vt = np.linalg.svd(change, full_matrices=False)
-    # left[r] is the energy of the change that a rank of r leaves out.
-    left = np.append(np.cumsum((s**2)[::-1])[::-1], 0.0)
+    u, s, vt, left = _leading(change, limit) or _all_directions(change)
     rank = int(np.argmax(left <= limit**2))
     for tried in range(rank, rank + ATTEMPTS):
         if tried * sum(change.shape) >= change.size:
@@ -69,6 +75,33 @@ def factorise(wanted: NDArray[Any], weight: NDArray[Any], known: Sequence[Factor
         if _near(factors, change, SLACK * limit):
             return factors
     return None
+
+
+def _all_directions(change: Matrix) -> Directions:
+    u, s, vt = np.linalg.svd(change, full_matrices=False)
+    return u, s, vt, np.append(np.cumsum((s**2)[::-1])[::-1], 0.0)
+
+
+def _leading(change: Matrix, limit: float) -> Directions | None:
+    """Return the directions with the largest singular values that leave out no more than the limit.
+
+    They are found by subspace iteration (Halko, Martinsson and Tropp 2011, arXiv:0909.4061), because a large weight
+    takes seconds for all of them. None for a small weight, or if the change is not of a low rank.
+    """
+    if min(change.shape) < LARGE:
+        return None
+    found = np.random.default_rng(0).standard_normal((change.shape[1], TRIED_RANK), np.float32)
+    for _ in range(ITERATIONS):
+        found = change.T @ np.linalg.qr(change @ found)[0]
+    # The energy that is left out is a small difference of large numbers.
+    exact = change.astype(np.float64)
+    energy = float((exact**2).sum())
+    basis = np.linalg.qr(exact @ found)[0]
+    u, s, vt = np.linalg.svd(basis.T @ exact, full_matrices=False)
+    left = np.append(energy, energy - np.cumsum(s**2))
+    if left[-1] > limit**2:
+        return None
+    return (basis @ u).astype(np.float32), s.astype(np.float32), vt.astype(np.float32), left
 
 
 def _rounding(weight: NDArray[Any]) -> Matrix:

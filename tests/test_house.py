@@ -72,7 +72,6 @@ TESTED_ELSEWHERE = {
     "trainer/likelihood/settings.py": DECLARATIONS,
     "trainer/tables/parameters.py": "tests/trainer/tables/test_learn.py",
     "trainer/tables/settings.py": DECLARATIONS,
-    "trainer/tables/subjects.py": "tests/trainer/tables/test_learn.py",
     "trainer/training/weights_file.py": "tests/trainer/hypernetwork/test_files.py",
 }
 """Modules without a test file of their name: the file that tests them, or why there is nothing to test."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from exporter import low_rank
 from exporter.low_rank import factorise
 
 
@@ -26,6 +27,17 @@ def test_a_change_of_low_rank_is_found_with_the_error_of_float16(shape):
     assert (factors.b.shape, factors.a.shape) == ((48, 5), (5, weight.size // 48))
     found = weight + factors.product.reshape(shape)
     assert np.abs(found - wanted.astype(np.float32)).max() < 3 * np.spacing(np.abs(wanted).max()).astype(np.float32)
+
+
+def test_a_large_weight_has_the_factors_that_all_its_singular_values_give(monkeypatch):
+    weight = numbers(0, 520, 530, scale=0.02).astype(np.float16)
+    wanted = changed(weight, 16, scale=1e-3)
+    quick = factorise(wanted, weight)
+    monkeypatch.setattr(low_rank, "LARGE", 10_000)
+    slow = factorise(wanted, weight)
+    assert quick.b.shape == slow.b.shape == (520, 16)
+    errors = [np.linalg.norm(weight + one.product - wanted.astype(np.float32)) for one in (quick, slow)]
+    assert errors[0] == pytest.approx(errors[1], rel=1e-4)
 
 
 def test_a_change_of_full_rank_has_no_factors_and_rounding_is_no_change():

@@ -28,7 +28,7 @@ def distill(
     out: Annotated[Path, typer.Option(help="Folder for NAME.safetensors and NAME.json.", rich_help_panel="Output")],
     teacher: TeacherSettings,
     settings: DistillSettings,
-    hardware: Annotated[Hardware, Without("gradient_checkpointing", "compiled")],
+    hardware: Annotated[Hardware, Without("compiled")],
     output: Annotated[OutputSettings, Without("webui")],
     name: Annotated[str, typer.Option(help="Name of the LoRA and its table.", rich_help_panel="Output")] = "turbo",
 ) -> None:

@@ -29,6 +29,12 @@ class DistillSettings:
     )
     steps: int = setting(2000, help="Number of training steps. The classes take turns.", within=Range(low=1))
     batch_size: int = setting(32, help="Steps of trajectories per training step.", within=Range(low=1))
+    accumulation: int = setting(
+        1,
+        help="Batches per training step; their gradients are averaged. The classes take turns.",
+        flag="--gradient-accumulation",
+        within=Range(low=1),
+    )
     learning_rate: float = setting(
         4e-4, help="Highest learning rate; the rate then falls along a cosine.", within=Range(above=0)
     )
@@ -53,6 +59,7 @@ class DistillSettings:
             seed=self.seed,
             weight_decay=0.0,
             ema_decay=0.99,
+            accumulation=self.accumulation,
         )
 
     def stride(self, teacher: TeacherSettings) -> int:

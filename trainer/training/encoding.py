@@ -12,15 +12,19 @@ from trainer.training.devices import Compute
 
 __all__ = ["encode_set", "encode_symmetries"]
 
+SIDE = 128
+"""Side of the largest pictures of which `pictures_at_once` are encoded together. Of larger ones, as many pixels are."""
+
 
 @torch.no_grad()
 def encode_set(vae: AutoencoderKL, pictures: torch.Tensor, compute: Compute) -> torch.Tensor:
     """Return scaled posterior means: (N, 3, S, S) uint8 -> (N, C, h, w) float32 on the CPU."""
     vae.eval()
+    at_once = max(1, compute.pictures_at_once * SIDE**2 // max(SIDE, pictures.shape[-1]) ** 2)
     with compute.autocast():
         chunks = [
             vae.encode(to_model_range(chunk.to(compute.device))).latent_dist.mean.float().cpu()
-            for chunk in pictures.split(compute.pictures_at_once)
+            for chunk in pictures.split(at_once)
         ]
     return torch.cat(chunks) * vae.config.scaling_factor
 

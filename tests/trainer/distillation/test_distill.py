@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from safetensors.torch import load_file
 
 from engine.sampling.learned import LearnedTable
 from engine.sampling.samplers import plan_steps
@@ -83,6 +84,24 @@ def test_latents_of_another_teacher_are_refused(distilled, in_process, whole_pat
     )
     assert done.returncode == 2
     assert "of other classes or settings" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_options_that_save_memory_change_no_gradient(in_process, whole_path, tmp_path):
+    """Recomputed activations, and both classes in one step, one latent at a time."""
+    merged = [whole_path / f"merged/{name}" for name in ("cyt_mast", "cyt_nep_mast")]
+    few = ("--rows", 2, "--teacher-steps", 4, "--pictures", 2, "--rank", 2, "--steps", 2, "--batch-size", 1)
+    found = []
+    for options in ((), ("--gradient-checkpointing",)):
+        out = tmp_path / f"out{len(found)}"
+        more = ("--out", out, "--gradient-accumulation", 2, *options)
+        done = in_process("trainer", "distill", *merged, *few, *more)
+        assert done.returncode == 0, done.stderr
+        record = json.loads((out / "turbo.json").read_text())
+        assert record["training"]["accumulation"] == 2
+        assert record["compute"]["gradient_checkpointing"] == bool(options)
+        found.append(load_file(out / "turbo.safetensors"))
+    torch.testing.assert_close(*found)
 
 
 def _shape(base):
