@@ -20,6 +20,7 @@ import pytest
 from filelock import FileLock
 
 from engine.terminal import run_command_line
+from tests.kept_graphs import Store, keep_graphs
 from tests.prefork import GARBAGE, PACKAGES, ROOT, SUPPORTED, Server, run_prepared
 
 # Threads of several workers wait for each other, and a process that has threads cannot be forked. Torch and NumPy read
@@ -157,6 +158,20 @@ def shared_exports(whole_path: Path, tmp_path_factory: pytest.TempPathFactory, w
             fill_store(whole_path / "merged/cyt_mast", whole_path / "bundle", folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(graphs, "export_graph", stored(graphs.export_graph, folder))
+        yield
+
+
+@pytest.fixture(scope="session")
+def graph_store() -> Store:
+    """The compiled graphs of this process."""
+    return Store()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept_graphs(graph_store: Store) -> Iterator[None]:
+    """Open each graph once in this process (tests/kept_graphs.py)."""
+    with pytest.MonkeyPatch.context() as patch:
+        keep_graphs(patch, graph_store)
         yield
 
 
