@@ -1,8 +1,9 @@
 """Open a graph once: a store of the compiled graphs that the tests of one process share.
 
 Most tests draw with the same tiny bundle, and opening its graphs takes longer than drawing. The store keeps what the
-runtimes compiled; each test still gets models with requests and memory of their own. The tests of the backends do not
-use it, see tests/engine/backends/conftest.py.
+runtimes compiled; each test still gets models with requests and memory of their own. A backend that must not take
+graphs from the user's cache takes none from the store either. The tests of the backends do not use the store, see
+tests/engine/backends/conftest.py.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def keep_graphs(patch: pytest.MonkeyPatch, store: Store) -> None:
     open_graph = OpenVINOBackend._open
 
     def opened(self: OpenVINOBackend, path: Path, inputs: Any, outputs: Any, change: Any = None) -> OpenVINOModel:
-        if change is not None:
+        if change is not None or not self._keeps:
             return open_graph(self, path, inputs, outputs, change)
         new: list[OpenVINOModel] = []
 
@@ -61,7 +62,7 @@ def keep_graphs(patch: pytest.MonkeyPatch, store: Store) -> None:
             return requests[0].get_compiled_model(), len(requests)
 
         shapes = sorted((name, tuple(shape)) for name, shape in inputs.items())
-        about = (*sorted(self._config.items()), self._threads, self._keeps, *shapes, outputs)
+        about = (*sorted(self._config.items()), self._threads, *shapes, outputs)
         compiled, parts = store.get(path, about, compile_graph)
         return new[0] if new else OpenVINOModel(compiled, outputs, parts)
 
