@@ -34,8 +34,7 @@ def test_a_stopped_server_keeps_finished_pictures_and_the_next_one_draws_the_res
     first = serve()
     job = first.create({"cyt_mast": 60}, batch_size=1)
     later = first.create({"cyt_nep_mast": 1})
-    while pictures_in(first.folder(job["id"])) < 3:
-        pass
+    first.has_drawn(job["id"], 3)
     first.service.close()
     kept = pictures(first.folder(job["id"]))
     assert 3 <= len(kept) < 60
@@ -90,8 +89,7 @@ def test_one_server_has_a_data_folder(serve):
 
 def test_a_cancelled_job_keeps_its_pictures_and_may_go_on(server):
     job = server.create({"cyt_mast": 60}, batch_size=1)
-    while pictures_in(server.folder(job["id"])) < 2:
-        pass
+    server.has_drawn(job["id"], 2)
     assert server.client.delete(f"/v1/jobs/{job['id']}").status_code == 409
     assert server.client.post(f"/v1/jobs/{job['id']}/cancel").status_code == 200
     cancelled = server.ended(job["id"], "cancelled")
