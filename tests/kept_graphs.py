@@ -33,12 +33,13 @@ class Store:
     def get(self, path: Path, about: Hashable, compile_graph: Callable[[], Any]) -> Any:
         """Return what was compiled from the graph with the same settings, or compile it.
 
-        The key holds every file of the graph's folder, because weights are files of their own, and the user's cache,
-        because some tests look into a cache of their own.
+        The key holds every file of the graph's folder, because weights are files of their own, and the user's cache of
+        compiled graphs, because some tests look into a cache of their own.
         """
+        cache = Path(os.environ.get("XDG_CACHE_HOME", ""), "cytosynth/openvino").resolve()
         files = [(file.name, file.stat()) for file in sorted(path.parent.iterdir())] if path.is_file() else []
         facts = tuple((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in files)
-        key = (os.getpid(), os.environ.get("XDG_CACHE_HOME"), path, facts, about)
+        key = (os.getpid(), cache, path, facts, about)
         if key not in self._kept:
             self._kept[key] = compile_graph()
         self._kept.move_to_end(key)
