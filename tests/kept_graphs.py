@@ -52,18 +52,20 @@ def keep_graphs(patch: pytest.MonkeyPatch, store: Store) -> None:
     """Let the backends of this process take compiled graphs from the store."""
     open_graph = OpenVINOBackend._open
 
-    def opened(self: OpenVINOBackend, path: Path, inputs: Any, outputs: Any, change: Any = None) -> OpenVINOModel:
-        if change is not None or not self._keeps:
-            return open_graph(self, path, inputs, outputs, change)
+    def opened(
+        self: OpenVINOBackend, path: Path, inputs: Any, outputs: Any, *change: Any, **options: Any
+    ) -> OpenVINOModel:
+        if any(change) or not self._keeps:
+            return open_graph(self, path, inputs, outputs, *change, **options)
         new: list[OpenVINOModel] = []
 
         def compile_graph() -> tuple[Any, int]:
-            new.append(open_graph(self, path, inputs, outputs))
+            new.append(open_graph(self, path, inputs, outputs, **options))
             requests = new[0]._requests
             return requests[0].get_compiled_model(), len(requests)
 
         shapes = sorted((name, tuple(shape)) for name, shape in inputs.items())
-        about = (*sorted(self._config.items()), self._threads, *shapes, outputs)
+        about = (*sorted(self._config.items()), self._threads, *shapes, outputs, *sorted(options.items()))
         compiled, parts = store.get(path, about, compile_graph)
         return new[0] if new else OpenVINOModel(compiled, outputs, parts)
 
