@@ -69,7 +69,8 @@ def test_a_killed_server_loses_no_finished_picture(start_command, tiny_bundle, t
 
     process, url = start()
     lines = urllib.request.urlopen(f"{url}/v1/jobs/{job['id']}/stream", timeout=120).read().splitlines()  # noqa: S310
-    assert [json.loads(line)["index"] for line in lines] == list(range(40))
+    # A slow machine sends empty lines, too.
+    assert [json.loads(line)["index"] for line in lines if line] == list(range(40))
     found = ask(f"{url}/v1/jobs/{job['id']}")
     assert (found["state"], found["done"], found["settings"]) == ("done", 40, job["settings"])
     drawn = pictures(folder)
