@@ -20,6 +20,7 @@ import pytest
 from filelock import FileLock
 
 from engine.terminal import run_command_line
+from tests.kept_graphs import Store, keep_graphs
 from tests.prefork import GARBAGE, PACKAGES, ROOT, SUPPORTED, Server, run_prepared
 
 # Threads of several workers wait for each other, and a process that has threads cannot be forked. Torch and NumPy read
@@ -37,39 +38,49 @@ COMMAND_LINES = {
     RECIPE: RECIPE,
 }
 LONG_FILES = (
-    "tests/evaluate/studies/test_utility.py",
-    "tests/engine/test_privacy.py",
-    "tests/evaluate/studies/test_morphology.py",
     "tests/exporter/test_onnx_bundle.py",
-    "tests/evaluate/cli/test_utility.py",
+    "tests/evaluate/studies/test_utility.py",
+    "tests/trainer/hypernetwork/test_fold.py",
+    "tests/evaluate/report/test_tables.py",
+    "tests/evaluate/report/test_html.py",
+    "tests/evaluate/studies/test_morphology.py",
     "tests/trainer/lora/test_files.py",
-    "tests/evaluate/studies/test_score.py",
+    "tests/evaluate/cli/test_score.py",
     "tests/evaluate/studies/test_probe.py",
+    "tests/evaluate/studies/test_judge.py",
     "tests/evaluate/cli/test_probe.py",
     "tests/trainer/pretraining/test_energy.py",
-    "tests/trainer/fitting/test_fit.py",
+    "tests/evaluate/cli/test_utility.py",
     "tests/cpp_bench/test_cyto_bench.py",
-    "tests/trainer/adapting/test_adapt.py",
     "tests/trainer/adapters/test_merge.py",
-    "tests/engine/runs/test_generate.py",
-    "tests/engine/runs/test_distributed.py",
-    "tests/benchmarks/test_systems.py",
     "tests/exporter/test_int8.py",
-    "tests/recipes/examples/test_classifier.py",
-    "tests/engine/pipeline/test_loops.py",
     "tests/docs/test_pages_in_small.py",
-    "tests/exporter/plans/test_building.py",
-    "tests/engine/output/test_remote.py",
-    "tests/trainer/pretraining/test_decoder.py",
-    "tests/engine/output/test_merge_runs.py",
-    "tests/trainer/fitting/test_embed.py",
-    "tests/trainer/hypernetwork/test_signal_leak.py",
+    "tests/exporter/test_preset_unets.py",
+    "tests/engine/runs/test_distributed.py",
+    "tests/trainer/fitting/test_fit.py",
+    "tests/trainer/distillation/test_distill.py",
+    "tests/engine/test_privacy.py",
+    "tests/engine/serve/jobs/test_runner.py",
+    "tests/engine/runs/test_generate.py",
+    "tests/engine/pipeline/test_loops.py",
     "tests/test_wheel.py",
-    "tests/recipes/test_base_of_bundle.py",
+    "tests/trainer/base/test_stable_diffusion.py",
+    "tests/exporter/plans/test_building.py",
+    "tests/engine/serve/page/test_from_picture.py",
+    "tests/engine/output/test_merge_runs.py",
+    "tests/engine/serve/jobs/test_routes.py",
+    "tests/engine/output/test_remote.py",
+    "tests/trainer/hypernetwork/test_signal_leak.py",
+    "tests/engine/pipeline/test_initial.py",
+    "tests/evaluate/cli/test_report.py",
+    "tests/trainer/pretraining/test_grain.py",
+    "tests/trainer/adapting/test_adapt.py",
+    "tests/trainer/pretraining/test_pretrain.py",
+    "tests/evaluate/cli/test_copies.py",
     "tests/evaluate/cli/test_curve.py",
 )
-"""The files that start first. While one worker makes the whole path for two minutes, the other one runs files that do
-not need it. Then come the files that take longest."""
+"""The files that start first. While one worker makes the whole path for two minutes, from the first file on, the other
+one runs files that do not need it. Then come the files that take longest."""
 PREFORK = "CYTOSYNTH_TEST_PREFORK"
 """Environment variable with the address of the server of tests/prefork.py."""
 
@@ -157,6 +168,20 @@ def shared_exports(whole_path: Path, tmp_path_factory: pytest.TempPathFactory, w
             fill_store(whole_path / "merged/cyt_mast", whole_path / "bundle", folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(graphs, "export_graph", stored(graphs.export_graph, folder))
+        yield
+
+
+@pytest.fixture(scope="session")
+def graph_store() -> Store:
+    """The compiled graphs of this process."""
+    return Store()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept_graphs(graph_store: Store) -> Iterator[None]:
+    """Open each graph once in this process (tests/kept_graphs.py)."""
+    with pytest.MonkeyPatch.context() as patch:
+        keep_graphs(patch, graph_store)
         yield
 
 

@@ -78,9 +78,11 @@ def fill_store(merged: Path, bundle: Path, folder: Path) -> None:
     """Put the graphs of a bundle into the store, which `python -m exporter onnx` wrote from a merged folder."""
     model = load_merged(merged)
     name, shape = model.record["class_name"], tuple(model.embed_prompts([""]).shape[1:])
+    side, pixels_per_latent = model.unet.config.sample_size, 2 ** (len(model.vae.config.block_out_channels) - 1)
     exports = {
         f"unet.{name}": lambda: graphs.export_unet(graphs.to_half(model.unet), shape),
-        "vae_decoder": lambda: graphs.export_decoder(model.vae, model.unet.config.sample_size),
+        "vae_decoder": lambda: graphs.export_decoder(model.vae, side),
+        "vae_encoder": lambda: graphs.export_encoder(model.vae, side * pixels_per_latent),
         "text_encoder": lambda: graphs.export_text_encoder(model.text_encoder, shape[0]),
         "step": lambda: graphs.export_step(model.unet.config.in_channels),
     }

@@ -11,8 +11,8 @@ from safetensors.numpy import load_file, save_file
 pytestmark = pytest.mark.slow
 
 
-def test_torch_openvino_and_onnxruntime_agree(command, whole_path, tiny_bundle):
-    done = command("exporter", "verify", tiny_bundle, "--merged", whole_path / "merged/cyt_mast", "--json")
+def test_torch_openvino_and_onnxruntime_agree(in_process, whole_path, tiny_bundle):
+    done = in_process("exporter", "verify", tiny_bundle, "--merged", whole_path / "merged/cyt_mast", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = json.loads(done.stdout)["rows"]
     kinds = {row["runtime"].split()[0] + row["runtime"].split()[-1] for row in rows}
@@ -22,13 +22,13 @@ def test_torch_openvino_and_onnxruntime_agree(command, whole_path, tiny_bundle):
     assert all(row["encoder_relative_l2"] < 0.01 for row in rows if not row["runtime"].endswith("bf16"))
 
 
-def test_verify_fails_where_the_bundle_holds_other_weights(command, whole_path, tiny_bundle, tmp_path):
+def test_verify_fails_where_the_bundle_holds_other_weights(in_process, whole_path, tiny_bundle, tmp_path):
     changed = shutil.copytree(whole_path / "merged/cyt_mast", tmp_path / "changed")
     for part, layer in (("unet", "to_v"), ("vae", "encoder.conv_in")):
         path = changed / part / "diffusion_pytorch_model.safetensors"
         tensors = load_file(path)
         save_file({name: 1.3 * value if layer in name else value for name, value in tensors.items()}, path)
-    done = command("exporter", "verify", tiny_bundle, "--merged", changed, "--json")
+    done = in_process("exporter", "verify", tiny_bundle, "--merged", changed, "--json")
     assert done.returncode == 1, done.stderr
     rows = json.loads(done.stdout)["rows"]
     assert not any(row["passed"] for row in rows)

@@ -54,6 +54,7 @@ def test_joined_pieces_are_the_run_of_one_process_and_continue_it(made, apart, i
     assert json.loads(again.stdout)["made"] == 0
 
 
+@pytest.mark.parametrize("made", ["imagefolder"], indirect=True)
 def test_the_script_for_slurm_makes_the_run(made, tmp_path, in_process):
     root, words = made
     script = (ROOT / "recipes/examples/array.sh").read_text()

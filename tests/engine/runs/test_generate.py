@@ -39,6 +39,20 @@ def whole_run(in_process, tiny_bundle, tmp_path_factory):
     return out
 
 
+def quick_job(bundle_folder):
+    """As many pictures as those of a long run, in few steps."""
+    settings = settings_of(batch_size=2, num_inference_steps=2, backend="openvino")
+    return make_job(open_bundle(str(bundle_folder)), ["all"], 30, settings)
+
+
+@pytest.fixture(scope="module")
+def quick_run(tiny_bundle, tmp_path_factory):
+    """A quick run that nothing disturbed."""
+    out = tmp_path_factory.mktemp("runs") / "quick"
+    run.generate(quick_job(tiny_bundle), Output(out))
+    return out
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "file_format", [FORMATS[0], *(pytest.param(one, marks=pytest.mark.soak) for one in FORMATS[1:])]
@@ -101,10 +115,8 @@ def test_a_signal_ends_the_run_with_whole_files_and_says_how_to_go_on(
     assert pictures(out) == pictures(whole_run)
 
 
-def test_a_full_disk_leaves_whole_files_and_a_run_that_goes_on(tiny_bundle, tmp_path, monkeypatch, whole_run):
-    bundle = open_bundle(str(tiny_bundle))
-    job = make_job(bundle, ["all"], 30, settings_of(batch_size=2, backend="openvino"))
-    write = Path.write_bytes
+def test_a_full_disk_leaves_whole_files_and_a_run_that_goes_on(tiny_bundle, tmp_path, monkeypatch, quick_run):
+    job, write = quick_job(tiny_bundle), Path.write_bytes
 
     def full(path, content):
         if "000017" in path.name:
@@ -119,12 +131,12 @@ def test_a_full_disk_leaves_whole_files_and_a_run_that_goes_on(tiny_bundle, tmp_
     assert not list((tmp_path / "out").rglob("*.part"))
     monkeypatch.undo()
     run.generate(job, Output(tmp_path / "out"))
-    assert pictures(tmp_path / "out") == pictures(whole_run)
+    assert pictures(tmp_path / "out") == pictures(quick_run)
 
 
 def test_a_really_full_disk(in_process, tiny_bundle, small_disk):
     out = small_disk / "out"
-    done = in_process(*long_run(tiny_bundle, out))
+    done = in_process(*long_run(tiny_bundle, out), "--steps", 2)
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
@@ -134,11 +146,9 @@ def test_a_really_full_disk(in_process, tiny_bundle, small_disk):
             picture.load()
 
 
-def test_one_run_in_two_halves_is_one_run(tiny_bundle, tmp_path, whole_run):
+def test_one_run_in_two_halves_is_one_run(tiny_bundle, tmp_path, quick_run):
     """A run that stops after its first chunks and one that makes the rest equal one run."""
-    bundle = open_bundle(str(tiny_bundle))
-    job = make_job(bundle, ["all"], 30, settings_of(batch_size=2, backend="openvino"))
-    stop = threading.Event()
+    job, stop = quick_job(tiny_bundle), threading.Event()
     first = run.generate(
         job,
         Output(tmp_path / "out"),
@@ -149,7 +159,7 @@ def test_one_run_in_two_halves_is_one_run(tiny_bundle, tmp_path, whole_run):
     assert 20 <= first.total < 60
     second = run.generate(job, Output(tmp_path / "out"))
     assert (second.made, second.total, second.stopped) == (60 - first.made, 60, False)
-    assert pictures(tmp_path / "out") == pictures(whole_run)
+    assert pictures(tmp_path / "out") == pictures(quick_run)
 
 
 def test_two_shards_are_one_run(in_process, tiny_bundle, tmp_path):

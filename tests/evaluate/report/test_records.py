@@ -33,8 +33,9 @@ def test_a_record_of_another_kind_is_not_replaced(phantoms, in_process, tmp_path
 
 def test_an_older_record_is_replaced_and_what_lies_beside_it_stays(phantoms, in_process, tmp_path):
     folders = phantoms / "real" / "cyt_mast", phantoms / "synthetic" / "cyt_mast"
+    quick = ("--bootstrap", 20, "--splits", 10, "--features", "cyto")
     for seed in (1, 2):
-        done = in_process("evaluate", "score", *folders, "--bootstrap", 20, "--seed", seed, "--out", tmp_path / "out")
+        done = in_process("evaluate", "score", *folders, *quick, "--seed", seed, "--out", tmp_path / "out")
         assert done.returncode == 0, done.stderr
         (tmp_path / "out" / "mine.txt").write_text("mine")
     assert json.loads((tmp_path / "out" / "record.json").read_text())["results"]["seed"] == 2

@@ -6,10 +6,12 @@ import shutil
 
 from PIL import Image
 
+QUICK = ("--bootstrap", 20, "--splits", 10)
+
 
 def test_the_table_names_floor_controls_definitions_and_verdict(phantoms, in_process):
     real = phantoms / "real" / "cyt_mast"
-    done = in_process("evaluate", "score", real, phantoms / "synthetic" / "cyt_mast", "--bootstrap", 20, "--explain")
+    done = in_process("evaluate", "score", real, phantoms / "synthetic" / "cyt_mast", *QUICK, "--explain")
     assert done.returncode == 0, done.stderr
     for words in ("floor (real)", "blurred reals", "give --other DIR", "not FID", "[5 %, 95 %]"):
         assert words in done.stdout
@@ -22,7 +24,7 @@ def test_the_output_calls_a_blind_feature_set_insensitive(phantoms, in_process, 
     for path in (tmp_path / "other").iterdir():
         Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
     folders = phantoms / "real" / "cyt_mast", phantoms / "synthetic" / "cyt_mast"
-    done = in_process("evaluate", "score", *folders, "--other", tmp_path / "other", "--bootstrap", 20)
+    done = in_process("evaluate", "score", *folders, "--other", tmp_path / "other", *QUICK, "--features", "cyto")
     assert done.returncode == 0, done.stderr
     assert "The feature set cyto is INSENSITIVE for these pictures: none of FD-cyto, KD-cyto tells" in done.stdout
     assert "another class" in done.stdout.partition("INSENSITIVE")[2]
@@ -30,5 +32,5 @@ def test_the_output_calls_a_blind_feature_set_insensitive(phantoms, in_process, 
 
 def test_ten_repeated_reals_need_20_pictures(phantoms, in_process):
     folders = phantoms / "real" / "cyt_mast", phantoms / "synthetic" / "cyt_mast"
-    done = in_process("evaluate", "score", *folders, "--bootstrap", 20, "--features", "cyto", "--explain")
+    done = in_process("evaluate", "score", *folders, *QUICK, "--features", "cyto", "--explain")
     assert "it needs N of at least 20" in done.stdout

@@ -15,15 +15,15 @@ def test_the_command_line_does_not_import_torch_before_a_command_runs():
     assert done.stdout.split() == ["False", "False"]
 
 
-def test_help_shows_options_in_panels(command):
-    shown = command("trainer", "fit", "--help").stdout
+def test_help_shows_options_in_panels(in_process):
+    shown = in_process("trainer", "fit", "--help").stdout
     for panel in ("Class record", "Training", "Optimiser", "Network structure", "Latents and captions", "Output"):
         assert f" {panel} " in shown
     assert " Hardware " in shown
     assert "--prompt" in shown
     assert "--no-symmetries" in shown
     assert "[default: 1e-05]" in shown
-    shown = command("trainer", "embed", "--help").stdout
+    shown = in_process("trainer", "embed", "--help").stdout
     assert "--prompt" not in shown
     assert "[default: 0.005]" in shown
-    assert "--vae-learning-rate" in command("trainer", "pretrain", "--help").stdout
+    assert "--vae-learning-rate" in in_process("trainer", "pretrain", "--help").stdout

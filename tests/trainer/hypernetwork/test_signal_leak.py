@@ -30,11 +30,11 @@ def merge(run, whole_path, out, *words):
 
 
 @pytest.fixture(scope="module")
-def exported(command, shared_exports, whole_path, tiny_bundle, tmp_path_factory):
+def exported(in_process, shared_exports, whole_path, tiny_bundle, tmp_path_factory):
     """The tiny bundle with its first class exported again with a signal leak. Tests must not change it."""
     folder = tmp_path_factory.mktemp("leak")
     bundle = shutil.copytree(tiny_bundle, folder / "bundle")
-    done = merge(command, whole_path, folder / "merged", "--signal-leak", whole_path / "prepared" / CLASS)
+    done = merge(in_process, whole_path, folder / "merged", "--signal-leak", whole_path / "prepared" / CLASS)
     assert done.returncode == 0, done.stderr
     write_bundle([folder / "merged"], bundle)
     return bundle

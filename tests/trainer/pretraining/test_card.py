@@ -27,10 +27,10 @@ def test_a_base_that_continues_another_credits_both(whole_path):
     assert card.description.startswith("cells; ")
 
 
-def test_the_crop_is_the_one_that_prepare_recorded(command, whole_path, tmp_path):
+def test_the_crop_is_the_one_that_prepare_recorded(in_process, whole_path, tmp_path):
     for crop in (0.7, 0.8):
         source = whole_path / "phantom/pictures"
-        done = command("trainer", "prepare", source, tmp_path / f"{crop}", "--size", 32, "--crop", crop)
+        done = in_process("trainer", "prepare", source, tmp_path / f"{crop}", "--size", 32, "--crop", crop)
         assert done.returncode == 0, done.stderr
     pictures = read_set([tmp_path / "0.7"])
     assert make_card(CardSettings(), [tmp_path / "0.7"], pictures, None).crop == 0.7

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from engine.serve.app import make_app
 from engine.serve.service import Service
 from engine.serve.settings import LimitSettings, ServeSettings
+from tests.engine.folders import pictures_in
 
 FAST = {"num_inference_steps": 2, "batch_size": 2}
 
@@ -39,6 +40,12 @@ class Server:
             time.sleep(0.02)
         assert job["state"] == state, job
         return job
+
+    def has_drawn(self, job_id, count):
+        """Wait until a job has drawn a number of pictures."""
+        deadline = time.monotonic() + 120
+        while pictures_in(self.folder(job_id)) < count and time.monotonic() < deadline:
+            time.sleep(0.005)
 
     def folder(self, job_id) -> Path:
         """Return the folder of a job's pictures."""

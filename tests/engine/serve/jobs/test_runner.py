@@ -34,8 +34,7 @@ def test_a_stopped_server_keeps_finished_pictures_and_the_next_one_draws_the_res
     first = serve()
     job = first.create({"cyt_mast": 60}, batch_size=1)
     later = first.create({"cyt_nep_mast": 1})
-    while pictures_in(first.folder(job["id"])) < 3:
-        pass
+    first.has_drawn(job["id"], 3)
     first.service.close()
     kept = pictures(first.folder(job["id"]))
     assert 3 <= len(kept) < 60
@@ -70,7 +69,8 @@ def test_a_killed_server_loses_no_finished_picture(start_command, tiny_bundle, t
 
     process, url = start()
     lines = urllib.request.urlopen(f"{url}/v1/jobs/{job['id']}/stream", timeout=120).read().splitlines()  # noqa: S310
-    assert [json.loads(line)["index"] for line in lines] == list(range(40))
+    # A slow machine sends empty lines, too.
+    assert [json.loads(line)["index"] for line in lines if line] == list(range(40))
     found = ask(f"{url}/v1/jobs/{job['id']}")
     assert (found["state"], found["done"], found["settings"]) == ("done", 40, job["settings"])
     drawn = pictures(folder)
@@ -90,8 +90,7 @@ def test_one_server_has_a_data_folder(serve):
 
 def test_a_cancelled_job_keeps_its_pictures_and_may_go_on(server):
     job = server.create({"cyt_mast": 60}, batch_size=1)
-    while pictures_in(server.folder(job["id"])) < 2:
-        pass
+    server.has_drawn(job["id"], 2)
     assert server.client.delete(f"/v1/jobs/{job['id']}").status_code == 409
     assert server.client.post(f"/v1/jobs/{job['id']}/cancel").status_code == 200
     cancelled = server.ended(job["id"], "cancelled")

@@ -98,9 +98,12 @@ class Visit:
         return self.page.locator(f"#{name} .thumbnail-item")
 
 
-@pytest.fixture(params=[1280, pytest.param(390, marks=pytest.mark.slow)])
+@pytest.fixture(params=[1280, pytest.param(390, marks=pytest.mark.soak)])
 def visit(request, site, chromium_browser):
-    """The page at the width of a desktop and of a telephone. No console error, no request to another host."""
+    """The page at the width of a desktop and of a telephone. No console error, no request to another host.
+
+    `make test-all` opens every tab at both widths (test_app.py), and uses the tabs at the width of a desktop.
+    """
     page = chromium_browser.new_page(viewport={"width": request.param, "height": 900})
     made = Visit(page, site.url)
     yield made

@@ -16,6 +16,7 @@ def opened(url):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("visit", [1280, 390], indirect=True)
 def test_every_tab_opens_without_an_error_or_a_request_to_another_host(visit):
     for name in TABS:
         visit.open(name)

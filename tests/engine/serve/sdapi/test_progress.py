@@ -1,4 +1,5 @@
 import base64
+import time
 
 from engine.serve.sdapi.options import Options
 from engine.serve.sdapi.progress import pending_tasks, progress_of, progress_of_task
@@ -12,7 +13,7 @@ def test_the_queue_by_task_id(service, drawing):
         second = service.submit(drawing(guidance_scale=3.0), task_id="second")
         tasks.note("first")
         while first.state == "waiting":
-            pass
+            time.sleep(0.005)
         assert pending_tasks(service) == {"size": 1, "tasks": ["second"]}
         state = progress_of(service)["state"]
         assert (state["job"], state["job_count"], state["sampling_steps"]) == ("Batch 1 out of 2", 2, 2)
@@ -36,6 +37,7 @@ def test_the_current_picture_is_there_if_it_is_wanted(service, drawing):
         ticket = service.submit(drawing(num_inference_steps=60, hires_scale=2), task_id="seen")
         while (now := progress_of(service))["current_image"] is None:
             assert not ticket.future.done()
+            time.sleep(0.005)
         assert base64.b64decode(now["current_image"]).startswith(b"\x89PNG")
         state = now["state"]
         assert (state["job"], state["job_count"]) == ("scripts_txt2img", 2)
