@@ -17,7 +17,7 @@ from engine.bundle.settings import settings_of
 from engine.errors import CytosynthError, RequestError
 from engine.output.formats import make_output
 from engine.runs import distributed
-from engine.runs.distributed import RayCluster, open_cluster
+from engine.runs.distributed import open_cluster
 from engine.runs.generate import generate
 from tests.engine.folders import pictures, wait_for_pictures, without_times
 
@@ -54,20 +54,38 @@ def test_two_workers_write_the_bytes_of_one_process(command, in_process, tiny_bu
     assert "0 of them new" in again.stdout
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--workers", 2], "--workers"),
-        (["--ray", "local", "--workers", 0], "--workers"),
-        (["--ray", "127.0.0.1:1", "--workers", 2], "--ray 127.0.0.1:1"),
-        (["--ray", "nonsense", "--workers", 2], "--ray nonsense"),
-    ],
-)
-def test_wrong_requests_exit_2_and_touch_nothing(in_process, tiny_bundle, tmp_path, options, message):
-    done = in_process(*words(tiny_bundle, *options, "--out", tmp_path / "out"))
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr
-    assert not (tmp_path / "out").exists()
+def children_of(process, pattern):
+    found = subprocess.run(["pgrep", "-P", str(process), "-f", pattern], capture_output=True, text=True, check=True)
+    return [int(word) for word in found.stdout.split()]
+
+
+def test_the_chunk_of_a_killed_worker_is_made_by_another(tiny_bundle, tmp_path, monkeypatch):
+    """And only that chunk: every other is asked for once."""
+    bundle = open_bundle(str(tiny_bundle))
+    job = make_job(bundle, ["all"], 24, settings_of(backend="openvino", batch_size=2, threads=1, num_inference_steps=2))
+    killed = []
+
+    def kill_a_worker(task, done, total, *_):
+        if done and not killed:
+            (raylet,) = children_of(os.getpid(), "raylet/raylet")
+            killed.append(children_of(raylet, "^ray::_Maker")[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    asked = []
+    give = distributed._Crew.give
+    monkeypatch.setattr(distributed._Crew, "give", lambda crew, chunk: (asked.append(chunk), give(crew, chunk)))
+
+    outs = {}
+    with open_cluster("local", 2, 1) as cluster:
+        for name, producer in {"whole": None, "killed": cluster.produce}.items():
+            output = make_output(tmp_path / name, "imagefolder", job.request.width, job.request.height, overwrite=False)
+            more = {} if producer is None else {"produced_by": producer, "progress": kill_a_worker}
+            outs[name] = generate(job, output, **more)
+    assert killed
+    assert outs["killed"].made == outs["whole"].made == 48
+    assert without_times(tmp_path / "killed") == without_times(tmp_path / "whole")
+    assert set(asked) == set(range(24))
+    assert len(asked) <= 25
 
 
 @pytest.mark.soak
@@ -92,83 +110,43 @@ def test_a_killed_command_leaves_no_worker_and_is_continued_by_the_same_command(
     assert without_times(tmp_path / "out") == without_times(tmp_path / "whole")
 
 
-@pytest.fixture(scope="module")
-def two_cores():
-    """A cluster of two cores on this machine. The tests below share it, because its start takes seconds; those above
-    start others."""
-    with open_cluster("local", 2, 1):
-        yield
-
-
-def children_of(process, pattern):
-    found = subprocess.run(["pgrep", "-P", str(process), "-f", pattern], capture_output=True, text=True, check=True)
-    return [int(word) for word in found.stdout.split()]
-
-
-def test_the_chunk_of_a_killed_worker_is_made_by_another(two_cores, tiny_bundle, tmp_path, monkeypatch):
-    """And only that chunk: every other is asked for once."""
-    bundle = open_bundle(str(tiny_bundle))
-    job = make_job(bundle, ["all"], 24, settings_of(backend="openvino", batch_size=2, threads=1, num_inference_steps=2))
-    killed = []
-
-    def kill_a_worker(task, done, total, *_):
-        if done and not killed:
-            (raylet,) = children_of(os.getpid(), "raylet/raylet")
-            killed.append(children_of(raylet, "^ray::_Maker")[0])
-            os.kill(killed[0], signal.SIGKILL)
-
-    asked = []
-    give = distributed._Crew.give
-    monkeypatch.setattr(distributed._Crew, "give", lambda crew, chunk: (asked.append(chunk), give(crew, chunk)))
-
-    outs = {}
-    for name, producer in {"whole": None, "killed": RayCluster(2).produce}.items():
-        output = make_output(tmp_path / name, "imagefolder", job.request.width, job.request.height, overwrite=False)
-        more = {} if producer is None else {"produced_by": producer, "progress": kill_a_worker}
-        outs[name] = generate(job, output, **more)
-    assert killed
-    assert outs["killed"].made == outs["whole"].made == 48
-    assert without_times(tmp_path / "killed") == without_times(tmp_path / "whole")
-    assert set(asked) == set(range(24))
-    assert len(asked) <= 25
-
-
-def test_a_stop_leaves_a_run_that_one_process_continues(two_cores, tiny_bundle, tmp_path):
+def test_a_stop_leaves_a_run_that_one_process_continues(tiny_bundle, tmp_path):
     bundle = open_bundle(str(tiny_bundle))
     job = make_job(bundle, ["all"], 8, settings_of(backend="openvino", batch_size=2, threads=1, num_inference_steps=2))
     output = make_output(tmp_path / "out", "webdataset", job.request.width, job.request.height, 4, overwrite=False)
     stop = threading.Event()
-    first = generate(
-        job,
-        output,
-        produced_by=RayCluster(1).produce,
-        stop=stop,
-        progress=lambda task, done, *_: stop.set() if done else None,
-    )
+    with open_cluster("local", 1, 1) as cluster:
+        first = generate(
+            job,
+            output,
+            produced_by=cluster.produce,
+            stop=stop,
+            progress=lambda task, done, *_: stop.set() if done else None,
+        )
     assert first.stopped
     assert 0 < first.made < 16
     assert generate(job, output).total == 16
 
 
-def test_a_worker_with_another_runtime_is_refused_by_name(two_cores, tiny_bundle, tmp_path):
+def test_a_worker_with_another_runtime_is_refused_by_name(tiny_bundle, tmp_path):
     bundle = open_bundle(str(tiny_bundle))
     job = make_job(bundle, ["cyt_mast"], 2, settings_of(backend="openvino", threads=1))
     backend = open_backend(job)
     backend.version = "openvino 1.0"
     output = make_output(tmp_path / "out", "imagefolder", job.request.width, job.request.height, overwrite=False)
-    with pytest.raises(Exception, match="The runtime of a worker on"):
-        generate(job, output, backend=backend, produced_by=RayCluster(1).produce)
+    with open_cluster("local", 1, 1) as cluster, pytest.raises(Exception, match="The runtime of a worker on"):
+        generate(job, output, backend=backend, produced_by=cluster.produce)
 
 
-def test_a_cluster_without_room_for_a_worker_is_refused_instead_of_waited_for(two_cores, tiny_bundle, tmp_path):
+def test_a_cluster_without_room_for_a_worker_is_refused_instead_of_waited_for(tiny_bundle, tmp_path):
     bundle = open_bundle(str(tiny_bundle))
     job = make_job(bundle, ["cyt_mast"], 2, settings_of(backend="openvino", threads=3))
     output = make_output(tmp_path / "out", "imagefolder", job.request.width, job.request.height, overwrite=False)
-    with pytest.raises(RequestError, match="2 CPU"):
-        generate(job, output, produced_by=RayCluster(2).produce)
+    with open_cluster("local", 2, 1) as cluster, pytest.raises(RequestError, match="2 CPU"):
+        generate(job, output, produced_by=cluster.produce)
 
 
-def test_workers_that_die_before_they_have_a_chunk_end_the_run(two_cores, tiny_bundle, tmp_path, monkeypatch):
+def test_workers_that_die_before_they_have_a_chunk_end_the_run(tiny_bundle, tmp_path, monkeypatch):
     bundle = open_bundle(str(tiny_bundle))
     job = make_job(bundle, ["cyt_mast"], 2, settings_of(backend="openvino", threads=1))
     output = make_output(tmp_path / "out", "imagefolder", job.request.width, job.request.height, overwrite=False)
@@ -181,5 +159,21 @@ def test_workers_that_die_before_they_have_a_chunk_end_the_run(two_cores, tiny_b
             os._exit(1)
 
     monkeypatch.setattr(distributed, "_Maker", Dies)
-    with pytest.raises(CytosynthError, match="while they opened the models"):
-        generate(job, output, produced_by=RayCluster(1).produce)
+    with open_cluster("local", 1, 1) as cluster, pytest.raises(CytosynthError, match="while they opened the models"):
+        generate(job, output, produced_by=cluster.produce)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--workers", 2], "--workers"),
+        (["--ray", "local", "--workers", 0], "--workers"),
+        (["--ray", "127.0.0.1:1", "--workers", 2], "--ray 127.0.0.1:1"),
+        (["--ray", "nonsense", "--workers", 2], "--ray nonsense"),
+    ],
+)
+def test_wrong_requests_exit_2_and_touch_nothing(in_process, tiny_bundle, tmp_path, options, message):
+    done = in_process(*words(tiny_bundle, *options, "--out", tmp_path / "out"))
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert not (tmp_path / "out").exists()
