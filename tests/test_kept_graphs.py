@@ -35,8 +35,8 @@ def test_a_graph_is_compiled_again_if_something_changes_that_decides_it(tmp_path
 
 def test_two_models_share_a_compiled_graph_and_nothing_else(tiny_bundle, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    imported, import_model = [], ov.Core.import_model
-    monkeypatch.setattr(ov.Core, "import_model", lambda *words: imported.append(words) or import_model(*words))
+    compiled, compile_model = [], ov.Core.compile_model
+    monkeypatch.setattr(ov.Core, "compile_model", lambda *words: compiled.append(words) or compile_model(*words))
     bundle = open_bundle(str(tiny_bundle))
     shapes = bundle.manifest.decoder_inputs(1, bundle.manifest.latent_shape)
     inputs = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
@@ -45,7 +45,7 @@ def test_two_models_share_a_compiled_graph_and_nothing_else(tiny_bundle, tmp_pat
     wanted = first.run(inputs)["images"]
     first.close()
     np.testing.assert_array_equal(second.run(inputs)["images"], wanted)
-    assert len(imported) == 1
+    assert len(compiled) == 1
     # A backend that must not use the user's cache opens the graph itself.
     OpenVINOBackend(precision="f32", cached=False).open(path, shapes, outputs)
-    assert len(imported) == 2
+    assert len(compiled) == 2
