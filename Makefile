@@ -10,7 +10,7 @@ OPENVINO_CMAKE = $(shell $(BIN)/python -c 'import importlib.util as u; print(u.f
 .PHONY: demo install test test-all soak check gpu-check format docs reports bundle wheel cpp-bench bench clean
 
 demo: .venv/engine
-	$(BIN)/engine generate --class neutrophil --n 16
+	$(BIN)/engine generate --class neutrophil --n 16 --preset turbo
 
 # Installs the engine, the trainer, the exporter, the evaluation and the development tools.
 install: .venv/everything
