@@ -67,13 +67,17 @@ def settings(bundle: Bundle) -> dict[str, dict[str, Any]]:
             }
         for sampler in SAMPLERS:
             found[f"{sampler}, {steps} steps"] = {"sampler": sampler, "num_inference_steps": steps}
-    return found | {f"preset {name}": {"preset": name} for name in bundle.manifest.presets}
+    for name, preset in bundle.manifest.presets.items():
+        found[f"preset {name}"] = {"preset": name}
+        if preset.unets and all(unet.unet_int8 for unet in preset.unets.values()):
+            found[f"preset {name}, int8"] = {"preset": name, "precision": "int8"}
+    return found
 
 
 def options_of(request: GenerateRequest) -> list[str]:
     """Return a request's settings as options of `engine generate`. A learned table has a preset of its own."""
     if request.preset is not None:
-        return ["--preset", request.preset]
+        return ["--preset", request.preset, "--precision", request.precision]
     words = ["--sampler", request.sampler, "--schedule", request.schedule]
     words += ["--steps", str(request.num_inference_steps), "--guidance-scale", repr(request.guidance_scale)]
     interval = EVERYWHERE if request.guidance_interval is None else request.guidance_interval
