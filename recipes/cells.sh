@@ -156,7 +156,7 @@ for folder in "${merged[@]}"; do
         "$python" -m trainer merge "$work/matched/turbo.safetensors" --base "$folder" --out "$work/turbo/$class"
     few+=("$work/turbo/$class")
 done
-"$python" -m exporter preset "$work/cells" turbo "${few[@]}" --table "$work/matched/turbo.json"
+"$python" -m exporter preset "$work/cells" turbo "${few[@]}" --table "$work/matched/turbo.json" --precision f32
 "$python" -m exporter int8 "$work/cells"
 "$python" -m engine verify "$work/cells"
 "$python" -c '
