@@ -54,7 +54,7 @@ def test_pictures_come_nearer_to_photographs_and_the_table_stays(match, photogra
     assert after["rows"] == before["rows"]
     matching = after["matching"]
     assert list(matching["distances"]) == [CLASSES[0]]
-    assert matching["distances"][CLASSES[0]] < 0.98 * matching["distances_before"][CLASSES[0]]
+    assert matching["distances"][CLASSES[0]] < 0.99 * matching["distances_before"][CLASSES[0]]
     old, new = (read_lora(path).changes for path in (distilled, tmp_path / "matched/turbo.safetensors"))
     assert old.keys() == new.keys()
     assert any((old[place].tensors["lora_up"] != new[place].tensors["lora_up"]).any() for place in old)
