@@ -15,7 +15,7 @@ from engine.errors import RequestError
 from engine.locks import locked_folder
 from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.progress import StageProgress, silent_stages
-from engine.sampling.learned import TABLE_FORMAT, LearnedTable
+from engine.sampling.learned import LearnedTable
 from exporter.manifest_file import drop_unused, load_manifest, replace_manifest
 from exporter.preset_unets import write_unets
 from exporter.proof import prove
@@ -91,9 +91,7 @@ def _read_table(bundle: Bundle, table: Path) -> list[dict[str, float]]:
     """Return the rows of a learned table. Raises RequestError."""
     try:
         read = json.loads(table.read_text(encoding="utf-8"))
-        if not isinstance(read, dict) or read.get("format") != TABLE_FORMAT:
-            raise ValueError(f"no file of the format {TABLE_FORMAT}")
-        return LearnedTable.parse(read.get("rows"), bundle.manifest.noise).as_json()
+        return LearnedTable.of_record(read, bundle.manifest.noise).as_json()
     except (OSError, ValueError, RecursionError) as error:
         raise RequestError(
             f"The table {table}",

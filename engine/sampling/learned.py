@@ -72,6 +72,13 @@ class LearnedTable:
             raise ValueError(problem)
         return table
 
+    @classmethod
+    def of_record(cls, record: Any, noise: NoiseSchedule) -> LearnedTable:
+        """Return the table in the content of its file. Raises ValueError that says what is wrong with it."""
+        if not isinstance(record, dict) or record.get("format") != TABLE_FORMAT:
+            raise ValueError(f"no file of the format {TABLE_FORMAT}")
+        return cls.parse(record.get("rows"), noise)
+
     def wrong(self, noise: NoiseSchedule) -> str:
         """Return what is wrong with the numbers for a model of this noise schedule; an empty text if nothing is."""
         low, high = float(noise.sigmas[0]), float(noise.sigmas[-1])

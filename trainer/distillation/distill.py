@@ -99,9 +99,7 @@ def distill(subjects: Sequence[Subject], request: DistillRequest) -> dict[str, A
         "compute": compute.as_json(),
         "training": facts,
     }
-    changes = lora.changes()
-    file = LoraFile(changes, outputs.name, facts["steps_done"])
-    write_lora(outputs.weights, file, {place: f"lora_unet_{place.name}" for place in changes})
+    write_lora(outputs.weights, LoraFile(lora.changes(), outputs.name, facts["steps_done"]))
     write_record(outputs.record, **record)
     return record
 

@@ -19,7 +19,7 @@ import torch
 
 from engine.errors import RequestError, first_line
 from engine.progress import Progress, silent
-from engine.sampling.learned import TABLE_FORMAT, LearnedTable
+from engine.sampling.learned import LearnedTable
 from engine.sampling.schedules import NoiseSchedule
 from trainer.base.base import digest_of
 from trainer.base.refiner import decode
@@ -56,11 +56,9 @@ class Distilled:
         lora = read_lora(weights)
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(record, dict) or record.get("format") != TABLE_FORMAT:
-                raise ValueError(f"no file of the format {TABLE_FORMAT}")
-            table = LearnedTable.parse(record.get("rows"), noise)
+            table = LearnedTable.of_record(record, noise)
             Student.of(table, torch.device("cpu"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RequestError(
                 f"The table {path}",
                 found=first_line(error),
@@ -177,9 +175,7 @@ def match(subjects: Sequence[Subject], pictures: PictureSet, request: MatchReque
             "training": facts,
         },
     }
-    changes = lora.changes()
-    file = LoraFile(changes, outputs.name, facts["steps_done"])
-    write_lora(outputs.weights, file, {place: f"lora_unet_{place.name}" for place in changes})
+    write_lora(outputs.weights, LoraFile(lora.changes(), outputs.name, facts["steps_done"]))
     write_record(outputs.record, **record)
     return record
 

@@ -54,10 +54,12 @@ class Photographs:
 
         If there are fewer pictures, each comes in several of the square's symmetries.
         """
-        cells = torch.randperm(len(pictures) * len(SYMMETRIES), generator=generator)
-        if len(pictures) >= BANK:
-            cells = torch.randperm(len(pictures), generator=generator) * len(SYMMETRIES) + cells[: len(pictures)] % 8
-        turned = [turn(pictures[cell // 8], cell % 8) for cell in cells[:BANK].tolist()]
+        count, ways = len(pictures), len(SYMMETRIES)
+        # A number stands for a picture and a symmetry.
+        numbers = torch.randperm(count * ways, generator=generator)
+        if count >= BANK:
+            numbers = torch.randperm(count, generator=generator) * ways + numbers[:count] % ways
+        turned = [turn(pictures[number // ways], number % ways) for number in numbers[:BANK].tolist()]
         found = []
         for chunk in torch.stack(turned).split(self._compute.pictures_at_once):
             with self._compute.autocast():

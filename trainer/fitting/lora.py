@@ -58,5 +58,4 @@ class LoraTrainee(AdapterTrainee):
         if self._base.is_stable_diffusion_1:
             metadata["ss_base_model_version"] = "sd_v1"
         changes = self.model.changes()
-        file = LoraFile(changes, record.class_name, step, record, self._base_sha256, metadata)
-        write_lora(path, file, {place: f"lora_unet_{place.name}" for place in changes})
+        write_lora(path, LoraFile(changes, record.class_name, step, record, self._base_sha256, metadata))

@@ -21,7 +21,7 @@ from engine.errors import RequestError, first_line
 from trainer.base.base import Base
 from trainer.base.torch_files import load_plain
 from trainer.lora.changes import Change
-from trainer.lora.names import PARTS, Place, modules_by_name, place_of
+from trainer.lora.names import PARTS, UNET_PREFIX, Place, modules_by_name, place_of
 from trainer.lora.others import family_of, known_ending, other_kind
 from trainer.training.record import ClassRecord
 from trainer.training.weights_file import write_weights
@@ -190,16 +190,14 @@ def read_lora(path: Path) -> LoraFile:
     return LoraFile(changes, name, step, record, metadata.get("base_sha256"), metadata)
 
 
-def write_lora(path: Path, file: LoraFile, names: Mapping[Place, str]) -> None:
-    """Write a LoRA with kohya's names, as the WebUI and other programs read it.
-
-    names: the key of each change without its ending, such as lora_unet_mid_block_...
-    """
+def write_lora(path: Path, file: LoraFile) -> None:
+    """Write a LoRA of the UNet with kohya's names, as the WebUI and other programs read it."""
     tensors: dict[str, torch.Tensor] = {}
     for place, change in file.changes.items():
+        key = f"{UNET_PREFIX}{place.name}"
         for name, tensor in change.tensors.items():
-            tensors[f"{names[place]}.{name}.weight"] = tensor.float()
-        tensors[f"{names[place]}.alpha"] = torch.tensor(float(change.alpha or change.rank or 1))
+            tensors[f"{key}.{name}.weight"] = tensor.float()
+        tensors[f"{key}.alpha"] = torch.tensor(float(change.alpha or change.rank or 1))
     metadata = {**file.metadata, "format": FORMAT, "name": file.name, "step": str(file.step)}
     write_weights(path, tensors, metadata, file.record, file.base_sha256)
 

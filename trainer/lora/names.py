@@ -14,7 +14,7 @@ from torch import nn
 
 from trainer.base.base import Base
 
-__all__ = ["PARTS", "Place", "modules_by_name", "place_of"]
+__all__ = ["PARTS", "UNET_PREFIX", "Place", "modules_by_name", "place_of"]
 
 PARTS = {"unet": "UNet", "text_encoder": "text encoder"}
 """The parts of a base that a LoRA can change, by the attribute of Base, with their names in messages."""
@@ -29,6 +29,8 @@ PREFIXES = (
     (re.compile(r"^(?=(down_blocks|up_blocks|mid_block|conv_in|conv_out|time_embedding)\.)"), "unet"),
     (re.compile(r"^(?=text_model\.|encoder\.layers\.)"), "text_encoder"),
 )
+UNET_PREFIX = "lora_unet_"
+"""What kohya's names of modules of the UNet begin with."""
 PEFT_PREFIX = "base_model.model."
 PROCESSOR = re.compile(r"\.processor\.(?=to_[a-z]+$)")
 OLD_TEXT_NAMES = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}

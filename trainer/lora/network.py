@@ -13,13 +13,12 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 
 from trainer.lora.changes import Change
-from trainer.lora.names import Place
+from trainer.lora.names import UNET_PREFIX, Place
 
 __all__ = ["Lora"]
 
 ATTENTION = re.compile(r"\.attn[12]\.to_(q|k|v|out(?=\.0))(\.0)?$")
 """Names of the projections of attention, whose last part the first group has."""
-PREFIX = "lora_unet_"
 
 
 class _Beside(nn.Module):
@@ -64,7 +63,7 @@ class Lora(nn.Module):
         super().__init__()
         self.rank, self.alpha = rank, float(rank if alpha is None else alpha)
         self._names = {
-            PREFIX + name.replace(".", "_"): name
+            UNET_PREFIX + name.replace(".", "_"): name
             for name, layer in unet.named_modules()
             if ((found := ATTENTION.search(name)) and found[1] in projections)
             or (convolutions and isinstance(layer, nn.Conv2d) and name not in ("conv_in", "conv_out"))
@@ -106,7 +105,7 @@ class Lora(nn.Module):
     def changes(self) -> dict[Place, Change]:
         """Return the changes of the weights, by their places in a file."""
         return {
-            Place("unet", key.removeprefix(PREFIX)): Change(
+            Place("unet", key.removeprefix(UNET_PREFIX)): Change(
                 {name: part.get_submodule(name).get_parameter("weight").detach() for name in ("lora_down", "lora_up")},
                 self.alpha,
             )
