@@ -86,7 +86,7 @@ def test_two_checkpoints_are_merged_in_the_browser(wide, site, tmp_path):
     visit.see("merge-status", "two.safetensors is added")
     for letter, name in (("a", "one"), ("b", "two")):
         visit.page.locator(f"#merge-{letter} input").click()
-        visit.page.get_by_role("option", name=f"{name}.safetensors").click()
+        visit.page.locator(f"#merge-{letter}").get_by_role("option", name=f"{name}.safetensors").click()
     visit.page.locator("#merge-name textarea, #merge-name input").first.fill("both")
     visit.page.locator("#merge-start").click()
     visit.see("merge-status", "both.safetensors is merged")
