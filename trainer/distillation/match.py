@@ -41,7 +41,7 @@ from trainer.training.record import write_record
 
 __all__ = ["Distilled", "MatchRequest", "match"]
 
-REFINER_RATE = 2.0
+REFINER_RATE = 4.0
 """Learning rate of the refiner, as a multiple of the LoRA's."""
 JUDGED = 32
 """Drawn pictures of each class by which the result is judged."""

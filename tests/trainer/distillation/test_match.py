@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from tests.trainer.distillation.conftest import CLASSES
 from trainer.lora.files import read_lora
 
+
 @pytest.fixture
 def match(in_process, whole_path, distilled, tmp_path):
     """Runs `match` on both classes with a folder of photographs; options may replace the LoRA."""

@@ -40,7 +40,8 @@ def test_the_refiner_learns_and_is_written(match, tmp_path):
     before, after = random_refiner(), read_refiner(tmp_path / "matched" / REFINER_FILE)
     assert before.settings == after.settings
     changes = [
-        (old - new).abs().max() for old, new in zip(before.state_dict().values(), after.state_dict().values(), strict=True)
+        (old - new).abs().max()
+        for old, new in zip(before.state_dict().values(), after.state_dict().values(), strict=True)
     ]
     assert torch.stack(changes).min() > 0
     matching = json.loads((tmp_path / "matched/turbo.json").read_text())["matching"]
