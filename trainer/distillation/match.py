@@ -140,8 +140,37 @@ class _Drawing:
             return photographs.vectors(decode(subject.base.vae, subject.base.refiner, latents, generator))
 
 
+@dataclass(frozen=True)
+class _Loss:
+    """The loss of a batch of one subject; they take turns. grain: None if the refiner is not trained."""
+
+    subjects: Sequence[Subject]
+    drawing: _Drawing
+    photographs: Photographs
+    before: Lora
+    lora: Lora
+    grain: RefinerLoss | None
+    settings: MatchSettings
+
+    def __call__(self, number: int, generator: torch.Generator) -> torch.Tensor:
+        subject = self.subjects[number % len(self.subjects)]
+        first = self.drawing.first(subject, self.settings.batch_size, generator)
+        with torch.no_grad():
+            wanted = self.drawing.end(subject, self.before, first)
+        found = self.drawing.end(subject, self.lora, first)
+        loss = self.settings.anchor_weight * relative(found, wanted)
+        if subject.name in self.photographs.learnt:
+            vectors = self.drawing.vectors(subject, found, self.photographs, generator)
+            loss = loss + self.photographs.learnt[subject.name].distance_of(vectors)
+        if self.grain is not None:
+            loss = loss + self.grain(subject.name, generator)
+        return loss
+
+
 def match(subjects: Sequence[Subject], pictures: PictureSet, request: MatchRequest) -> dict[str, Any]:
     """Train the LoRA for all subjects; write it and its record, which keeps the table. Return the record.
+
+    With `train_refiner` the refiner is trained and written, too.
 
     Raises RequestError if the photographs or a checkpoint do not fit, and CytosynthError if the loss is not finite.
     """
@@ -162,26 +191,10 @@ def match(subjects: Sequence[Subject], pictures: PictureSet, request: MatchReque
     generator = torch.Generator().manual_seed(settings.seed)
     photographs = Photographs(pictures, compute, generator, request.progress)
     drawing = _Drawing(Student.of(distilled.table, compute.device), compute)
-    model = nn.ModuleDict({"lora": lora})
-    grain = None
+    model, grain = nn.ModuleDict({"lora": lora}), None
     if refiner is not None:
         grain = RefinerLoss(subjects, pictures, photographs, distilled.teacher, compute, request.progress)
         model["refiner"] = refiner.requires_grad_(True)
-
-    def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
-        subject = subjects[number % len(subjects)]
-        first = drawing.first(subject, settings.batch_size, generator)
-        with torch.no_grad():
-            wanted = drawing.end(subject, before, first)
-        found = drawing.end(subject, lora, first)
-        loss = settings.anchor_weight * relative(found, wanted)
-        if subject.name in photographs.learnt:
-            vectors = drawing.vectors(subject, found, photographs, generator)
-            loss = loss + photographs.learnt[subject.name].distance_of(vectors)
-        if refiner is not None and grain is not None:
-            loss = loss + grain(subject.name, refiner, generator)
-        return loss
-
     judged = [subject for subject in subjects if subject.name in photographs.judged]
 
     def distances_of(lora: Lora) -> dict[str, float]:
@@ -191,7 +204,7 @@ def match(subjects: Sequence[Subject], pictures: PictureSet, request: MatchReque
     training = Training(
         outputs.name,
         model,
-        loss_of,
+        _Loss(subjects, drawing, photographs, before, lora, grain, settings),
         settings.loop(),
         outputs.checkpoints,
         subject=subject_of_training,

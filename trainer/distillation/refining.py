@@ -61,7 +61,7 @@ class RefinerLoss:
         base = subjects[0].base
         refiner = base.refiner
         assert refiner is not None, "share_refiner refuses bases without a refiner"
-        self._before = copy.deepcopy(refiner).requires_grad_(False)
+        self._refiner, self._before = refiner, copy.deepcopy(refiner).requires_grad_(False)
         self._photographs, self._compute = photographs, compute
         self._score = GrainScore(photographs.features).to(compute.device)
         self._coarse = Blur(COARSE_SIGMA).to(compute.device)
@@ -74,7 +74,7 @@ class RefinerLoss:
                 self._reconstructed[subject.name] = _reconstruct(base.vae, mine, compute)
             progress("default settings", place + 1, len(subjects))
 
-    def __call__(self, name: str, refiner: Refiner, generator: torch.Generator) -> torch.Tensor:
+    def __call__(self, name: str, generator: torch.Generator) -> torch.Tensor:
         """Return the loss of a batch of one class: a scalar."""
         drawn = self._drawn[name]
         rows = torch.randint(len(drawn.latents), (DRAWN_BATCH,), generator=generator)
@@ -83,27 +83,26 @@ class RefinerLoss:
         if name not in self._photographs.learnt:
             with torch.no_grad():
                 wanted = refine(self._before, plain, latents, generator)
-            return self._score_of(refiner, plain, latents, wanted, generator)
+            return self._score_of(plain, latents, wanted, generator)
         with self._compute.autocast():
-            refined = refine(refiner, plain, latents, generator)
+            refined = refine(self._refiner, plain, latents, generator)
             distance = self._photographs.learnt[name].distance_of(self._photographs.vectors(refined))
         loss = DRAWN_WEIGHT * distance + COARSE_WEIGHT * (self._coarse(refined) - self._coarse(plain)).abs().mean()
         known = self._reconstructed[name]
         assert known.photographs is not None, "reconstructions have photographs"
         rows = torch.randint(len(known.latents), (CROPS,), generator=generator)
         wanted, plain, latents = self._crops([known.photographs, known.plain, known.latents], rows, generator)
-        return loss + SCORE_WEIGHT * self._score_of(refiner, plain, latents, wanted, generator)
+        return loss + SCORE_WEIGHT * self._score_of(plain, latents, wanted, generator)
 
     def _score_of(
         self,
-        refiner: Refiner,
         plain: torch.Tensor,
         latents: torch.Tensor,
         wanted: torch.Tensor,
         generator: torch.Generator,
     ) -> torch.Tensor:
         with self._compute.autocast():
-            both = refine(refiner, plain.repeat(2, 1, 1, 1), latents.repeat(2, 1, 1, 1), generator)
+            both = refine(self._refiner, plain.repeat(2, 1, 1, 1), latents.repeat(2, 1, 1, 1), generator)
             return self._score(both, plain, wanted, generator)
 
 
