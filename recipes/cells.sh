@@ -127,14 +127,8 @@ cyt_nep_fib_mast 31
 cyt_nep_mast 14
 CLASSES
 
-rm -rf "$work/cells"
-"$python" -m exporter onnx "${merged[@]}" --out "$work/cells" --name cells --steps 20 --guidance-scale 2 --guidance-interval 2 6 \
-    --batch-size 8 \
-    --base "a small latent-diffusion base of cytosynth, trained on 3,000 photographs of blood cells ($attribution; CC BY 4.0) and 600 phantoms"
-"$python" -m exporter preset "$work/cells" fast --steps 12 --precision int8
-
 # Four steps of a distilled UNet (docs/notes/few-steps.md). Its pictures are matched with the photographs that trained the
-# classes.
+# classes, and the refiner with it.
 [ -e "$work/distilled/turbo.json" ] ||
     "$python" -m trainer distill "${merged[@]}" --out "$work/distilled" --guidance-scale 2 --guidance-interval 2 6 \
         --pictures 128 --steps 600 --resume
@@ -148,7 +142,16 @@ prepared "$pictures/fewshot" "$work/few" --crop 0.7
 }
 [ -e "$work/matched/turbo.json" ] ||
     "$python" -m trainer match "$work/distilled/turbo.safetensors" "${merged[@]}" --photographs "$work/photographs" \
-        --out "$work/matched" --resume
+        --out "$work/matched" --train-refiner --learning-rate 1e-4 --steps 480 --resume
+for folder in "$work/base" "${merged[@]}"; do
+    cp "$work/matched/refiner.safetensors" "$folder"
+done
+
+rm -rf "$work/cells"
+"$python" -m exporter onnx "${merged[@]}" --out "$work/cells" --name cells --steps 20 --guidance-scale 2 --guidance-interval 2 6 \
+    --batch-size 8 \
+    --base "a small latent-diffusion base of cytosynth, trained on 3,000 photographs of blood cells ($attribution; CC BY 4.0) and 600 phantoms"
+"$python" -m exporter preset "$work/cells" fast --steps 12 --precision int8
 few=()
 for folder in "${merged[@]}"; do
     class=$(basename "$folder")

@@ -81,8 +81,9 @@ def match(
     """Train a distilled LoRA further, until the features of its pictures are those of photographs.
 
     A class without photographs keeps its pictures. Afterwards, merge the new LoRA and put it into a bundle, as after
-    distill.
+    distill. A new refiner belongs into the base and all merged folders, before the bundle is exported.
     """
+    from trainer.base.refiner import REFINER_FILE
     from trainer.distillation.match import Distilled, MatchRequest
     from trainer.distillation.match import match as train
     from trainer.pictures.dataset import read_set
@@ -103,6 +104,8 @@ def match(
         found = train(subjects, data, MatchRequest(outputs, known, settings, compute, stop, progress))["matching"]
     run = found["training"]
     print(f"The LoRA: {outputs.weights}; its table: {outputs.record}")
+    if settings.train_refiner:
+        print(f"The refiner: {out / REFINER_FILE}")
     print("Energy distance from photographs that were kept back, before and after:")
     for name, before in found["distances_before"].items():
         print(f"  {name}: {before:.4f} {found['distances'][name]:.4f}")

@@ -3,7 +3,8 @@
 Distillation can only come near its teacher. Here the pictures themselves are judged, by the energy distance between
 features of drawn pictures and of photographs of the class, as in the training of the refiner. With few rows, the
 gradient can go through the decoder and all rows, as Clark et al. (2024), arXiv:2309.17400, do for rewards. An anchor
-keeps the latents near those that the LoRA began with; a class without photographs has only the anchor.
+keeps the latents near those that the LoRA began with; a class without photographs has only the anchor. The refiner
+can be trained with the LoRA, because most of the grain is its work.
 """
 
 from __future__ import annotations
@@ -11,24 +12,27 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from engine.errors import RequestError, first_line
 from engine.progress import Progress, silent
 from engine.sampling.learned import LearnedTable
 from engine.sampling.schedules import NoiseSchedule
 from trainer.base.base import digest_of
-from trainer.base.refiner import decode
+from trainer.base.refiner import REFINER_FILE, decode, write_refiner
 from trainer.distillation.photographs import Photographs, expect_fitting
+from trainer.distillation.refining import RefinerLoss, share_refiner
 from trainer.distillation.settings import MatchSettings
 from trainer.distillation.student import Student
 from trainer.lora.files import LoraFile, read_lora, write_lora
 from trainer.lora.network import Lora
 from trainer.pictures.dataset import PictureSet
+from trainer.tables.settings import TeacherSettings
 from trainer.tables.subjects import Subject, begin, relative
 from trainer.training.devices import Compute, draw_normal
 from trainer.training.loop import Training, digest_parts
@@ -37,16 +41,19 @@ from trainer.training.record import write_record
 
 __all__ = ["Distilled", "MatchRequest", "match"]
 
+REFINER_RATE = 4.0
+"""Learning rate of the refiner, as a multiple of the LoRA's."""
 JUDGED = 32
 """Drawn pictures of each class by which the result is judged."""
 
 
 @dataclass(frozen=True)
 class Distilled:
-    """What `distill` wrote: a LoRA, and the record with the table of its rows."""
+    """What `distill` wrote: a LoRA, and the record with the table of its rows and the settings of its teacher."""
 
     lora: LoraFile
     table: LearnedTable
+    teacher: TeacherSettings
     record: Mapping[str, Any]
 
     @classmethod
@@ -58,6 +65,7 @@ class Distilled:
             record = json.loads(path.read_text(encoding="utf-8"))
             table = LearnedTable.of_record(record, noise)
             Student.of(table, torch.device("cpu"))
+            teacher = _teacher_of(record)
         except (OSError, ValueError, RecursionError) as error:
             raise RequestError(
                 f"The table {path}",
@@ -65,7 +73,7 @@ class Distilled:
                 expected="the record that `python -m trainer distill` wrote beside the LoRA",
                 fix="name the LoRA where distill wrote it",
             ) from error
-        return cls(lora, table, record)
+        return cls(lora, table, teacher, record)
 
     def network(self, subject: Subject) -> Lora:
         """Return the LoRA as a network that can be trained. Raises RequestError if it is not one of `distill`."""
@@ -82,6 +90,16 @@ class Distilled:
                 fix="distil the classes first",
             ) from error
         return lora
+
+
+def _teacher_of(record: Mapping[str, Any]) -> TeacherSettings:
+    """Return the teacher's settings in a record of `distill`. Raises ValueError if they are missing or wrong."""
+    try:
+        found = record["settings"]
+        steps, scale, interval = (found[one.name] for one in fields(TeacherSettings))
+        return TeacherSettings(steps, scale, None if interval is None else tuple(interval))
+    except (KeyError, TypeError, RequestError) as error:
+        raise ValueError(f"no settings of a teacher ({first_line(error)})") from error
 
 
 @dataclass(frozen=True)
@@ -122,53 +140,82 @@ class _Drawing:
             return photographs.vectors(decode(subject.base.vae, subject.base.refiner, latents, generator))
 
 
+@dataclass(frozen=True)
+class _Loss:
+    """The loss of a batch of one subject; they take turns. grain: None if the refiner is not trained."""
+
+    subjects: Sequence[Subject]
+    drawing: _Drawing
+    photographs: Photographs
+    before: Lora
+    lora: Lora
+    grain: RefinerLoss | None
+    settings: MatchSettings
+
+    def __call__(self, number: int, generator: torch.Generator) -> torch.Tensor:
+        subject = self.subjects[number % len(self.subjects)]
+        first = self.drawing.first(subject, self.settings.batch_size, generator)
+        with torch.no_grad():
+            wanted = self.drawing.end(subject, self.before, first)
+        found = self.drawing.end(subject, self.lora, first)
+        loss = self.settings.anchor_weight * relative(found, wanted)
+        if subject.name in self.photographs.learnt:
+            vectors = self.drawing.vectors(subject, found, self.photographs, generator)
+            loss = loss + self.photographs.learnt[subject.name].distance_of(vectors)
+        if self.grain is not None:
+            loss = loss + self.grain(subject.name, generator)
+        return loss
+
+
 def match(subjects: Sequence[Subject], pictures: PictureSet, request: MatchRequest) -> dict[str, Any]:
     """Train the LoRA for all subjects; write it and its record, which keeps the table. Return the record.
+
+    With `train_refiner` the refiner is trained and written, too.
 
     Raises RequestError if the photographs or a checkpoint do not fit, and CytosynthError if the loss is not finite.
     """
     settings, compute, outputs, distilled = request.settings, request.compute, request.outputs, request.distilled
     expect_fitting(pictures, subjects)
+    refiner = share_refiner(subjects) if settings.train_refiner else None
     lora, before = (distilled.network(subjects[0]).to(compute.device) for _ in range(2))
     before.requires_grad_(False)
     subject_of_training = digest_parts(
         *(digest_of(subject.base.unet) for subject in subjects),
-        *(digest_of(part) for part in (subjects[0].base.vae, lora)),
+        *(digest_of(part) for part in (subjects[0].base.vae, lora, *filter(None, [refiner]))),
         pictures.pictures,
         pictures.labels,
         settings.anchor_weight,
         compute.precision,
     )
-    for subject in subjects:
-        compute.ready(subject.base.unet).eval()
-        for part in (subject.base.vae, subject.base.refiner):
-            if part is not None:
-                part.to(compute.device).requires_grad_(False).eval()
+    _freeze(subjects, compute)
     generator = torch.Generator().manual_seed(settings.seed)
     photographs = Photographs(pictures, compute, generator, request.progress)
     drawing = _Drawing(Student.of(distilled.table, compute.device), compute)
-
-    def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
-        subject = subjects[number % len(subjects)]
-        first = drawing.first(subject, settings.batch_size, generator)
-        with torch.no_grad():
-            wanted = drawing.end(subject, before, first)
-        found = drawing.end(subject, lora, first)
-        loss = settings.anchor_weight * relative(found, wanted)
-        if subject.name in photographs.learnt:
-            vectors = drawing.vectors(subject, found, photographs, generator)
-            loss = loss + photographs.learnt[subject.name].distance_of(vectors)
-        return loss
-
-    training = Training(outputs.name, lora, loss_of, settings.loop(), outputs.checkpoints, subject=subject_of_training)
-    facts = training.run(progress=request.progress, stop=request.stop)
+    model, grain = nn.ModuleDict({"lora": lora}), None
+    if refiner is not None:
+        grain = RefinerLoss(subjects, pictures, photographs, distilled.teacher, compute, request.progress)
+        model["refiner"] = refiner.requires_grad_(True)
     judged = [subject for subject in subjects if subject.name in photographs.judged]
-    distances = [_judge(judged, drawing, photographs, one, settings.seed) for one in (before, lora)]
+
+    def distances_of(lora: Lora) -> dict[str, float]:
+        return _judge(judged, drawing, photographs, lora, settings.seed)
+
+    distances_before = distances_of(before)
+    training = Training(
+        outputs.name,
+        model,
+        _Loss(subjects, drawing, photographs, before, lora, grain, settings),
+        settings.loop(),
+        outputs.checkpoints,
+        subject=subject_of_training,
+        rates={"refiner": REFINER_RATE} if refiner is not None else None,
+    )
+    facts = training.run(progress=request.progress, stop=request.stop)
     record = {
         **distilled.record,
         "matching": {
-            "distances_before": distances[0],
-            "distances": distances[1],
+            "distances_before": distances_before,
+            "distances": distances_of(lora),
             "photographs": dict(zip(pictures.class_names, pictures.labels.bincount().tolist(), strict=True)),
             "settings": asdict(settings),
             "compute": compute.as_json(),
@@ -176,8 +223,19 @@ def match(subjects: Sequence[Subject], pictures: PictureSet, request: MatchReque
         },
     }
     write_lora(outputs.weights, LoraFile(lora.changes(), outputs.name, facts["steps_done"]))
+    if refiner is not None:
+        write_refiner(refiner, outputs.folder / REFINER_FILE)
     write_record(outputs.record, **record)
     return record
+
+
+def _freeze(subjects: Sequence[Subject], compute: Compute) -> None:
+    """Move all parts of the subjects to the device, frozen."""
+    for subject in subjects:
+        compute.ready(subject.base.unet).eval()
+        for part in (subject.base.vae, subject.base.refiner):
+            if part is not None:
+                part.to(compute.device).requires_grad_(False).eval()
 
 
 @torch.no_grad()

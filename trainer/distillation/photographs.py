@@ -1,4 +1,4 @@
-"""How far drawn pictures are from photographs of their classes, by features of a network that learnt ImageNet."""
+"""How far drawn pictures are from photographs of their classes, by statistics of the pictures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 
 from engine.errors import RequestError
 from engine.progress import Progress
+from trainer.distillation.statistics import Statistics
 from trainer.pictures.dataset import SYMMETRIES, PictureSet, to_model_range, turn
 from trainer.pretraining.energy import VectorSet
 from trainer.pretraining.photograph_features import open_photograph_features
@@ -16,7 +17,7 @@ from trainer.training.devices import Compute
 
 __all__ = ["Photographs", "expect_fitting"]
 
-BANK = 192
+BANK = 256
 """Photographs of each class that drawn pictures are compared with."""
 SAMPLE = 48
 """Photographs by which features are standardised."""
@@ -25,32 +26,32 @@ LEAST = 8
 
 
 class Photographs:
-    """Features of the photographs of each class: most of them to learn from, an eighth to judge the result."""
+    """Statistics of the photographs of each class: most of them to learn from, an eighth to judge the result."""
 
     def __init__(self, data: PictureSet, compute: Compute, generator: torch.Generator, progress: Progress) -> None:
         self._compute = compute
-        self._features = open_photograph_features().to(compute.device)
-        self._features.standardise(to_model_range(data.sample(SAMPLE)).to(compute.device))
-        self.learnt: dict[str, VectorSet] = {}
-        self.judged: dict[str, VectorSet] = {}
+        self.features = open_photograph_features().to(compute.device)
+        self.features.standardise(to_model_range(data.sample(SAMPLE)).to(compute.device))
+        self._statistics = Statistics(self.features)
+        learnt, judged = {}, {}
         for place, name in enumerate(data.class_names):
             mine = data.pictures[data.labels == place]
             few = len(mine) // LEAST
-            self.learnt[name], self.judged[name] = (self._bank(part, generator) for part in (mine[few:], mine[:few]))
+            learnt[name], judged[name] = (self._bank(part, generator) for part in (mine[few:], mine[:few]))
             progress("photographs", place + 1, len(data.class_names))
+        self._statistics.learn(list(learnt.values()))
+        self.learnt, self.judged = (
+            {name: VectorSet(self._statistics.vectors(blocks)) for name, blocks in found.items()}
+            for found in (learnt, judged)
+        )
 
     def vectors(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Return the features (B, D) of pictures (B, 3, S, S) in [-1, 1].
-
-        They are the mean and the deviation of each channel over the picture. In a sum of absolute differences each of
-        the network's maps has the same weight.
-        """
-        maps = [values.float() for values in self._features(pictures)]
-        return torch.cat([torch.cat([m.mean((2, 3)), m.std((2, 3))], 1) / m.shape[1] for m in maps], 1)
+        """Return the statistics (B, E) of pictures (B, 3, S, S) in [-1, 1], to be compared with `learnt`, `judged`."""
+        return self._statistics.vectors(self._statistics.blocks(pictures))
 
     @torch.no_grad()
-    def _bank(self, pictures: torch.Tensor, generator: torch.Generator) -> VectorSet:
-        """Return the features of at most BANK of the pictures (N, 3, S, S) uint8, turned at random.
+    def _bank(self, pictures: torch.Tensor, generator: torch.Generator) -> list[torch.Tensor]:
+        """Return the blocks of at most BANK of the pictures (N, 3, S, S) uint8, turned at random.
 
         If there are fewer pictures, each comes in several of the square's symmetries.
         """
@@ -63,8 +64,8 @@ class Photographs:
         found = []
         for chunk in torch.stack(turned).split(self._compute.pictures_at_once):
             with self._compute.autocast():
-                found.append(self.vectors(to_model_range(chunk).to(self._compute.device)))
-        return VectorSet(torch.cat(found))
+                found.append(self._statistics.blocks(to_model_range(chunk).to(self._compute.device)))
+        return [torch.cat(block) for block in zip(*found, strict=True)]
 
 
 def expect_fitting(data: PictureSet, subjects: Sequence[Subject]) -> None:

@@ -90,6 +90,9 @@ class MatchSettings:
         help="Weight of the anchor: how strongly the latents stay where the LoRA drew them before.",
         within=Range(low=0),
     )
+    train_refiner: bool = setting(
+        False, help="Train the refiner of the base, too. It changes the pictures of all settings and presets."
+    )
     seed: int = setting(0, help="Seed of all random numbers.", within=Range(0, 2**62))
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ from trainer.training.devices import Compute, draw_normal
 from trainer.training.loop import Training, digest_parts
 from trainer.training.settings import LoopSettings
 
-__all__ = ["GrainData", "train_refiner"]
+__all__ = ["Crops", "GrainData", "GrainScore", "decode_set", "refine", "train_refiner"]
 
 CROP = 64
 """Side in pixels of the crops, if the pictures are larger."""
@@ -53,7 +53,7 @@ class GrainData:
     """(M,): the classes of the drawn latents."""
 
 
-class _Crops:
+class Crops:
     """Cuts crops out of pictures and latents at the same places."""
 
     def __init__(self, side: int, factor: int, device: torch.device) -> None:
@@ -79,6 +79,37 @@ class _Crops:
         return found
 
 
+class GrainScore(nn.Module):
+    """The energy scores of refined pictures, of pixels and of features."""
+
+    def __init__(self, features: PhotographFeatures) -> None:
+        super().__init__()
+        self._features, self._pixels = features, PixelScore()
+
+    def forward(
+        self, both: torch.Tensor, plain: torch.Tensor, wanted: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        """Return a scalar.
+
+        Args:
+            both: (2 B, 3, S, S): two draws of each picture, first all first ones.
+            plain: (B, 3, S, S), the pictures without grain.
+            wanted: (B, 3, S, S), the photographs.
+        """
+        maps = [m.float() for m in self._features(both)]
+        with torch.no_grad():
+            wanted_maps = [m.float() for m in self._features(wanted)]
+        first, second = both.chunk(2)
+        return self._pixels(Draws(first, second, wanted), plain, generator) + feature_scores(maps, wanted_maps)
+
+
+def refine(refiner: Refiner, pictures: torch.Tensor, latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Return decoded pictures (B, 3, S, S) of latents (B, C, h, w) with grain, differentiable by the refiner."""
+    noise = draw_normal(refiner.noise_size(latents), generator, latents.device)
+    refined: torch.Tensor = refiner(pictures, latents, noise)
+    return refined.float()
+
+
 def train_refiner(
     vae: AutoencoderKL,
     refiner: Refiner,
@@ -96,20 +127,15 @@ def train_refiner(
     """
     data = material.pictures
     torch.manual_seed(settings.seed)
-    decoded, drawn = (_decode(vae, latents, compute) for latents in (material.latents, material.drawn))
-    crops = _Crops(data.size, refiner.settings.factor, compute.device)
+    decoded, drawn = (decode_set(vae, latents, compute) for latents in (material.latents, material.drawn))
+    crops = Crops(data.size, refiner.settings.factor, compute.device)
     features, refiner = features.to(compute.device), refiner.to(compute.device).requires_grad_(True)
-    pixels, coarse = PixelScore().to(compute.device), Blur(COARSE_SIGMA).to(compute.device)
+    score, coarse = GrainScore(features).to(compute.device), Blur(COARSE_SIGMA).to(compute.device)
     generator = torch.Generator().manual_seed(settings.seed)
     features.standardise(crops([data.pictures], data.draw_balanced(SAMPLE, generator), generator)[0])
     rows_of, drawn_rows_of = (_rows_of(labels) for labels in (data.labels, material.drawn_labels))
     banks = [VectorSet(_averages(features, crops, data.pictures, rows, generator)) for rows in rows_of]
     few = max(2, round(settings.batch_size * DRAWN_SHARE))
-
-    def refine(pictures: torch.Tensor, latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        noise = draw_normal(refiner.noise_size(latents), generator, compute.device)
-        refined: torch.Tensor = refiner(pictures, latents, noise)
-        return refined.float()
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         rows = data.draw_balanced(settings.batch_size, generator)
@@ -119,14 +145,11 @@ def train_refiner(
         chosen = rows[torch.randint(len(rows), (few,), generator=generator)]
         unpaired, unpaired_latents = crops([drawn, material.drawn], chosen, generator)
         with compute.autocast():
-            both = refine(plain.repeat(2, 1, 1, 1), latents.repeat(2, 1, 1, 1), generator)
-            refined = refine(unpaired, unpaired_latents, generator)
-            maps, other_maps = ([m.float() for m in features(x)] for x in (both, refined))
-            with torch.no_grad():
-                wanted_maps = [m.float() for m in features(wanted)]
-        first, second = both.chunk(2)
-        loss = pixels(Draws(first, second, wanted), plain, generator) + feature_scores(maps, wanted_maps)
-        loss = loss + DRAWN_WEIGHT * banks[label].distance_of(_averaged(other_maps))
+            both = refine(refiner, plain.repeat(2, 1, 1, 1), latents.repeat(2, 1, 1, 1), generator)
+            refined = refine(refiner, unpaired, unpaired_latents, generator)
+            loss = score(both, plain, wanted, generator)
+            averages = _averaged([m.float() for m in features(refined)])
+        loss = loss + DRAWN_WEIGHT * banks[label].distance_of(averages)
         return loss + COARSE_WEIGHT * (coarse(refined) - coarse(unpaired)).abs().mean()
 
     subject = digest_parts(data.pictures, data.labels, digest_of(vae), digest_of(refiner), compute.precision)
@@ -135,7 +158,7 @@ def train_refiner(
 
 
 @torch.no_grad()
-def _decode(vae: AutoencoderKL, latents: torch.Tensor, compute: Compute) -> torch.Tensor:
+def decode_set(vae: AutoencoderKL, latents: torch.Tensor, compute: Compute) -> torch.Tensor:
     """Return the pictures (N, 3, S, S) uint8 on the CPU of latents (N, C, h, w) in the UNet's scale."""
     vae.eval()
     found = []
@@ -154,7 +177,7 @@ def _rows_of(labels: torch.Tensor) -> list[torch.Tensor]:
 @torch.no_grad()
 def _averages(
     features: PhotographFeatures,
-    crops: _Crops,
+    crops: Crops,
     pictures: torch.Tensor,
     rows: torch.Tensor,
     generator: torch.Generator,

@@ -9,20 +9,8 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from tests.trainer.distillation.conftest import CLASSES
 from trainer.lora.files import read_lora
-
-CLASSES = ("cyt_mast", "cyt_nep_mast")
-
-
-@pytest.fixture(scope="module")
-def distilled(in_process, whole_path, tmp_path_factory):
-    """The LoRA of two rows for two classes, hardly trained."""
-    out = tmp_path_factory.mktemp("distilled")
-    merged = [whole_path / f"merged/{name}" for name in CLASSES]
-    quick = ("--rows", 2, "--teacher-steps", 4, "--guidance-scale", 1, "--pictures", 8, "--rank", 4, "--steps", 2)
-    done = in_process("trainer", "distill", *merged, "--out", out, *quick)
-    assert done.returncode == 0, done.stderr
-    return out / "turbo.safetensors"
 
 
 @pytest.fixture
@@ -35,13 +23,6 @@ def match(in_process, whole_path, distilled, tmp_path):
         return in_process("trainer", "match", lora or distilled, *merged, "--photographs", photographs, *out, *options)
 
     return run
-
-
-@pytest.fixture
-def photographs(whole_path, tmp_path):
-    """The prepared pictures of the first class only."""
-    shutil.copytree(whole_path / "prepared" / CLASSES[0], tmp_path / "photographs" / CLASSES[0])
-    return tmp_path / "photographs"
 
 
 @pytest.mark.slow

@@ -1,0 +1,103 @@
+"""Statistics of pictures by which drawn pictures are compared with photographs, as they are and whitened.
+
+They are the mean and the deviation of each channel of five maps of EfficientNet-Lite1, and the spectrum. A classifier
+finds directions in which pictures of one class hardly differ: there a small fault is a large one. Whitened, every
+direction counts by its own spread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from trainer.pretraining.photograph_features import PhotographFeatures
+
+__all__ = ["Statistics", "as_shown", "spectrum"]
+
+COLOURS = ((0.299, 0.587, 0.114), (0.5, -0.5, 0.0), (-0.25, -0.25, 0.5))
+"""Luma, and red against green, and blue against both."""
+RINGS = 16
+"""Rings of equal width between 0 and 0.5 cycles per pixel."""
+LEAST_POWER = 1e-4
+KEPT = 400
+"""Most directions that are kept of a block: those with the largest variance. Only the last map has more."""
+LEAST_SHARE, LEAST_VARIANCE = 1e-3, 1e-4
+"""Added to each spread, as a share of all, and to each variance, as a share of the largest."""
+WHITENED_WEIGHT, SPECTRUM_WEIGHT = 3.0, 1.0
+"""Weights of all whitened maps together and of the spectrum. The maps as they are have 1 each."""
+
+
+def spectrum(pictures: torch.Tensor) -> torch.Tensor:
+    """Return the logarithm of the mean power (B, 3 RINGS) in rings of each colour of pictures (B, 3, S, S).
+
+    A Hann window removes the edges of the picture.
+    """
+    side = pictures.shape[-1]
+    colours = torch.einsum("kc,bchw->bkhw", torch.tensor(COLOURS).to(pictures), pictures)
+    window = torch.hann_window(side, periodic=False).to(pictures)
+    waves = torch.fft.rfft2((colours - colours.mean((2, 3), keepdim=True)) * window[:, None] * window)
+    power = (waves.real.square() + waves.imag.square()).flatten(2)
+    return (power @ _rings(side).to(power) + LEAST_POWER).log().flatten(1)
+
+
+def as_shown(pictures: torch.Tensor) -> torch.Tensor:
+    """Return pictures in [-1, 1], clipped and rounded to the 256 levels of a file, as photographs are.
+
+    The gradient goes through the rounding as if it were not there (Bengio et al. 2013, arXiv:1308.3432).
+    """
+    clipped = pictures.clamp(-1, 1)
+    return clipped + (((clipped + 1) * 127.5).round() / 127.5 - 1 - clipped).detach()
+
+
+def _rings(side: int) -> torch.Tensor:
+    """Return the weights (S (S / 2 + 1), RINGS) with which the waves of a real picture make the mean of each ring."""
+    lengths = torch.hypot(torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side)[None]).flatten()
+    # A wave stands for two, except those of the first and the last column.
+    counts = torch.full((side, side // 2 + 1), 2.0)
+    counts[:, 0] = counts[:, -1] = 1
+    inside = (lengths > 0) & (lengths < 0.5)
+    places = (lengths * 2 * RINGS).long().clamp(max=RINGS - 1)
+    weights = torch.nn.functional.one_hot(places, RINGS) * (counts.flatten() * inside)[:, None]
+    return weights / weights.sum(0).clamp(min=1)
+
+
+class Statistics:
+    """Turns pictures into vectors, whose absolute differences are summed."""
+
+    def __init__(self, features: PhotographFeatures) -> None:
+        self._features = features
+        self._whitenings: list[torch.Tensor] = []
+
+    def blocks(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        """Return a vector (B, D) for each map of features, and the spectrum, of pictures (B, 3, S, S) in [-1, 1]."""
+        pictures = as_shown(pictures.float())
+        maps = [values.float() for values in self._features(pictures)]
+        return [*(torch.cat([m.mean((2, 3)), m.std((2, 3))], 1) for m in maps), spectrum(pictures)]
+
+    def learn(self, classes: Sequence[Sequence[torch.Tensor]]) -> None:
+        """Learn from the blocks of each class's photographs how pictures of one class differ."""
+        self._whitenings = []
+        for block in zip(*classes, strict=True):
+            centred = torch.cat([one - one.mean(0) for one in block])
+            scale = centred.std(0) + LEAST_SHARE * centred.std()
+            # So many vectors with so many means known span no more directions.
+            kept = max(1, min(KEPT, len(centred) - len(block)))
+            _, spreads, directions = torch.linalg.svd(centred / scale, full_matrices=False)
+            variances = spreads[:kept].square() / len(centred)
+            whitening = directions[:kept] / (variances + LEAST_VARIANCE * variances[0]).sqrt()[:, None] / scale
+            self._whitenings.append(whitening.T)
+
+    def vectors(self, blocks: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the blocks (B, D) as one vector each: (B, E).
+
+        All maps have the same weight. The spectrum is only whitened.
+        """
+        *maps, _ = blocks
+        plain = [one * 2 / one.shape[1] for one in maps]
+        weights = [*([WHITENED_WEIGHT / len(maps)] * len(maps)), SPECTRUM_WEIGHT]
+        white = [
+            block @ whitening * weight / whitening.shape[1]
+            for block, whitening, weight in zip(blocks, self._whitenings, weights, strict=True)
+        ]
+        return torch.cat([*plain, *white], 1)
