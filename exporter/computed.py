@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 
 from exporter.low_rank import Factors
 
-__all__ = ["compute_weights", "computing_nodes", "evaluate", "fold"]
+__all__ = ["compute_weights", "computed_shapes", "computing_nodes", "evaluate", "fold", "uncomputed_name"]
 
 FLOAT, HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 
@@ -48,6 +48,15 @@ def compute_weights(model: onnx.ModelProto, factors: Mapping[str, Factors]) -> N
     _put_in_front(model.graph, nodes)
 
 
+def uncomputed_name(name: str) -> str | None:
+    """Return the name under which nodes read an initialiser of a graph with long names: that of W + B A for its W.
+
+    None for the factors and shapes of `compute_weights`.
+    """
+    weight, _, part = name.partition(" ")
+    return weight if part in ("", "W") else None
+
+
 def computing_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     """Return the nodes that compute weights. They read initialisers alone, and only such a graph multiplies those."""
     constant = {tensor.name for tensor in graph.initializer}
@@ -57,6 +66,20 @@ def computing_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
             nodes.append(node)
             constant.update(node.output)
     return nodes if any(node.op_type == "Gemm" for node in nodes) else []
+
+
+def computed_shapes(graph: onnx.GraphProto) -> dict[str, list[int]]:
+    """Return the shapes of the tensors that `computing_nodes` make, by name. -1 stands for all axes after the first."""
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    found: dict[str, list[int]] = {}
+    for node in computing_nodes(graph):
+        if node.op_type == "Reshape":
+            found[node.output[0]] = numpy_helper.to_array(stored[node.input[1]]).tolist()
+        else:
+            # The sum has the shape of its last term, W.
+            source = node.input[-1]
+            found[node.output[0]] = found[source] if source in found else list(stored[source].dims)
+    return found
 
 
 def fold(model: onnx.ModelProto) -> None:

@@ -23,9 +23,12 @@ ATTEMPTS = 3
 
 LARGE = 512
 """Smallest side of a weight whose leading directions are looked for alone."""
-TRIED_RANK = 64
-"""Number of these directions."""
+TRIED_RANKS = (64, 320)
+"""Numbers of these directions. A change of a higher rank has no factors."""
 ITERATIONS = 2
+HOPELESS = 100.0
+"""A first pass that leaves out this multiple of the allowed energy, and HOPELESS_SHARE of all energy, ends a search."""
+HOPELESS_SHARE = 1e-3
 
 Matrix = NDArray[np.float32]
 Directions = tuple[Matrix, Matrix, Matrix, NDArray[Any]]
@@ -65,7 +68,10 @@ def factorise(wanted: NDArray[Any], weight: NDArray[Any], known: Sequence[Factor
         for factors in (found, Factors(found.b, _partner(found.b, change)), _with_a(found.a, change)):
             if _near(factors, change, SLACK * limit):
                 return factors
-    u, s, vt, left = _leading(change, limit) or _all_directions(change)
+    directions = _leading(change, limit) if min(change.shape) >= LARGE else _all_directions(change)
+    if directions is None:
+        return None
+    u, s, vt, left = directions
     rank = int(np.argmax(left <= limit**2))
     for tried in range(rank, rank + ATTEMPTS):
         if tried * sum(change.shape) >= change.size:
@@ -86,22 +92,25 @@ def _leading(change: Matrix, limit: float) -> Directions | None:
     """Return the directions with the largest singular values that leave out no more than the limit.
 
     They are found by subspace iteration (Halko, Martinsson and Tropp 2011, arXiv:0909.4061), because a large weight
-    takes seconds for all of them. None for a small weight, or if the change is not of a low rank.
+    takes seconds for all of them. None if the change is not of a low rank.
     """
-    if min(change.shape) < LARGE:
-        return None
-    found = np.random.default_rng(0).standard_normal((change.shape[1], TRIED_RANK), np.float32)
-    for _ in range(ITERATIONS):
-        found = change.T @ np.linalg.qr(change @ found)[0]
+    most = (change.size - 1) // sum(change.shape)
     # The energy that is left out is a small difference of large numbers.
     exact = change.astype(np.float64)
     energy = float((exact**2).sum())
-    basis = np.linalg.qr(exact @ found)[0]
-    u, s, vt = np.linalg.svd(basis.T @ exact, full_matrices=False)
-    left = np.append(energy, energy - np.cumsum(s**2))
-    if left[-1] > limit**2:
-        return None
-    return (basis @ u).astype(np.float32), s.astype(np.float32), vt.astype(np.float32), left
+    for tried in dict.fromkeys(min(rank, most) for rank in TRIED_RANKS):
+        found = np.random.default_rng(0).standard_normal((change.shape[1], tried), np.float32)
+        for _ in range(ITERATIONS):
+            found = change.T @ np.linalg.qr(change @ found)[0]
+            if energy - float((found**2).sum()) > HOPELESS * limit**2 + HOPELESS_SHARE * energy:
+                break
+        else:
+            basis = np.linalg.qr(exact @ found)[0]
+            u, s, vt = np.linalg.svd(basis.T @ exact, full_matrices=False)
+            left = np.append(energy, energy - np.cumsum(s**2))
+            if left[-1] <= limit**2:
+                return (basis @ u).astype(np.float32), s.astype(np.float32), vt.astype(np.float32), left
+    return None
 
 
 def _rounding(weight: NDArray[Any]) -> Matrix:

@@ -38,6 +38,8 @@ __all__ = [
 
 INT8 = ".int8.onnx"
 """Ending of the names of 8-bit graphs."""
+OF_CLASS = "unet."
+"""Beginning of the names of the UNets of classes."""
 SIGNAL_LEAK = "signal_leak."
 """Beginning of the names of signal leaks."""
 OF_PRESET = "preset."
@@ -73,18 +75,20 @@ def existing_manifest(out: Path) -> dict[str, Any] | None:
 
 
 def drop_unused(manifest: dict[str, Any]) -> set[str]:
-    """Remove files that nothing uses any more from the manifest: 8-bit graphs and signal leaks of replaced classes, and
-    UNets of replaced presets. Return the names of these files. The version becomes the one that the rest needs."""
-    used = {entry.get(key) for entry in manifest["classes"].values() for key in ("unet_int8", "signal_leak")}
-    unets = [unet for preset in manifest.get("presets", {}).values() for unet in preset.get("unets", {}).values()]
-    used |= {manifest.get("decoder_int8")}
-    used |= {name for unet in unets for name in (unet["unet"], unet.get("unet_int8"), *unet["weights"])}
-    beginnings = (SIGNAL_LEAK, OF_PRESET)
+    """Remove files that nothing uses any more from the manifest: UNets, 8-bit graphs and signal leaks of replaced
+    classes, and UNets of replaced presets. Return the names of these files. The version becomes the one that the rest
+    needs."""
+    classes = [*manifest["classes"].values()]
+    of_presets = [unet for preset in manifest.get("presets", {}).values() for unet in preset.get("unets", {}).values()]
+    used = {manifest.get("decoder_int8"), *(entry.get("signal_leak") for entry in classes)}
+    for unet in (*classes, *of_presets):
+        used |= {unet["unet"], unet.get("unet_int8"), *unet["weights"]}
+    beginnings = (OF_CLASS, SIGNAL_LEAK, OF_PRESET)
     optional = {name for name in manifest["files"] if name.endswith(INT8) or name.startswith(beginnings)}
     dropped = optional - used
     for name in dropped:
         del manifest["files"][name]
-    if unets:
+    if of_presets or any("low_rank" in entry for entry in classes):
         manifest["format_version"] = UNETS_VERSION
     elif manifest["format_version"] == UNETS_VERSION:
         manifest["format_version"] = FORMAT_VERSION
@@ -100,7 +104,8 @@ def drop_changed_unets(manifest: dict[str, Any], before: Mapping[str, Any]) -> l
     for preset, settings in list(manifest.get("presets", {}).items()):
         unets = settings.get("unets", {})
         for class_name, unet in list(unets.items()):
-            if any(manifest["files"].get(name) != before.get(name) for name in unet["weights"]):
+            moved = not set(manifest["classes"][class_name]["weights"]) <= {*unet["weights"]}
+            if moved or any(manifest["files"].get(name) != before.get(name) for name in unet["weights"]):
                 del unets[class_name]
                 removed.append((preset, class_name))
         if "unets" in settings and not unets:

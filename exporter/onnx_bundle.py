@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -20,14 +19,8 @@ from engine.names import look_alikes
 from engine.options import check_settings
 from engine.progress import StageProgress, silent_stages
 from exporter.card import differing_settings, read_card
-from exporter.graphs import (
-    export_decoder,
-    export_encoder,
-    export_step,
-    export_text_encoder,
-    export_unet,
-    to_half,
-)
+from exporter.class_unets import ClassUnets
+from exporter.graphs import export_decoder, export_encoder, export_step, export_text_encoder
 from exporter.load import MergedModel, load_merged
 from exporter.manifest_file import (
     DECODER,
@@ -45,14 +38,12 @@ from exporter.manifest_file import (
     new_manifest,
 )
 from exporter.proof import prove
-from exporter.reuse import Templates
 from exporter.settings import BundleSettings
 from exporter.staging import exchange, take_along
-from exporter.weights import Places, mergeable_digests, move_weights, shared_places
+from exporter.weights import move_weights
 
 __all__ = ["write_bundle"]
 
-UNET_WEIGHTS = "unet.bin"
 ENCODER, ENCODER_WEIGHTS = "vae_encoder.onnx", "vae_encoder.bin"
 
 
@@ -117,10 +108,10 @@ def _write_bundle(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
         staging = Path(temporary) / "new"
         staging.mkdir()
-        templates, shared = Templates(), None
+        unets = ClassUnets(manifest, staging, out)
         for folder in merged_folders:
             # Load one model at a time, because a model of Stable Diffusion's size takes gigabytes.
-            shared = _add_class(load_merged(folder), manifest, staging, out, vae_encoder, templates, progress, shared)
+            _add_class(load_merged(folder), unets, vae_encoder, progress)
         for preset, class_name in drop_changed_unets(manifest, before):
             progress(f"warning: {class_name}: the preset {preset} loses its UNet, which was made of the class before")
         dropped = drop_unused(manifest)
@@ -161,54 +152,33 @@ def _check_models(folders: list[Path], manifest: dict[str, Any], out: Path) -> l
     return names
 
 
-def _add_class(
-    model: MergedModel,
-    manifest: dict[str, Any],
-    staging: Path,
-    out: Path,
-    vae_encoder: bool,
-    templates: Templates,
-    progress: StageProgress,
-    shared: Places | None,
-) -> Places | None:
-    """Write a class into the staged folder, and describe it in the manifest.
-
-    shared: what the shared weights hold, if an earlier class of the run found it. Returned for the next one, because
-    finding it hashes gigabytes.
-    """
+def _add_class(model: MergedModel, unets: ClassUnets, vae_encoder: bool, progress: StageProgress) -> None:
+    """Write a class into the staged folder, and describe it in the manifest."""
+    manifest, staging = unets.manifest, unets.staging
     record = model.record
     class_name = record["class_name"]
     embeddings = model.embed_prompts([record["prompt"], ""])
     context_shape = (embeddings.shape[1], embeddings.shape[2])
-    graph_name, own_name = f"unet.{class_name}.onnx", f"unet.{class_name}.bin"
     context_name = f"context.{class_name}.safetensors"
     progress(f"{class_name}: UNet")
-    half = to_half(model.unet, in_place=True)
-    unet = export_unet(half, context_shape, templates)
-    shared = shared or _shared_places(manifest, staging, out)
-    files = _write_graph(unet, staging, graph_name, UNET_WEIGHTS, own_name, mergeable_digests(half), shared)
-    if twin := _twin_of(unet, staging, own_name, manifest):
-        for name in (graph_name, own_name):
-            (staging / name).unlink()
-        graph_name, own_name = twin
-        files = ()
-    written = [files]
-    del unet
-    if shared is None:
+    is_first = not manifest["classes"]
+    unet, files = unets.write(model, context_shape, progress)
+    written: list[tuple[str, ...]] = [files]
+    if is_first:
         progress("decoder, step and text encoder")
         written += _write_shared(model, staging, context_shape[0])
         manifest |= facts_of_the_base(model, context_shape)
-    expect_facts(model, manifest, context_shape, out)
+    expect_facts(model, manifest, context_shape, unets.out)
     if vae_encoder and ENCODER not in manifest["files"]:
         progress("VAE encoder")
         encoder = export_encoder(model.vae, model.unet.config.sample_size * manifest["latents"]["pixels_per_latent"])
-        written.append(_write_graph(encoder, staging, ENCODER, ENCODER_WEIGHTS, ENCODER_WEIGHTS, set()))
+        written.append(_write_graph(encoder, staging, ENCODER, ENCODER_WEIGHTS))
         manifest["vae_encoder"] = [ENCODER, ENCODER_WEIGHTS]
     cond, uncond = (embedding.clone() for embedding in embeddings)
     (staging / context_name).write_bytes(save({"cond": cond, "uncond": uncond}))
     own = {"context": context_name}
     before = manifest["classes"].get(class_name, {})
-    known = {name: manifest["files"].get(name) for name in (graph_name, own_name)}
+    known = {name: manifest["files"].get(name) for name in (unet["unet"], *unet["weights"])}
     if model.signal_leak is not None:
         own["signal_leak"] = f"{SIGNAL_LEAK}{class_name}.safetensors"
         shutil.copyfile(model.signal_leak, staging / own["signal_leak"])
@@ -217,65 +187,21 @@ def _add_class(
         manifest["files"][file_name] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
         if path.suffix == ".onnx":
             onnx.checker.check_model(path, full_check=True)
-    if before.get("unet") == graph_name and known == {name: manifest["files"][name] for name in known}:
+    if before.get("unet") == unet["unet"] and known == {name: manifest["files"][name] for name in known}:
         own |= {key: before[key] for key in ("unet_int8",) if key in before}
     manifest["classes"][class_name] = {
-        "unet": graph_name,
-        "weights": [UNET_WEIGHTS, own_name],
+        **unet,
         **own,
         **{key: record[key] for key in ("prompt", "origin", "pictures", "licence", "attribution")},
         **({"adapters": record["adapters"]} if "adapters" in record else {}),
     }
-    return shared
 
 
-def _shared_places(manifest: dict[str, Any], staging: Path, out: Path) -> Places | None:
-    """Return what the bundle's shared weights hold. None if the bundle has no UNet yet.
-
-    The shared weights are then in the staged folder, too, where the new graph finds them.
-    """
-    if UNET_WEIGHTS not in manifest["files"]:
-        return None
-    if not (staging / UNET_WEIGHTS).exists():
-        # A copy, because ONNX's checker refuses links.
-        shutil.copyfile(out / UNET_WEIGHTS, staging / UNET_WEIGHTS)
-    graphs = dict.fromkeys(entry["unet"] for entry in manifest["classes"].values())
-    paths = (staging / name if (staging / name).exists() else out / name for name in graphs)
-    return shared_places(paths, staging / UNET_WEIGHTS)
-
-
-def _twin_of(model: onnx.ModelProto, folder: Path, own_name: str, manifest: dict[str, Any]) -> tuple[str, str] | None:
-    """Return graph and weights of a class with exactly this UNet, or None. Classes that the base already knows share
-    one UNet."""
-    weights = sha256_of(folder / own_name)
-    for found in manifest["classes"].values():
-        graph_name, name = found["unet"], found["weights"][-1]
-        if manifest["files"][name]["sha256"] == weights:
-            same = onnx.ModelProto()
-            same.CopyFrom(model)
-            for tensor in same.graph.initializer:
-                for entry in tensor.external_data:
-                    if entry.key == "location" and entry.value == own_name:
-                        entry.value = name
-            graph = hashlib.sha256(same.SerializeToString(deterministic=True)).hexdigest()
-            if manifest["files"][graph_name]["sha256"] == graph:
-                return graph_name, name
-    return None
-
-
-def _write_graph(
-    model: onnx.ModelProto,
-    folder: Path,
-    name: str,
-    shared_name: str,
-    own_name: str,
-    own: set[str],
-    shared: Places | None = None,
-) -> tuple[str, ...]:
+def _write_graph(model: onnx.ModelProto, folder: Path, name: str, weights: str) -> tuple[str, str]:
     """Write a graph and its weights. Return the names of the written files."""
-    move_weights(model, folder, shared_name, own_name, own, shared)
+    move_weights(model, folder, weights, weights, set())
     (folder / name).write_bytes(model.SerializeToString(deterministic=True))
-    return (name, own_name) if shared is not None else (name, shared_name, own_name)
+    return name, weights
 
 
 def _write_shared(model: MergedModel, folder: Path, tokens: int) -> list[tuple[str, ...]]:
@@ -286,7 +212,7 @@ def _write_shared(model: MergedModel, folder: Path, tokens: int) -> list[tuple[s
     (folder / STEP).write_bytes(step.SerializeToString(deterministic=True))
     (folder / TOKENIZER).write_text(model.tokenizer_json(), encoding="utf-8")
     return [
-        _write_graph(decoder, folder, DECODER, DECODER_WEIGHTS, DECODER_WEIGHTS, set()),
-        _write_graph(text_encoder, folder, TEXT_ENCODER, TEXT_WEIGHTS, TEXT_WEIGHTS, set()),
+        _write_graph(decoder, folder, DECODER, DECODER_WEIGHTS),
+        _write_graph(text_encoder, folder, TEXT_ENCODER, TEXT_WEIGHTS),
         (STEP, TOKENIZER),
     ]

@@ -1,31 +1,28 @@
 """UNets of a preset: written beside the UNets of the classes, of whose weights they are made.
 
 A weight that is as in the class refers to the weights of the bundle. A weight that a LoRA changed is computed from it
-and two small factors (exporter.low_rank). All other weights are stored in one file of the preset.
+and two small factors (exporter.changes). All other weights are stored in one file of the preset.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import numpy_helper
 from safetensors.numpy import load_file
 
 from engine.bundle.folder import Bundle
-from engine.bundle.presets import UnetFiles
 from engine.errors import RequestError
 from engine.files import sha256_of
 from engine.progress import StageProgress, silent_stages
-from exporter.computed import compute_weights
+from exporter.changes import Stored, change_weights, stored_weights
 from exporter.graphs import export_unet, share_equal, shorten_names, to_half
 from exporter.load import MergedModel, load_merged, read_record
-from exporter.low_rank import Factors, factorise
+from exporter.low_rank import Factors
 from exporter.manifest_file import OF_PRESET, expect_facts
 from exporter.parity import relative_l2
 from exporter.reuse import Templates
@@ -100,46 +97,16 @@ class _Writer:
         it has its weights."""
         entry = self.bundle.manifest.classes[class_name]
         graph = export_unet(to_half(model.unet, in_place=True), self.bundle.manifest.context_shape, self.templates)
-        forms = self._change(graph, entry, model)
+        own = stored_weights(self.bundle.path(entry.unet))
+        _expect_structure(self.bundle, model, own, graph)
+        forms = change_weights(graph, own, self.factors)
         places = places_of(self.bundle.path(entry.unet), entry.weights) | self.written
         known = set(places)
         place_weights(graph, places, self.weights, self.file, INLINE_BYTES)
         self.written |= {key: place for key, place in places.items() if key not in known}
         share_equal(graph)
         shorten_names(graph)
-        return graph.SerializeToString(deterministic=True), forms
-
-    def _change(self, graph: onnx.ModelProto, entry: UnetFiles, model: MergedModel) -> str:
-        """Write the weights of a graph as changes of the class's weights, where that is smaller. Return in words which
-        weights have which form."""
-        own = {tensor.name: tensor for tensor in onnx.load(self.bundle.path(entry.unet)).graph.initializer}
-        changes: dict[str, Factors] = {}
-        whole = 0
-        wanted = {tensor.name: tensor for tensor in graph.graph.initializer}
-        _expect_structure(self.bundle, model, own, wanted)
-        for name, tensor in wanted.items():
-            if name not in own or len(tensor.dims) < 2 or tensor.data_type != onnx.TensorProto.FLOAT16:
-                continue
-            before, after = (_values(one) for one in (own[name], tensor))
-            if np.array_equal(before, after):
-                continue
-            known = self.factors.setdefault(name, [])
-            factors = factorise(after, before, known)
-            if factors is None:
-                whole += 1
-                continue
-            tensor.CopyFrom(own[name])
-            if factors.b.shape[1]:
-                changes[name] = factors
-                known += [] if any(factors is one for one in known) else [factors]
-        compute_weights(graph, changes)
-        ranks = {len(factors.a) for factors in changes.values()}
-        rank = f" (rank {min(ranks)} to {max(ranks)})" if ranks else ""
-        return f"{len(changes)} weights of low rank{rank}, {whole} whole"
-
-
-def _values(tensor: onnx.TensorProto) -> NDArray[Any]:
-    return numpy_helper.to_array(tensor)
+        return graph.SerializeToString(deterministic=True), str(forms)
 
 
 def _by_class(bundle: Bundle, folders: Sequence[Path]) -> dict[str, Path]:
@@ -196,12 +163,11 @@ def _expect_class(bundle: Bundle, model: MergedModel, manifest: dict[str, Any]) 
             )
 
 
-def _expect_structure(
-    bundle: Bundle, model: MergedModel, own: dict[str, onnx.TensorProto], wanted: dict[str, onnx.TensorProto]
-) -> None:
+def _expect_structure(bundle: Bundle, model: MergedModel, own: Mapping[str, Stored], graph: onnx.ModelProto) -> None:
     """Raise RequestError unless the graph of a merged folder has the weights of the class, in other values."""
-    for name, tensor in own.items():
-        shape, found = list(tensor.dims), list(wanted[name].dims) if name in wanted else None
+    shapes = {tensor.name: list(tensor.dims) for tensor in graph.graph.initializer}
+    for name, stored in own.items():
+        shape, found = stored.shape, shapes.get(name)
         if found != shape and len(shape) > 1:
             raise RequestError(
                 f"The merged folder {model.folder} for the preset, the weight {name}",

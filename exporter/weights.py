@@ -1,8 +1,8 @@
 """Weights by content: tensors that all classes share go to the shared file, all others to the class's own file.
 
 The first class of a bundle decides what the shared file holds: every tensor that the merge of a hypernetwork cannot
-change. A later class refers to the tensors that it finds there. So a class with a LoRA or with a whole trained UNet
-stores only what differs.
+change. A later class refers to the tensors that it finds there. So a class with a whole trained UNet stores only what
+differs. exporter.changes makes a class with a LoRA smaller still.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from onnx import numpy_helper
 
 __all__ = [
     "Place",
-    "Places",
     "mergeable_digests",
     "move_weights",
     "place_weights",
@@ -60,14 +59,12 @@ def _both_ways(tensor: torch.Tensor) -> Iterable[str]:
         yield digest(tensor.T.contiguous().numpy().tobytes())
 
 
-Places = Mapping[str, tuple[int, int]]
-"""Offset and length of tensors in a file, by digest."""
 Place = tuple[str, int, int]
 """File, offset and length of a tensor."""
 
 
-def shared_places(graphs: Iterable[Path], weights: Path) -> Places:
-    """Return the places of the tensors that graphs have in a file of weights."""
+def shared_places(graphs: Iterable[Path], weights: Path) -> dict[str, Place]:
+    """Return the places of the tensors that graphs have in a file of weights, by digest."""
     places: set[tuple[int, int]] = set()
     for path in graphs:
         for tensor in onnx.load(path, load_external_data=False).graph.initializer:
@@ -78,15 +75,13 @@ def shared_places(graphs: Iterable[Path], weights: Path) -> Places:
     with weights.open("rb") as file:
         for offset, length in sorted(places):
             file.seek(offset)
-            found[digest(file.read(length))] = offset, length
+            found[digest(file.read(length))] = weights.name, offset, length
     return found
 
 
 def places_of(graph: Path, files: Iterable[str]) -> dict[str, Place]:
     """Return where a graph has its tensors in these files beside it, by digest."""
-    return {
-        key: (name, *place) for name in files for key, place in shared_places([graph], graph.with_name(name)).items()
-    }
+    return {key: place for name in files for key, place in shared_places([graph], graph.with_name(name)).items()}
 
 
 def place_weights(
@@ -112,12 +107,12 @@ def move_weights(
     shared_name: str,
     class_name: str,
     own: set[str],
-    shared: Places | None = None,
+    shared: Mapping[str, Place] | None = None,
 ) -> None:
-    """Move every large tensor of the model into external data: two files in `folder`.
+    """Move every large tensor of the model that is in memory into external data: two files in `folder`.
 
     Tensors whose digest is in `own` go to the file `class_name`, all others to the file `shared_name`. If that file
-    exists already, `shared` says what it holds: all other tensors go to the file `class_name`. Each tensor is
+    exists already, `shared` says what it holds by digest: all other tensors go to the file `class_name`. Each tensor is
     written once, in the order of the digests, so that equal weights make equal files for every graph. A tensor leaves
     memory when it is written, so that a model of Stable Diffusion's size is never in memory twice.
     """
@@ -132,7 +127,7 @@ def move_weights(
         for key in sorted(by_digest):
             known = None if shared is None else shared.get(key)
             if known is not None:
-                name, (offset, length) = shared_name, known
+                name, offset, length = known
             else:
                 name = class_name if key in own or shared is not None else shared_name
                 offset, length = _append(files[name], _raw(by_digest[key][0]))

@@ -28,6 +28,12 @@ class Field:
         subject = f"The manifest {self.path}, field {self.field or '(top)'}"
         return RequestError(subject, found=found, expected=expected, fix="export the bundle again")
 
+    def since(self, version: int, format_version: Field) -> Field:
+        """Return this field. Raises RequestError if the manifest has an earlier version of the format."""
+        if format_version.whole(1, 2**31) < version:
+            raise self.fail(f"no such field before version {version} of the format")
+        return self
+
     def __getitem__(self, name: str) -> Field:
         if not isinstance(self.value, dict):
             raise self.fail("an object")

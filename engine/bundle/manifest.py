@@ -32,7 +32,8 @@ __all__ = [
 FORMAT_VERSION = 2
 """The version that the exporter writes. Version 1, which has no `decoder_noise`, stays readable."""
 UNETS_VERSION = 3
-"""The version of a bundle in which a preset has UNets of its own. An engine that does not know them must refuse it."""
+"""The version of a bundle in which a preset has UNets of its own, or a class weights of low rank. An engine that does
+not know them must refuse it."""
 ORIGINS = ("photographs", "phantom")
 
 
@@ -59,6 +60,8 @@ class ClassEntry(UnetFiles):
     attribution: str
     adapters: tuple[Adapter, ...] | None = None
     """What the class was merged of. None in bundles of earlier versions, which do not state it."""
+    low_rank: int = 0
+    """Number of weights that the graph computes from other weights of the bundle and two factors, W + B A."""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -273,7 +276,7 @@ def _manifest(top: Field) -> Manifest:
         if top.has("vae_encoder")
         else None,
         text_encoder=_text_encoder(top["text_encoder"], files) if top.has("text_encoder") else None,
-        classes=_class_entries(top["classes"], files),
+        classes=_class_entries(top["classes"], files, top["format_version"]),
         files=files,
     )
 
@@ -282,9 +285,7 @@ def _presets(top: Field, noise: NoiseSchedule, files: dict[str, FileEntry]) -> d
     presets = read_presets(top["presets"], noise, files)
     for name, preset in presets.items():
         for class_name in preset.unets or ():
-            entry = top["presets"][name]["unets"]
-            if top["format_version"].value < UNETS_VERSION:
-                raise entry.fail(f"no such field before version {UNETS_VERSION} of the format")
+            entry = top["presets"][name]["unets"].since(UNETS_VERSION, top["format_version"])
             if not top["classes"].has(class_name):
                 raise entry[class_name].fail("a UNet of a class of the bundle")
     return presets
@@ -301,9 +302,7 @@ def _base_facts(entry: Field) -> BaseFacts:
 
 
 def _decoder_noise(top: Field) -> DecoderNoise:
-    entry = top["decoder_noise"]
-    if top["format_version"].value == 1:
-        raise entry.fail("no such field in version 1 of the format")
+    entry = top["decoder_noise"].since(2, top["format_version"])
     return DecoderNoise(entry["planes"].whole(1, 4096), entry["scale"].whole(1, 64))
 
 
@@ -323,14 +322,14 @@ def _text_encoder(entry: Field, files: dict[str, FileEntry]) -> TextEncoder:
     )
 
 
-def _class_entries(classes: Field, files: dict[str, FileEntry]) -> dict[str, ClassEntry]:
-    entries = {name: _class_entry(entry, name, files) for name, entry in classes.items()}
+def _class_entries(classes: Field, files: dict[str, FileEntry], version: Field) -> dict[str, ClassEntry]:
+    entries = {name: _class_entry(entry, name, files, version) for name, entry in classes.items()}
     if alike := look_alikes(entries):
         raise classes.fail(f"class names that differ in more than the case of letters, not {' and '.join(alike)}")
     return entries
 
 
-def _class_entry(entry: Field, name: str, files: dict[str, FileEntry]) -> ClassEntry:
+def _class_entry(entry: Field, name: str, files: dict[str, FileEntry], version: Field) -> ClassEntry:
     if not is_class_name(name):
         raise entry.fail(f"a class name of {CLASS_NAME_RULE}")
     return ClassEntry(
@@ -343,4 +342,5 @@ def _class_entry(entry: Field, name: str, files: dict[str, FileEntry]) -> ClassE
         licence=entry["licence"].text(),
         attribution=entry["attribution"].text(),
         adapters=adapters_field(entry["adapters"]) if entry.has("adapters") else None,
+        low_rank=entry["low_rank"].since(UNETS_VERSION, version).whole(1, 2**31) if entry.has("low_rank") else 0,
     )

@@ -133,9 +133,9 @@ def _show_bundle(facts: BundleFacts) -> None:
         sizes = _mb(graph.size_bytes), graph.layer_count, _mb(graph.weight_bytes)
         _add(graphs, graph.file, *sizes, ", ".join(dtypes))
     Console().print(graphs)
-    classes = _table("class", "UNet", "own files", "shared files")
+    classes = _table("class", "UNet", "own files", "shared files", "weights of low rank")
     for one in facts.classes:
-        _add(classes, one.name, one.unet, _mb(one.own_bytes), _mb(one.shared_bytes))
+        _add(classes, one.name, one.unet, _mb(one.own_bytes), _mb(one.shared_bytes), one.low_rank)
     Console().print(classes)
     print(
         f"What several classes share is stored once ({_mb(facts.shared_bytes)}). With a copy per class the bundle "

@@ -20,6 +20,8 @@ class ClassFacts:
     unet: str
     own_bytes: int
     shared_bytes: int
+    low_rank: int
+    """Number of weights that are computed from another weight and two factors."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def bundle_facts(bundle: Bundle) -> BundleFacts:
                 unet=entry.unet,
                 own_bytes=sum(sizes[file] for file in {*entry.files} - shared),
                 shared_bytes=sum(sizes[file] for file in {*entry.files} & shared),
+                low_rank=entry.low_rank,
             )
             for name, entry in manifest.classes.items()
         ),

@@ -17,6 +17,7 @@ from collections import defaultdict
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from exporter.computed import computing_nodes
 from exporter.inspection.graph_facts import tensor_types
 
 __all__ = ["float32_twin", "renamed_like"]
@@ -29,9 +30,10 @@ def float32_twin(model: onnx.ModelProto, *, rounded: bool) -> onnx.ModelProto:
 
     The tensors keep their names, and the weights their files: the twin casts float16 weights when it runs.
 
-    rounded: round to float16 what the graph stores in float16.
+    rounded: round to float16 what the graph stores in float16. Weights that the graph computes are always rounded.
     """
     types = tensor_types(model)
+    weights = {name for node in computing_nodes(model.graph) for name in node.output}
     twin = onnx.ModelProto()
     twin.CopyFrom(model)
     graph = twin.graph
@@ -45,7 +47,7 @@ def float32_twin(model: onnx.ModelProto, *, rounded: bool) -> onnx.ModelProto:
         copy.CopyFrom(node)
         _without_halves(copy)
         for i, name in enumerate(node.output):
-            if rounded and types.get(name) == TensorProto.FLOAT16:
+            if (rounded or name in weights) and types.get(name) == TensorProto.FLOAT16:
                 copy.output[i] = f"{name}/exact"
                 graph.node.append(_cast(f"{name}/exact", f"{name}/rounded", TensorProto.FLOAT16))
                 graph.node.append(_cast(f"{name}/rounded", name, TensorProto.FLOAT))

@@ -40,6 +40,16 @@ def test_a_large_weight_has_the_factors_that_all_its_singular_values_give(monkey
     assert errors[0] == pytest.approx(errors[1], rel=1e-4)
 
 
+def test_the_search_in_a_large_weight_goes_on_to_higher_ranks_and_ends_at_full_rank():
+    weight = numbers(0, 520, 530, scale=0.02).astype(np.float16)
+    wanted = changed(weight, 100, scale=1e-3)
+    factors = factorise(wanted, weight)
+    assert factors.b.shape == (520, 100)
+    error = weight + factors.product - wanted.astype(np.float32)
+    assert np.sqrt(np.mean(error**2)) < np.spacing(np.float16(0.04)).astype(np.float32) / 2
+    assert factorise((weight + numbers(1, 520, 530, scale=0.02)).astype(np.float16), weight) is None
+
+
 def test_a_change_of_full_rank_has_no_factors_and_rounding_is_no_change():
     weight = numbers(0, 32, 32, scale=0.1).astype(np.float16)
     assert factorise((weight + numbers(1, 32, 32, scale=0.1)).astype(np.float16), weight) is None

@@ -118,3 +118,14 @@ def test_weights_that_a_graph_computes_are_rounded_after_the_sum(plain, tmp_path
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in plain.graph.initializer}
     largest = abs(WEIGHTS["matrix"].astype(float) + b.astype(float) @ a).max(0)
     np.testing.assert_allclose(values["matrix scale"].astype(float), largest / 127, rtol=2e-3)
+
+
+def test_a_shortcut_stays_in_float_if_a_graph_computes_it(plain):
+    """A pointwise convolution that changes the number of channels, stored or computed."""
+    plain.graph.node[2].attribute[0].ints[:] = [0, 0, 0, 0]
+    kernel = next(tensor for tensor in plain.graph.initializer if tensor.name == "kernel")
+    kernel.CopyFrom(numpy_helper.from_array(RNG.standard_normal((6, 8, 1, 1)).astype(np.float16), "kernel"))
+    stored = [product.weight for product in products_of(plain.graph)]
+    b, a = RNG.standard_normal((6, 2)).astype(np.float16), RNG.standard_normal((2, 8)).astype(np.float16)
+    compute_weights(plain, {"kernel": Factors(b, a)})
+    assert [product.weight for product in products_of(plain.graph)] == stored == ["matrix", "transposed"]

@@ -44,6 +44,10 @@ def unet(manifest, **changes):
     return {"cyt_mast": {"unet": own["unet"], "weights": own["weights"], **changes}}
 
 
+def low_rank(manifest, number):
+    manifest["classes"]["cyt_nep_mast"]["low_rank"] = number
+
+
 EDITS = {
     "name": lambda m: m.update(name="../evil"),
     "format_version": lambda m: m.update(format_version=99),
@@ -54,6 +58,8 @@ EDITS = {
     "files.unet.bin.bytes": lambda m: m["files"]["unet.bin"].update(bytes=-1),
     "classes.cyt_mast.unet": lambda m: m["classes"]["cyt_mast"].update(unet="../other.onnx"),
     "classes.cyt_mast.origin": lambda m: m["classes"]["cyt_mast"].update(origin="hearsay"),
+    "classes.cyt_mast.low_rank": lambda m: m["classes"]["cyt_mast"].update(low_rank=1),
+    "classes.cyt_nep_mast.low_rank": lambda m: m.update(format_version=3) or low_rank(m, 0),
     "classes.cyt_mast.licence": lambda m: m["classes"]["cyt_mast"].pop("licence"),
     "classes": lambda m: m["classes"].update({"Cyt_Mast": m["classes"]["cyt_mast"]}),
     "classes.../up": lambda m: m["classes"].update({"../up": m["classes"]["cyt_mast"]}),

@@ -13,7 +13,7 @@ def test_the_sizes_add_up_to_the_files(tiny_bundle):
     assert facts.size_bytes == sum(sizes.values())
     assert {graph.file for graph in facts.graphs} == {name for name in sizes if name.endswith(".onnx")}
     own = sum(size for name, size in sizes.items() if ".cyt_mast." in name)
-    assert facts.classes[0] == ClassFacts("cyt_mast", "unet.cyt_mast.onnx", own, sizes["unet.bin"])
+    assert facts.classes[0] == ClassFacts("cyt_mast", "unet.cyt_mast.onnx", own, sizes["unet.bin"], 0)
     assert facts.shared_bytes == sizes["unet.bin"]
     assert facts.without_sharing_bytes == facts.size_bytes + sizes["unet.bin"]
     assert facts.plans == ()

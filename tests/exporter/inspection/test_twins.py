@@ -6,7 +6,9 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
+from exporter.computed import compute_weights, fold
 from exporter.inspection.twins import float32_twin, renamed_like
+from exporter.low_rank import Factors
 from tests.conftest import ROOT
 from tests.exporter.inspection.graphs import half_graph
 
@@ -33,6 +35,19 @@ def test_both_twins_hold_the_weights_of_the_float16_graph():
     exact = X * np.float32(np.float16(0.1))
     np.testing.assert_allclose(run(float32_twin(model, rounded=False)), exact, rtol=1e-6)
     assert np.all(run(float32_twin(model, rounded=True)) == np.float16(np.float16(X) * np.float16(0.1)))
+
+
+def test_both_twins_round_the_weights_that_a_graph_computes():
+    weight, b, a = 0.1 * np.eye(4), np.full((4, 1), 0.3), np.full((1, 4), 0.1)
+    model = half_graph([("MatMul", "w")], w=weight)
+    compute_weights(model, {"w": Factors(np.float16(b), np.float16(a))})
+    constant = onnx.ModelProto()
+    constant.CopyFrom(model)
+    fold(constant)
+    for rounded in (False, True):
+        np.testing.assert_array_equal(
+            run(float32_twin(model, rounded=rounded)), run(float32_twin(constant, rounded=rounded))
+        )
 
 
 def test_every_layer_of_an_8_bit_graph_gets_the_name_of_its_float_layer():
