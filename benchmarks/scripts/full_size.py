@@ -111,7 +111,7 @@ def main() -> None:
     record, work = asked.record, asked.work
     if not (work / SINGLE_FILE).exists():
         measure("benchmarks.scripts.random_base", work.absolute(), "file")
-    found = {
+    found: dict[str, Any] = {
         "machine": {**machine_facts(), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")},
         "versions": {"cytosynth": __version__, **versions_of(("torch", "diffusers", "transformers", "openvino"))},
         "stages": json.loads(record.read_text())["stages"] if record.exists() else {},

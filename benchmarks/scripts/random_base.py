@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,8 @@ def write_single_file(path: Path) -> None:
     with torch.device("meta"):
         parts = UNet2DConditionModel(**UNET), AutoencoderKL(**VAE), CLIPTextModel(CLIPTextConfig(**CLIP_TEXT))
     shapes = {name: tuple(tensor.shape) for name, tensor in original_state(*parts).items()}
-    header, end = {}, 0
+    header: dict[str, Any] = {}
+    end = 0
     for name, shape in shapes.items():
         begin, end = end, end + 4 * math.prod(shape)
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
