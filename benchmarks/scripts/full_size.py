@@ -31,7 +31,7 @@ from engine.machine import machine_facts
 from engine.terminal import run_command_line
 from engine.version import __version__
 
-__all__ = ["measure"]
+__all__ = ["SINGLE_FILE", "STAGES", "measure"]
 
 ROOT = Path(__file__).parents[2]
 SINGLE_FILE = "v1-5-pruned-emaonly.safetensors"

@@ -21,14 +21,14 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from benchmarks.arguments import script_parser
 from benchmarks.original_layout import original_state
+from benchmarks.scripts.full_size import SINGLE_FILE
 from trainer.base.base import Base, new_tokenizer
 from trainer.base.presets import PRESETS
 from trainer.base.stable_diffusion import CLIP_TEXT, SCHEDULER, UNET, VAE
 
-__all__ = ["SINGLE_FILE", "full_size_base", "write_single_file", "write_vocabulary"]
+__all__ = ["full_size_base", "write_single_file", "write_vocabulary"]
 
 SMALL_SIDE = 128
-SINGLE_FILE = "v1-5-pruned-emaonly.safetensors"
 WORDS = ["random"]
 
 
