@@ -37,13 +37,13 @@ def _unet_name(name: str, layers: int) -> str:
         place = "1" if kind == "attentions" else str(2 * int(index))
         return ".".join(["middle_block", place, *_inner(kind, tail)])
     kind, tail = rest[1], rest[3:]
-    block, index = int(rest[0]), int(rest[2])
+    block, layer = int(rest[0]), int(rest[2])
     if head == "down_blocks":
         if kind == "downsamplers":
             return ".".join(["input_blocks", str(1 + block * (layers + 1) + layers), "0", "op", *tail[1:]])
         place = "0" if kind == "resnets" else "1"
-        return ".".join(["input_blocks", str(1 + block * (layers + 1) + index), place, *_inner(kind, tail)])
-    number = block * (layers + 1) + index
+        return ".".join(["input_blocks", str(1 + block * (layers + 1) + layer), place, *_inner(kind, tail)])
+    number = block * (layers + 1) + layer
     if kind == "upsamplers":
         # Behind the block's last resnet, and behind its attention where it has one: the first block has none.
         return ".".join(["output_blocks", str(block * (layers + 1) + layers), "1" if block == 0 else "2", *tail])

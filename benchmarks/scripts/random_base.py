@@ -63,7 +63,7 @@ def write_single_file(path: Path) -> None:
     with path.open("wb") as file:
         file.write(len(head).to_bytes(8, "little") + head)
         for name, shape in shapes.items():
-            file.write(_new_tensor(name, shape, rng))
+            file.write(_new_tensor(name, shape, rng).tobytes())
 
 
 def _new_tensor(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
