@@ -2,7 +2,7 @@
 
     python -m benchmarks.scripts.full_size RECORD.json WORK [--only STAGE]
 
-WORK needs 30 GB of disk, and the commands need 12 GB of memory.
+WORK needs about 25 GB of disk, and the machine about 16 GB of memory.
 
 Each stage is a command of docs/guides/stable-diffusion-a6000.md in its own process, with few pictures and steps. The
 record has its processor time (user and system), its wall-clock time, its peak memory, and the bytes that it wrote into
