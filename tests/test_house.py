@@ -18,6 +18,7 @@ OF_SCRIPTS = "tests/benchmarks/test_arguments.py"
 TESTED_ELSEWHERE = {
     "benchmarks/gpu/models.py": "tests/benchmarks/scripts/test_gpu_check.py",
     "benchmarks/gpu/systems.py": "tests/benchmarks/gpu/test_comparison.py",
+    "benchmarks/original_layout.py": "tests/trainer/base/test_stable_diffusion.py",
     "benchmarks/pages/front_page.py": "tests/benchmarks/pages/test_page.py",
     "benchmarks/pages/gpu_page.py": "tests/benchmarks/scripts/test_gpu_check.py",
     "benchmarks/pages/markdown_page.py": "tests/benchmarks/pages/test_page.py",

@@ -1,91 +1,92 @@
-"""Measure the whole path at the size of Stable Diffusion 1.5: merge, export, 8 bits, build for the RTX A6000, two fit
-steps.
+"""Measure the commands of the guide on Stable Diffusion 1.5 at full size, as far as they run without a GPU.
 
-    python -m benchmarks.scripts.full_size RECORD.json WORK        (needs 27 GB of disk in WORK and 20 GB of memory)
+    python -m benchmarks.scripts.full_size RECORD.json WORK [--only STAGE]
 
-WORK is a new folder. Each stage is a command in its own process. The record has wall-clock time, peak memory and the
-sizes of the files that the stage wrote. The weights are random, because the real weights need a download. The values
-of weights change neither time nor size.
+WORK needs about 25 GB of disk, and the machine about 16 GB of memory.
+
+Each stage is a command of docs/guides/stable-diffusion-a6000.md in its own process, with few pictures and steps. The
+record has its processor time (user and system), its wall-clock time, its peak memory, and the bytes that it wrote into
+WORK. It is written after each stage. The same command continues after an interruption: it leaves out the stages that
+the record has.
+
+The base is a single file in WORK with random weights, which the script makes unless it is there. The values of weights
+change neither time nor size.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
+import os
+import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
-
-import numpy as np
-import torch
-from PIL import Image
+from typing import Any
 
 from benchmarks.arguments import new_file, script_parser
-from benchmarks.scripts.random_base import full_size_base
-from engine.machine import processor_name
+from benchmarks.origin import versions_of
+from engine.files import write_json
+from engine.machine import machine_facts
+from engine.terminal import run_command_line
 from engine.version import __version__
-from trainer.base.base import digest_of
-from trainer.hypernetwork.files import HypernetworkFile, write_hypernetwork
-from trainer.hypernetwork.network import Hypernetwork, attention_dimensions
-from trainer.training.record import ClassRecord, machine_and_versions
 
-CLASSES = ("one", "two")
-MEASURED = """
-import resource, runpy, sys
-module = sys.argv[1]
-sys.argv = sys.argv[1:]
-try:
-    runpy.run_module(module, run_name="__main__", alter_sys=False)
-finally:
-    print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
-"""
+__all__ = ["SINGLE_FILE", "STAGES", "measure"]
+
+ROOT = Path(__file__).parents[2]
+SINGLE_FILE = "v1-5-pruned-emaonly.safetensors"
+BASE = f"--base {SINGLE_FILE} --tokenizer clip"
+GENERATE = "engine generate --bundle bundle --class cyst --n 1 --batch-size 1"
+STAGES = {
+    "phantom": "trainer phantom mine --class cytology --n 21 --size 512",
+    "prepare": "trainer prepare mine/pictures prepared --size 512",
+    "prepare 100": "trainer prepare mine/pictures augmented --size 512 --n 100",
+    "prepare 2": "trainer prepare mine/pictures few --size 512 --n 2",
+    "fit": f"trainer fit few/cytology --class cyst {BASE} --out hypernetworks --steps 1",
+    "merge": f"trainer merge hypernetworks/cyst.safetensors {BASE} --out merged/cyst",
+    "onnx": "exporter onnx merged/cyst --out bundle --steps 1",
+    "tensorrt": "exporter tensorrt bundle --gpu a6000 --batch 1,8,16",
+    "plans check": "exporter plans check bundle",
+    "inspect": "exporter inspect bundle",
+    "doctor": "engine doctor",
+    "generate f32": f"{GENERATE} --precision f32 --out runs/f32",
+    "generate f32 again": f"{GENERATE} --precision f32 --out runs/f32-again",
+    "int8": "exporter int8 bundle --pictures 1",
+    "generate int8": f"{GENERATE} --precision int8 --out runs/int8",
+    "generate int8 again": f"{GENERATE} --precision int8 --out runs/int8-again",
+    "plans remove": "exporter plans remove bundle --stale",
+    "bench": "engine bench bundle --class cyst --batch-size 1 --rounds 1",
+    "verify": "exporter verify bundle --merged merged/cyst",
+    "merge second class": f"trainer merge hypernetworks/cyst.safetensors --class fibroma --multiplier 0.5 {BASE} "
+    "--out merged/fibroma",
+    "onnx second class": "exporter onnx merged/fibroma --out bundle",
+}
+"""The commands by stage, each run in WORK. The bundle draws with one step by default, because int8 and verify draw
+with the bundle's steps."""
 
 
-def make_weights(work: Path) -> None:
-    """Write a base, two hypernetworks with the thesis's structure, and two pictures."""
-    torch.manual_seed(0)
-    base = full_size_base(list(CLASSES))
-    base.save(work / "base")
-    digest = digest_of(base.unet)
-    for name in CLASSES:
-        record = ClassRecord(name, name, "phantom", 1, "CC0", "random weights")
-        hypernetwork = Hypernetwork(attention_dimensions(base.unet))
-        write_hypernetwork(work / f"{name}.safetensors", HypernetworkFile(hypernetwork, name, 0, record, digest))
-    (work / "pictures").mkdir()
-    for i in range(2):
-        noise = np.random.default_rng(i).integers(256, size=(512, 512, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(work / f"pictures/{i}.png")
+def measure(*arguments: object, folder: Path = ROOT) -> dict[str, float]:
+    """Run a module of the project with arguments in a folder.
 
-
-def measure(*arguments: object) -> dict[str, float]:
-    """Run a command and return its seconds and its peak memory. Exit if the command fails."""
-    command = [sys.executable, "-c", MEASURED, *map(str, arguments)]
+    Returns its processor time and its wall-clock time in seconds, and its peak memory in GB. Exits if it fails.
+    """
+    command = [sys.executable, "-m", *map(str, arguments)]
     began = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True)
-    seconds = time.perf_counter() - began
-    if done.returncode:
-        sys.exit(f"{arguments} exited {done.returncode}:\n{done.stdout}\n{done.stderr}")
-    peak = int(done.stderr.rsplit("PEAK ", 1)[1].split()[0])
-    found = {"seconds": round(seconds, 1), "peak_gb": round(peak * 1024 / 1e9, 2)}
+    process = subprocess.Popen(
+        command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=sys.stderr, stdin=subprocess.DEVNULL
+    )
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{shlex.join(map(str, arguments))} exited {process.returncode}")
+    found = {
+        "processor_seconds": round(used.ru_utime + used.ru_stime, 1),
+        "seconds": round(time.perf_counter() - began, 1),
+        # On Linux the memory is in kilobytes.
+        "peak_gb": round(used.ru_maxrss * 1024 / 1e9, 2),
+    }
     print(" ".join(map(str, arguments)), found, flush=True)
     return found
-
-
-def measure_8_bits(work: Path, bundle: Path) -> dict[str, dict[str, float]]:
-    """Measure `exporter int8` on a copy of the bundle with its first class, and a picture of two steps."""
-    copy = shutil.copytree(bundle, work / "bundle-int8")
-    manifest = json.loads((copy / "manifest.json").read_text())
-    manifest["classes"] = {CLASSES[0]: manifest["classes"][CLASSES[0]]}
-    (copy / "manifest.json").write_text(json.dumps(manifest))
-    stages = {"int8 one": measure("exporter", "int8", copy, "--pictures", 1)}
-    for precision in ("f32", "int8"):
-        generate = ("generate", "--bundle", copy, "--class", CLASSES[0], "--n", 1, "--steps", 2, "--batch-size", 1)
-        stages[f"generate {precision}"] = measure(
-            "engine", *generate, "--precision", precision, "--out", work / f"pictures-{precision}"
-        )
-    shutil.rmtree(copy)
-    return stages
 
 
 def size_of(folder: Path) -> int:
@@ -93,49 +94,33 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
+def measured(work: Path, command: str) -> dict[str, Any]:
+    """Run the command of a stage and return its figures."""
+    before = size_of(work)
+    found: dict[str, Any] = {"command": command, **measure(*shlex.split(command), folder=work)}
+    return {**found, "written_bytes": size_of(work) - before}
+
+
 def main() -> None:
     """Run all stages and write the record."""
     parser = script_parser("benchmarks.scripts.full_size", __doc__)
     parser.add_argument("record", metavar="RECORD.json", type=new_file)
     parser.add_argument("work", metavar="WORK", type=Path)
+    parser.add_argument("--only", metavar="STAGE", choices=STAGES, action="append", help="stage; may be repeated")
     asked = parser.parse_args()
     record, work = asked.record, asked.work
-    if work.exists():
-        parser.error(f"{work} exists already; name a new folder")
-    work.mkdir(parents=True)
-    make_weights(work)
-    stages = {}
-    for name in CLASSES:
-        merge = ["trainer", "merge", work / f"{name}.safetensors", "--base", work / "base", "--out", work / name]
-        stages[f"merge {name}"] = measure(*merge)
-    bundle, sizes = work / "bundle", []
-    for name in CLASSES:
-        # The calibration of 8 bits draws with the bundle's steps.
-        steps = () if bundle.exists() else ("--steps", 2)
-        stages[f"onnx {name}"] = measure("exporter", "onnx", work / name, "--out", bundle, *steps)
-        sizes.append(size_of(bundle))
-    stages |= measure_8_bits(work, bundle)
-    build = ["exporter", "tensorrt", bundle, "--gpu", "a6000", "--batch", "1,8,16"]
-    stages["tensorrt one"] = measure(*build, "--class", "one")
-    reports = {path.name: json.loads(path.read_text()) for path in sorted(bundle.glob("plans/*/*.report.json"))}
-    fit = ["trainer", "fit", work / "pictures", "--base", work / "base", "--class", "three", "--steps", 2]
-    for precision in ("bf16", "f32"):
-        stages[f"fit {precision}"] = measure(*fit, "--precision", precision, "--out", work / f"fit-{precision}")
-        run = json.loads((work / f"fit-{precision}/three.json").read_text())["training"]
-        stages[f"fit {precision}"]["seconds_per_step"] = run["seconds_per_step"]
-    found = {
-        "processor": processor_name(),
-        **machine_and_versions(),
-        "cytosynth": __version__,
-        "stages": stages,
-        "bundle_bytes": {"one class": sizes[0], "added by the second": sizes[1] - sizes[0]},
-        "plans": {
-            name: {key: report[key] for key in ("bytes", "seconds", "profile", "header", "builder_memory")}
-            for name, report in reports.items()
-        },
+    if not (work / SINGLE_FILE).exists():
+        measure("benchmarks.scripts.random_base", work.absolute(), "file")
+    found: dict[str, Any] = {
+        "machine": {**machine_facts(), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")},
+        "versions": {"cytosynth": __version__, **versions_of(("torch", "diffusers", "transformers", "openvino"))},
+        "stages": json.loads(record.read_text())["stages"] if record.exists() else {},
     }
-    record.write_text(json.dumps(found, indent=1) + "\n")
+    for stage in asked.only or STAGES:
+        if stage not in found["stages"]:
+            found["stages"][stage] = measured(work, STAGES[stage])
+            write_json(record, found)
 
 
 if __name__ == "__main__":
-    main()
+    run_command_line(main)

@@ -15,7 +15,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from engine.backends.base import Arithmetic, Arrays, Signature, check_signature, runtime_error
-from engine.backends.graph_files import hashes_of
+from engine.backends.graph_files import hashes_of, weights_of
 from engine.backends.rewrites import rewrite
 from engine.backends.text_graphs import CONTEXT, set_tokens, skip_layers
 from engine.cache import cached_file, read_cached, write_cached
@@ -26,6 +26,9 @@ __all__ = ["OpenVINOBackend", "OpenVINOModel", "the_core"]
 
 STEERING = ("DNNL_", "ONEDNN_", "OV_CPU_")
 """How the names of environment variables begin that change the kernels of the CPU plugin."""
+MOST_KEPT = 2**30
+"""Bytes of weights above which a compiled graph is not kept. To export and import such a graph takes half as much
+memory again, and its cached file would push out all others."""
 
 
 @cache
@@ -92,11 +95,12 @@ class OpenVINOBackend:
 
         `changed` is called if the graph is not cached. A graph that is compiled afresh may compute other last digits
         than the same graph from the cache. A first run and later runs therefore take the same way. Without the cache,
-        the export would cost memory for nothing.
+        or with more than MOST_KEPT of weights, the export would cost memory for nothing.
         """
-        if not self._keeps:
+        weights = weights_of(path)
+        if not self._keeps or _bytes_of(weights or []) > MOST_KEPT:
             return self._core.compile_model(changed(), "CPU", config)
-        hashes = hashes_of(path)
+        hashes = None if weights is None else hashes_of(path, weights)
         file = None if hashes is None else cached_file("openvino", [*self._key(config, about), *hashes])
         content = read_cached(file)
         if content is not None:
@@ -108,7 +112,7 @@ class OpenVINOBackend:
         content = read_cached(file)
         if content is None:
             content = np.array(exported)
-        # A UNet of Stable Diffusion's size takes gigabytes, which must not be held while the graph is opened.
+        # Up to two gigabytes, which must not be held while the graph is opened.
         del exported
         return self._core.import_model(ov.Tensor(content), "CPU", config)
 
@@ -162,6 +166,11 @@ class OpenVINOBackend:
         config = {**self._config, "NUM_STREAMS": parts} if parts > 1 else self._config
         about = repr((sorted(shapes.items()), outputs, clip_skip, like))
         return OpenVINOModel(self._compiled(path, config, about, changed), outputs, parts)
+
+
+def _bytes_of(paths: list[Path]) -> int:
+    """Return the bytes of the files among these that exist."""
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 @cache

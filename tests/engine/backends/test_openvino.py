@@ -9,6 +9,7 @@ import numpy as np
 import openvino as ov
 import pytest
 
+from engine.backends import openvino
 from engine.backends.openvino import OpenVINOBackend
 from engine.cache import HEADER_BYTES, read_cached, write_cached
 from tests.conftest import ROOT
@@ -104,6 +105,13 @@ def test_without_a_cache_the_picture_is_the_same(decode, tmp_path, monkeypatch):
     first = decode()
     (tmp_path / "file").write_text("mine")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert (decode() == first).all()
+
+
+def test_a_graph_with_large_weights_is_not_kept(decode, tiny_bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(openvino, "MOST_KEPT", (tiny_bundle / "vae_decoder.bin").stat().st_size - 1)
+    first = decode()
+    assert not (tmp_path / "cache").exists()
     assert (decode() == first).all()
 
 

@@ -16,12 +16,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from benchmarks.original_layout import original_state
+from benchmarks.scripts.random_base import write_single_file, write_vocabulary
 from engine.errors import RequestError
 from tests.conftest import ROOT
-from tests.trainer.base.original_layout import original_state
 from trainer.base import base as bases
-from trainer.base.base import Base, encode_prompts, open_base
-from trainer.base.presets import PRESETS
+from trainer.base.base import encode_prompts, open_base
 from trainer.base.stable_diffusion import CLIP_TEXT, UNET, VAE, read_single_file
 
 pytestmark = pytest.mark.slow
@@ -127,17 +127,6 @@ def test_an_unknown_name_is_refused(monkeypatch):
         open_base("nobody/nothing")
 
 
-def write_vocabulary(folder, size):
-    """Write vocab.json and merges.txt like CLIP's, which do not state the length of a prompt."""
-    base = Base.new(PRESETS["tiny"], ["cyst"], 32)
-    words = sorted(base.tokenizer.get_vocab(), key=base.tokenizer.get_vocab().get)
-    special = words[-2:]
-    words = [*words[:-2], *(f"filler{i}</w>" for i in range(size - len(words))), *special]
-    folder.mkdir()
-    (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-
-
 def test_a_tokenizer_of_another_size_is_refused(small, monkeypatch, tmp_path):
     read = functools.partial(read_single_file, unet=SMALL_UNET, vae=SMALL_VAE, clip=SMALL_CLIP)
     monkeypatch.setattr(bases, "read_single_file", read)
@@ -179,26 +168,6 @@ def test_two_steps_from_a_single_file(small, in_process, monkeypatch, tmp_path):
     expect_two_steps(tmp_path / "out", [24, 32, 64, 96])
 
 
-FULL = """
-import sys, torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from safetensors.torch import save_file
-from transformers import CLIPTextConfig, CLIPTextModel
-from tests.trainer.base.original_layout import original_state
-from trainer.base.stable_diffusion import CLIP_TEXT, UNET, VAE
-
-with torch.device("meta"):
-    parts = UNet2DConditionModel(**UNET), AutoencoderKL(**VAE), CLIPTextModel(CLIPTextConfig(**CLIP_TEXT))
-# The same million random numbers everywhere: a billion would take longer to draw than the training takes.
-numbers = (0.02 * torch.randn(2**20, generator=torch.Generator().manual_seed(0))).half()
-state = {
-    name: numbers.repeat(-(-tensor.numel() // len(numbers)))[: tensor.numel()].reshape(tensor.shape)
-    for name, tensor in original_state(*parts).items()
-}
-save_file(state, sys.argv[1])
-"""
-
-
 def run(*arguments, **options):
     done = subprocess.run(
         [sys.executable, *map(str, arguments)], capture_output=True, text=True, cwd=ROOT, timeout=900, **options
@@ -216,7 +185,7 @@ def run(*arguments, **options):
 def test_two_steps_at_full_size_stay_below_20_gb(side, tmp_path):
     """From the single file, with random weights and CLIP's vocabulary size. A step at 512 pixels takes minutes; at 128
     pixels the weights are the same ones."""
-    run("-c", FULL, tmp_path / "v1-5-pruned-emaonly.safetensors")
+    write_single_file(tmp_path / "v1-5-pruned-emaonly.safetensors")
     pictures_of_noise(tmp_path / "data", side)
     write_vocabulary(tmp_path / "tokenizer", 49408)
     fit = ["-m", "trainer", "fit", tmp_path / "data", "--base", tmp_path / "v1-5-pruned-emaonly.safetensors"]

@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from benchmarks.original_layout import original_state
 from engine.errors import CytosynthError, RequestError
-from tests.trainer.base.original_layout import original_state
 from tests.trainer.checkpoints.checkpoint_files import write
 from trainer.base.stable_diffusion import CLIP_TEXT, UNET, VAE
 from trainer.checkpoints.extract import extract_lora, factors

@@ -5,6 +5,10 @@ Written from the published structure of the model, apart from diffusers' convers
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
+
 __all__ = ["original_state"]
 
 RESNET = {
@@ -17,7 +21,7 @@ RESNET = {
 }
 
 
-def _unet_name(name: str, blocks: int, layers: int) -> str:
+def _unet_name(name: str, layers: int) -> str:
     head, *rest = name.split(".")
     plain = {
         "conv_in": "input_blocks.0.0",
@@ -32,14 +36,14 @@ def _unet_name(name: str, blocks: int, layers: int) -> str:
         kind, index, *tail = rest
         place = "1" if kind == "attentions" else str(2 * int(index))
         return ".".join(["middle_block", place, *_inner(kind, tail)])
-    block, kind, index, *tail = rest
-    block, index = int(block), int(index)
+    kind, tail = rest[1], rest[3:]
+    block, layer = int(rest[0]), int(rest[2])
     if head == "down_blocks":
         if kind == "downsamplers":
             return ".".join(["input_blocks", str(1 + block * (layers + 1) + layers), "0", "op", *tail[1:]])
         place = "0" if kind == "resnets" else "1"
-        return ".".join(["input_blocks", str(1 + block * (layers + 1) + index), place, *_inner(kind, tail)])
-    number = block * (layers + 1) + index
+        return ".".join(["input_blocks", str(1 + block * (layers + 1) + layer), place, *_inner(kind, tail)])
+    number = block * (layers + 1) + layer
     if kind == "upsamplers":
         # Behind the block's last resnet, and behind its attention where it has one: the first block has none.
         return ".".join(["output_blocks", str(block * (layers + 1) + layers), "1" if block == 0 else "2", *tail])
@@ -74,14 +78,11 @@ def _vae_name(name: str, blocks: int) -> str:
     return ".".join([half, side, str(number), "block", index, *tail])
 
 
-def original_state(unet, vae, text_encoder):
-    """The parts' tensors under the original names, as a state dict. The autoencoder's attention is 1 x 1 convolutions
-    there."""
-    blocks, layers = len(unet.config.block_out_channels), unet.config.layers_per_block
-    state = {
-        f"model.diffusion_model.{_unet_name(name, blocks, layers)}": tensor
-        for name, tensor in unet.state_dict().items()
-    }
+def original_state(unet: Any, vae: Any, text_encoder: Any) -> dict[str, torch.Tensor]:
+    """Return the tensors of diffusers' parts under the original names. The autoencoder's attention is 1 x 1
+    convolutions there."""
+    layers = unet.config.layers_per_block
+    state = {f"model.diffusion_model.{_unet_name(name, layers)}": tensor for name, tensor in unet.state_dict().items()}
     for name, tensor in vae.state_dict().items():
         attention = ".attentions." in name and name.endswith("weight") and "group_norm" not in name
         new = f"first_stage_model.{_vae_name(name, len(vae.config.block_out_channels))}"
