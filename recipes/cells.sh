@@ -128,7 +128,7 @@ cyt_nep_mast 14
 CLASSES
 
 # Four steps of a distilled UNet (docs/notes/few-steps.md). Its pictures are matched with the photographs that trained the
-# classes, and the refiner with it.
+# classes. Then the refiner learns from them and from the pictures of the default settings (docs/notes/texture-training.md).
 [ -e "$work/distilled/turbo.json" ] ||
     "$python" -m trainer distill "${merged[@]}" --out "$work/distilled" --guidance-scale 2 --guidance-interval 2 6 \
         --pictures 128 --steps 600 --resume
@@ -142,9 +142,12 @@ prepared "$pictures/fewshot" "$work/few" --crop 0.7
 }
 [ -e "$work/matched/turbo.json" ] ||
     "$python" -m trainer match "$work/distilled/turbo.safetensors" "${merged[@]}" --photographs "$work/photographs" \
-        --out "$work/matched" --train-refiner --learning-rate 1e-4 --steps 480 --resume
+        --out "$work/matched" --resume
+[ -e "$work/refined/refiner.json" ] ||
+    "$python" -m trainer refine "${merged[@]}" --photographs "$work/photographs" --out "$work/refined" \
+        --few-steps "$work/matched/turbo.safetensors" --guidance-scale 2 --guidance-interval 2 6 --resume
 for folder in "$work/base" "${merged[@]}"; do
-    cp "$work/matched/refiner.safetensors" "$folder"
+    cp "$work/refined/refiner.safetensors" "$folder"
 done
 
 rm -rf "$work/cells"
@@ -169,6 +172,7 @@ read = lambda path: json.loads(path.read_text())
 record = {"recipe": "recipes/cells.sh", "base": read(work / "base/record.json")}
 record["hypernetworks"] = {name: {**read(work / f"hypernetworks/{name}.json"), "multiplier": m} for name, m in sorted(multipliers.items())}
 record["distillation"] = read(work / "matched/turbo.json")
+record["refining"] = read(work / "refined/refiner.json")
 (work / "cells/record.json").write_text(json.dumps(record, indent=1) + "\n")
 ' "$work" "${multipliers[@]}"
 echo "The bundle and its record are in $work/cells."

@@ -66,6 +66,7 @@ TESTED_ELSEWHERE = {
     "trainer/cli/tables.py": "tests/trainer/tables/test_learn.py",
     "trainer/adapters/kinds.py": "tests/trainer/adapters/test_describe.py",
     "trainer/adapters/merged.py": "tests/trainer/likelihood/test_measure.py",
+    "trainer/distillation/distilled.py": "tests/trainer/distillation/test_match.py",
     "trainer/distillation/paths.py": "tests/trainer/distillation/test_distill.py",
     "trainer/distillation/photographs.py": "tests/trainer/distillation/test_match.py",
     "trainer/distillation/settings.py": DECLARATIONS,

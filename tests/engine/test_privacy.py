@@ -26,7 +26,7 @@ def commands_of(path, bundle, out):
     Commands that would take long are refused after their imports; others of their part use the same libraries.
     """
     prepared, merged = path / "prepared", path / "merged/cyt_mast"
-    real, other = prepared / "cyt_mast", prepared / "cyt_nep_mast"
+    real, other, gone = prepared / "cyt_mast", prepared / "cyt_nep_mast", out / "missing"
     weights, base = path / "hypernetworks/cyt_mast.safetensors", ["--base", path / "base"]
     of_class = ["--bundle", bundle, "--class", "cyt_mast"]
     generate = ["generate", *of_class, "--n", 2, "--steps", 1, "--batch-size", 1]
@@ -61,7 +61,7 @@ def commands_of(path, bundle, out):
             ["convert", weights, out / "cyt_mast.pt"],
             ["likelihood", merged, out / "missing"],
             *([command, out / "missing", "--out", out / f"{command}.json"] for command in ("table", "distill")),
-            ["match", weights, merged, "--photographs", out / "missing", "--out", out / "matched"],
+            *([*one, merged, "--photographs", gone, "--out", out] for one in (["match", weights], ["refine"])),
             ["inspect", weights],
             ["encoder", real, other, "--out", out / "cyt_mast.pt/encoder.onnx", "--attribution", "cytosynth"],
         ],

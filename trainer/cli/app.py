@@ -24,6 +24,7 @@ COMMANDS = {
     "table": "trainer.cli.tables:table",
     "distill": "trainer.cli.distillation:distill",
     "match": "trainer.cli.distillation:match",
+    "refine": "trainer.cli.distillation:refine",
 }
 app = new_command_line(__doc__, COMMANDS)
 

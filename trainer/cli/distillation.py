@@ -1,4 +1,4 @@
-"""The commands `distill` and `match`: train a LoRA for a sampler of few steps."""
+"""The commands `distill`, `match` and `refine`: train a LoRA for a sampler of few steps, and a refiner for both."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.options import Without, with_options
 from engine.terminal import stopped_by_signals
 from trainer.cli.options import progress_bar
-from trainer.distillation.settings import DistillSettings, MatchSettings
+from trainer.distillation.settings import DistillSettings, MatchSettings, RefineSettings
 from trainer.tables.settings import TeacherSettings
 from trainer.training.outputs import Outputs, OutputSettings
 from trainer.training.settings import Hardware
 
-__all__ = ["distill", "match"]
+__all__ = ["distill", "match", "refine"]
+
+REFINER = "refiner"
+"""Name of the refiner's files, as base folders have it."""
 
 
 @with_options
@@ -81,10 +84,10 @@ def match(
     """Train a distilled LoRA further, until the features of its pictures are those of photographs.
 
     A class without photographs keeps its pictures. Afterwards, merge the new LoRA and put it into a bundle, as after
-    distill. A new refiner belongs into the base and all merged folders, before the bundle is exported.
+    distill.
     """
-    from trainer.base.refiner import REFINER_FILE
-    from trainer.distillation.match import Distilled, MatchRequest
+    from trainer.distillation.distilled import Distilled
+    from trainer.distillation.match import MatchRequest
     from trainer.distillation.match import match as train
     from trainer.pictures.dataset import read_set
     from trainer.tables.subjects import open_subjects
@@ -104,11 +107,65 @@ def match(
         found = train(subjects, data, MatchRequest(outputs, known, settings, compute, stop, progress))["matching"]
     run = found["training"]
     print(f"The LoRA: {outputs.weights}; its table: {outputs.record}")
-    if settings.train_refiner:
-        print(f"The refiner: {out / REFINER_FILE}")
     print("Energy distance from photographs that were kept back, before and after:")
     for name, before in found["distances_before"].items():
         print(f"  {name}: {before:.4f} {found['distances'][name]:.4f}")
+    if run["steps_done"] < run["steps"]:
+        print(f"Stopped at step {run['steps_done']} of {run['steps']}. To resume, run the same command with --resume.")
+        sys.exit(1)
+
+
+@with_options
+def refine(
+    merged: Annotated[list[Path], typer.Argument(metavar="MERGED...", help="Folders that merge wrote, of one base.")],
+    photographs: Annotated[
+        Path,
+        typer.Option(help="Prepared photographs: a folder per class, named as the class.", rich_help_panel="Input"),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder for refiner.safetensors and refiner.json.", rich_help_panel="Output")
+    ],
+    teacher: TeacherSettings,
+    settings: RefineSettings,
+    hardware: Annotated[Hardware, Without("gradient_checkpointing", "compiled")],
+    output: Annotated[OutputSettings, Without("webui")],
+    few_steps: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="LORA",
+            help="NAME.safetensors of distill or match, NAME.json beside it: refine its pictures, too.",
+            rich_help_panel="Input",
+        ),
+    ] = None,
+) -> None:
+    """Train the refiner further, until the grain of drawn pictures has the statistics of photographs.
+
+    Of a class without photographs it keeps the grain. Afterwards, copy refiner.safetensors into the base and all merged
+    folders, and export the bundle: the pictures of all settings and presets change.
+    """
+    from trainer.distillation.distilled import Distilled
+    from trainer.distillation.refine import RefineRequest
+    from trainer.distillation.refine import refine as train
+    from trainer.pictures.dataset import read_set
+    from trainer.tables.subjects import open_subjects
+    from trainer.training.devices import choose_compute
+
+    outputs = Outputs(out, REFINER)
+    outputs.check(output)
+    compute = choose_compute(hardware)
+    data = read_set([photographs])
+    with progress_bar() as progress, stopped_by_signals() as stop, locked_folder_of(outputs.record):
+        subjects = open_subjects(merged)
+        known = None if few_steps is None else Distilled.read(few_steps, subjects[0].base.noise)
+        if output.overwrite:
+            outputs.remove()
+        found = train(subjects, data, RefineRequest(outputs, teacher, known, settings, compute, stop, progress))
+    run = found["training"]
+    print(f"The refiner: {outputs.weights}; its record: {outputs.record}")
+    print("Energy distance from photographs that were kept back, before and after:")
+    for way, classes in found["distances_before"].items():
+        for name, before in classes.items():
+            print(f"  {way}, {name}: {before:.4f} {found['distances'][way][name]:.4f}")
     if run["steps_done"] < run["steps"]:
         print(f"Stopped at step {run['steps_done']} of {run['steps']}. To resume, run the same command with --resume.")
         sys.exit(1)

@@ -8,6 +8,7 @@ import torch
 
 from engine.errors import RequestError
 from engine.progress import Progress
+from trainer.base.refiner import decode
 from trainer.distillation.statistics import Statistics
 from trainer.pictures.dataset import SYMMETRIES, PictureSet, to_model_range, turn
 from trainer.pretraining.energy import VectorSet
@@ -28,7 +29,10 @@ LEAST = 8
 class Photographs:
     """Statistics of the photographs of each class: most of them to learn from, an eighth to judge the result."""
 
-    def __init__(self, data: PictureSet, compute: Compute, generator: torch.Generator, progress: Progress) -> None:
+    def __init__(
+        self, data: PictureSet, whitened: bool, compute: Compute, generator: torch.Generator, progress: Progress
+    ) -> None:
+        """whitened: whether the statistics are whitened, too, and see the spectrum."""
         self._compute = compute
         self.features = open_photograph_features().to(compute.device)
         self.features.standardise(to_model_range(data.sample(SAMPLE)).to(compute.device))
@@ -39,7 +43,8 @@ class Photographs:
             few = len(mine) // LEAST
             learnt[name], judged[name] = (self._bank(part, generator) for part in (mine[few:], mine[:few]))
             progress("photographs", place + 1, len(data.class_names))
-        self._statistics.learn(list(learnt.values()))
+        if whitened:
+            self._statistics.whiten(list(learnt.values()))
         self.learnt, self.judged = (
             {name: VectorSet(self._statistics.vectors(blocks)) for name, blocks in found.items()}
             for found in (learnt, judged)
@@ -47,7 +52,14 @@ class Photographs:
 
     def vectors(self, pictures: torch.Tensor) -> torch.Tensor:
         """Return the statistics (B, E) of pictures (B, 3, S, S) in [-1, 1], to be compared with `learnt`, `judged`."""
-        return self._statistics.vectors(self._statistics.blocks(pictures))
+        with self._compute.autocast():
+            return self._statistics.vectors(self._statistics.blocks(pictures))
+
+    def vectors_of(self, subject: Subject, latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return the statistics (B, E) of the pictures of latents (B, C, h, w)."""
+        with self._compute.autocast():
+            pictures = decode(subject.base.vae, subject.base.refiner, latents, generator)
+        return self.vectors(pictures)
 
     @torch.no_grad()
     def _bank(self, pictures: torch.Tensor, generator: torch.Generator) -> list[torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Settings of `distill`. This module does not import torch."""
+"""Settings of `distill`, `match` and `refine`. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.sampling.learned import MAX_ROWS
 from trainer.tables.settings import TeacherSettings
 from trainer.training.settings import LoopSettings, decaying_loop
 
-__all__ = ["DistillSettings", "MatchSettings"]
+__all__ = ["DistillSettings", "MatchSettings", "RefineSettings"]
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,36 @@ class MatchSettings:
         help="Weight of the anchor: how strongly the latents stay where the LoRA drew them before.",
         within=Range(low=0),
     )
-    train_refiner: bool = setting(
-        False, help="Train the refiner of the base, too. It changes the pictures of all settings and presets."
+    seed: int = setting(0, help="Seed of all random numbers.", within=Range(0, 2**62))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def loop(self) -> LoopSettings:
+        """Return the settings of the training."""
+        return decaying_loop(
+            self.steps,
+            self.batch_size,
+            self.learning_rate,
+            warmup=min(20, self.steps),
+            seed=self.seed,
+            weight_decay=0.0,
+            ema_decay=0.98,
+        )
+
+
+@dataclass(frozen=True)
+class RefineSettings:
+    """How the refiner is trained on drawn pictures."""
+
+    PANEL: ClassVar[str] = "Refining"
+
+    steps: int = setting(
+        600, help="Number of training steps. Classes and ways of drawing take turns.", within=Range(low=1)
+    )
+    batch_size: int = setting(8, help="Drawn pictures per training step.", within=Range(2, 4096))
+    learning_rate: float = setting(
+        4e-4, help="Highest learning rate; the rate then falls along a cosine.", within=Range(above=0)
     )
     seed: int = setting(0, help="Seed of all random numbers.", within=Range(0, 2**62))
 

@@ -1,8 +1,8 @@
-"""Statistics of pictures by which drawn pictures are compared with photographs, as they are and whitened.
+"""Statistics of pictures by which drawn pictures are compared with photographs.
 
-They are the mean and the deviation of each channel of five maps of EfficientNet-Lite1, and the spectrum. A classifier
-finds directions in which pictures of one class hardly differ: there a small fault is a large one. Whitened, every
-direction counts by its own spread.
+They are the mean and the deviation of each channel of five maps of EfficientNet-Lite1. Whitened, the spectrum joins
+them. A classifier finds directions in which pictures of one class hardly differ: there a small fault is a large one.
+Whitened, every direction counts by its own spread.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Statistics:
         maps = [values.float() for values in self._features(pictures)]
         return [*(torch.cat([m.mean((2, 3)), m.std((2, 3))], 1) for m in maps), spectrum(pictures)]
 
-    def learn(self, classes: Sequence[Sequence[torch.Tensor]]) -> None:
+    def whiten(self, classes: Sequence[Sequence[torch.Tensor]]) -> None:
         """Learn from the blocks of each class's photographs how pictures of one class differ."""
         self._whitenings = []
         for block in zip(*classes, strict=True):
@@ -89,15 +89,10 @@ class Statistics:
             self._whitenings.append(whitening.T)
 
     def vectors(self, blocks: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return the blocks (B, D) as one vector each: (B, E).
-
-        All maps have the same weight. The spectrum is only whitened.
-        """
+        """Return the blocks (B, D) as one vector each: (B, E). All maps have the same weight."""
         *maps, _ = blocks
-        plain = [one * 2 / one.shape[1] for one in maps]
+        found = [one * 2 / one.shape[1] for one in maps]
         weights = [*([WHITENED_WEIGHT / len(maps)] * len(maps)), SPECTRUM_WEIGHT]
-        white = [
-            block @ whitening * weight / whitening.shape[1]
-            for block, whitening, weight in zip(blocks, self._whitenings, weights, strict=True)
-        ]
-        return torch.cat([*plain, *white], 1)
+        for block, whitening, weight in zip(blocks, self._whitenings, weights, strict=False):
+            found.append(block @ whitening * weight / whitening.shape[1])
+        return torch.cat(found, 1)

@@ -25,7 +25,7 @@ from trainer.training.devices import Compute, draw_normal
 from trainer.training.loop import Training, digest_parts
 from trainer.training.settings import LoopSettings
 
-__all__ = ["Crops", "GrainData", "GrainScore", "decode_set", "refine", "train_refiner"]
+__all__ = ["Crops", "GrainData", "GrainScore", "decode_set", "refine_pictures", "train_refiner"]
 
 CROP = 64
 """Side in pixels of the crops, if the pictures are larger."""
@@ -103,7 +103,9 @@ class GrainScore(nn.Module):
         return self._pixels(Draws(first, second, wanted), plain, generator) + feature_scores(maps, wanted_maps)
 
 
-def refine(refiner: Refiner, pictures: torch.Tensor, latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def refine_pictures(
+    refiner: Refiner, pictures: torch.Tensor, latents: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
     """Return decoded pictures (B, 3, S, S) of latents (B, C, h, w) with grain, differentiable by the refiner."""
     noise = draw_normal(refiner.noise_size(latents), generator, latents.device)
     refined: torch.Tensor = refiner(pictures, latents, noise)
@@ -145,8 +147,8 @@ def train_refiner(
         chosen = rows[torch.randint(len(rows), (few,), generator=generator)]
         unpaired, unpaired_latents = crops([drawn, material.drawn], chosen, generator)
         with compute.autocast():
-            both = refine(refiner, plain.repeat(2, 1, 1, 1), latents.repeat(2, 1, 1, 1), generator)
-            refined = refine(refiner, unpaired, unpaired_latents, generator)
+            both = refine_pictures(refiner, plain.repeat(2, 1, 1, 1), latents.repeat(2, 1, 1, 1), generator)
+            refined = refine_pictures(refiner, unpaired, unpaired_latents, generator)
             loss = score(both, plain, wanted, generator)
             averages = _averaged([m.float() for m in features(refined)])
         loss = loss + DRAWN_WEIGHT * banks[label].distance_of(averages)

@@ -1,4 +1,4 @@
-"""A LoRA of two rows for two tiny classes, for the tests of matching."""
+"""A LoRA of two rows for two tiny classes, and photographs of one of them."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_whitened_statistics_see_a_fault_where_photographs_hardly_differ():
     features.standardise(draw(8, 0.05))
     statistics = Statistics(features)
     with torch.no_grad():
-        statistics.learn([statistics.blocks(draw(12, 0.05, light)) for light in (-0.3, 0.3)])
+        statistics.whiten([statistics.blocks(draw(12, 0.05, light)) for light in (-0.3, 0.3)])
         wanted, less, brighter = (
             statistics.vectors(statistics.blocks(draw(12, grain, 0.3 + light))).mean(0)
             for grain, light in ((0.05, 0), (0.045, 0), (0.05, 0.005))
