@@ -18,7 +18,7 @@ SCRIPTS = sorted(
     for path in (ROOT / folder).rglob("*.py")
     if path.parent.name != "examples" and "if __name__ ==" in path.read_text(encoding="utf-8")
 )
-WITHOUT_ARGUMENTS = {"benchmarks.pages.page", "benchmarks.scripts.scale"}
+WITHOUT_ARGUMENTS = {"benchmarks.pages.page", "benchmarks.scripts.lora_size", "benchmarks.scripts.scale"}
 """Scripts whose arguments all have defaults."""
 NEEDS = {"benchmarks.scripts.int8": "nncf", "benchmarks.scripts.workers": "ray"}
 

@@ -29,7 +29,8 @@ def test_stages_that_the_record_has_are_not_run_again(tmp_path, monkeypatch):
     found = json.loads(record.read_text())["stages"]
     assert found["kept"] == {"seconds": 7}
     assert found["new"]["processor_seconds"] > 0
-    assert 0.005 < found["new"]["peak_gb"] < 1
+    # A child that was forked from a large process begins with that process's memory.
+    assert found["new"]["peak_gb"] > 0.005
 
 
 def test_a_stage_that_fails_ends_the_run(monkeypatch):
