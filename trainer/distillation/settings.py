@@ -97,15 +97,7 @@ class MatchSettings:
 
     def loop(self) -> LoopSettings:
         """Return the settings of the training."""
-        return decaying_loop(
-            self.steps,
-            self.batch_size,
-            self.learning_rate,
-            warmup=min(20, self.steps),
-            seed=self.seed,
-            weight_decay=0.0,
-            ema_decay=0.98,
-        )
+        return _short_loop(self)
 
 
 @dataclass(frozen=True)
@@ -128,12 +120,17 @@ class RefineSettings:
 
     def loop(self) -> LoopSettings:
         """Return the settings of the training."""
-        return decaying_loop(
-            self.steps,
-            self.batch_size,
-            self.learning_rate,
-            warmup=min(20, self.steps),
-            seed=self.seed,
-            weight_decay=0.0,
-            ema_decay=0.98,
-        )
+        return _short_loop(self)
+
+
+def _short_loop(settings: MatchSettings | RefineSettings) -> LoopSettings:
+    """Return the settings of a training that changes finished weights a little."""
+    return decaying_loop(
+        settings.steps,
+        settings.batch_size,
+        settings.learning_rate,
+        warmup=min(20, settings.steps),
+        seed=settings.seed,
+        weight_decay=0.0,
+        ema_decay=0.98,
+    )
