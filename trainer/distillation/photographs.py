@@ -36,7 +36,7 @@ class Photographs:
         self._compute = compute
         self.features = open_photograph_features().to(compute.device)
         self.features.standardise(to_model_range(data.sample(SAMPLE)).to(compute.device))
-        self._statistics = Statistics(self.features)
+        self._statistics = Statistics(self.features, whitened=whitened)
         learnt, judged = {}, {}
         for place, name in enumerate(data.class_names):
             mine = data.pictures[data.labels == place]

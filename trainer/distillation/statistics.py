@@ -65,15 +65,20 @@ def _rings(side: int) -> torch.Tensor:
 class Statistics:
     """Turns pictures into vectors, whose absolute differences are summed."""
 
-    def __init__(self, features: PhotographFeatures) -> None:
-        self._features = features
+    def __init__(self, features: PhotographFeatures, *, whitened: bool) -> None:
+        """whitened: `whiten` will be called. The statistics then see the pictures as a file shows them."""
+        self._features, self._whitened = features, whitened
         self._whitenings: list[torch.Tensor] = []
 
     def blocks(self, pictures: torch.Tensor) -> list[torch.Tensor]:
-        """Return a vector (B, D) for each map of features, and the spectrum, of pictures (B, 3, S, S) in [-1, 1]."""
-        pictures = as_shown(pictures.float())
+        """Return a vector (B, D) for each map of features of pictures (B, 3, S, S) in [-1, 1].
+
+        If they are to be whitened, the spectrum is the last one.
+        """
+        pictures = as_shown(pictures.float()) if self._whitened else pictures
         maps = [values.float() for values in self._features(pictures)]
-        return [*(torch.cat([m.mean((2, 3)), m.std((2, 3))], 1) for m in maps), spectrum(pictures)]
+        found = [torch.cat([m.mean((2, 3)), m.std((2, 3))], 1) for m in maps]
+        return [*found, spectrum(pictures)] if self._whitened else found
 
     def whiten(self, classes: Sequence[Sequence[torch.Tensor]]) -> None:
         """Learn from the blocks of each class's photographs how pictures of one class differ."""
@@ -90,7 +95,7 @@ class Statistics:
 
     def vectors(self, blocks: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return the blocks (B, D) as one vector each: (B, E). All maps have the same weight."""
-        *maps, _ = blocks
+        maps = blocks[:-1] if self._whitened else blocks
         found = [one * 2 / one.shape[1] for one in maps]
         weights = [*([WHITENED_WEIGHT / len(maps)] * len(maps)), SPECTRUM_WEIGHT]
         for block, whitening, weight in zip(blocks, self._whitenings, weights, strict=False):

@@ -45,7 +45,7 @@ def test_whitened_statistics_see_a_fault_where_photographs_hardly_differ():
 
     features = open_photograph_features()
     features.standardise(draw(8, 0.05))
-    statistics = Statistics(features)
+    statistics = Statistics(features, whitened=True)
     with torch.no_grad():
         statistics.whiten([statistics.blocks(draw(12, 0.05, light)) for light in (-0.3, 0.3)])
         wanted, less, brighter = (
