@@ -1,4 +1,4 @@
-"""Small groups of measures, made by hand, that may give synthetic pictures away: gradients, spectrum, colour, shape.
+"""Small groups of measures, made by hand, that may give synthetic pictures away, such as gradients and colour.
 
 `probe` asks of each group alone how well a linear classifier tells real from synthetic pictures with it.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from evaluate.studies.morphology import measure
 from evaluate.studies.texture import LUMA
 
-__all__ = ["BANDS", "DEFINITIONS", "giveaways"]
+__all__ = ["BANDS", "DEFINITIONS", "LATTICE_BANDS", "giveaways"]
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -23,6 +23,12 @@ GRADIENT_EDGES = np.concatenate([[0], 2.0 ** np.arange(0, 6.5, 0.5), [np.inf]])
 """Limits of the classes of gradient magnitude, in grey levels per pixel."""
 BANDS = 10
 """Number of rings of equal width between 0 and 0.5 cycles per pixel."""
+OPPONENT = np.array([[0.299, 0.587, 0.114], [0.5, -0.5, 0.0], [-0.25, -0.25, 0.5]])
+"""Luma, red against green, and blue against both."""
+LATTICE_BANDS = 12
+"""Number of bands of equal width between 1/6 and 1/2 cycles per pixel."""
+ROUNDING = 1 / 12
+"""Variance of the rounding to whole grey levels."""
 SHAPES = ("nucleus_area", "nucleus_eccentricity", "nucleus_to_cell", "nucleus_lobes")
 STAINS = tuple(
     tuple(f"{region}_{channel}" for channel in ("red", "green", "blue")) for region in ("nucleus", "cytoplasm")
@@ -32,6 +38,9 @@ DEFINITIONS = {
     "gradients": "share of pixels in 14 classes of the gradient magnitude of luma, from below 1 to above 64 grey levels"
     " per pixel",
     "spectrum": "log10 of the mean power of luma in 10 rings of equal width, 0 to 0.5 cycles per pixel",
+    "lattice": "how the contrast of neighbouring pixels repeats along rows and columns with periods of 2 to 6 px: "
+    "log10 of the largest amplitude in each of 12 bands, in luma and two opponent colours. Networks that enlarge a "
+    "picture by 2 leave such patterns, and so do the blocks of JPEG",
     "colour": "mean, standard deviation and skewness of each channel, correlations of the channels, and mean optical "
     "density of nucleus and cytoplasm in each channel",
     "shape": "nucleus area, nucleus eccentricity, N:C ratio and lobes, as `morphology` measures them",
@@ -50,6 +59,7 @@ def giveaways(picture: Picture, *, one_cell: bool = True) -> dict[str, Floats]:
     return {
         "gradients": _gradients(luma),
         "spectrum": _spectrum(luma),
+        "lattice": _lattice(rgb),
         "colour": np.concatenate([_moments(rgb), *(_known([found[name] for name in names]) for names in STAINS)]),
         "shape": _known([found[name] for name in SHAPES]),
     }
@@ -72,6 +82,25 @@ def _spectrum(luma: Floats) -> Floats:
     sums, counts = np.bincount(ring[inside], power[inside], BANDS), np.bincount(ring[inside], minlength=BANDS)
     # A picture below 20 pixels has empty rings. 1e-3 squared grey levels are far below the rounding noise of 1/12.
     return np.asarray(np.log10(sums / np.maximum(counts, 1) + 1e-3))
+
+
+def _lattice(rgb: Floats) -> Floats:
+    """(S, S, 3) -> (2 * 3 * LATTICE_BANDS,).
+
+    The contrast of a row is the logarithm of the mean squared difference from the next row; likewise for columns.
+    """
+    colours = rgb @ OPPONENT.T
+    found = []
+    for axis in (0, 1):
+        contrast = np.log(np.square(np.diff(colours, axis=axis)).mean(1 - axis) + ROUNDING)
+        window = np.hanning(len(contrast))[:, None]
+        # Zeros after the last value give each band several frequencies, also in a small picture.
+        size = max(256, len(contrast))
+        amplitude = np.abs(np.fft.rfft((contrast - contrast.mean(0)) * window, size, axis=0)) / window.sum()
+        band = ((np.fft.rfftfreq(size) - 1 / 6) * 3 * LATTICE_BANDS).astype(int).clip(max=LATTICE_BANDS - 1)
+        inside = np.fft.rfftfreq(size) >= 1 / 6
+        found += [amplitude[inside & (band == i)].max(0) for i in range(LATTICE_BANDS)]
+    return np.asarray(np.log10(np.concatenate(found) + 1e-3))
 
 
 def _moments(rgb: Floats) -> Floats:

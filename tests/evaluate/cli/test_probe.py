@@ -10,6 +10,7 @@ from PIL import Image
 
 from evaluate.encoders import imagenet
 from evaluate.encoders.imagenet import PACKAGES
+from evaluate.studies.giveaways import DEFINITIONS as GIVEAWAYS
 
 for package in PACKAGES:
     pytest.importorskip(package, reason="the extra `evaluate` is not installed")
@@ -29,7 +30,7 @@ def test_one_row_per_class(phantoms, in_process, tmp_path):
     record = json.loads((tmp_path / "out" / "record.json").read_text())
     found = record["results"]["classes"]
     assert list(found) == ["cyt_mast"]
-    assert set(found["cyt_mast"]["accuracies"]) == {"imagenet", "gradients", "spectrum", "colour", "shape"}
+    assert set(found["cyt_mast"]["accuracies"]) == {"imagenet", *GIVEAWAYS}
     told = found["cyt_mast"]["accuracies"]["imagenet"]
     assert told["synthetic"]["value"] > 0.9 > 0.75 > told["control"]["value"]
     assert set(record["inputs"]) == {"REAL cyt_mast", "FAKE cyt_mast"}
