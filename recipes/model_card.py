@@ -2,7 +2,8 @@
 
     python -m recipes.model_card WORK RECIPE
 
-WORK holds records/, autoencoder.json and phantom_probe.json. RECIPE holds cells/ with the bundle's manifest and record.
+WORK holds records/ and a phantom_probe for each way of drawing. RECIPE holds cells/ with the bundle's manifest and
+record.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import numpy as np
+
 from benchmarks.arguments import existing_folder, script_parser
 from engine.files import sha256_of
 from engine.terminal import run_command_line
@@ -20,32 +23,41 @@ from evaluate.report.records import read_results
 from evaluate.studies.copies import CopiesResults
 from evaluate.studies.judge import Share, Verdict
 from evaluate.studies.morphology import Morphology, is_far
+from evaluate.studies.probe import ProbeResults
 from evaluate.studies.score import Figure, Score, ScoreResults
+from evaluate.studies.texture import TITLES
 from evaluate.studies.utility import Utility
 
 Record = dict[str, Any]
-Row = tuple[str, str]
-RECORDS = Path(__file__).parents[1] / "docs/evaluation"
+Row = list[str]
+SETTINGS = {"default": "default settings", "turbo": "preset `turbo`"}
+"""The ways of drawing: the folder's name, and its heading."""
+ENCODERS = ("imagenet", "cyto")
+TEXTURE = {
+    "blobness_0.8": "{:.3f}",
+    "nucleus_coherence": "{:.2f}",
+    "background_luma_0.25": "{:.1f}",
+    "background_luma_0.5": "{:.1f}",
+    "ragged_outline": "{:.3f}",
+}
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The folder of the records, and the records that describe several classes."""
+    """The folder of the records, and the records that describe several classes. probes: by way of drawing."""
 
     work: Path
     manifest: Record
     judge: Verdict
-    autoencoder: Record
-    probe: Record
-    base_classes: Record
+    probes: dict[str, Record]
 
-    def figures(self, name: str) -> dict[str, Score]:
-        """Return the figures of a `score` record by name, for example of `fast-ig`."""
-        return read_results(self.work / f"records/score-{name}", ScoreResults).figures
+    def score(self, way: str, name: str) -> dict[str, Score]:
+        """Return the figures of the record `score` of a class that was drawn in this way."""
+        return read_results(self.record("score", way, name), ScoreResults).figures
 
-    def copies(self, name: str) -> CopiesResults:
-        """Return the results of the `copies` record of a class."""
-        return read_results(self.work / f"records/copies-{name}", CopiesResults)
+    def record(self, study: str, way: str, name: str) -> Path:
+        """Return the folder of a record."""
+        return self.work / f"records/{study}-{way}-{name}"
 
 
 def read(path: Path) -> Record:
@@ -63,138 +75,137 @@ def share(found: Share) -> str:
     return f"{found.intended:.0%} [{found.low:.0%}, {found.high:.0%}]"
 
 
-def table(header: list[str], rows: list[list[str]]) -> str:
+def table(header: list[str], rows: list[Row]) -> str:
     """Return a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def section(sources: Sources, name: str, rows: list[Row]) -> str:
-    """Return the section of one class: heading, eight cells, table."""
-    picture = f"![Eight synthetic cells of the class {name}](model-card/{name}.jpg)"
-    return f"### {name}\n{picture}\n\n" + table(["measure", name], [list(row) for row in rows])
-
-
-def trained_on(sources: Sources, name: str, how: str) -> Row:
-    """Return what taught the class, and the prompt that it uses."""
-    entry = sources.manifest["classes"][name]
-    kind = "phantoms" if entry["origin"] == "phantom" else "photographs"
-    return ("trained on", f"{entry['pictures']} {kind}, {how}; prompt `{entry['prompt']}`")
+def in_floors(score: Score) -> float:
+    """Return a distance, divided by that of real cells from other real cells."""
+    return score.fake.value / score.floor.value
 
 
 def distance_rows(sources: Sources, name: str) -> list[Row]:
-    """Return FD-cyto with its floor and nearest control, and recall."""
-    found = sources.figures(name)
-    fd, recall = found["FD-cyto"], found["recall-cyto"]
-    floor = fd.floor.value
-    controls = {key: one.value / floor for key, one in fd.controls.items()}
-    nearest = min(controls, key=lambda key: controls[key])
-    return [
-        ("FD-cyto", f"{interval(fd.fake)}: **{fd.fake.value / floor:.1f} floors** (floor {floor:.3g})"),
-        ("nearest control", f"{controls[nearest]:.1f} floors ({nearest})"),
-        ("recall (of real cells)", f"{recall.fake.value:.2f} ({recall.floor.value:.2f})"),
-    ]
-
-
-def judge_rows(sources: Sources, name: str) -> list[Row]:
-    """Return the judge's result, copies and morphology."""
-    found, real = sources.judge.synthetic["blood"][name], sources.judge.held_out[name]
-    other = instead(found.given, name)
-    copies = sources.copies(name)
-    measures = read_results(sources.work / f"records/morphology-{name}", Morphology).measures.values()
-    far = sum(is_far(one.distance, one.floor) for one in measures)
-    return [
-        ("intended class by the judge", f"{share(found)} (of held-out real cells {share(real)})"),
-        ("most often instead", f"{other}, {found.given[other]} of {sum(found.given.values())}"),
-        ("copies", f"{copies.rate:.1%} [{copies.rate_low:.1%}, {copies.rate_high:.1%}]"),
-        ("morphology off", f"{far} of {len(measures)}"),
-    ]
-
-
-def probe_rows(sources: Sources, name: str) -> list[Row]:
-    """Return the share of synthetic phantoms that the phantoms' probe gives to their class."""
-    drawn, equalised = (sources.probe[kind]["synthetic"][name] for kind in ("as drawn", "equalised"))
-    other = instead(drawn, name)
-    shares = [f"{counts[name] / sum(counts.values()):.0%}" for counts in (drawn, equalised)]
-    return [
-        ("intended class by the probe", f"{shares[0]} as drawn, {shares[1]} equalised"),
-        ("most often instead", f"{other}, {drawn[other]} of {sum(drawn.values())}" if drawn[other] else "none"),
-    ]
-
-
-def instead(counts: dict[str, int], name: str) -> str:
-    """Return the class with which this class is most often confused."""
-    return max((key for key in counts if key != name), key=lambda key: counts[key])
-
-
-def hypernetwork_rows(sources: Sources, name: str) -> list[Row]:
-    """Return FD-cyto, and for photographs the judge's result, without a hypernetwork and with another class's."""
-    judged = sources.judge.synthetic
+    """Return the distances with their floors and nearest controls, and precision and recall."""
+    scores = [sources.score(way, name) for way in SETTINGS]
     rows = []
-    for kind, words in (("alone", "without its hypernetwork"), ("other", "with another class's hypernetwork")):
-        value = f"FD-cyto {interval(sources.figures(f'{kind}-{name}')['FD-cyto'].fake)}"
-        if name in judged[f"blood-{kind}"]:
-            value += f", judge {judged[f'blood-{kind}'][name].intended:.0%}"
-        rows.append((words, value))
+    for encoder in ENCODERS:
+        found = [one[f"FD-{encoder}"] for one in scores]
+        controls = {key: one.value / found[0].floor.value for key, one in found[0].controls.items()}
+        nearest = min(controls, key=lambda key: controls[key])
+        cells = [f"{interval(one.fake)}: **{in_floors(one):.1f} floors**" for one in found]
+        rows.append([f"FD-{encoder}", f"floor {found[0].floor.value:.3g}", *cells])
+        rows.append([f"nearest control by FD-{encoder}", f"{controls[nearest]:.1f} floors ({nearest})", "", ""])
+    for kind in ("precision-imagenet", "recall-imagenet", "recall-cyto"):
+        found = [one[kind] for one in scores]
+        rows.append(
+            [kind.replace("-", ", "), *(f"{one:.2f}" for one in (found[0].floor.value, *(f.fake.value for f in found)))]
+        )
     return rows
 
 
-def base_class_row(sources: Sources, name: str) -> Row:
-    """Return FD-cyto and KD-cyto of a class of the base without a hypernetwork and with one, on pictures kept back."""
-    made = sources.base_classes["classes"][name]
-    words = [f"{way} {one['FD-cyto']:.3g}, {one['KD-cyto']:.3g}" for way, one in made.items()]
-    return ("with a hypernetwork, FD-cyto, KD-cyto", "; ".join(words))
+def probe_rows(sources: Sources, name: str) -> list[Row]:
+    """Return how many pictures a linear classifier tells from real ones, by all its features and by each group."""
+    found = []
+    for way in SETTINGS:
+        (one,) = read_results(sources.record("probe", way, name), ProbeResults).classes.values()
+        found.append(one.accuracies)
+    rows = []
+    for group, told in found[0].items():
+        title = "probe" if group == "imagenet" else f"probe by {group} alone"
+        rows.append([title, f"{told.control.value:.0%}", *(f"{one[group].synthetic.value:.0%}" for one in found)])
+    return rows
 
 
-def reconstruction_row(sources: Sources, name: str) -> Row:
-    """Return what the autoencoder alone loses."""
-    one = sources.autoencoder["classes"][name]
-    floors = one["fd_cyto_reconstructed"] / one["fd_cyto_floor"]
+def morphology_rows(sources: Sources, name: str) -> list[Row]:
+    """Return texture, and how many measures of shape and stain are off."""
+    found = [read_results(sources.record("morphology", way, name), Morphology) for way in SETTINGS]
+    rows = []
+    for key, form in TEXTURE.items():
+        drawn = [one.texture[key] for one in found]
+        means = [np.mean(drawn[0].real), *(np.mean(one.synthetic) for one in drawn)]
+        rows.append([TITLES[key], *(form.format(mean) for mean in means)])
+    far = [sum(is_far(one.distance, one.floor) for one in each.measures.values()) for each in found]
+    rows.append(["morphology off", "", *(f"{one} of {len(found[0].measures)}" for one in far)])
+    return rows
+
+
+def judge_rows(sources: Sources, name: str) -> list[Row]:
+    """Return the judge's result and copies."""
+    found = [sources.judge.synthetic[way][name] for way in SETTINGS]
+    copies = [read_results(sources.record("copies", way, name), CopiesResults) for way in SETTINGS]
+    return [
+        ["intended class by the judge", share(sources.judge.held_out[name]), *map(share, found)],
+        ["most often instead", *(instead(one.given, name) for one in (sources.judge.held_out[name], *found))],
+        [
+            "copies",
+            "1 % by definition",
+            *(f"{one.rate:.1%} [{one.rate_low:.1%}, {one.rate_high:.1%}]" for one in copies),
+        ],
+    ]
+
+
+def phantom_rows(sources: Sources, name: str) -> list[Row]:
+    """Return FD-cyto, and the share of synthetic phantoms that the phantoms' probe gives to their class."""
+    found = [sources.score(way, name)["FD-cyto"] for way in SETTINGS]
+    rows = [
+        [
+            "FD-cyto",
+            f"floor {found[0].floor.value:.3g}",
+            *(f"{interval(one.fake)}: {in_floors(one):.1f} floors" for one in found),
+        ]
+    ]
+    for kind in ("as drawn", "equalised"):
+        counts = [one[kind]["synthetic"][name] for one in sources.probes.values()]
+        rows.append(
+            [f"intended class by the probe, {kind}", "", *(f"{one[name] / sum(one.values()):.0%}" for one in counts)]
+        )
+    return rows
+
+
+def instead(counts: dict[str, int], name: str) -> str:
+    """Return the class with which this class is most often confused, and how often."""
+    other = max((key for key in counts if key != name), key=lambda key: counts[key])
+    return f"{other}, {counts[other]} of {sum(counts.values())}" if counts[other] else "none"
+
+
+def section(sources: Sources, name: str, how: str) -> str:
+    """Return the section of a class: heading, eight cells, what taught it, table."""
+    entry = sources.manifest["classes"][name]
+    if entry["origin"] == "phantom":
+        kind, real, rows = "phantoms", "unseen phantoms", phantom_rows(sources, name)
+    else:
+        kind, real = "photographs", "real cells"
+        rows = [*distance_rows(sources, name), *probe_rows(sources, name)]
+        rows += [*morphology_rows(sources, name), *judge_rows(sources, name)]
     return (
-        "reconstruction",
-        f"{one['psnr_db']:.1f} dB, nucleus {one['psnr_nucleus_db']:.1f} dB, FD-cyto"
-        f" {one['fd_cyto_reconstructed']:.2f}: {floors:.1f} floors (floor {one['fd_cyto_floor']:.2f})",
+        f"### {name}\n![Eight synthetic cells of the class {name}](model-card/{name}.jpg)\n\n"
+        f"Trained on {entry['pictures']} {kind}, {how}. Prompt: `{entry['prompt']}`.\n\n"
+        + table(["measure", real, *SETTINGS.values()], rows)
     )
 
 
-def fast_row(sources: Sources, name: str) -> Row:
-    """Return the distances of the preset `fast`; "above" marks one beyond the default's interval."""
-    default, preset = sources.figures(name), sources.figures(f"fast-{name}")
-    words = []
-    for figure in ("FD-cyto", "KD-cyto"):
-        found, high = preset[figure].fake.value, default[figure].fake.high
-        words.append(
-            f"{figure} {found:.3g}{'' if found <= high else ' (above)'} (default {interval(default[figure].fake)})"
-        )
-    return ("preset `fast`", "; ".join(words))
-
-
 def overview(sources: Sources, names: list[str]) -> str:
-    """Return one row per class: distance in floors, the judge's or the probe's word, copies."""
+    """Return one row for each class of photographs: the figures of the preset."""
     rows = []
-    judged = sources.judge.synthetic["blood"]
     for name in names:
-        fd = sources.figures(name)["FD-cyto"]
-        if name in judged:
-            intended, copies = judged[name].intended, f"{sources.copies(name).rate:.1%}"
-        else:
-            counts = sources.probe["as drawn"]["synthetic"][name]
-            intended, copies = counts[name] / sum(counts.values()), "not measured"
-        entry = sources.manifest["classes"][name]
-        kind = "phantoms" if entry["origin"] == "phantom" else "photographs"
-        floors = fd.fake.value / fd.floor.value
-        rows.append([f"[`{name}`](#{name})", f"{entry['pictures']} {kind}", f"{floors:.1f}", f"{intended:.0%}", copies])
-    return table(["class", "trained on", "FD-cyto, floors", "intended class", "copies"], rows)
-
-
-def fast_settings(manifest: Record) -> str:
-    """Return where the preset differs from the defaults."""
-    default, preset = manifest["defaults"], manifest["presets"]["fast"]
-    words = [f"{preset['num_inference_steps']} steps instead of {default['num_inference_steps']}"]
-    if preset["guidance_interval"] != default["guidance_interval"]:
-        between = "guidance between sigma {:g} and {:g} instead of {:g} and {:g}"
-        words.append(between.format(*preset["guidance_interval"], *default["guidance_interval"]))
-    return ", ".join([*words, "8-bit graphs"])
+        score = sources.score("turbo", name)
+        (probe,) = read_results(sources.record("probe", "turbo", name), ProbeResults).classes.values()
+        copies = read_results(sources.record("copies", "turbo", name), CopiesResults)
+        rows.append(
+            [
+                f"[`{name}`](#{name})",
+                f"{sources.manifest['classes'][name]['pictures']}",
+                f"{probe.accuracies['imagenet'].synthetic.value:.0%}",
+                *(f"{in_floors(score[f'FD-{encoder}']):.1f}" for encoder in ENCODERS),
+                *(f"{score[f'{kind}-imagenet'].fake.value:.2f}" for kind in ("precision", "recall")),
+                f"{sources.judge.synthetic['turbo'][name].intended:.0%}",
+                f"{copies.rate:.1%}",
+            ]
+        )
+    header = ["class", "photographs", "probe", *(f"FD-{encoder}, floors" for encoder in ENCODERS)]
+    return table([*header, "precision", "recall", "intended class", "copies"], rows)
 
 
 def utility(work: Path) -> str:
@@ -208,16 +219,6 @@ def utility(work: Path) -> str:
             points = [f"{100 * value:+.1f}" for value in (gain.mean, gain.low, gain.high)]
             lines.append([f"**{row}: gain of {arm}**, points", f"**{points[0]}** [{points[1]}, {points[2]}]"])
     return table(["", "balanced accuracy"], lines)
-
-
-def autoencoder_mean(sources: Sources) -> str:
-    """Return the means over all classes; the floors are a ratio of means."""
-    one = sources.autoencoder["means"]
-    floors = one["fd_cyto_reconstructed"] / one["fd_cyto_floor"]
-    return (
-        f"{one['psnr_db']:.1f} dB, {one['psnr_nucleus_db']:.1f} dB in the nucleus, and FD-cyto"
-        f" {one['fd_cyto_reconstructed']:.2f}, which is {floors:.1f} floors (floor {one['fd_cyto_floor']:.2f})"
-    )
 
 
 def machine_of(record: Record) -> str:
@@ -266,17 +267,9 @@ def sections(sources: Sources, trained: list[str]) -> dict[str, str]:
     """Return the sections of the classes by kind: base, few, phantom."""
     kinds: dict[str, list[str]] = {"base": [], "few": [], "phantom": []}
     for name, entry in sorted(sources.manifest["classes"].items()):
-        rows = distance_rows(sources, name)
-        if entry["origin"] == "phantom":
-            kind, how = "phantom", "a hypernetwork"
-            rows += [*probe_rows(sources, name), *hypernetwork_rows(sources, name)]
-        else:
-            kind, how = ("few", "a hypernetwork") if name in trained else ("base", "by the base itself")
-            rows += judge_rows(sources, name)
-            rows += hypernetwork_rows(sources, name) if name in trained else [base_class_row(sources, name)]
-            rows.append(reconstruction_row(sources, name))
-        rows = [trained_on(sources, name, how), *rows, fast_row(sources, name)]
-        kinds[kind].append(section(sources, name, rows))
+        kind = "phantom" if entry["origin"] == "phantom" else "few" if name in trained else "base"
+        how = "by the base itself" if kind == "base" else "with a hypernetwork"
+        kinds[kind].append(section(sources, name, how))
     return {f"{kind}_classes": "\n\n".join(found) for kind, found in kinds.items()}
 
 
@@ -293,21 +286,16 @@ def main() -> None:
         work,
         manifest,
         read_results(work / "records/judge", Verdict),
-        read(work / "autoencoder.json"),
-        read(work / "phantom_probe.json"),
-        read(RECORDS / "base_classes.json"),
+        {way: read(work / f"phantom_probe-{way}.json") for way in SETTINGS},
     )
     trained = sorted(read(recipe / "cells/record.json")["hypernetworks"])
     photographs = sorted(name for name, one in manifest["classes"].items() if one["origin"] == "photographs")
-    phantom = sorted(set(manifest["classes"]) - set(photographs))
     text = Template((Path(__file__).with_name("model_card.md.in")).read_text(encoding="utf-8")).substitute(
         files=len(manifest["files"]),
         megabytes=f"{sum(one['bytes'] for one in manifest['files'].values()) / 1e6:.1f}",
         digest=sha256_of(recipe / "cells/manifest.json")[:12],
         judge_accuracy=f"{sources.judge.held_out_accuracy:.1%}",
-        overview=overview(sources, [*photographs, *phantom]),
-        autoencoder_mean=autoencoder_mean(sources),
-        fast_settings=fast_settings(manifest),
+        overview=overview(sources, photographs),
         utility=utility(work),
         training=training(recipe),
         **sections(sources, trained),

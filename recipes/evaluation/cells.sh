@@ -20,12 +20,11 @@ base=(erythroblast ig lymphocyte monocyte neutrophil platelet)
 few=(basophil eosinophil)
 phantom=(cyt_kist_mast cyt_mast cyt_nep_fib_mast cyt_nep_mast)
 
-generate() { # generate OUT BUNDLE N CLASS...
-    "$python" -m engine generate --bundle "$2" --n "$3" --seed 1000 --out "$1" $(printf -- '--class %s ' "${@:4}") ${preset:+--preset $preset}
-}
-after() { # after NAME LIST...: print the name that follows NAME; the first name follows the last
-    local names=("${@:2}" "$2") i
-    for i in "${!names[@]}"; do [ "${names[i]}" = "$1" ] && echo "${names[i + 1]}" && return; done
+generate() { # generate OUT WAY CLASS...: draw 150 cells of each class with the default settings or a preset
+    local preset=()
+    [ "$2" = default ] || preset=(--preset "$2")
+    "$python" -m engine generate --bundle "$recipe/cells" --n 150 --seed 1000 --out "$1" \
+        $(printf -- '--class %s ' "${@:3}") "${preset[@]}"
 }
 
 mkdir -p records
@@ -55,73 +54,41 @@ if [ ! -e real-31 ]; then
     mv real-31.part real-31
 fi
 
-once autoencoder.json "$python" -m benchmarks.scripts.autoencoder autoencoder.json "$recipe/base" heldout/*/
-generate blood "$recipe/cells" 300 "${base[@]}" "${few[@]}"
-generate phantom "$recipe/cells" 300 "${phantom[@]}"
-preset=fast generate fast "$recipe/cells" 150 "${base[@]}" "${few[@]}" "${phantom[@]}"
+for way in default turbo; do
+    generate $way $way "${base[@]}" "${few[@]}"
+    generate "phantom-$way" $way "${phantom[@]}"
+    once "phantom_probe-$way.json" \
+        "$python" -m benchmarks.scripts.phantom_probe "phantom_probe-$way.json" "phantom-$way"
+    for class in "${base[@]}" "${few[@]}"; do
+        other=$(after "$class" "${base[@]}" "${few[@]}")
+        train=$recipe/train/$class
+        [ -e "$train" ] || train=few/$class
+        evaluate "score-$way-$class" score "heldout/$class" "$way/$class" --other "heldout/$other"
+        evaluate "probe-$way-$class" probe "heldout/$class" "$way/$class"
+        evaluate "morphology-$way-$class" morphology "heldout/$class" "$way/$class"
+        evaluate "copies-$way-$class" copies "$way/$class" --train "$train" --held-out "heldout/$class"
+    done
+    for class in "${phantom[@]}"; do
+        other=$(after "$class" "${phantom[@]}")
+        evaluate "score-$way-$class" score "unseen-$class/$class" "phantom-$way/$class" --other "unseen-$other/$other"
+    done
+done
+evaluate judge judge default turbo --train "$recipe/real" --train judge --held-out heldout
+evaluate utility utility --real real-31 --synthetic turbo --held-out heldout --pretrain "$recipe/real" --seeds 2
 
 # sheets/ shows no photograph, sheets/beside-real/ the held-out cells on the left.
 for class in "${base[@]}" "${few[@]}"; do
-    once "sheets/$class.jpg" "$python" -m recipes.sheet "sheets/$class.jpg" "blood/$class"
+    once "sheets/$class.jpg" "$python" -m recipes.sheet "sheets/$class.jpg" "turbo/$class"
     once "sheets/beside-real/$class.jpg" \
-        "$python" -m recipes.sheet "sheets/beside-real/$class.jpg" "blood/$class" "heldout/$class"
+        "$python" -m recipes.sheet "sheets/beside-real/$class.jpg" "turbo/$class" "heldout/$class"
 done
 for class in "${phantom[@]}"; do
-    once "sheets/$class.jpg" "$python" -m recipes.sheet "sheets/$class.jpg" "phantom/$class" "unseen-$class/$class"
+    once "sheets/$class.jpg" "$python" -m recipes.sheet "sheets/$class.jpg" "phantom-turbo/$class" "unseen-$class/$class"
 done
-
-once phantom_probe.json "$python" -m benchmarks.scripts.phantom_probe phantom_probe.json phantom
-
-# What the hypernetwork does: the same prompt and signal leak on the base alone, and with another class's hypernetwork.
-for class in "${few[@]}" "${phantom[@]}"; do
-    list=("${few[@]}")
-    [[ $class == cyt_* ]] && list=("${phantom[@]}")
-    other=$(after "$class" "${list[@]}")
-    prompt=$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["prompt"])' "$recipe/merged/$class/class.json")
-    multiplier=$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["hypernetworks"][sys.argv[2]]["multiplier"])' \
-        "$recipe/cells/record.json" "$other")
-    once "merged-alone/$class/class.json" "$python" -m trainer merge "$recipe/hypernetworks/$class.safetensors" \
-        --multiplier 0 --signal-leak "$recipe/prepared-$class/$class" --base "$recipe/base" --out "merged-alone/$class"
-    once "merged-other/$class/class.json" "$python" -m trainer merge "$recipe/hypernetworks/$other.safetensors" \
-        --class "$class" --prompt "$prompt" --multiplier "$multiplier" --signal-leak "$recipe/prepared-$class/$class" \
-        --base "$recipe/base" --out "merged-other/$class"
-done
-for kind in alone other; do
-    once "bundle-$kind/manifest.json" "$python" -m exporter onnx "merged-$kind"/* --out "bundle-$kind" --name "$kind" \
-        --base 'the base of the embedded bundle' --steps 20 --guidance-scale 2 --guidance-interval 2 6 \
-        --batch-size 8
-    generate "blood-$kind" "bundle-$kind" 150 "${few[@]}"
-    generate "phantom-$kind" "bundle-$kind" 150 "${phantom[@]}"
-done
-
-for class in "${base[@]}" "${few[@]}"; do
-    other=$(after "$class" "${base[@]}" "${few[@]}")
-    train=$recipe/train/$class
-    [ -e "$train" ] || train=few/$class
-    evaluate "score-$class" score "heldout/$class" "blood/$class" --other "heldout/$other"
-    evaluate "copies-$class" copies "blood/$class" --train "$train" --held-out "heldout/$class"
-    evaluate "morphology-$class" morphology "heldout/$class" "blood/$class"
-done
-for class in "${phantom[@]}"; do
-    other=$(after "$class" "${phantom[@]}")
-    evaluate "score-$class" score "unseen-$class/$class" "phantom/$class" --other "unseen-$other/$other"
-done
-for class in "${base[@]}" "${few[@]}"; do evaluate "score-fast-$class" score "heldout/$class" "fast/$class"; done
-for class in "${phantom[@]}"; do evaluate "score-fast-$class" score "unseen-$class/$class" "fast/$class"; done
-for kind in alone other; do
-    for class in "${few[@]}"; do
-        evaluate "score-$kind-$class" score "heldout/$class" "blood-$kind/$class"
-    done
-    for class in "${phantom[@]}"; do
-        evaluate "score-$kind-$class" score "unseen-$class/$class" "phantom-$kind/$class"
-    done
-done
-evaluate judge judge blood blood-alone blood-other --train "$recipe/real" --train judge --held-out heldout
-evaluate utility utility --real real-31 --synthetic blood --held-out heldout --pretrain "$recipe/real" --seeds 2
 
 note='The cells are those of Acevedo et al. (2020), CC BY 4.0, and what was trained on them. Real pictures are not shown here: they stay where they are published. recipes/evaluation/cells.sh made every part, and shows them without --no-real-pictures.'
 records=()
-for class in "${base[@]}" "${few[@]}"; do records+=(records/{score,copies,morphology}-"$class"); done
+for class in "${base[@]}" "${few[@]}"; do records+=(records/{score,probe,copies,morphology}-turbo-"$class"); done
 "$python" -m evaluate report records/utility records/judge "${records[@]}" --no-real-pictures --note "$note" \
     --title 'The embedded bundle against held-out blood cells' --out blood_cells.html
 "$python" -m recipes.model_card . "$recipe" > model-card.md
