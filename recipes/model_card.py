@@ -2,8 +2,7 @@
 
     python -m recipes.model_card WORK RECIPE
 
-WORK holds records/ and a phantom_probe for each way of drawing. RECIPE holds cells/ with the bundle's manifest and
-record.
+WORK holds records/ and phantom_probe.json. RECIPE holds cells/ with the bundle's manifest and record.
 """
 
 from __future__ import annotations
@@ -30,7 +29,8 @@ from evaluate.studies.utility import Utility
 
 Record = dict[str, Any]
 Row = list[str]
-SETTINGS = {"default": "default settings", "turbo": "preset `turbo`"}
+PRESET = "turbo"
+SETTINGS = {"default": "default settings", PRESET: f"preset `{PRESET}`"}
 """The ways of drawing: the folder's name, and its heading."""
 ENCODERS = ("imagenet", "cyto")
 TEXTURE = {
@@ -44,12 +44,12 @@ TEXTURE = {
 
 @dataclass(frozen=True)
 class Sources:
-    """The folder of the records, and the records that describe several classes. probes: by way of drawing."""
+    """The folder of the records, and the records that describe several classes."""
 
     work: Path
     manifest: Record
     judge: Verdict
-    probes: dict[str, Record]
+    probe: Record
 
     def score(self, way: str, name: str) -> dict[str, Score]:
         """Return the figures of the record `score` of a class that was drawn in this way."""
@@ -132,35 +132,23 @@ def morphology_rows(sources: Sources, name: str) -> list[Row]:
 
 
 def judge_rows(sources: Sources, name: str) -> list[Row]:
-    """Return the judge's result and copies."""
+    """Return the judge's result, and the preset's copies."""
     found = [sources.judge.synthetic[way][name] for way in SETTINGS]
-    copies = [read_results(sources.record("copies", way, name), CopiesResults) for way in SETTINGS]
+    copies = read_results(sources.record("copies", PRESET, name), CopiesResults)
     return [
         ["intended class by the judge", share(sources.judge.held_out[name]), *map(share, found)],
         ["most often instead", *(instead(one.given, name) for one in (sources.judge.held_out[name], *found))],
-        [
-            "copies",
-            "1 % by definition",
-            *(f"{one.rate:.1%} [{one.rate_low:.1%}, {one.rate_high:.1%}]" for one in copies),
-        ],
+        ["copies", "1 % by definition", "", f"{copies.rate:.1%} [{copies.rate_low:.1%}, {copies.rate_high:.1%}]"],
     ]
 
 
 def phantom_rows(sources: Sources, name: str) -> list[Row]:
-    """Return FD-cyto, and the share of synthetic phantoms that the phantoms' probe gives to their class."""
-    found = [sources.score(way, name)["FD-cyto"] for way in SETTINGS]
-    rows = [
-        [
-            "FD-cyto",
-            f"floor {found[0].floor.value:.3g}",
-            *(f"{interval(one.fake)}: {in_floors(one):.1f} floors" for one in found),
-        ]
-    ]
+    """Return the preset's FD-cyto, and the share of its phantoms that the phantoms' probe gives to their class."""
+    found = sources.score(PRESET, name)["FD-cyto"]
+    rows = [["FD-cyto", f"floor {found.floor.value:.3g}", f"{interval(found.fake)}: {in_floors(found):.1f} floors"]]
     for kind in ("as drawn", "equalised"):
-        counts = [one[kind]["synthetic"][name] for one in sources.probes.values()]
-        rows.append(
-            [f"intended class by the probe, {kind}", "", *(f"{one[name] / sum(one.values()):.0%}" for one in counts)]
-        )
+        counts = sources.probe[kind]["synthetic"][name]
+        rows.append([f"intended class by the probe, {kind}", "", f"{counts[name] / sum(counts.values()):.0%}"])
     return rows
 
 
@@ -174,15 +162,15 @@ def section(sources: Sources, name: str, how: str) -> str:
     """Return the section of a class: heading, eight cells, what taught it, table."""
     entry = sources.manifest["classes"][name]
     if entry["origin"] == "phantom":
-        kind, real, rows = "phantoms", "unseen phantoms", phantom_rows(sources, name)
+        kind, header, rows = "phantoms", ["unseen phantoms", SETTINGS[PRESET]], phantom_rows(sources, name)
     else:
-        kind, real = "photographs", "real cells"
+        kind, header = "photographs", ["real cells", *SETTINGS.values()]
         rows = [*distance_rows(sources, name), *probe_rows(sources, name)]
         rows += [*morphology_rows(sources, name), *judge_rows(sources, name)]
     return (
         f"### {name}\n![Eight synthetic cells of the class {name}](model-card/{name}.jpg)\n\n"
         f"Trained on {entry['pictures']} {kind}, {how}. Prompt: `{entry['prompt']}`.\n\n"
-        + table(["measure", real, *SETTINGS.values()], rows)
+        + table(["measure", *header], rows)
     )
 
 
@@ -190,9 +178,9 @@ def overview(sources: Sources, names: list[str]) -> str:
     """Return one row for each class of photographs: the figures of the preset."""
     rows = []
     for name in names:
-        score = sources.score("turbo", name)
-        (probe,) = read_results(sources.record("probe", "turbo", name), ProbeResults).classes.values()
-        copies = read_results(sources.record("copies", "turbo", name), CopiesResults)
+        score = sources.score(PRESET, name)
+        (probe,) = read_results(sources.record("probe", PRESET, name), ProbeResults).classes.values()
+        copies = read_results(sources.record("copies", PRESET, name), CopiesResults)
         rows.append(
             [
                 f"[`{name}`](#{name})",
@@ -200,7 +188,7 @@ def overview(sources: Sources, names: list[str]) -> str:
                 f"{probe.accuracies['imagenet'].synthetic.value:.0%}",
                 *(f"{in_floors(score[f'FD-{encoder}']):.1f}" for encoder in ENCODERS),
                 *(f"{score[f'{kind}-imagenet'].fake.value:.2f}" for kind in ("precision", "recall")),
-                f"{sources.judge.synthetic['turbo'][name].intended:.0%}",
+                f"{sources.judge.synthetic[PRESET][name].intended:.0%}",
                 f"{copies.rate:.1%}",
             ]
         )
@@ -286,7 +274,7 @@ def main() -> None:
         work,
         manifest,
         read_results(work / "records/judge", Verdict),
-        {way: read(work / f"phantom_probe-{way}.json") for way in SETTINGS},
+        read(work / "phantom_probe.json"),
     )
     trained = sorted(read(recipe / "cells/record.json")["hypernetworks"])
     photographs = sorted(name for name, one in manifest["classes"].items() if one["origin"] == "photographs")

@@ -56,9 +56,6 @@ fi
 
 for way in default turbo; do
     generate $way $way "${base[@]}" "${few[@]}"
-    generate "phantom-$way" $way "${phantom[@]}"
-    once "phantom_probe-$way.json" \
-        "$python" -m benchmarks.scripts.phantom_probe "phantom_probe-$way.json" "phantom-$way"
     for class in "${base[@]}" "${few[@]}"; do
         other=$(after "$class" "${base[@]}" "${few[@]}")
         train=$recipe/train/$class
@@ -66,12 +63,15 @@ for way in default turbo; do
         evaluate "score-$way-$class" score "heldout/$class" "$way/$class" --other "heldout/$other"
         evaluate "probe-$way-$class" probe "heldout/$class" "$way/$class"
         evaluate "morphology-$way-$class" morphology "heldout/$class" "$way/$class"
-        evaluate "copies-$way-$class" copies "$way/$class" --train "$train" --held-out "heldout/$class"
+        [ $way = default ] ||
+            evaluate "copies-$way-$class" copies "$way/$class" --train "$train" --held-out "heldout/$class"
     done
-    for class in "${phantom[@]}"; do
-        other=$(after "$class" "${phantom[@]}")
-        evaluate "score-$way-$class" score "unseen-$class/$class" "phantom-$way/$class" --other "unseen-$other/$other"
-    done
+done
+generate phantom turbo "${phantom[@]}"
+once phantom_probe.json "$python" -m benchmarks.scripts.phantom_probe phantom_probe.json phantom
+for class in "${phantom[@]}"; do
+    other=$(after "$class" "${phantom[@]}")
+    evaluate "score-turbo-$class" score "unseen-$class/$class" "phantom/$class" --other "unseen-$other/$other"
 done
 evaluate judge judge default turbo --train "$recipe/real" --train judge --held-out heldout
 evaluate utility utility --real real-31 --synthetic turbo --held-out heldout --pretrain "$recipe/real" --seeds 2
@@ -83,7 +83,7 @@ for class in "${base[@]}" "${few[@]}"; do
         "$python" -m recipes.sheet "sheets/beside-real/$class.jpg" "turbo/$class" "heldout/$class"
 done
 for class in "${phantom[@]}"; do
-    once "sheets/$class.jpg" "$python" -m recipes.sheet "sheets/$class.jpg" "phantom-turbo/$class" "unseen-$class/$class"
+    once "sheets/$class.jpg" "$python" -m recipes.sheet "sheets/$class.jpg" "phantom/$class" "unseen-$class/$class"
 done
 
 note='The cells are those of Acevedo et al. (2020), CC BY 4.0, and what was trained on them. Real pictures are not shown here: they stay where they are published. recipes/evaluation/cells.sh made every part, and shows them without --no-real-pictures.'
