@@ -74,7 +74,7 @@ for class in "${phantom[@]}"; do
     evaluate "score-turbo-$class" score "unseen-$class/$class" "phantom/$class" --other "unseen-$other/$other"
 done
 evaluate judge judge default turbo --train "$recipe/real" --train judge --held-out heldout
-evaluate utility utility --real real-31 --synthetic turbo --held-out heldout --pretrain "$recipe/real" --seeds 2
+evaluate utility utility --real real-31 --synthetic turbo --held-out heldout --seeds 3
 
 # sheets/ shows no photograph, sheets/beside-real/ the held-out cells on the left.
 for class in "${base[@]}" "${few[@]}"; do
