@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +36,6 @@ class MergedModel:
     """The models of a merged folder in float32, and the record of its class."""
 
     folder: Path
-    unet: UNet2DConditionModel
     vae: AutoencoderKL
     text_encoder: CLIPTextModel
     tokenizer: CLIPTokenizer
@@ -41,6 +43,18 @@ class MergedModel:
     record: dict[str, Any]
     refiner: Refiner | None = None
     """The network behind the decoder that draws grain, if the folder has one."""
+
+    @cached_property
+    def unet(self) -> UNet2DConditionModel:
+        """The UNet, with the modules that a merge left beside it. Raises RequestError.
+
+        It is read when it is first asked for, because it is most of the folder and not a part of the base's hash.
+        """
+        with _parts_of(self.folder):
+            unet = _load(UNet2DConditionModel, self.folder / "unet")
+        if (self.folder / RESIDUALS_FILE).exists():
+            attach_residuals(unet, self.folder / RESIDUALS_FILE)
+        return unet
 
     @property
     def signal_leak(self) -> Path | None:
@@ -92,7 +106,7 @@ class MergedModel:
 
 
 def load_merged(folder: Path) -> MergedModel:
-    """Load a merged folder. Raises RequestError if a part is missing or cannot be exported."""
+    """Load a merged folder, except its UNet. Raises RequestError if a part is missing or cannot be exported."""
     for name in ("unet", "vae", "text_encoder", "tokenizer", "scheduler", "class.json"):
         if not (folder / name).exists():
             raise RequestError(
@@ -102,25 +116,23 @@ def load_merged(folder: Path) -> MergedModel:
                 fix="make the folder with `python -m trainer merge`",
             )
     record = read_record(folder)
-    try:
-        parts = _load_parts(folder)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise RequestError(
-            f"The merged folder {folder}",
-            found=f"a part that cannot be read ({error})",
-            expected="complete parts with weights as safetensors",
-            fix="make the folder again with `python -m trainer merge`",
-        ) from error
-    if (folder / RESIDUALS_FILE).exists():
-        attach_residuals(parts[0], folder / RESIDUALS_FILE)
-    refiner = read_refiner(folder / REFINER_FILE) if (folder / REFINER_FILE).exists() else None
-    model = MergedModel(folder, *parts, record, refiner)
+    with _parts_of(folder):
+        unet_config = UNet2DConditionModel.load_config(folder / "unet", local_files_only=True)
+        model = MergedModel(
+            folder,
+            _load(AutoencoderKL, folder / "vae"),
+            _load(CLIPTextModel, folder / "text_encoder"),
+            CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+            dict(DDIMScheduler.load_config(folder / "scheduler", local_files_only=True)),
+            record,
+            read_refiner(folder / REFINER_FILE) if (folder / REFINER_FILE).exists() else None,
+        )
     # The manifest states what is used.
     record["prompt"] = model.used_of(str(record["prompt"]))
-    configs = ModelConfigs(model.scheduler, model.unet.config, model.vae.config, model.text_encoder.config.to_dict())
+    configs = ModelConfigs(model.scheduler, unet_config, model.vae.config, model.text_encoder.config.to_dict())
     expect_supported(f"The merged folder {folder}", configs)
-    if refiner is not None:
-        _expect_fitting_refiner(refiner, model)
+    if model.refiner is not None:
+        _expect_fitting_refiner(model.refiner, model)
     return model
 
 
@@ -159,21 +171,23 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _load_parts(
-    folder: Path,
-) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel, CLIPTokenizer, dict[str, Any]]:
-    def load(kind: Any, name: str) -> Any:
-        found, info = kind.from_pretrained(
-            folder / name, use_safetensors=True, local_files_only=True, output_loading_info=True
-        )
-        if wrong := not_whole(name, info):
-            raise ValueError(wrong)
-        return found.eval()
+def _load(kind: Any, folder: Path) -> Any:
+    """Return a part. Raises ValueError if its file lacks tensors or has too many."""
+    found, info = kind.from_pretrained(folder, use_safetensors=True, local_files_only=True, output_loading_info=True)
+    if wrong := not_whole(folder.name, info):
+        raise ValueError(wrong)
+    return found.eval()
 
-    return (
-        load(UNet2DConditionModel, "unet"),
-        load(AutoencoderKL, "vae"),
-        load(CLIPTextModel, "text_encoder"),
-        CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
-        dict(DDIMScheduler.load_config(folder / "scheduler", local_files_only=True)),
-    )
+
+@contextmanager
+def _parts_of(folder: Path) -> Iterator[None]:
+    """Turn an error of a library that reads a part of the folder into a RequestError."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise RequestError(
+            f"The merged folder {folder}",
+            found=f"a part that cannot be read ({error})",
+            expected="complete parts with weights as safetensors",
+            fix="make the folder again with `python -m trainer merge`",
+        ) from error

@@ -73,3 +73,20 @@ def test_the_weights_of_a_class_prompt_count_as_in_training(whole_path):
     found = load_merged(folder).embed_prompts(prompts)
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
     assert (found[0] - load_merged(folder).embed_prompts(["cyt mast"])[0]).abs().max() > 0.1
+
+
+def test_another_base_is_refused_before_a_unet_is_read(in_process, whole_path, tmp_path):
+    first, second = (shutil.copytree(whole_path / "merged/cyt_mast", tmp_path / name) for name in ("first", "second"))
+    record = json.loads((second / "class.json").read_text())
+    (second / "class.json").write_text(json.dumps({**record, "class_name": "another"}))
+    scheduler = json.loads((second / "scheduler/scheduler_config.json").read_text())
+    (second / "scheduler/scheduler_config.json").write_text(json.dumps({**scheduler, "beta_end": 0.02}))
+    for folder in (first, second):
+        (folder / "unet/diffusion_pytorch_model.safetensors").write_bytes(b"cut off")
+    done = in_process("exporter", "onnx", first, second, "--out", tmp_path / "bundle")
+    assert done.returncode == 2
+    assert "SHA-256" in done.stderr
+    done = in_process("exporter", "onnx", first, "--out", tmp_path / "bundle")
+    assert done.returncode == 2
+    assert f"{first}\n  found:    a part that cannot be read" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["first", "second"]

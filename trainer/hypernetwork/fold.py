@@ -49,21 +49,20 @@ def merge_into(unet: UNet2DConditionModel, chain: Chain | Hypernetwork) -> tuple
                 for place, (hypernetwork, multiplier) in enumerate(chain)
                 if (stack := hypernetwork.stack(dimension, side)) is not None
             ]
-            weight, bias = torch.eye(dimension, dtype=torch.float64), torch.zeros(dimension, dtype=torch.float64)
             while stacks and stacks[-1][1].settings.is_linear:
                 place, stack, multiplier = stacks.pop()
                 a, b = stack.affine(multiplier)
-                weight, bias = weight @ a, weight @ b + bias
+                if after := maps.get((dimension, side)):
+                    a, b = after[0] @ a, after[0] @ b + after[1]
+                maps[dimension, side] = a, b
                 folded.add((place, dimension, side))
-            maps[dimension, side] = weight, bias
             if stacks:
                 residuals[dimension, side] = [(stack, multiplier) for _, stack, multiplier in stacks]
-    touched = {(dimension, side) for _, dimension, side in folded}
     for _, layer in attention_layers(unet):
         dimension = layer.to_k.in_features
-        if (dimension, "k") in touched:
+        if (dimension, "k") in maps:
             layer.to_k.weight.copy_(layer.to_k.weight.double() @ maps[dimension, "k"][0])
-        if (dimension, "v") in touched:
+        if (dimension, "v") in maps:
             weight, bias = maps[dimension, "v"]
             constant = layer.to_out[0].weight.double() @ (layer.to_v.weight.double() @ bias)
             layer.to_out[0].bias.add_(constant)

@@ -73,13 +73,12 @@ class ResidualStack(nn.Module):
 
     def affine(self, multiplier: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
         """Return A (dimension, dimension) and b (dimension,) in float64, with which a linear module is x -> A x + b."""
-        identity = torch.eye(self.dimension, dtype=torch.float64)
-        weight, bias = identity, torch.zeros(self.dimension, dtype=torch.float64)
-        for layer in self.linear:
-            if isinstance(layer, nn.Linear):
-                w = layer.weight.double()
-                weight, bias = w @ weight, w @ bias + layer.bias.double()
-        return identity + multiplier * weight, multiplier * bias
+        first, *others = (layer for layer in self.linear if isinstance(layer, nn.Linear))
+        weight, bias = first.weight.double(), first.bias.double()
+        for layer in others:
+            w = layer.weight.double()
+            weight, bias = w @ weight, w @ bias + layer.bias.double()
+        return torch.eye(self.dimension, dtype=torch.float64) + multiplier * weight, multiplier * bias
 
 
 def _initialise(module: nn.Module, kind: str, activation: str) -> None:
