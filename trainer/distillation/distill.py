@@ -55,6 +55,7 @@ def distill(subjects: Sequence[Subject], request: DistillRequest) -> dict[str, A
     teacher = Teacher(subjects, request.teacher, settings, compute)
     paths = teacher.paths(outputs.latents, stride, request.progress)
     student = Student.following(teacher.parameters, stride, compute.device)
+    torch.manual_seed(settings.seed)  # of the LoRA's first values
     lora = Lora(base.unet, settings.rank, convolutions=True).to(compute.device)
     training = Training(
         outputs.name,
