@@ -44,7 +44,7 @@ def bench_systems(bundle: Bundle, merged_folder: Path, settings: PeerSettings) -
     merged = load_merged(merged_folder)
     class_name = merged.record["class_name"]
     job = _job(bundle, class_name, settings)
-    bundle.verify_for([class_name])
+    bundle.verify_for([class_name], job.request.preset)
     asked = job.request
     torch.set_num_threads(asked.threads)
     counted = count_operations(merged.unet, merged.vae, merged.refiner, bundle.manifest.context_shape[0])

@@ -98,7 +98,8 @@ def write_int8(
     """
     with locked_folder(bundle.folder), ExitStack() as at_the_end:
         manifest = load_manifest(bundle.folder)
-        bundle.verify_for(bundle.manifest.classes)
+        for preset, unets, _ in _unets(bundle, manifest):
+            bundle.verify_for(unets, preset)
         work = _Work(bundle, pictures, at_the_end, progress)
         for preset, unets, stated in _unets(bundle, manifest):
             for unet in dict.fromkeys(entry.unet for entry in unets.values()):

@@ -129,9 +129,9 @@ def compare(
             expected=f"one of {', '.join(bundle.manifest.classes)}",
             fix="export the class first with `python -m exporter onnx`",
         )
-    bundle.verify_for([class_name])
     settings = settings_of(batch_size=pictures, backend="openvino", precision="f32", preset=preset)
     job = make_job(bundle, [class_name], pictures, settings)
+    bundle.verify_for([class_name], job.request.preset)
     seeds = list(range(pictures))
 
     def trajectory(job: Job, recorder: Recorder) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:

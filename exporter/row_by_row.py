@@ -6,14 +6,13 @@ A compiled UNet of Stable Diffusion's size takes gigabytes, and a loop opens one
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from engine.backends.base import Arrays, Model
+from engine.backends.base import Arrays, ClosedAtExit, Model
 from engine.backends.openvino import OpenVINOBackend
 from engine.machine import available_cores
 from exporter.quantisation import EXTREMES, Range, observe
@@ -21,7 +20,7 @@ from exporter.quantisation import EXTREMES, Range, observe
 __all__ = ["Observed", "RowByRow"]
 
 
-class RowByRow:
+class RowByRow(ClosedAtExit):
     """A graph on OpenVINO, which is compiled when its first row runs. Use it as a context manager.
 
     Args:
@@ -52,14 +51,6 @@ class RowByRow:
         if self._model is not None:
             self._model.close()
             self._model = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Observed(RowByRow):

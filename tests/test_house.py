@@ -67,13 +67,13 @@ TESTED_ELSEWHERE = {
     "trainer/adapters/kinds.py": "tests/trainer/adapters/test_describe.py",
     "trainer/adapters/merged.py": "tests/trainer/likelihood/test_measure.py",
     "trainer/distillation/distilled.py": "tests/trainer/distillation/test_match.py",
-    "trainer/distillation/paths.py": "tests/trainer/distillation/test_distill.py",
     "trainer/distillation/photographs.py": "tests/trainer/distillation/test_match.py",
     "trainer/distillation/settings.py": DECLARATIONS,
     "trainer/distillation/student.py": "tests/trainer/distillation/test_distill.py",
     "trainer/likelihood/settings.py": DECLARATIONS,
     "trainer/tables/parameters.py": "tests/trainer/tables/test_learn.py",
     "trainer/tables/settings.py": DECLARATIONS,
+    "trainer/tables/teacher.py": "tests/trainer/distillation/test_distill.py",
     "trainer/training/weights_file.py": "tests/trainer/hypernetwork/test_files.py",
 }
 """Modules without a test file of their name: the file that tests them, or why there is nothing to test."""

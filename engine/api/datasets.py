@@ -85,7 +85,7 @@ class SyntheticCells:
             raise RequestError("class_names", found="none", expected=expected, fix="name a class")
         self.classes = list(engine.class_names) if "all" in names else list(dict.fromkeys(names))
         self._jobs = [engine.job(name, n, seed=seed, **options) for name in self.classes]
-        engine.bundle.verify_for(self.classes)
+        engine.bundle.verify_for(self.classes, self._jobs[0].request.preset)
         self.transform, self.cache_chunks = transform, cache_chunks
         self.chunk_size = self._jobs[0].request.batch_size
         excluded = {} if exclude is None else self._excluded(Path(exclude))

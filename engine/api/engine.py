@@ -93,7 +93,7 @@ class Engine:
         Raises RequestError.
         """
         job = self.job(class_name, n, seed=seed, **options)
-        self.bundle.verify_for(job.request.class_names)
+        self.bundle.verify_for(job.request.class_names, job.request.preset)
         return self._batches(job)
 
     def _batches(self, job: Job) -> Iterator[Batch]:

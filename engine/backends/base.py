@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -15,6 +16,7 @@ __all__ = [
     "Arrays",
     "Backend",
     "Buffer",
+    "ClosedAtExit",
     "Context",
     "Device",
     "Model",
@@ -41,6 +43,20 @@ class Model(Protocol):
     def close(self) -> None:
         """Free what the runtime holds."""
         ...
+
+
+class ClosedAtExit(ABC):
+    """An object that holds graphs, and a context manager that closes them."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the graphs."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 class Buffer(Protocol):

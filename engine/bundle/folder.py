@@ -51,14 +51,13 @@ class Bundle:
                 wanted = f"SHA-256 {expected.sha256}"
                 raise RequestError(f"The bundle's file {path}", found=f"SHA-256 {digest}", expected=wanted, fix=fix)
 
-    def verify_for(self, class_names: Iterable[str]) -> None:
-        """Check every file that may be opened to generate these classes. Raises RequestError."""
+    def verify_for(self, class_names: Iterable[str], preset: str | None) -> None:
+        """Check every file that may be opened to generate these classes with a preset. Raises RequestError."""
         shared = [*self.manifest.decoder, *filter(None, [self.manifest.decoder_int8]), self.manifest.step]
         shared += self.manifest.vae_encoder or ()
         if self.manifest.text_encoder:
             shared += self.manifest.text_encoder.files
-        unets = [unet for name in class_names for unet in self.manifest.unets(name)]
-        self.verify([*shared, *(file for unet in unets for file in unet.files)])
+        self.verify([*shared, *(file for name in class_names for file in self.manifest.class_files(name, preset))])
 
 
 def open_bundle(name_or_folder: str) -> Bundle:

@@ -66,7 +66,12 @@ class ClassEntry(UnetFiles):
     @property
     def files(self) -> tuple[str, ...]:
         """All files that this class needs besides the decoder."""
-        return (*super().files, self.context, *filter(None, [self.signal_leak]))
+        return (*super().files, *self.inputs)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The files that the UNets of presets need, too."""
+        return (self.context, *filter(None, [self.signal_leak]))
 
 
 @dataclass(frozen=True)
@@ -179,10 +184,9 @@ class Manifest:
         hashes = [self.files[name].sha256 for unet in unets for name in (unet.unet, *unet.weights)]
         return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
-    def unets(self, class_name: str) -> list[UnetFiles]:
-        """Return every UNet of a class: its own, and those of presets."""
-        of_presets = [preset.unets for preset in self.presets.values() if preset.unets]
-        return [self.classes[class_name], *(unets[class_name] for unets in of_presets if class_name in unets)]
+    def class_files(self, class_name: str, preset: str | None) -> tuple[str, ...]:
+        """Return all files that a class needs with a preset besides the decoder. Raises RequestError as `unet_of`."""
+        return (*self.unet_of(class_name, preset).files, *self.classes[class_name].inputs)
 
     def graphs(self, class_name: str, precision: str, preset: str | None = None) -> tuple[str, str]:
         """Return the UNet graph of a class and the decoder graph for a precision and a preset.

@@ -60,7 +60,7 @@ def upscale_command(
         progress = opened.enter_context(progress_bar())
         backend = None
         if job is not None:
-            job.bundle.verify_for(job.request.class_names)
+            job.bundle.verify_for(job.request.class_names, job.request.preset)
             backend = open_backend(job)
         made = upscale(request, identity, job, backend, stop=stop, progress=progress)
     done = sum(request.target(path).exists() for path in request.pictures)

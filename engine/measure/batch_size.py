@@ -22,7 +22,7 @@ def measure_batch_size(job: Job) -> tuple[int, str]:
     Raises RequestError if the backend refuses every size.
     """
     request = job.request
-    job.bundle.verify_for(request.class_names)
+    job.bundle.verify_for(request.class_names, request.preset)
     rates: dict[int, float] = {}
     refused: RequestError | None = None
     for size in sorted({max(1, round(factor * request.batch_size)) for factor in FACTORS}):

@@ -121,7 +121,7 @@ def bench(jobs: Sequence[Job], *, rounds: int = 5) -> dict[str, Any]:
     Returns a record: the machine, versions, the bundle's hash, the request, and the raw samples.
     """
     first = jobs[0].request
-    jobs[0].bundle.verify_for(first.class_names)
+    jobs[0].bundle.verify_for(first.class_names, first.preset)
     opened: list[tuple[Pipeline, _TimedBackend, Measured]] = []
     for job in jobs:
         request = job.request

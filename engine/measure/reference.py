@@ -98,7 +98,7 @@ def write_reference(job: Job, path: Path) -> None:
     request = job.request
     class_name, seeds = request.class_names[0], (request.seed,)
     chunk = seeds * request.batch_size
-    job.bundle.verify_for(request.class_names)
+    job.bundle.verify_for(request.class_names, request.preset)
     backend = open_backend(job)
     with Pipeline(job, class_name, backend) as pipeline:
         # A chunk always has batch_size pictures. The first one is the reference.

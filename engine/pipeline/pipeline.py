@@ -6,13 +6,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backends.base import Backend
+from engine.backends.base import Backend, ClosedAtExit
 from engine.bundle.job import Job
 from engine.pipeline.device_loop import DeviceLoop, half_bytes
 from engine.pipeline.encoder import Encoder, decode_batch_size, padded
@@ -199,7 +198,7 @@ class Decoder:
         self._decoder.close()
 
 
-class Pipeline:
+class Pipeline(ClosedAtExit):
     """Denoising and decoding, from noise or from initial pictures, once or twice. Use it as a context manager."""
 
     def __init__(self, job: Job, class_name: str, backend: Backend) -> None:
@@ -260,14 +259,6 @@ class Pipeline:
     def close(self) -> None:
         """Close the graphs."""
         self._opened.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def opened_in(stack: ExitStack, part: Part) -> Part:

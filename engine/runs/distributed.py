@@ -189,7 +189,7 @@ class _Maker:
                     expected=expected,
                     fix="install the same versions and the same bundle on every machine",
                 )
-        bundle.verify_for(job.request.class_names)
+        bundle.verify_for(job.request.class_names, job.request.preset)
         self._job, self._backend = job, backend
 
     def make(self, chunk: int) -> Finished:

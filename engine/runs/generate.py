@@ -78,7 +78,7 @@ def generate(
         _expect_room_for_piece(output.folder.parent.parent, identity)
     chunks = Chunks(job.request.counts, job.request.batch_size, output.piece)
     journal = Journal(output.folder, identity, chunks, overwrite=output.overwrite)
-    job.bundle.verify_for(job.request.class_names)
+    job.bundle.verify_for(job.request.class_names, job.request.preset)
     check_opening(job, runtime)
     began = time.monotonic()
     done = journal.start()

@@ -37,7 +37,7 @@ class Models:
         self._most = most
         self._backends: dict[object, KeptBackend] = {}
         self._pipelines: OrderedDict[object, Pipeline] = OrderedDict()
-        self._intact: set[tuple[str, str]] = set()
+        self._intact: set[tuple[str, str, str | None]] = set()
 
     @contextmanager
     def pipeline(self, job: Job) -> Iterator[Pipeline]:
@@ -66,9 +66,10 @@ class Models:
 
     def _verify(self, job: Job, class_name: str) -> None:
         """Check the files of a class before it is opened first."""
-        if (job.bundle.sha256, class_name) not in self._intact:
-            job.bundle.verify_for([class_name])
-            self._intact.add((job.bundle.sha256, class_name))
+        preset = job.request.preset
+        if (job.bundle.sha256, class_name, preset) not in self._intact:
+            job.bundle.verify_for([class_name], preset)
+            self._intact.add((job.bundle.sha256, class_name, preset))
 
     def backend(self, job: Job) -> KeptBackend:
         """Return the backend of a job, which shares its graphs with the pipelines. Only `close` closes it."""

@@ -112,7 +112,7 @@ def drift_of(
     Raises RequestError before anything is loaded if the bundle lacks the graph.
     """
     name, quantised = _files(bundle, class_name, graph, int8)
-    bundle.verify_for([class_name])
+    bundle.verify_for([class_name], None)
     progress(f"{class_name}: one picture")
     drawn = drawn_rows(bundle, class_name, 1, decoded=graph == "vae_encoder")
     rows: Mapping[str, NDArray[Any]]

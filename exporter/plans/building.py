@@ -84,7 +84,7 @@ def build_plans(
     trt = load_tensorrt(request.flavour)
     if request.flavour == "rtx" and not request.refit:
         _check_target(trt, request)
-    bundle.verify_for(class_names)
+    bundle.verify_for(class_names, preset)
     folder = bundle.folder / "plans" / request.folder_name(trt.__version__)
     graphs = wanted_graphs(bundle, class_names, encoder=True, preset=preset)
     _check_space(bundle, folder, _missing(bundle, graphs, _standing(bundle, folder)))

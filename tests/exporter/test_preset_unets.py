@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from engine.bundle.folder import open_bundle
+from engine.errors import RequestError
 from tests.exporter.distilled import distilled, table_of
 
 CLASSES = ("cyt_mast", "cyt_nep_mast")
@@ -160,13 +161,25 @@ def test_unets_need_a_table_and_one_folder_per_class(merged, bundle_copy, in_pro
         assert said in done.stderr
 
 
-def test_a_damaged_file_of_the_preset_is_refused(turbo_copy, in_process, tmp_path):
+def test_the_files_that_a_request_needs_are_checked_and_no_others(turbo_copy, in_process, tmp_path):
+    """The preset turbo needs its own UNets, and the embeddings of the class."""
+    bundle = open_bundle(str(turbo_copy))
     path = turbo_copy / "preset.turbo.bin"
-    path.write_bytes(bytes(path.stat().st_size))
+    content = path.read_bytes()
+    path.write_bytes(bytes(len(content)))
     asked = ("engine", "generate", "--bundle", turbo_copy, "--class", "cyt_mast", "--n", 1, "--preset", "turbo")
     done = in_process(*asked, "--out", tmp_path / "out")
     assert done.returncode == 2
     assert "preset.turbo.bin" in done.stderr
+    for preset in (None, "slow"):
+        bundle.verify_for(CLASSES, preset)
+    path.write_bytes(content)
+    bundle.verify_for(CLASSES, "turbo")
+    path = turbo_copy / "context.cyt_mast.safetensors"
+    path.write_bytes(bytes(path.stat().st_size))
+    for preset in (None, "turbo"):
+        with pytest.raises(RequestError, match="context"):
+            bundle.verify_for(["cyt_mast"], preset)
 
 
 def test_a_class_whose_weights_change_loses_its_unet_of_the_preset(turbo_copy, merged, in_process):

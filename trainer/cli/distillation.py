@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from engine.locks import locked_folder_of
 from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.options import Without, with_options
 from engine.terminal import stopped_by_signals
-from trainer.cli.options import progress_bar
+from trainer.cli.options import exit_if_stopped, print_errors, progress_bar
 from trainer.distillation.settings import DistillSettings, MatchSettings, RefineSettings
 from trainer.tables.settings import TeacherSettings
 from trainer.training.outputs import Outputs, OutputSettings
@@ -59,11 +58,8 @@ def distill(
     run = found["training"]
     print(f"The LoRA: {outputs.weights}; its table: {outputs.record}")
     print(f"{found['evaluations']} UNet evaluations per picture; the teacher has {found['evaluations_of_the_teacher']}")
-    print(f"Error of the latents on noises that were kept back: {found['error']:.3f} of their deviation;", end=" ")
-    print(f"DPM++ 2M with as many steps: {found['error_of_dpmpp_2m']:.3f}")
-    if run["steps_done"] < run["steps"]:
-        print(f"Stopped at step {run['steps_done']} of {run['steps']}. To resume, run the same command with --resume.")
-        sys.exit(1)
+    print_errors(found)
+    exit_if_stopped(run["steps_done"], run["steps"])
 
 
 @with_options
@@ -110,9 +106,7 @@ def match(
     print("Energy distance from photographs that were kept back, before and after:")
     for name, before in found["distances_before"].items():
         print(f"  {name}: {before:.4f} {found['distances'][name]:.4f}")
-    if run["steps_done"] < run["steps"]:
-        print(f"Stopped at step {run['steps_done']} of {run['steps']}. To resume, run the same command with --resume.")
-        sys.exit(1)
+    exit_if_stopped(run["steps_done"], run["steps"])
 
 
 @with_options
@@ -166,6 +160,4 @@ def refine(
     for way, classes in found["distances_before"].items():
         for name, before in classes.items():
             print(f"  {way}, {name}: {before:.4f} {found['distances'][way][name]:.4f}")
-    if run["steps_done"] < run["steps"]:
-        print(f"Stopped at step {run['steps_done']} of {run['steps']}. To resume, run the same command with --resume.")
-        sys.exit(1)
+    exit_if_stopped(run["steps_done"], run["steps"])

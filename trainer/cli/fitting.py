@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ import typer
 
 from engine.options import Without, with_options
 from engine.terminal import stopped_by_signals, warn
-from trainer.cli.options import BaseSource, given_options, progress_bar, warn_of_misfits
+from trainer.cli.options import BaseSource, exit_if_stopped, given_options, progress_bar, warn_of_misfits
 from trainer.fitting.presets import preset_for
 from trainer.fitting.settings import (
     ClassTrainingSettings,
@@ -85,6 +84,4 @@ def _end(facts: dict[str, Any], what: str, out: Path) -> None:
     speed = 1 / max(run["seconds_per_step"], 1e-9)
     print(f"{what}: {path}; record: {path.with_suffix('.json')}")
     print(f"{run['steps_done']} steps in {run['seconds']:.0f} s, {speed:.2f} steps per second")
-    if run["steps_done"] < run["steps"]:
-        print(f"Stopped at step {run['steps_done']} of {run['steps']}. To resume, run the same command with --resume.")
-        sys.exit(1)
+    exit_if_stopped(run["steps_done"], run["steps"])

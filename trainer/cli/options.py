@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from trainer.base.base import Base
     from trainer.base.card import BaseCard
 
-__all__ = ["BaseSource", "Out", "given_options", "progress_bar", "warn_of_misfits"]
+__all__ = ["BaseSource", "Out", "exit_if_stopped", "given_options", "print_errors", "progress_bar", "warn_of_misfits"]
 
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="New folder for the output.")]
 
@@ -45,6 +47,19 @@ def given_options(context: typer.Context) -> set[str]:
     # Typer has a copy of click, so its enumeration is not the one of the package click.
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+
+
+def exit_if_stopped(steps_done: int, steps: int) -> None:
+    """End with the exit code 1 if a training was stopped before its last step, and say how to resume it."""
+    if steps_done < steps:
+        print(f"Stopped at step {steps_done} of {steps}. To resume, run the same command with --resume.")
+        sys.exit(1)
+
+
+def print_errors(found: Mapping[str, Any]) -> None:
+    """Print how far few steps end from their teacher, and DPM++ 2M. found: the record of `table` or `distill`."""
+    print(f"Error of the latents on noises that were kept back: {found['error']:.3f} of their deviation;", end=" ")
+    print(f"DPM++ 2M with as many steps: {found['error_of_dpmpp_2m']:.3f}")
 
 
 def warn_of_misfits(card: BaseCard, prompt: str, folder: Path | None) -> None:

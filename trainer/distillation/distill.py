@@ -7,26 +7,23 @@ inputs, a target is a function of its input, and nothing is averaged over severa
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import torch
 
 from engine.progress import Progress, silent
 from engine.sampling.learned import TABLE_FORMAT
-from trainer.base.base import digest_of
-from trainer.distillation.paths import draw_noises, teacher_paths
 from trainer.distillation.settings import DistillSettings
 from trainer.distillation.student import Student
 from trainer.lora.files import LoraFile, write_lora
 from trainer.lora.network import Lora
 from trainer.tables.settings import TeacherSettings
-from trainer.tables.subjects import EPSILON, Subject, relative, run, start
+from trainer.tables.subjects import EPSILON, Subject
+from trainer.tables.teacher import Teacher, evaluations, mean_error
 from trainer.training.devices import Compute
 from trainer.training.loop import LossFunction, Training, digest_parts
 from trainer.training.outputs import Outputs
@@ -54,21 +51,11 @@ def distill(subjects: Sequence[Subject], request: DistillRequest) -> dict[str, A
     """
     settings, compute, outputs = request.settings, request.compute, request.outputs
     base = subjects[0].base
-    teacher, scales = start(base.noise, request.teacher.teacher_steps, request.teacher, base.card)
     stride = settings.stride(request.teacher)
-    digest = digest_parts(
-        *(part for subject in subjects for part in _parts(subject)),
-        request.teacher,
-        scales,
-        settings.rows,
-        settings.pictures,
-        settings.seed,
-        compute.precision,
-    )
-    for subject in subjects:
-        compute.ready(subject.base.unet).eval()
-    paths = teacher_paths(outputs.latents, digest, (teacher, subjects, settings), compute, request.progress)
-    student = Student.following(teacher, stride, compute.device)
+    teacher = Teacher(subjects, request.teacher, settings, compute)
+    paths = teacher.paths(outputs.latents, stride, request.progress)
+    student = Student.following(teacher.parameters, stride, compute.device)
+    torch.manual_seed(settings.seed)  # of the LoRA's first values
     lora = Lora(base.unet, settings.rank, convolutions=True).to(compute.device)
     training = Training(
         outputs.name,
@@ -76,24 +63,21 @@ def distill(subjects: Sequence[Subject], request: DistillRequest) -> dict[str, A
         _loss_function(student, subjects, paths, request),
         settings.loop(),
         outputs.checkpoints,
-        subject=digest_parts(digest, settings.rank),
+        subject=digest_parts(teacher.digest, settings.rank),
     )
     with ExitStack() as attached:
         for subject in subjects:
             attached.enter_context(lora.attached(subject.base.unet))
         facts = training.run(progress=request.progress, stop=request.stop)
-        errors = _errors(student.run, subjects, [points[:, 0] for points in paths], paths, request)
-    # DPM++ 2M with as many guided steps and no LoRA.
-    plain, _ = start(base.noise, settings.rows, request.teacher, base.card)
-    plain_errors = _errors(partial(run, plain), subjects, draw_noises(subjects, settings), paths, request)
+        errors = teacher.errors(student.run, [points[:, 0] for points in paths], paths)
     record = {
         "format": TABLE_FORMAT,
         "rows": student.table.as_json(),
-        "error": _mean(errors),
-        "error_of_dpmpp_2m": _mean(plain_errors),
+        "error": mean_error(errors),
+        "error_of_dpmpp_2m": teacher.error_of_dpmpp_2m(paths),
         "errors": errors,
         "evaluations": settings.rows,
-        "evaluations_of_the_teacher": sum(1 if scale == 1 else 2 for scale in scales),
+        "evaluations_of_the_teacher": evaluations(teacher.scales),
         "settings": {**asdict(request.teacher), **asdict(settings)},
         "parameters": sum(parameter.numel() for parameter in lora.parameters()),
         "compute": compute.as_json(),
@@ -102,13 +86,6 @@ def distill(subjects: Sequence[Subject], request: DistillRequest) -> dict[str, A
     write_lora(outputs.weights, LoraFile(lora.changes(), outputs.name, facts["steps_done"]))
     write_record(outputs.record, **record)
     return record
-
-
-def _parts(subject: Subject) -> list[object]:
-    """Return what a training depends on in a subject, for its hash."""
-    leak = subject.leak
-    tensors = [] if leak is None else [torch.from_numpy(one) for one in (leak.mean, leak.directions, leak.variances)]
-    return [digest_of(subject.base.unet), subject.context, *tensors]
 
 
 def _loss_function(
@@ -133,29 +110,3 @@ def _loss_function(
         return (found - wanted).pow(2).mean() / max(variances[place], EPSILON)
 
     return loss_of
-
-
-@torch.no_grad()
-def _errors(
-    end: Callable[[Subject, torch.Tensor], torch.Tensor],
-    subjects: Sequence[Subject],
-    begins: Sequence[torch.Tensor],
-    paths: Sequence[torch.Tensor],
-    request: DistillRequest,
-) -> list[float]:
-    """Return the relative error of a sampler's last latents for each subject, on the noises that were kept back.
-
-    end: Returns the last latents for what stands in `begins`, which has N rows per subject.
-    """
-    kept, found = request.settings.kept, []
-    for subject, begin, points in zip(subjects, begins, paths, strict=True):
-        chunks = begin[-kept:].to(request.compute.device).split(request.settings.batch_size)
-        with request.compute.autocast():
-            ends = torch.cat([end(subject, chunk).float() for chunk in chunks])
-        found.append(math.sqrt(relative(ends, points[-kept:, -1].to(ends.device)).item()))
-    return found
-
-
-def _mean(errors: Sequence[float]) -> float:
-    """Return the root of the mean square."""
-    return math.sqrt(sum(error**2 for error in errors) / len(errors))

@@ -24,7 +24,7 @@ from trainer.distillation.student import Student
 from trainer.lora.files import LoraFile, write_lora
 from trainer.lora.network import Lora
 from trainer.pictures.dataset import PictureSet
-from trainer.tables.subjects import Subject, relative
+from trainer.tables.subjects import Subject, freeze, relative
 from trainer.training.devices import Compute
 from trainer.training.loop import Training, digest_parts
 from trainer.training.outputs import Outputs
@@ -65,11 +65,7 @@ def match(subjects: Sequence[Subject], pictures: PictureSet, request: MatchReque
         settings.anchor_weight,
         compute.precision,
     )
-    for subject in subjects:
-        compute.ready(subject.base.unet).eval()
-        for part in (subject.base.vae, subject.base.refiner):
-            if part is not None:
-                part.to(compute.device).requires_grad_(False).eval()
+    freeze(subjects, compute)
     generator = torch.Generator().manual_seed(settings.seed)
     photographs = Photographs(pictures, False, compute, generator, request.progress)
     drawing = FewSteps(Student.of(distilled.table, compute.device), compute)

@@ -29,7 +29,7 @@ from trainer.pictures.dataset import PictureSet, to_model_range
 from trainer.pretraining.energy import Blur
 from trainer.pretraining.grain import COARSE_SIGMA, Crops, GrainScore, decode_set, refine_pictures
 from trainer.tables.settings import TeacherSettings
-from trainer.tables.subjects import Subject, run, start
+from trainer.tables.subjects import Subject, freeze, run, start
 from trainer.training.devices import Compute
 from trainer.training.encoding import encode_set
 from trainer.training.loop import Training, digest_parts
@@ -96,9 +96,7 @@ def refine(subjects: Sequence[Subject], pictures: PictureSet, request: RefineReq
         request.teacher,
         compute.precision,
     )
-    for subject in subjects:
-        compute.ready(subject.base.unet).eval()
-        subject.base.vae.to(compute.device).requires_grad_(False).eval()
+    freeze(subjects, compute)
     refiner.to(compute.device).requires_grad_(True)
     material = _gather(subjects, pictures, request)
     loss = _Loss(refiner, material, [subject.name for subject in subjects], settings, compute)

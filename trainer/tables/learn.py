@@ -6,7 +6,8 @@ learned as in LD3, Tong et al. 2024, arXiv:2405.15506). The teacher takes many s
 
 from __future__ import annotations
 
-import math
+import copy
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -15,138 +16,85 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.errors import CytosynthError
+from engine.files import write_json
 from engine.progress import Progress, silent
-from engine.sampling.learned import TABLE_FORMAT, LearnedTable
+from engine.sampling.learned import TABLE_FORMAT
 from trainer.tables.parameters import TableParameters
 from trainer.tables.settings import TableSettings, TeacherSettings
 from trainer.tables.subjects import Subject, relative, run, start
-from trainer.training.devices import Compute, choose_attention
+from trainer.tables.teacher import Teacher, evaluations, mean_error
+from trainer.training.devices import Compute
+from trainer.training.loop import Training
+from trainer.training.outputs import Outputs
 
-__all__ = ["Learned", "as_json", "learn_table"]
+__all__ = ["TableRequest", "learn_table"]
 
 JUDGED_EVERY = 10
 
 
 @dataclass(frozen=True)
-class Learned:
-    """The best table by the noises that were kept back, and relative errors of the latents there.
+class TableRequest:
+    """A request to learn one table for classes of one base. The table is the record of `outputs`."""
 
-    An error is the root mean square of the difference from the teacher's latents, divided by their deviation.
+    outputs: Outputs
+    teacher: TeacherSettings
+    settings: TableSettings
+    compute: Compute
+    stop: threading.Event | None = None
+    progress: Progress = silent
+
+
+class _Candidates(nn.Module):
+    """The table that is trained, and the best one so far with its error, so that a checkpoint holds both."""
+
+    def __init__(self, table: TableParameters, error: float) -> None:
+        super().__init__()
+        self.table, self.best = table, copy.deepcopy(table).requires_grad_(False)
+        self.error: torch.Tensor
+        self.register_buffer("error", torch.tensor(error, dtype=torch.float64))
+
+    def judge(self, error: float) -> None:
+        """Keep the table as it is now if its error is the smallest so far."""
+        if error < self.error:
+            self.best.load_state_dict(self.table.state_dict())
+            self.error.fill_(error)
+
+
+def learn_table(subjects: Sequence[Subject], request: TableRequest) -> dict[str, Any]:
+    """Learn a table for all subjects, which share one noise schedule and one latent shape. Return its file's content.
+
+    The file holds the best table by the noises that were kept back. Raises RequestError if a checkpoint does not fit,
+    and CytosynthError if the optimisation finds values that are not finite.
     """
+    settings, outputs, base = request.settings, request.outputs, subjects[0].base
+    teacher = Teacher(subjects, request.teacher, settings, request.compute)
+    noises = teacher.noises()
+    paths = teacher.paths(outputs.latents, request.teacher.teacher_steps, request.progress)
+    before = teacher.error_of_dpmpp_2m(paths)
+    table, scales = start(base.noise, settings.rows, request.teacher, base.card)
+    candidates = _Candidates(table, before)
 
-    table: LearnedTable
-    before: float
-    """DPM++ 2M with as many steps on Karras' levels."""
-    after: float
-    evaluations: tuple[int, int]
-    """UNet evaluations of the table per picture, and of the teacher: a guided row needs two."""
+    def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
+        place = number % len(subjects)
+        rows = torch.randint(settings.pictures - settings.kept, (settings.batch_size,), generator=generator)
+        begins, wanted = (one[rows].to(request.compute.device) for one in (noises[place], paths[place][:, -1]))
+        return relative(run(table, subjects[place], begins), wanted)
 
+    def after_step(done: int) -> None:
+        if done % JUDGED_EVERY == 0 or done == settings.steps:
+            candidates.judge(mean_error(teacher.errors(partial(run, table), noises, paths)))
 
-@dataclass(frozen=True)
-class _Examples:
-    """Noises (N, C, h, w) of unit variance with the signal leak for each level, and the teacher's latents."""
-
-    subject: Subject
-    noises: torch.Tensor
-    ends: torch.Tensor
-
-
-def as_json(found: Learned, followed: TeacherSettings, settings: TableSettings) -> dict[str, Any]:
-    """Return the content of a table's file."""
-    return {
+    training = Training(outputs.name, candidates, loss_of, settings.loop(), outputs.checkpoints, subject=teacher.digest)
+    facts = training.run(progress=request.progress, after_step=after_step, stop=request.stop)
+    content = {
         "format": TABLE_FORMAT,
-        "rows": found.table.as_json(),
-        "settings": {**asdict(followed), **asdict(settings)},
-        "error": found.after,
-        "error_of_dpmpp_2m": found.before,
-        "evaluations": found.evaluations[0],
-        "evaluations_of_the_teacher": found.evaluations[1],
+        "rows": candidates.best.table().as_json(),
+        "settings": {**asdict(request.teacher), **asdict(settings)},
+        "steps_done": facts["steps_done"],
+        "error": candidates.error.item(),
+        "error_of_dpmpp_2m": before,
+        "evaluations": evaluations(scales),
+        "evaluations_of_the_teacher": evaluations(teacher.scales),
     }
-
-
-def learn_table(
-    subjects: Sequence[Subject],
-    followed: TeacherSettings,
-    settings: TableSettings,
-    compute: Compute,
-    progress: Progress = silent,
-) -> Learned:
-    """Return a table for all subjects, which must share one noise schedule and one latent shape.
-
-    Raises CytosynthError if the optimisation finds values that are not finite.
-    """
-    first = subjects[0].base
-    card, noise = first.card, first.noise
-    teacher, teacher_scales = start(noise, followed.teacher_steps, followed, card)
-    student, scales = start(noise, settings.rows, followed, card)
-    for subject in subjects:
-        subject.base.unet.eval().requires_grad_(False).to(compute.device)
-        choose_attention(subject.base.unet, compute.device)
-    generator = torch.Generator().manual_seed(settings.seed)
-    with torch.no_grad():
-        examples = [
-            _examples(subject, teacher, settings, compute, generator, progress, place, len(subjects))
-            for place, subject in enumerate(subjects)
-        ]
-    kept = max(1, settings.pictures // 4)
-    judge = partial(_judge, student, examples, kept, settings.batch_size)
-    before = best = judge()
-    table = student.table()
-    optimiser = torch.optim.Adam(student.parameters(), lr=settings.learning_rate)
-    for step in range(settings.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
-        chosen = examples[step % len(examples)]
-        rows = torch.randint(len(chosen.noises) - kept, (settings.batch_size,), generator=generator)
-        optimiser.zero_grad()
-        loss = relative(run(student, chosen.subject, chosen.noises[rows]), chosen.ends[rows])
-        loss.backward()
-        nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        optimiser.step()
-        if not math.isfinite(loss.item()):
-            raise CytosynthError(
-                "The table",
-                found=f"an error of {loss.item()} after {step + 1} steps",
-                expected="a finite error",
-                fix="lower --learning-rate",
-            )
-        progress("table", step + 1, settings.steps, math.sqrt(loss.item()))
-        if (step + 1) % JUDGED_EVERY == 0 or step + 1 == settings.steps:
-            found = judge()
-            if found < best:
-                best, table = found, student.table()
-    evaluations = tuple(sum(1 if one == 1 else 2 for one in found) for found in (scales, teacher_scales))
-    return Learned(table, before, best, (evaluations[0], evaluations[1]))
-
-
-def _examples(
-    subject: Subject,
-    teacher: TableParameters,
-    settings: TableSettings,
-    compute: Compute,
-    generator: torch.Generator,
-    progress: Progress,
-    place: int,
-    subjects: int,
-) -> _Examples:
-    unet = subject.base.unet
-    side = unet.config.sample_size
-    noises = torch.randn(settings.pictures, unet.config.in_channels, side, side, generator=generator)
-    ends = []
-    for chunk in noises.split(settings.batch_size):
-        ends.append(run(teacher, subject, chunk.to(compute.device)))
-        done = place * settings.pictures + sum(map(len, ends))
-        progress("teacher", done, subjects * settings.pictures)
-    return _Examples(subject, noises.to(compute.device), torch.cat(ends))
-
-
-@torch.no_grad()
-def _judge(student: TableParameters, examples: Sequence[_Examples], kept: int, batch_size: int) -> float:
-    """Return the relative error over the last `kept` noises of each class."""
-    errors = []
-    for one in examples:
-        noises, ends = one.noises[-kept:].split(batch_size), one.ends[-kept:].split(batch_size)
-        found = torch.cat([run(student, one.subject, chunk) for chunk in noises])
-        errors.append(relative(found, torch.cat(ends)).item())
-    return math.sqrt(sum(errors) / len(errors))
+    write_json(outputs.record, content)
+    return content

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from engine.options import Range, check_settings, setting
 from engine.sampling.learned import MAX_ROWS
+from trainer.training.settings import LoopSettings, decaying_loop
 
 __all__ = ["TableSettings", "TeacherSettings"]
 
@@ -42,9 +43,20 @@ class TableSettings:
     steps: int = setting(200, help="Optimiser steps.", within=Range(1, 1_000_000))
     batch_size: int = setting(8, help="Noises per step.", within=Range(low=1))
     learning_rate: float = setting(
-        0.01, help="Learning rate of Adam at the start; it falls to 0.", within=Range(above=0)
+        0.01, help="Learning rate at the start; the rate then falls along a cosine.", within=Range(above=0)
     )
-    seed: int = setting(0, help="Seed of the noises.", within=Range(0, 2**62))
+    seed: int = setting(0, help="Seed of all random numbers.", within=Range(0, 2**62))
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+    @property
+    def kept(self) -> int:
+        """Noises per class that only judge the table."""
+        return max(1, self.pictures // 4)
+
+    def loop(self) -> LoopSettings:
+        """Return the settings of the training."""
+        return decaying_loop(
+            self.steps, self.batch_size, self.learning_rate, warmup=1, seed=self.seed, weight_decay=0.0
+        )

@@ -21,8 +21,9 @@ from trainer.base.card import BaseCard
 from trainer.hypernetwork.signal_leak import SIGNAL_LEAK_FILE
 from trainer.tables.parameters import TableParameters
 from trainer.tables.settings import TeacherSettings
+from trainer.training.devices import Compute
 
-__all__ = ["EPSILON", "Subject", "begin", "open_subjects", "relative", "run", "start", "walk"]
+__all__ = ["EPSILON", "Subject", "begin", "freeze", "open_subjects", "relative", "run", "start", "walk"]
 
 SAMPLER, SCHEDULE = "dpmpp_2m", "karras"
 EPSILON = 1e-8
@@ -50,6 +51,15 @@ def open_subjects(folders: Sequence[Path]) -> list[Subject]:
             _share(subject.base, subjects[0].base, folder, folders[0])
         subjects.append(subject)
     return subjects
+
+
+def freeze(subjects: Sequence[Subject], compute: Compute) -> None:
+    """Freeze the networks with which subjects draw pictures, and move them to the device."""
+    for subject in subjects:
+        compute.ready(subject.base.unet).eval()
+        for part in (subject.base.vae, subject.base.refiner):
+            if part is not None:
+                part.to(compute.device).requires_grad_(False).eval()
 
 
 def _share(base: Base, first: Base, folder: Path, first_folder: Path) -> None:

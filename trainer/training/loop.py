@@ -185,7 +185,8 @@ class Training:
     ) -> dict[str, Any]:
         """Train the remaining steps, or until `stop` is set. The model ends with the averaged weights.
 
-        after_step: called after each step with the number of steps done.
+        after_step: called after each step with the number of steps done. What it changes in the model is part of the
+            step's checkpoint.
         Returns the record: settings, steps, seconds, and the mean loss of the first and the last 5 % of the steps.
         Raises CytosynthError if the loss is not finite. The model is then unusable, but its checkpoint is intact.
         """
@@ -197,10 +198,10 @@ class Training:
                 break
             self.losses.append(self._step(step))
             progress(self.name, step + 1, settings.steps, self.losses[-1], self.settings.rate_at(step))
+            after_step(step + 1)
             if time.monotonic() - saved > checkpoint_every_s:
                 self.save()
                 saved = time.monotonic()
-            after_step(step + 1)
         self.save()
         self._put(self._average)
         self.model.eval()

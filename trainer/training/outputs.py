@@ -72,7 +72,7 @@ class Outputs:
                 f"The folder {self.folder}", found="a file", expected="a folder", fix="choose another folder"
             )
         checkpoint = self.checkpoints / f"{self.name}.pt"
-        existing = [path for path in (checkpoint, self.weights) if path.exists()]
+        existing = [path for path in (checkpoint, self.weights, self.record) if path.exists()]
         if existing and not settings.overwrite and (not settings.resume or checkpoint not in existing):
             ways = "replace it with --overwrite, or choose another --out"
             raise RequestError(

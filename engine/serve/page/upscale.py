@@ -101,7 +101,7 @@ def _enlarged(page: Page, settings: UpscaleSettings, pictures: tuple[Path, ...],
         asked = RequestSettings(hardware=service.settings.hardware)
         tiles = tile_job(service.bundles[served.bundle], replace(settings, class_name=served.name), asked)
         job, request = tiles.job, replace(request, overlap=tiles.overlap)
-        job.bundle.verify_for(job.request.class_names)
+        job.bundle.verify_for(job.request.class_names, job.request.preset)
     identity = check_folder(request, job, overwrite=True)
 
     def work(report: Progress, stop: threading.Event) -> int:

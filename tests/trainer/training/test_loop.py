@@ -16,6 +16,7 @@ def test_a_run_that_was_cut_off_ends_where_the_whole_run_ends(tmp_path):
     def train(folder, stop_at=None):
         torch.manual_seed(0)
         model = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1))
+        model.register_buffer("steps_seen", torch.zeros(()))
 
         def loss_of(step, generator):
             if step == stop_at:
@@ -23,7 +24,8 @@ def test_a_run_that_was_cut_off_ends_where_the_whole_run_ends(tmp_path):
             x = torch.randn(settings.batch_size, 3, generator=generator)
             return (model(x) - x.sum(1, keepdim=True)).pow(2).mean()
 
-        record = Training("line", model, loss_of, settings, folder, subject="x").run(checkpoint_every_s=0)
+        training = Training("line", model, loss_of, settings, folder, subject="x")
+        record = training.run(checkpoint_every_s=0, after_step=model.steps_seen.add_)
         return model.state_dict(), record
 
     whole, record = train(tmp_path / "whole")
