@@ -23,7 +23,7 @@ GRADIENT_EDGES = np.concatenate([[0], 2.0 ** np.arange(0, 6.5, 0.5), [np.inf]])
 """Limits of the classes of gradient magnitude, in grey levels per pixel."""
 BANDS = 10
 """Number of rings of equal width between 0 and 0.5 cycles per pixel."""
-OPPONENT = np.array([[0.299, 0.587, 0.114], [0.5, -0.5, 0.0], [-0.25, -0.25, 0.5]])
+OPPONENT = np.stack([LUMA, [0.5, -0.5, 0.0], [-0.25, -0.25, 0.5]])
 """Luma, red against green, and blue against both."""
 LATTICE_BANDS = 12
 """Number of bands of equal width between 1/6 and 1/2 cycles per pixel."""
@@ -90,16 +90,17 @@ def _lattice(rgb: Floats) -> Floats:
     The contrast of a row is the logarithm of the mean squared difference from the next row; likewise for columns.
     """
     colours = rgb @ OPPONENT.T
+    steps = len(rgb) - 1
+    window = np.hanning(steps)[:, None]
+    # Zeros after the last value give each band several frequencies, also in a small picture.
+    size = max(256, steps)
+    frequency = np.fft.rfftfreq(size)
+    band = np.floor((frequency - 1 / 6) * 3 * LATTICE_BANDS).clip(max=LATTICE_BANDS - 1)
     found = []
     for axis in (0, 1):
         contrast = np.log(np.square(np.diff(colours, axis=axis)).mean(1 - axis) + ROUNDING)
-        window = np.hanning(len(contrast))[:, None]
-        # Zeros after the last value give each band several frequencies, also in a small picture.
-        size = max(256, len(contrast))
         amplitude = np.abs(np.fft.rfft((contrast - contrast.mean(0)) * window, size, axis=0)) / window.sum()
-        band = ((np.fft.rfftfreq(size) - 1 / 6) * 3 * LATTICE_BANDS).astype(int).clip(max=LATTICE_BANDS - 1)
-        inside = np.fft.rfftfreq(size) >= 1 / 6
-        found += [amplitude[inside & (band == i)].max(0) for i in range(LATTICE_BANDS)]
+        found += [amplitude[band == i].max(0) for i in range(LATTICE_BANDS)]
     return np.asarray(np.log10(np.concatenate(found) + 1e-3))
 
 
