@@ -22,7 +22,7 @@ from evaluate.report.records import read_results
 from evaluate.studies.copies import CopiesResults
 from evaluate.studies.judge import Share, Verdict
 from evaluate.studies.morphology import Morphology, is_far
-from evaluate.studies.probe import ProbeResults
+from evaluate.studies.probe import ProbeResults, Told
 from evaluate.studies.score import Figure, Score, ScoreResults
 from evaluate.studies.texture import TITLES
 from evaluate.studies.utility import Utility
@@ -54,6 +54,15 @@ class Sources:
     def score(self, way: str, name: str) -> dict[str, Score]:
         """Return the figures of the record `score` of a class that was drawn in this way."""
         return read_results(self.record("score", way, name), ScoreResults).figures
+
+    def told(self, way: str, name: str) -> dict[str, Told]:
+        """Return the accuracies of the record `probe` of a class that was drawn in this way."""
+        (found,) = read_results(self.record("probe", way, name), ProbeResults).classes.values()
+        return found.accuracies
+
+    def copies(self, name: str) -> CopiesResults:
+        """Return the record `copies` of the preset's cells of a class."""
+        return read_results(self.record("copies", PRESET, name), CopiesResults)
 
     def record(self, study: str, way: str, name: str) -> Path:
         """Return the folder of a record."""
@@ -107,10 +116,7 @@ def distance_rows(sources: Sources, name: str) -> list[Row]:
 
 def probe_rows(sources: Sources, name: str) -> list[Row]:
     """Return how many pictures a linear classifier tells from real ones, by all its features and by each group."""
-    found = []
-    for way in SETTINGS:
-        (one,) = read_results(sources.record("probe", way, name), ProbeResults).classes.values()
-        found.append(one.accuracies)
+    found = [sources.told(way, name) for way in SETTINGS]
     rows = []
     for group, told in found[0].items():
         title = "probe" if group == "imagenet" else f"probe by {group} alone"
@@ -134,7 +140,7 @@ def morphology_rows(sources: Sources, name: str) -> list[Row]:
 def judge_rows(sources: Sources, name: str) -> list[Row]:
     """Return the judge's result, and the preset's copies."""
     found = [sources.judge.synthetic[way][name] for way in SETTINGS]
-    copies = read_results(sources.record("copies", PRESET, name), CopiesResults)
+    copies = sources.copies(name)
     return [
         ["intended class by the judge", share(sources.judge.held_out[name]), *map(share, found)],
         ["most often instead", *(instead(one.given, name) for one in (sources.judge.held_out[name], *found))],
@@ -179,17 +185,15 @@ def overview(sources: Sources, names: list[str]) -> str:
     rows = []
     for name in names:
         score = sources.score(PRESET, name)
-        (probe,) = read_results(sources.record("probe", PRESET, name), ProbeResults).classes.values()
-        copies = read_results(sources.record("copies", PRESET, name), CopiesResults)
         rows.append(
             [
                 f"[`{name}`](#{name})",
                 f"{sources.manifest['classes'][name]['pictures']}",
-                f"{probe.accuracies['imagenet'].synthetic.value:.0%}",
+                f"{sources.told(PRESET, name)['imagenet'].synthetic.value:.0%}",
                 *(f"{in_floors(score[f'FD-{encoder}']):.1f}" for encoder in ENCODERS),
                 *(f"{score[f'{kind}-imagenet'].fake.value:.2f}" for kind in ("precision", "recall")),
                 f"{sources.judge.synthetic[PRESET][name].intended:.0%}",
-                f"{copies.rate:.1%}",
+                f"{sources.copies(name).rate:.1%}",
             ]
         )
     header = ["class", "photographs", "probe", *(f"FD-{encoder}, floors" for encoder in ENCODERS)]

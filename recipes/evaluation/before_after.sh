@@ -24,7 +24,7 @@ for side in before after; do
     bundle=$2 preset=${BEFORE_PRESET:-}
     [ $side = after ] && bundle=$3 preset=${AFTER_PRESET:-}
     mkdir -p $side
-    for class in erythroblast ig lymphocyte monocyte neutrophil platelet basophil eosinophil; do
+    for class in "${base[@]}" "${few[@]}"; do
         "$python" -m engine generate --bundle "$bundle" --class $class --n "${N:-150}" --seed 1000 --out "$side-$class" \
             ${preset:+--preset "$preset"}
         for study in score probe morphology; do

@@ -16,10 +16,6 @@ python=${PYTHON:-python}
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/stages.sh"
 
-base=(erythroblast ig lymphocyte monocyte neutrophil platelet)
-few=(basophil eosinophil)
-phantom=(cyt_kist_mast cyt_mast cyt_nep_fib_mast cyt_nep_mast)
-
 generate() { # generate OUT WAY CLASS...: draw 150 cells of each class with the default settings or a preset
     local preset=()
     [ "$2" = default ] || preset=(--preset "$2")

@@ -15,9 +15,6 @@ recipe=$1
 python=${PYTHON:-python}
 . "$(cd "$(dirname "$0")" && pwd)/stages.sh"
 
-few=(basophil eosinophil)
-phantom=(cyt_kist_mast cyt_mast cyt_nep_fib_mast cyt_nep_mast)
-
 for class in "${few[@]}" "${phantom[@]}"; do
     list=("${few[@]}")
     [[ $class == cyt_* ]] && list=("${phantom[@]}")

@@ -1,4 +1,9 @@
-# Functions that the scripts in this folder share. The variable python names the interpreter.
+# Classes and functions that the scripts in this folder share. The variable python names the interpreter.
+
+# The classes of the embedded bundle: learnt by the base, by a hypernetwork from photographs, and from phantoms.
+base=(erythroblast ig lymphocyte monocyte neutrophil platelet)
+few=(basophil eosinophil)
+phantom=(cyt_kist_mast cyt_mast cyt_nep_fib_mast cyt_nep_mast)
 
 once() { # once FILE COMMAND...: run the command unless FILE, the last file that the command writes, exists
     [ -e "$1" ] || "${@:2}"
