@@ -39,9 +39,9 @@ def distill(
     NAME.json holds the table of the steps. Merge NAME.safetensors into each folder, and add the table and these folders
     to a bundle with `python -m exporter preset`.
     """
-    from trainer.distillation.distill import DistillRequest
     from trainer.distillation.distill import distill as train
     from trainer.tables.subjects import open_subjects
+    from trainer.tables.teacher import FollowRequest
     from trainer.training.devices import choose_compute
 
     if not is_class_name(name):
@@ -54,7 +54,7 @@ def distill(
         subjects = open_subjects(merged)
         if output.overwrite:
             outputs.remove()
-        found = train(subjects, DistillRequest(outputs, teacher, settings, compute, stop, progress))
+        found = train(subjects, FollowRequest(outputs, teacher, settings, compute, stop, progress))
     run = found["training"]
     print(f"The LoRA: {outputs.weights}; its table: {outputs.record}")
     print(f"{found['evaluations']} UNet evaluations per picture; the teacher has {found['evaluations_of_the_teacher']}")

@@ -34,8 +34,9 @@ def table(
 
     One table serves all given classes. `python -m exporter preset BUNDLE NAME --table FILE` puts it into a bundle.
     """
-    from trainer.tables.learn import TableRequest, learn_table
+    from trainer.tables.learn import learn_table
     from trainer.tables.subjects import open_subjects
+    from trainer.tables.teacher import FollowRequest
     from trainer.training.devices import choose_compute
 
     if out.suffix != ".json" or not is_class_name(out.stem):
@@ -50,7 +51,7 @@ def table(
         subjects = open_subjects(merged)
         if output.overwrite:
             outputs.remove()
-        found = learn_table(subjects, TableRequest(outputs, teacher, settings, compute, stop, progress))
+        found = learn_table(subjects, FollowRequest(outputs, teacher, settings, compute, stop, progress))
     few, many = found["evaluations"], found["evaluations_of_the_teacher"]
     print(f"{settings.rows} rows, {few} UNet evaluations per picture; the teacher has {many}")
     print_errors(found)

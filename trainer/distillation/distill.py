@@ -7,44 +7,27 @@ inputs, a target is a function of its input, and nothing is averaged over severa
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
-from engine.progress import Progress, silent
 from engine.sampling.learned import TABLE_FORMAT
 from trainer.distillation.settings import DistillSettings
 from trainer.distillation.student import Student
 from trainer.lora.files import LoraFile, write_lora
 from trainer.lora.network import Lora
-from trainer.tables.settings import TeacherSettings
 from trainer.tables.subjects import EPSILON, Subject
-from trainer.tables.teacher import Teacher, evaluations, mean_error
-from trainer.training.devices import Compute
+from trainer.tables.teacher import FollowRequest, Teacher, evaluations, mean_error
 from trainer.training.loop import LossFunction, Training, digest_parts
-from trainer.training.outputs import Outputs
 from trainer.training.record import write_record
 
-__all__ = ["DistillRequest", "distill"]
+__all__ = ["distill"]
 
 
-@dataclass(frozen=True)
-class DistillRequest:
-    """A request to distil classes of one base into one LoRA."""
-
-    outputs: Outputs
-    teacher: TeacherSettings
-    settings: DistillSettings
-    compute: Compute
-    stop: threading.Event | None = None
-    progress: Progress = silent
-
-
-def distill(subjects: Sequence[Subject], request: DistillRequest) -> dict[str, Any]:
+def distill(subjects: Sequence[Subject], request: FollowRequest[DistillSettings]) -> dict[str, Any]:
     """Train one LoRA for all subjects; write it and its record, which is the table of the rows. Return the record.
 
     Raises RequestError if a checkpoint does not fit, and CytosynthError if the loss is not finite.
@@ -89,7 +72,10 @@ def distill(subjects: Sequence[Subject], request: DistillRequest) -> dict[str, A
 
 
 def _loss_function(
-    student: Student, subjects: Sequence[Subject], paths: Sequence[torch.Tensor], request: DistillRequest
+    student: Student,
+    subjects: Sequence[Subject],
+    paths: Sequence[torch.Tensor],
+    request: FollowRequest[DistillSettings],
 ) -> LossFunction:
     """Return the loss of a batch: the mean square error of the latents after a row, divided by the variance at the end.
 

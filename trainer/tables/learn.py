@@ -7,9 +7,8 @@ learned as in LD3, Tong et al. 2024, arXiv:2405.15506). The teacher takes many s
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -17,31 +16,16 @@ import torch
 from torch import nn
 
 from engine.files import write_json
-from engine.progress import Progress, silent
 from engine.sampling.learned import TABLE_FORMAT
 from trainer.tables.parameters import TableParameters
-from trainer.tables.settings import TableSettings, TeacherSettings
+from trainer.tables.settings import TableSettings
 from trainer.tables.subjects import Subject, relative, run, start
-from trainer.tables.teacher import Teacher, evaluations, mean_error
-from trainer.training.devices import Compute
+from trainer.tables.teacher import FollowRequest, Teacher, evaluations, mean_error
 from trainer.training.loop import Training
-from trainer.training.outputs import Outputs
 
-__all__ = ["TableRequest", "learn_table"]
+__all__ = ["learn_table"]
 
 JUDGED_EVERY = 10
-
-
-@dataclass(frozen=True)
-class TableRequest:
-    """A request to learn one table for classes of one base. The table is the record of `outputs`."""
-
-    outputs: Outputs
-    teacher: TeacherSettings
-    settings: TableSettings
-    compute: Compute
-    stop: threading.Event | None = None
-    progress: Progress = silent
 
 
 class _Candidates(nn.Module):
@@ -60,7 +44,7 @@ class _Candidates(nn.Module):
             self.error.fill_(error)
 
 
-def learn_table(subjects: Sequence[Subject], request: TableRequest) -> dict[str, Any]:
+def learn_table(subjects: Sequence[Subject], request: FollowRequest[TableSettings]) -> dict[str, Any]:
     """Learn a table for all subjects, which share one noise schedule and one latent shape. Return its file's content.
 
     The file holds the best table by the noises that were kept back. Raises RequestError if a checkpoint does not fit,

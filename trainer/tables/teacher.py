@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,14 +16,15 @@ from safetensors.torch import save_file
 
 from engine.errors import RequestError
 from engine.files import replace_file
-from engine.progress import Progress
+from engine.progress import Progress, silent
 from trainer.base.base import digest_of
 from trainer.tables.settings import TeacherSettings
 from trainer.tables.subjects import Subject, relative, run, start, walk
 from trainer.training.devices import Compute
 from trainer.training.loop import digest_parts
+from trainer.training.outputs import Outputs
 
-__all__ = ["Following", "Teacher", "evaluations", "mean_error"]
+__all__ = ["FollowRequest", "Following", "Teacher", "evaluations", "mean_error"]
 
 PATHS, SUBJECT = "paths", "subject"
 
@@ -48,6 +51,21 @@ class Following(Protocol):
     @property
     def seed(self) -> int:
         """Seed of the noises."""
+
+
+Settings = TypeVar("Settings", bound=Following)
+
+
+@dataclass(frozen=True)
+class FollowRequest(Generic[Settings]):
+    """A request to learn few steps that follow a teacher: a table, or a LoRA of distilled classes."""
+
+    outputs: Outputs
+    teacher: TeacherSettings
+    settings: Settings
+    compute: Compute
+    stop: threading.Event | None = None
+    progress: Progress = silent
 
 
 class Teacher:

@@ -13,10 +13,11 @@ import torch
 from engine.sampling.learned import LearnedTable
 from engine.sampling.samplers import plan_steps
 from engine.sampling.schedules import NoiseSchedule
-from trainer.tables.learn import TableRequest, learn_table
+from trainer.tables.learn import learn_table
 from trainer.tables.parameters import TableParameters
 from trainer.tables.settings import TableSettings, TeacherSettings
 from trainer.tables.subjects import open_subjects
+from trainer.tables.teacher import FollowRequest
 from trainer.training.devices import Compute
 from trainer.training.outputs import Outputs
 
@@ -85,7 +86,7 @@ def test_a_stopped_training_continues_to_the_same_bytes(learn, merged, tmp_path)
                 stop.set()
 
     outputs = Outputs(tmp_path / "cut", "table")
-    request = TableRequest(outputs, TEACHER, SETTINGS, Compute(), stop, progress)
+    request = FollowRequest(outputs, TEACHER, SETTINGS, Compute(), stop, progress)
     early = learn_table(open_subjects(merged), request)
     assert (steps, names) == (list(range(1, 12)), {"teacher", "table"})
     assert (early["steps_done"], found["steps_done"]) == (11, SETTINGS.steps)
