@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,8 @@ def facts_of_the_base(model: MergedModel, context_shape: tuple[int, int]) -> dic
     if model.refiner is not None:
         sizes = model.refiner.sizes
         noise["decoder_noise"] = {"planes": sizes.planes, "scale": sizes.noise_scale}
+        if sizes.jpeg is not None:
+            noise["decoder_jpeg"] = asdict(sizes.jpeg)
     return {
         **noise,
         "latents": {

@@ -1,21 +1,23 @@
 """The refiner of a merged folder: the part of the decoder graph that turns noise into grain.
 
 The trainer writes the file (see the glossary in docs/reference). Its tensors are weights and biases of the convolutions
-`convs.<i>`, the strengths `strengths.<i>` of the noise behind all of them except the last, and, for a refiner with a
-context branch, the convolutions `context.<i>` and `context_out`.
+`convs.<i>`, the strengths `strengths.<i>` of the noise behind all of them except the last, for a refiner with a context
+branch the convolutions `context.<i>` and `context_out`, and for one that draws the blocks of JPEG `jpeg.steps`.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from engine.errors import RequestError
+from exporter.jpeg import BLOCK, Jpeg, JpegGrid
 
 __all__ = ["REFINER_FILE", "Refiner", "Sizes", "read_refiner"]
 
@@ -39,6 +41,8 @@ class Sizes:
     """Planes beside the picture. Each convolution except the last adds a plane."""
     context_width: int
     """0 for a refiner without a context branch."""
+    jpeg: JpegGrid | None
+    """None for pictures without the blocks of JPEG."""
 
     @property
     def planes(self) -> int:
@@ -68,6 +72,8 @@ class Sizes:
             for i in range(CONTEXT_LAYERS):
                 convolution(f"context.{i}", self.context_width if i else seen, self.context_width)
             convolution("context_out", self.context_width, self.width, 1)
+        if self.jpeg is not None:
+            found["jpeg.steps"] = (3, BLOCK, BLOCK)
         return found
 
 
@@ -94,6 +100,7 @@ class Refiner(nn.Module):
         names = [f"context.{i}" for i in range(CONTEXT_LAYERS)] if sizes.context_width else []
         self.context = nn.ModuleList(map(convolution, names))
         self.context_out = convolution("context_out") if names else None
+        self.jpeg = None if sizes.jpeg is None else Jpeg(sizes.jpeg, tensors["jpeg.steps"])
         self.enlarge = nn.Upsample(scale_factor=float(sizes.noise_scale), mode="bilinear", align_corners=False)
 
     def forward(self, pictures: torch.Tensor, latents: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
@@ -107,7 +114,8 @@ class Refiner(nn.Module):
             if i == 0 and self.context_out is not None:
                 h = h + self.enlarge(self.context_out(self._context(seen, z, self._averages(noise).to(dtype))))
             h = h.relu()
-        return pictures + nn.functional.pixel_shuffle(self.convs[-1](h), 2).float()
+        refined = pictures + nn.functional.pixel_shuffle(self.convs[-1](h), 2).float()
+        return refined if self.jpeg is None else self.jpeg(refined)
 
     def _averages(self, noise: torch.Tensor) -> torch.Tensor:
         """Return (B, POOLED_PLANES + WHOLE_PLANES, h, w) with deviation 1: averages at the size of the latents, and
@@ -143,6 +151,8 @@ def read_refiner(path: Path) -> Refiner:
             raise ValueError(f"{name} {found.get(name, 'is missing')}, expected {wanted.get(name, 'no such tensor')}")
         if not all(tensor.isfinite().all() for tensor in tensors.values()):
             raise ValueError("values that are not finite")
+        if "jpeg.steps" in tensors and tensors["jpeg.steps"].min() < 1:
+            raise ValueError("steps of JPEG below 1")
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise RequestError(
             f"The refiner {path}",
@@ -153,13 +163,16 @@ def read_refiner(path: Path) -> Refiner:
     return Refiner(sizes, tensors).eval().requires_grad_(False)
 
 
-def _sizes(settings: dict[str, int]) -> Sizes:
+def _sizes(settings: dict[str, Any]) -> Sizes:
     """Return checked sizes. Raises ValueError, KeyError or TypeError."""
-    sizes = Sizes(**{field.name: settings[field.name] for field in fields(Sizes)})
+    jpeg = settings.get("jpeg")
+    names = ("latent_channels", "factor", "width", "convolutions", "noise_planes", "context_width")
+    numbers = {name: settings[name] for name in names}
     least = {"convolutions": 2, "factor": 2, "context_width": 0}
-    for name, value in vars(sizes).items():
+    for name, value in numbers.items():
         if type(value) is not int or not least.get(name, 1) <= value <= MOST:
             raise ValueError(f"{name} {value!r}")
+    sizes = Sizes(**numbers, jpeg=None if jpeg is None else JpegGrid.from_json(jpeg))
     if sizes.factor % 2 or (sizes.context_width and sizes.noise_planes < POOLED_PLANES + WHOLE_PLANES):
         raise ValueError(f"factor {sizes.factor}, {sizes.noise_planes} noise planes")
     return sizes

@@ -10,9 +10,10 @@ have the names of the module's parameters. The exporter reads the same file.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
@@ -21,6 +22,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from engine.errors import RequestError
+from trainer.base.jpeg import Jpeg, JpegGrid
 
 __all__ = [
     "REFINER_FILE",
@@ -57,16 +59,25 @@ class RefinerSettings:
     """Noise planes beside the picture. Each inner convolution adds a further plane."""
     context_width: int = 0
     """Channels of the context branch. 0 leaves the branch out."""
+    jpeg: JpegGrid | None = None
+    """The blocks of JPEG that refined pictures get last, if any."""
 
     def __post_init__(self) -> None:
         least = {"latent_channels": 1, "factor": 2, "width": 1, "convolutions": 2, "noise_planes": 1}
         if self.context_width:
             least |= {"context_width": 1, "noise_planes": POOLED_PLANES + WHOLE_PLANES}
-        for name, value in asdict(self).items():
+        for name in (field.name for field in fields(self) if field.name != "jpeg"):
+            value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not least.get(name, 0) <= value <= 4096:
                 raise ValueError(f"{name} {value!r} instead of a whole number in {least.get(name, 0)}..4096")
         if self.factor % 2:
             raise ValueError(f"factor {self.factor} instead of an even number")
+
+    @classmethod
+    def from_json(cls, settings: dict[str, Any]) -> RefinerSettings:
+        """Return the settings in a file. Raises ValueError or TypeError."""
+        jpeg = settings.get("jpeg")
+        return cls(**{**settings, "jpeg": None if jpeg is None else JpegGrid(**jpeg)})
 
     @property
     def planes(self) -> int:
@@ -89,6 +100,7 @@ class Refiner(nn.Module):
             widths = [seen, *[context] * 3]
             self.context = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
             self.context_out = nn.Conv2d(context, width, 1)
+        self.jpeg = None if settings.jpeg is None else Jpeg(settings.jpeg)
 
     @classmethod
     def new(cls, settings: RefinerSettings) -> Refiner:
@@ -106,7 +118,7 @@ class Refiner(nn.Module):
         return refiner
 
     def forward(self, pictures: torch.Tensor, latents: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Return pictures (B, 3, H, W), not clipped.
+        """Return pictures (B, 3, H, W) with grain, not clipped, before they get the blocks of JPEG.
 
         Args:
             pictures: (B, 3, H, W) in [-1, 1], as the VAE decodes them.
@@ -167,7 +179,7 @@ def decode(
     device = refiner.strengths[0].device
     pictures, latents = pictures.to(device), latents.float().to(device)
     refined: torch.Tensor = refiner(pictures, latents, refiner.draw_noise(latents, generator))
-    return refined.float()
+    return refined.float() if refiner.jpeg is None else refiner.jpeg(refined.float())
 
 
 @torch.no_grad()
@@ -198,11 +210,13 @@ def read_refiner(path: Path) -> Refiner:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         if metadata.get("format") != FORMAT:
             raise ValueError(f"its format is {metadata.get('format')}")
-        refiner = Refiner(RefinerSettings(**json.loads(metadata["settings"])))
+        refiner = Refiner(RefinerSettings.from_json(json.loads(metadata["settings"])))
         # The shapes are part of the check.
         refiner.load_state_dict(tensors)
         if not all(tensor.isfinite().all() for tensor in tensors.values()):
             raise ValueError("values that are not finite")
+        if "jpeg.steps" in tensors and tensors["jpeg.steps"].min() < 1:
+            raise ValueError("steps of JPEG below 1")
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise RequestError(
             f"The refiner {path}",

@@ -47,7 +47,7 @@ def open_shipped(name: str, new: Any) -> Base:
     files = {file: _read(bundle / file, digest) for file, digest in index["files"].items()}
     preset = PRESETS[index["preset"]]
     base: Base = new(preset, read_tokenizer(files[index["tokenizer"]], preset.prompt_tokens), index["size"])
-    base.refiner = Refiner(RefinerSettings(**index["refiner"]))
+    base.refiner = Refiner(RefinerSettings.from_json(index["refiner"]))
     parts = {"unet": base.unet, "vae": base.vae, "text_encoder": base.text_encoder, "refiner": base.refiner}
     for part, module in parts.items():
         _fill(module, index["tensors"][part], files)

@@ -131,16 +131,26 @@ def refine(
             rich_help_panel="Input",
         ),
     ] = None,
+    stored_as: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="JPEG",
+            help="A photograph as it lay before prepare: drawn pictures get the blocks of such a file.",
+            rich_help_panel="Input",
+        ),
+    ] = None,
 ) -> None:
     """Train the refiner further, until the grain of drawn pictures has the statistics of photographs.
 
     Of a class without photographs it keeps the grain. Afterwards, copy refiner.safetensors into the base and all merged
     folders, and export the bundle: the pictures of all settings and presets change.
     """
+    from trainer.base.jpeg import jpeg_of
     from trainer.distillation.distilled import Distilled
     from trainer.distillation.refine import RefineRequest
     from trainer.distillation.refine import refine as train
     from trainer.pictures.dataset import read_set
+    from trainer.pictures.prepare import crop_of
     from trainer.tables.subjects import open_subjects
     from trainer.training.devices import choose_compute
 
@@ -148,12 +158,13 @@ def refine(
     outputs.check(output)
     compute = choose_compute(hardware)
     data = read_set([photographs])
+    jpeg = None if stored_as is None else jpeg_of(stored_as, data.size, crop_of([photographs]))
     with progress_bar() as progress, stopped_by_signals() as stop, locked_folder_of(outputs.record):
         subjects = open_subjects(merged)
         known = None if few_steps is None else Distilled.read(few_steps, subjects[0].base.noise)
         if output.overwrite:
             outputs.remove()
-        found = train(subjects, data, RefineRequest(outputs, teacher, known, settings, compute, stop, progress))
+        found = train(subjects, data, RefineRequest(outputs, teacher, known, settings, compute, jpeg, stop, progress))
     run = found["training"]
     print(f"The refiner: {outputs.weights}; its record: {outputs.record}")
     print("Energy distance from photographs that were kept back, before and after:")

@@ -49,6 +49,27 @@ class Photographs:
             {name: VectorSet(self._statistics.vectors(blocks)) for name, blocks in found.items()}
             for found in (learnt, judged)
         )
+        self._means = {}
+        if whitened:
+            self._means = {
+                name: [one.mean(0) for one in self._statistics.whitened(blocks)] for name, blocks in learnt.items()
+            }
+
+    @property
+    def directions(self) -> list[int]:
+        """Numbers of directions of the whitened blocks."""
+        return [len(mean) for mean in next(iter(self._means.values()))]
+
+    def compare(self, name: str, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compare pictures (B, 3, S, S) in [-1, 1] with the photographs of a class, by whitened statistics.
+
+        Return their energy distance, a scalar, and the offsets (B, D) of their whitened statistics from the mean.
+        """
+        with self._compute.autocast():
+            blocks = self._statistics.blocks(pictures)
+            distance = self.learnt[name].distance_of(self._statistics.vectors(blocks))
+            whitened = self._statistics.whitened(blocks)
+        return distance, torch.cat(whitened, 1) - torch.cat(self._means[name])
 
     def vectors(self, pictures: torch.Tensor) -> torch.Tensor:
         """Return the statistics (B, E) of pictures (B, 3, S, S) in [-1, 1], to be compared with `learnt`, `judged`."""

@@ -2,8 +2,9 @@
 
 A refiner that only learnt to finish reconstructions draws grain that is right at each place, but too equal from picture
 to picture, and pictures of a UNet differ from reconstructions. So it learns from what the classes draw, with the
-default settings and with few steps. Their statistics are compared with the photographs' by the energy distance. Beside
-them it keeps learning from reconstructed photographs. Of a class without photographs it keeps the grain.
+default settings and with few steps. Their statistics are compared with the photographs' by the energy distance and by
+the offset that many pictures have in common. Beside them it keeps learning from reconstructed photographs. Of a class
+without photographs it keeps the grain.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -20,14 +21,16 @@ from torch import nn
 from engine.errors import RequestError
 from engine.progress import Progress, silent
 from trainer.base.base import digest_of
+from trainer.base.jpeg import Jpeg
 from trainer.base.refiner import REFINER_FILE, Refiner, write_refiner
 from trainer.distillation.distilled import Distilled, FewSteps
+from trainer.distillation.offsets import Offsets
 from trainer.distillation.photographs import Photographs, expect_fitting
 from trainer.distillation.settings import RefineSettings
 from trainer.distillation.student import Student
 from trainer.pictures.dataset import PictureSet, to_model_range
 from trainer.pretraining.energy import Blur
-from trainer.pretraining.grain import COARSE_SIGMA, Crops, GrainScore, decode_set, refine_pictures
+from trainer.pretraining.grain import COARSE_SIGMA, GrainScore, decode_set, refine_pictures
 from trainer.tables.settings import TeacherSettings
 from trainer.tables.subjects import Subject, freeze, run, start
 from trainer.training.devices import Compute
@@ -42,21 +45,26 @@ DEFAULT, FEW_STEPS = "default settings", "few steps"
 DRAWN, RECONSTRUCTED, JUDGED = 64, 160, 32
 """Pictures of each class that are drawn in each way, photographs that are reconstructed, and drawn pictures by which
 the result is judged."""
-CROPS = 4
-"""Crops of reconstructions in a step."""
-COARSE_WEIGHT, SCORE_WEIGHT = 0.5, 0.5
-"""Weights of the change of the coarse part of drawn pictures, and of the energy scores of reconstructions."""
+KNOWN = 2
+"""Reconstructions in a step."""
+DISTANCE_WEIGHT, OFFSET_WEIGHT, COARSE_WEIGHT, SCORE_WEIGHT = 0.5, 0.6, 0.5, 0.2
+"""Weights of the energy distance and of the offset of drawn pictures, of the change of their coarse part, and of the
+energy scores of reconstructions."""
 
 
 @dataclass(frozen=True)
 class RefineRequest:
-    """A request to train the refiner of merged classes. few_steps: None if no LoRA was distilled."""
+    """A request to train the refiner of merged classes.
+
+    few_steps: None if no LoRA was distilled. jpeg: the blocks of JPEG that pictures get last; None keeps the refiner's.
+    """
 
     outputs: Outputs
     teacher: TeacherSettings
     few_steps: Distilled | None
     settings: RefineSettings
     compute: Compute
+    jpeg: Jpeg | None = None
     stop: threading.Event | None = None
     progress: Progress = silent
 
@@ -86,7 +94,7 @@ def refine(subjects: Sequence[Subject], pictures: PictureSet, request: RefineReq
     """
     settings, compute, outputs = request.settings, request.compute, request.outputs
     expect_fitting(pictures, subjects)
-    refiner = _share_refiner(subjects)
+    refiner = _with_jpeg(_share_refiner(subjects), request.jpeg)
     lora = None if request.few_steps is None else request.few_steps.network(subjects[0]).to(compute.device)
     subject_of_training = digest_parts(
         *(digest_of(subject.base.unet) for subject in subjects),
@@ -103,7 +111,7 @@ def refine(subjects: Sequence[Subject], pictures: PictureSet, request: RefineReq
     before = loss.distances()
     training = Training(
         outputs.name,
-        nn.ModuleDict({"refiner": refiner}),
+        nn.ModuleDict({"refiner": refiner, "offsets": loss.offsets}),
         loss,
         settings.loop(),
         outputs.checkpoints,
@@ -134,28 +142,30 @@ class _Loss:
         self._before = copy.deepcopy(refiner).requires_grad_(False)
         self._score = GrainScore(material.photographs.features).to(compute.device)
         self._coarse = Blur(COARSE_SIGMA).to(compute.device)
-        side = next(iter(material.drawn[DEFAULT].values())).plain.shape[-1]
-        self._crops = Crops(side, refiner.settings.factor, compute.device)
+        photographs = material.photographs
+        self.offsets = Offsets(list(photographs.learnt), photographs.directions).to(compute.device)
 
     def __call__(self, number: int, generator: torch.Generator) -> torch.Tensor:
         turn, place = divmod(number, len(self._names))
         name, ways = self._names[place], list(self._material.drawn.values())
         drawn = ways[turn % len(ways)][name]
-        rows = torch.randint(len(drawn.latents), (self._settings.batch_size,), generator=generator)
-        plain, latents = self._to_device(drawn, rows)
-        if name not in self._material.photographs.learnt:
+        learnt = name in self._material.photographs.learnt
+        count = self._settings.batch_size if learnt else KNOWN
+        plain, latents = self._to_device(drawn, torch.randint(len(drawn.latents), (count,), generator=generator))
+        if not learnt:
             with torch.no_grad():
-                wanted = refine_pictures(self._before, plain, latents, generator)
-            return self._score_of(plain, latents, wanted, generator)
+                wanted = _finished(self._before, plain, latents, generator)
+            return SCORE_WEIGHT * self._score_of(plain, latents, wanted, generator)
         with self._compute.autocast():
-            refined = refine_pictures(self._refiner, plain, latents, generator)
-        loss = self._material.photographs.learnt[name].distance_of(self._material.photographs.vectors(refined))
+            refined = _finished(self._refiner, plain, latents, generator)
+        distance, offsets = self._material.photographs.compare(name, refined)
+        loss = DISTANCE_WEIGHT * distance + OFFSET_WEIGHT * self.offsets(name, offsets)
         loss = loss + COARSE_WEIGHT * (self._coarse(refined) - self._coarse(plain)).abs().mean()
         known = self._material.reconstructed[name]
         assert known.photographs is not None, "reconstructions have photographs"
-        rows = torch.randint(len(known.latents), (CROPS,), generator=generator)
-        wanted, plain, latents = self._crops([known.photographs, known.plain, known.latents], rows, generator)
-        return loss + SCORE_WEIGHT * self._score_of(plain, latents, wanted, generator)
+        rows = torch.randint(len(known.latents), (KNOWN,), generator=generator)
+        wanted = to_model_range(known.photographs[rows]).to(self._compute.device)
+        return loss + SCORE_WEIGHT * self._score_of(*self._to_device(known, rows), wanted, generator)
 
     def _to_device(self, drawn: _Decoded, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         device = self._compute.device
@@ -165,7 +175,7 @@ class _Loss:
         self, plain: torch.Tensor, latents: torch.Tensor, wanted: torch.Tensor, generator: torch.Generator
     ) -> torch.Tensor:
         with self._compute.autocast():
-            both = refine_pictures(self._refiner, plain.repeat(2, 1, 1, 1), latents.repeat(2, 1, 1, 1), generator)
+            both = _finished(self._refiner, plain.repeat(2, 1, 1, 1), latents.repeat(2, 1, 1, 1), generator)
             return self._score(both, plain, wanted, generator)
 
     @torch.no_grad()
@@ -180,9 +190,24 @@ class _Loss:
                 vectors = []
                 for rows in torch.arange(JUDGED).split(self._compute.pictures_at_once):
                     plain, latents = self._to_device(classes[name], rows)
-                    vectors.append(photographs.vectors(refine_pictures(self._refiner, plain, latents, generator)))
+                    vectors.append(photographs.vectors(_finished(self._refiner, plain, latents, generator)))
                 found[way][name] = judged.distance_of(torch.cat(vectors)).item()
         return found
+
+
+def _finished(refiner: Refiner, plain: torch.Tensor, latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Return decoded pictures (B, 3, S, S) of latents (B, C, h, w) with grain and, if the refiner says so, blocks."""
+    refined = refine_pictures(refiner, plain, latents, generator)
+    return refined if refiner.jpeg is None else refiner.jpeg(refined)
+
+
+def _with_jpeg(refiner: Refiner, jpeg: Jpeg | None) -> Refiner:
+    """Return a refiner with the same weights that gives pictures these blocks; without them the same refiner."""
+    if jpeg is None:
+        return refiner
+    found = Refiner(replace(refiner.settings, jpeg=jpeg.grid))
+    found.load_state_dict({**refiner.state_dict(), "jpeg.steps": jpeg.steps})
+    return found
 
 
 def _share_refiner(subjects: Sequence[Subject]) -> Refiner:

@@ -107,11 +107,11 @@ class RefineSettings:
     PANEL: ClassVar[str] = "Refining"
 
     steps: int = setting(
-        600, help="Number of training steps. Classes and ways of drawing take turns.", within=Range(low=1)
+        900, help="Number of training steps. Classes and ways of drawing take turns.", within=Range(low=1)
     )
-    batch_size: int = setting(8, help="Drawn pictures per training step.", within=Range(2, 4096))
+    batch_size: int = setting(12, help="Drawn pictures per training step.", within=Range(2, 4096))
     learning_rate: float = setting(
-        4e-4, help="Highest learning rate; the rate then falls along a cosine.", within=Range(above=0)
+        7e-5, help="Highest learning rate; the rate then falls along a cosine.", within=Range(above=0)
     )
     seed: int = setting(0, help="Seed of all random numbers.", within=Range(0, 2**62))
 
