@@ -34,6 +34,7 @@ from engine.terminal import run_command_line
 from exporter.graphs import export_decoder, export_encoder, export_text_encoder, export_unet, to_half
 from exporter.refiner import read_refiner
 from trainer.base.base import Base, digest_of
+from trainer.base.jpeg import JpegGrid
 from trainer.base.presets import PRESETS
 from trainer.base.refiner import REFINER_FILE, Refiner, RefinerSettings, write_refiner
 from trainer.base.shipped import read_tokenizer
@@ -174,11 +175,13 @@ def refiner_of(bundle: Bundle) -> Refiner | None:
     if manifest.decoder_noise is None:
         return None
     path, prefix = bundle.path(manifest.decoder[0]), "refiner."
-    weights = {
-        name.removeprefix(prefix): torch.from_numpy(value.astype(np.float32))
-        for name, value in initialisers(onnx.load(path)).items()
-        if name.startswith(prefix)
-    }
+    values = {name: torch.from_numpy(value.astype(np.float32)) for name, value in initialisers(onnx.load(path)).items()}
+    weights = {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+    weights.pop("jpeg.steps", None)
+    grid = json.loads((bundle.folder / "manifest.json").read_text()).get("decoder_jpeg")
+    if grid is not None:
+        # The exporter's constant folding renames these, but no other tensor has this shape.
+        weights["jpeg.steps"] = next((value for value in values.values() if value.shape == (3, 8, 8)), torch.empty(0))
     convolutions = sum(name.startswith("convs.") and name.endswith(".weight") for name in weights)
     context = weights.get("context_out.weight")
     try:
@@ -189,10 +192,11 @@ def refiner_of(bundle: Bundle) -> Refiner | None:
             convolutions=convolutions,
             noise_planes=manifest.decoder_noise.planes - convolutions + 1,
             context_width=0 if context is None else context.shape[1],
+            jpeg=None if grid is None else JpegGrid(**grid),
         )
         refiner = Refiner(settings)
         refiner.load_state_dict(weights)
-    except (ValueError, KeyError, RuntimeError) as error:
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise RequestError(
             f"The graph {path}",
             found=f"no complete refiner ({error})",

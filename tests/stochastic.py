@@ -57,7 +57,12 @@ def make_stochastic(path: Path, folder: Path) -> None:
     (bundle / "vae_decoder.onnx").write_bytes(graph.SerializeToString(deterministic=True))
     manifest = json.loads((bundle / "manifest.json").read_text())
     noise = {"planes": merged.refiner.sizes.planes, "scale": merged.refiner.sizes.noise_scale}
-    manifest |= {"format_version": 2, "base_sha256": merged.base_sha256(), "decoder_noise": noise, "decoder_jpeg": asdict(GRID)}
+    manifest |= {
+        "format_version": 2,
+        "base_sha256": merged.base_sha256(),
+        "decoder_noise": noise,
+        "decoder_jpeg": asdict(GRID),
+    }
     for name in manifest["decoder"]:
         content = (bundle / name).read_bytes()
         manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}

@@ -67,9 +67,12 @@ def write_single_file(path: Path) -> None:
 
 
 def _new_tensor(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return the start of a training: scales of 1 and offsets of 0, other weights uniform within 1 / sqrt(fan-in)."""
+    """Return the start of a training: scales near 1 and offsets near 0, other weights uniform within 1 / sqrt(fan-in).
+
+    No two tensors are equal, because TensorRT refuses tensors of equal values and different sizes.
+    """
     if len(shape) == 1:
-        return np.full(shape, name.endswith("weight"), np.float32)
+        return np.float32(name.endswith("weight")) + np.float32(0.01) * rng.standard_normal(shape, np.float32)
     values = rng.random(shape, np.float32)
     values -= 0.5
     values *= 2 / math.sqrt(math.prod(shape[1:]))

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from trainer.distillation.statistics import RINGS, Statistics, as_shown, spectrum
+from trainer.distillation.statistics import EDGES, RINGS, Statistics, as_shown, gradients, places, spectrum
 from trainer.pretraining.photograph_features import open_photograph_features
 
 SIDE = 32
@@ -20,6 +20,25 @@ def test_a_wave_has_its_power_in_its_ring_and_colour():
     assert int(power[0].argmax()) == RINGS // 2
     # The three channels are equal, so the two differences of colours see nothing.
     assert float(power[1:].max()) < float(power[0].max()) - 8
+
+
+def test_a_slope_lies_between_the_bounds_beside_it():
+    """A slope of 5 grey levels per pixel is above the bounds up to 4, and below those from 6."""
+    slope = (5 / 127.5 * torch.arange(SIDE)).expand(1, 3, SIDE, SIDE) - 1
+    above = gradients(slope).exp().view(3, len(EDGES))[0]
+    assert above[EDGES.index(3)] > 0.9
+    assert above[EDGES.index(4)] > 0.7
+    assert above[EDGES.index(6)] < 0.3
+    assert above[EDGES.index(8)] < 0.1
+
+
+def test_a_lattice_shows_at_its_places_and_noise_at_none():
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.1 * torch.randn(8, 3, SIDE, SIDE, generator=generator)
+    lattice = noise.clone()
+    lattice[..., ::2] *= 2
+    spreads = [float(places(one).view(8, 8, 3)[:, :4].std(1).mean()) for one in (noise, lattice)]
+    assert spreads[1] > 4 * spreads[0]
 
 
 def test_pictures_are_shown_as_a_file_holds_them_and_keep_their_gradient():
