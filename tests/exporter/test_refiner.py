@@ -84,11 +84,11 @@ def test_the_graph_takes_noise_of_any_batch_and_size(stochastic):
         with torch.no_grad():
             z = torch.from_numpy(latents)
             plain = base.vae.decode(z / base.vae.config.scaling_factor).sample
-            drawn = base.refiner.jpeg(base.refiner(plain, z, torch.from_numpy(noise)))
+            drawn = base.refiner(plain, z, torch.from_numpy(noise))
         wanted = (255 * ((drawn + 1) / 2).clamp(0, 1)).byte().permute(0, 2, 3, 1).numpy()
         assert images.shape == (rows, 4 * h, 4 * w, 3)
         assert finite.all()
-        assert np.quantile(np.abs(images.astype(int) - wanted), 0.95) <= 2
+        assert np.abs(images.astype(int) - wanted).max() <= 2
         without = (255 * ((plain + 1) / 2).clamp(0, 1)).byte().permute(0, 2, 3, 1).numpy()
         assert np.abs(images.astype(int) - without).mean() > 2, "the grain is visible"
 
@@ -99,7 +99,7 @@ def test_the_exporter_writes_this_decoder_and_no_class_of_another_refiner(in_pro
     done = in_process("exporter", "onnx", merged, "--out", bundle)
     assert done.returncode == 0, done.stderr
     found, wanted = (json.loads((folder / "manifest.json").read_text()) for folder in (bundle, stochastic / "bundle"))
-    for field in ("format_version", "decoder_noise", "decoder_jpeg", "base_sha256"):
+    for field in ("format_version", "decoder_noise", "base_sha256"):
         assert found[field] == wanted[field]
     assert found["files"]["vae_decoder.onnx"] == wanted["files"]["vae_decoder.onnx"]
     assert open_bundle(str(bundle)).manifest.decoder_inputs(2, (4, 8, 8))["noise"] == (2, 11, 16, 16)

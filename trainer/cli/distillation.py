@@ -131,14 +131,6 @@ def refine(
             rich_help_panel="Input",
         ),
     ] = None,
-    stored_as: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="JPEG",
-            help="A photograph as it lay before prepare: drawn pictures get the blocks of such a file.",
-            rich_help_panel="Input",
-        ),
-    ] = None,
 ) -> None:
     """Train the refiner further, until the grain of drawn pictures has the statistics of photographs.
 
@@ -158,7 +150,7 @@ def refine(
     outputs.check(output)
     compute = choose_compute(hardware)
     data = read_set([photographs])
-    jpeg = None if stored_as is None else jpeg_of(stored_as, data.size, crop_of([photographs]))
+    jpeg = None if settings.stored_as is None else jpeg_of(settings.stored_as, data.size, crop_of([photographs]))
     with progress_bar() as progress, stopped_by_signals() as stop, locked_folder_of(outputs.record):
         subjects = open_subjects(merged)
         known = None if few_steps is None else Distilled.read(few_steps, subjects[0].base.noise)

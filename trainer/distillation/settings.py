@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from engine.errors import RequestError
@@ -114,6 +115,11 @@ class RefineSettings:
         7e-5, help="Highest learning rate; the rate then falls along a cosine.", within=Range(above=0)
     )
     seed: int = setting(0, help="Seed of all random numbers.", within=Range(0, 2**62))
+    stored_as: Path | None = setting(
+        None,
+        help="A JPEG photograph as it lay before prepare: drawn pictures get the blocks of such a file.",
+        metavar="JPEG",
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)
