@@ -60,14 +60,15 @@ class Jpeg(nn.Module):
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """Give pictures blocks."""
         clipped = pictures.clamp(-1, 1)
-        to_ycc, to_rgb = (matrix.float()[:, :, None, None] for matrix in (self.to_ycc, self.to_rgb))
-        planes = nn.functional.conv2d(clipped * LEVELS + (LEVELS - MIDDLE), to_ycc)
+        # Matrices stand first in all products: those with weights behind them become products of 8 bits.
+        to_ycc, to_rgb = self.to_ycc.float(), self.to_rgb.float()
+        planes = (to_ycc @ (clipped * LEVELS + (LEVELS - MIDDLE)).flatten(2)).reshape(pictures.shape)
         rows, from_rows = self._matrices(pictures.shape[2], self.grid.top)
         columns, from_columns = self._matrices(pictures.shape[3], self.grid.left)
         found = rows @ planes @ columns.T
         steps = self.steps.float().repeat(1, rows.shape[0] // BLOCK, columns.shape[0] // BLOCK)
         change = from_rows @ ((found / steps).round() * steps - found) @ from_columns.T
-        return clipped + nn.functional.conv2d(change, to_rgb) / LEVELS
+        return clipped + (to_rgb @ change.flatten(2)).reshape(pictures.shape) / LEVELS
 
     def _matrices(self, side: int, first: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the matrices (8 N, side) from pixels to the coefficients of N blocks, and (side, 8 N) back."""
@@ -84,9 +85,11 @@ class Jpeg(nn.Module):
         reduce = _lanczos((stored / scale - pixels[:, None]) * min(1, scale)) * inside
         enlarge = enlarge / enlarge.sum(1, keepdim=True)
         reduce = reduce / reduce.sum(1, keepdim=True)
-        there = (cosines @ enlarge.reshape(blocks, BLOCK, side)).reshape(BLOCK * blocks, side)
-        back = (reduce.reshape(side, blocks, BLOCK) @ cosines.T).reshape(side, BLOCK * blocks)
-        return there, back
+        there, back = (
+            (cosines @ matrix.reshape(blocks, BLOCK, side)).reshape(BLOCK * blocks, side)
+            for matrix in (enlarge, reduce.T)
+        )
+        return there, back.T
 
 
 def _lanczos(x: torch.Tensor) -> torch.Tensor:
