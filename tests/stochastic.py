@@ -1,10 +1,14 @@
-"""The tiny base, a merged class and the tiny bundle once more, with a refiner of random weights behind the decoder."""
+"""The tiny base, a merged class and the tiny bundle once more, with a refiner of random weights behind the decoder.
+
+The refiner ends with blocks of JPEG.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +50,7 @@ def make_stochastic(path: Path, folder: Path) -> None:
     for part in ("base", "merged/cyt_mast", "bundle"):
         shutil.copytree(path / part, folder / part)
     for part in ("base", "merged/cyt_mast"):
-        write_refiner(random_refiner(), folder / part / REFINER_FILE)
+        write_refiner(random_refiner(jpeg=GRID), folder / part / REFINER_FILE)
     merged, bundle = load_merged(folder / "merged/cyt_mast"), folder / "bundle"
     graph = export_decoder(merged.vae, merged.unet.config.sample_size, merged.refiner)
     move_weights(graph, bundle, "vae_decoder.bin", "vae_decoder.bin", set())
@@ -57,6 +61,7 @@ def make_stochastic(path: Path, folder: Path) -> None:
         "format_version": 2,
         "base_sha256": merged.base_sha256(),
         "decoder_noise": noise,
+        "decoder_jpeg": asdict(GRID),
     }
     for name in manifest["decoder"]:
         content = (bundle / name).read_bytes()
