@@ -1,40 +1,45 @@
 """Measure what a base's autoencoder loses: signal-to-noise ratio, and distance of reconstructed cells from real ones.
 
-    python -m benchmarks.scripts.autoencoder RECORD.json BASE CLASS_FOLDER...
+    python -m benchmarks.scripts.autoencoder RECORD.json PICTURES BASE CLASS_FOLDER...
 
 BASE is the output folder of `python -m trainer pretrain`. Each CLASS_FOLDER holds prepared pictures of one class that
 the base never saw. The script measures the signal-to-noise ratio of whole pictures, and of the pixels that `morphology`
-calls nucleus. It splits the pictures at random into two halves, SPLITS times. FD-cyto compares one reconstructed half
-with the other half; the floor is the same distance without reconstruction. If BASE has a refiner, reconstructions pass
-through it, as in the engine.
+calls nucleus. It splits the pictures at random into two halves, SPLITS times. FD-cyto and FD-imagenet compare one
+reconstructed half with the other half; the floor is the same distance without reconstruction. If BASE has a refiner,
+reconstructions pass through it, as in the engine. PICTURES is a new folder for the reconstructions, which
+`evaluate morphology` can compare with the originals.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks.arguments import existing_folder, new_file, script_parser
 from engine.files import sha256_of
 from engine.terminal import run_command_line
-from evaluate.encoders.features import Cyto
-from evaluate.images import Pictures, open_folder
+from evaluate.encoders.features import Cyto, Encoder
+from evaluate.encoders.imagenet import Imagenet
+from evaluate.images import PictureFolder, Pictures, open_folder, resize
 from evaluate.metrics.frechet import frechet_distance
 from evaluate.studies.segmentation import segment
 from exporter.parity import psnr_db
 from trainer.base.refiner import REFINER_FILE, Refiner, decode_latents, refiner_in
+from trainer.folders import expect_new_folder
 from trainer.pictures.dataset import to_model_range
 from trainer.training.record import machine_and_versions
 
 SPLITS, SEED, BATCH = 20, 0, 32
-AVERAGED = ("psnr_db", "psnr_nucleus_db", "fd_cyto_floor", "fd_cyto_reconstructed")
+ENCODERS: tuple[type[Cyto] | type[Imagenet], ...] = (Cyto, Imagenet)
+AVERAGED = ["psnr_db", "psnr_nucleus_db"]
+AVERAGED += [f"fd_{encoder.name}_{of}" for encoder in ENCODERS for of in ("floor", "reconstructed")]
 
 
 @torch.no_grad()
@@ -49,18 +54,19 @@ def reconstruct(vae: AutoencoderKL, refiner: Refiner | None, pictures: Pictures)
     return np.concatenate(found)
 
 
-def features_of_all(encoder: Cyto, pictures: Pictures) -> NDArray[Any]:
-    """Return the features (N, D) of (N, S, S, 3) uint8 pictures."""
-    return np.concatenate([encoder(pictures[i : i + BATCH])["features"] for i in range(0, len(pictures), BATCH)])
+def write_pictures(folder: Path, real: PictureFolder, fake: Pictures) -> None:
+    """Write reconstructions as PNG files with the names of their originals."""
+    folder.mkdir(parents=True)
+    for original, picture in zip(real.files, fake, strict=True):
+        Image.fromarray(picture).save(folder / f"{original.stem}.png")
 
 
-def measure_class(vae: AutoencoderKL, refiner: Refiner | None, encoder: Cyto, folder: Path) -> dict[str, float]:
-    """Return the figures of one class folder."""
-    real = open_folder(folder).read()
-    fake = reconstruct(vae, refiner, real)
-    real_features, fake_features = features_of_all(encoder, real), features_of_all(encoder, fake)
-    errors = fake.astype(np.float64) - real
-    nuclei = [segment(picture).nucleus for picture in real]
+def distances_of(encoder: Encoder, real: Pictures, fake: Pictures) -> dict[str, float]:
+    """Return the mean distance of halves of reconstructed (N, S, S, 3) uint8 pictures, and of real ones: the floor."""
+    real_features, fake_features = (
+        np.concatenate([encoder(_of_size(encoder, part))["features"] for part in _batches(pictures)])
+        for pictures in (real, fake)
+    )
     rng, half = np.random.default_rng(SEED), len(real) // 2
     floors, distances = [], []
     for _ in range(SPLITS):
@@ -68,6 +74,23 @@ def measure_class(vae: AutoencoderKL, refiner: Refiner | None, encoder: Cyto, fo
         first, second = order[:half], order[half : 2 * half]
         floors.append(frechet_distance(real_features[second], real_features[first]))
         distances.append(frechet_distance(real_features[second], fake_features[first]))
+    name = f"fd_{encoder.name}"
+    return {f"{name}_floor": float(np.mean(floors)), f"{name}_reconstructed": float(np.mean(distances))}
+
+
+def _batches(pictures: Pictures) -> list[Pictures]:
+    return [pictures[i : i + BATCH] for i in range(0, len(pictures), BATCH)]
+
+
+def _of_size(encoder: Encoder, pictures: Pictures) -> Pictures:
+    return pictures if encoder.size is None else resize(pictures, encoder.size)
+
+
+def measure_class(real: Pictures, fake: Pictures, encoders: Sequence[Encoder]) -> dict[str, float]:
+    """Return the figures of one class: (N, S, S, 3) uint8 pictures, and the same reconstructed."""
+    errors = fake.astype(np.float64) - real
+    nuclei = [segment(picture).nucleus for picture in real]
+    distances = [distances_of(encoder, real, fake) for encoder in encoders]
     return {
         "pictures": len(real),
         "psnr_db": float(np.mean([psnr_db(error) for error in errors])),
@@ -75,9 +98,8 @@ def measure_class(vae: AutoencoderKL, refiner: Refiner | None, encoder: Cyto, fo
             np.mean([psnr_db(error[mask]) for error, mask in zip(errors, nuclei, strict=True) if mask.any()])
         ),
         "without_nucleus": sum(not mask.any() for mask in nuclei),
-        "n": half,
-        "fd_cyto_floor": float(np.mean(floors)),
-        "fd_cyto_reconstructed": float(np.mean(distances)),
+        "n": len(real) // 2,
+        **{name: value for one in distances for name, value in one.items()},
     }
 
 
@@ -85,13 +107,18 @@ def main() -> None:
     """Measure every class folder and write the record."""
     parser = script_parser("benchmarks.scripts.autoencoder", __doc__)
     parser.add_argument("record", metavar="RECORD.json", type=new_file)
+    parser.add_argument("pictures", metavar="PICTURES", type=Path, help="new folder")
     parser.add_argument("base", metavar="BASE", type=existing_folder)
     parser.add_argument("folders", metavar="CLASS_FOLDER", type=existing_folder, nargs="+")
     asked = parser.parse_args()
+    expect_new_folder(asked.pictures)
     vae = AutoencoderKL.from_pretrained(asked.base / "vae", local_files_only=True).eval()
-    refiner, encoder, found = refiner_in(asked.base), Cyto(), {}
+    refiner, encoders, found = refiner_in(asked.base), [encoder() for encoder in ENCODERS], {}
     for folder in asked.folders:
-        found[folder.name] = measure_class(vae, refiner, encoder, folder)
+        real = open_folder(folder)
+        fake = reconstruct(vae, refiner, real.read())
+        write_pictures(asked.pictures / folder.name, real, fake)
+        found[folder.name] = measure_class(real.read(), fake, encoders)
         print(folder.name, found[folder.name], file=sys.stderr)
     means = {key: float(np.mean([one[key] for one in found.values()])) for key in AVERAGED}
     weights = sha256_of(asked.base / "vae/diffusion_pytorch_model.safetensors")
@@ -102,7 +129,7 @@ def main() -> None:
         "splits": SPLITS,
         "vae_sha256": weights,
         "refiner_sha256": grain,
-        "encoder": encoder.sha256,
+        "encoders": {encoder.name: encoder.sha256 for encoder in encoders},
     }
     asked.record.write_text(json.dumps({**facts, **machine_and_versions()}, indent=1) + "\n")
 

@@ -1,0 +1,82 @@
+"""Compare the time that decoders of several bundles take on OpenVINO.
+
+    python -m benchmarks.scripts.decoding RECORD.json BUNDLE... [--batch-size 1,8] [--rounds 50]
+
+The script opens each decoder as the engine does, in float32 and in 8 bits. The decoders run in interleaved rounds on
+the same latents. Times are of the processor, because other programs disturb these less. Ratios are against the first
+bundle.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.arguments import new_file, numbers, script_parser
+from benchmarks.scripts.rewrites import PRECISIONS, inputs_of
+from engine.backends.openvino import OpenVINOBackend
+from engine.bundle.folder import Bundle, open_bundle
+from engine.files import write_json
+from engine.machine import installed_cores, machine_facts
+from engine.terminal import run_command_line
+from engine.version import __version__
+
+
+def opened(bundle: Bundle, precision: str, rows: int) -> Callable[[], object]:
+    """Open a decoder and return a function that decodes `rows` pictures. Raises RequestError without 8-bit graphs."""
+    _, decoder = bundle.manifest.graphs(next(iter(bundle.manifest.classes)), precision)
+    inputs = inputs_of(bundle, rows, decodes=True)
+    backend = OpenVINOBackend(precision=precision, threads=installed_cores(), cached=False)
+    shapes = {name: value.shape for name, value in inputs.items()}
+    model = backend.open(bundle.path(decoder), shapes, ("images", "finite"))
+    return lambda: model.run(inputs)
+
+
+def measure(bundles: dict[str, Bundle], precision: str, rows: int, rounds: int) -> dict[str, Any]:
+    """Return the figures of all decoders with one precision and batch size. Ratios are medians over the rounds."""
+    runs = {name: opened(bundle, precision, rows) for name, bundle in bundles.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for run in runs.values():
+        run()
+    for _ in range(rounds):
+        for name, run in runs.items():
+            began = time.process_time()
+            run()
+            seconds[name].append(round(time.process_time() - began, 5))
+    first = next(iter(seconds.values()))
+    return {
+        "precision": precision,
+        "rows": rows,
+        "seconds": seconds,
+        "ms_per_picture": {name: round(1e3 * float(np.median(values)) / rows, 2) for name, values in seconds.items()},
+        "ratio": {name: round(float(np.median(np.divide(values, first))), 3) for name, values in seconds.items()},
+    }
+
+
+def main() -> None:
+    """Measure and write the record."""
+    parser = script_parser("benchmarks.scripts.decoding", __doc__)
+    parser.add_argument("record", metavar="RECORD.json", type=new_file)
+    parser.add_argument("bundles", metavar="BUNDLE", nargs="+", help="names or folders of bundles")
+    parser.add_argument("--batch-size", type=numbers, default=[1, 8], help="batch sizes (default: 1,8)")
+    parser.add_argument("--rounds", type=int, default=50, help="rounds (default: 50)")
+    asked = parser.parse_args()
+    bundles = {bundle.sha256[:12]: bundle for bundle in map(open_bundle, asked.bundles)}
+    record = {
+        "graphs": [
+            measure(bundles, precision, rows, asked.rounds) for precision in PRECISIONS for rows in asked.batch_size
+        ],
+        "machine": machine_facts(),
+        "version": __version__,
+        "openvino": OpenVINOBackend(precision="f32", threads=1, cached=False).version,
+        "rounds": asked.rounds,
+    }
+    write_json(Path(asked.record), record)
+
+
+if __name__ == "__main__":
+    run_command_line(main)
