@@ -129,6 +129,7 @@ CLASSES
 
 # Four steps of a distilled UNet (docs/notes/few-steps.md). Its pictures are matched with the photographs that trained the
 # classes. Then the refiner learns from them and from the pictures of the default settings (docs/notes/texture-training.md).
+# All photographs of this data set were stored as JPEG in the same way, so any of them shows how.
 [ -e "$work/distilled/turbo.json" ] ||
     "$python" -m trainer distill "${merged[@]}" --out "$work/distilled" --guidance-scale 2 --guidance-interval 2 6 \
         --pictures 128 --steps 600 --resume
@@ -145,7 +146,8 @@ prepared "$pictures/fewshot" "$work/few" --crop 0.7
         --out "$work/matched" --resume
 [ -e "$work/refined/refiner.json" ] ||
     "$python" -m trainer refine "${merged[@]}" --photographs "$work/photographs" --out "$work/refined" \
-        --few-steps "$work/matched/turbo.safetensors" --guidance-scale 2 --guidance-interval 2 6 --resume
+        --few-steps "$work/matched/turbo.safetensors" --guidance-scale 2 --guidance-interval 2 6 --resume \
+        --stored-as "$(find "$pictures/fewshot" -name '*.jpg' | LC_ALL=C sort | sed -n 1p)"
 for folder in "$work/base" "${merged[@]}"; do
     cp "$work/refined/refiner.safetensors" "$folder"
 done
