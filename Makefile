@@ -7,7 +7,7 @@ CPP_SOURCES = $(wildcard cpp_bench/src/*.h cpp_bench/src/*.cpp cpp_bench/tests/*
 # OpenVINO's wheel holds its headers and CMake package.
 OPENVINO_CMAKE = $(shell $(BIN)/python -c 'import importlib.util as u; print(u.find_spec("openvino").submodule_search_locations[0])')/cmake
 
-.PHONY: demo install test test-all soak check gpu-check format docs reports bundle wheel cpp-bench bench clean
+.PHONY: demo install test test-all soak check gpu-check gpu-tests format docs reports bundle wheel cpp-bench bench clean
 
 demo: .venv/engine
 	$(BIN)/engine generate --class neutrophil --n 16 --preset turbo
@@ -29,14 +29,18 @@ test-all: install check
 soak: install
 	$(PYTEST) -m soak
 
-# On a machine with an NVIDIA GPU: what only such a machine can test, then the speed of the runtimes at the shapes of
-# Stable Diffusion 1.5 (12 minutes, written to GPU_RECORD), of the embedded bundle, and of training. BASE is a base to
-# train on, such as v1-5-pruned-emaonly.safetensors.
+# Compares the speed of the runtimes at the shapes of Stable Diffusion 1.5 on an NVIDIA GPU, and writes GPU_RECORD. It
+# takes at most 12 minutes after the installation. Without NVIDIA's driver it installs the engine only, and says what it
+# would measure.
 GPU_RECORD := docs/benchmarks/gpu.json
-gpu-check: .venv/everything
-	$(BIN)/pytest -m gpu
+gpu-check: $(if $(shell command -v nvidia-smi),.venv/cuda,.venv/engine)
 	$(BIN)/engine doctor
 	$(BIN)/python -m benchmarks.scripts.gpu_check $(GPU_RECORD)
+
+# Tests what only a machine with an NVIDIA GPU can test, then measures the embedded bundle and training. BASE is a base
+# to train on, such as v1-5-pruned-emaonly.safetensors.
+gpu-tests: .venv/cuda
+	$(BIN)/pytest -m gpu
 	$(BIN)/engine bench --class cyt_mast --batch-size 1,8,16
 	@test -z "$(BASE)" || $(BIN)/python -m benchmarks training --base $(BASE)
 
@@ -113,3 +117,9 @@ clean:
 .venv/everything: .venv/python pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e '.[$(EVERYTHING)]'
 	touch $@ .venv/engine
+
+# ONNX Runtime's builds for CUDA and for processors have the same files, so that the first must replace the second.
+.venv/cuda: .venv/everything
+	$(PIP) uninstall --yes onnxruntime onnxruntime-gpu
+	$(PIP) install -c constraints.txt -e '.[cuda]'
+	touch $@

@@ -1,7 +1,7 @@
 """What only a machine with an NVIDIA GPU can show: ONNX Runtime's CUDA, TensorRT's runner on real plans, refitting,
 training a base.
 
-`make gpu-check` runs these; elsewhere they are skipped.
+`make gpu-tests` runs these; elsewhere they are skipped.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ OF_SCRIPTS = "tests/benchmarks/test_arguments.py"
 """Runs the command line of every script of benchmarks and recipes; most scripts then compute for hours."""
 TESTED_ELSEWHERE = {
     "benchmarks/gpu/models.py": "tests/benchmarks/scripts/test_gpu_check.py",
+    "benchmarks/gpu/settings.py": "tests/benchmarks/scripts/test_gpu_check.py",
     "benchmarks/gpu/systems.py": "tests/benchmarks/gpu/test_comparison.py",
     "benchmarks/original_layout.py": "tests/trainer/base/test_stable_diffusion.py",
     "benchmarks/pages/front_page.py": "tests/benchmarks/pages/test_page.py",

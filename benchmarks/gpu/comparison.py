@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks.gpu.models import PARTS, Inputs, Models, export_graphs, full_models, inputs_of, tiny_models
+from benchmarks.gpu.settings import BATCHES, CAP_S, REHEARSED_BATCHES, ROUNDS, SYSTEMS
 from benchmarks.gpu.systems import (
     PROVIDERS,
     Place,
@@ -35,20 +36,8 @@ from engine.pipeline.encoder import decode_batch_size
 from engine.version import __version__
 from exporter.plans.builder import Profile, gpu_here
 
-__all__ = ["BATCHES", "SYSTEMS", "measure"]
+__all__ = ["measure"]
 
-BATCHES = (1, 8, 16)
-ROUNDS = 5
-CAP_S = 20.0
-SYSTEMS = {
-    "diffusers float16": 10,
-    "diffusers float16 compiled": 100,
-    "onnxruntime CUDA": 30,
-    "onnxruntime TensorrtExecutionProvider": 200,
-    "onnxruntime NvTensorRTRTXExecutionProvider": 100,
-    "TensorRT plan": 30,
-}
-"""The systems, and the seconds that opening one may take. A system is left out if less time is left."""
 LIBRARIES = ("diffusers", "torch", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt_rtx", "numpy")
 REHEARSED = "8.6"
 """Compute capability for which a rehearsal builds plans."""
@@ -82,7 +71,7 @@ def measure(minutes: float, *, rehearsal: bool) -> dict[str, Any]:
     place, clock = Place(rehearsal), Clock(time.monotonic() + 60 * minutes)
     commit = commit_here()
     models = tiny_models() if rehearsal else full_models()
-    batches, rounds = ((1,), 1) if rehearsal else (BATCHES, ROUNDS)
+    batches, rounds = (REHEARSED_BATCHES, 1) if rehearsal else (BATCHES, ROUNDS)
     compared = []
     with tempfile.TemporaryDirectory() as folder:
         torch_models = TorchModels(models, place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.pages import plots
-from benchmarks.pages.markdown_page import Page, machine_words
+from benchmarks.pages.markdown_page import Page, bundle_words, machine_words
 
 __all__ = ["front", "presets"]
 
@@ -29,8 +29,8 @@ def _front(page: Page, record: dict[str, Any], plot: str, heading: str) -> None:
     classes = list(record["settings"]["default"]["classes"])
     page.write(
         heading,
-        f"Measured by `python -m benchmarks.scripts.front` on {machine_words(record)}; batch {record['batch_size']}; "
-        f"bundle with SHA-256 {record['bundle_sha256'][:12]}; compared with {record['real']}.\n\n"
+        f"Measured by `python -m benchmarks.scripts.front` on {machine_words(record)}; {_run_words(record)}; compared "
+        f"with {record['real']}.\n\n"
         "- FD-cyto and KD-cyto are given with their intervals, as `python -m evaluate score` computes them.\n"
         "- *within*: both distances are at most the upper end of the default's interval, in every class.\n"
         "- *UNet rows*: evaluations of the UNet per picture. A guided step needs two.\n",
@@ -50,6 +50,14 @@ def _front(page: Page, record: dict[str, Any], plot: str, heading: str) -> None:
         page.plot(f"{plot}_{name}", f"FD-cyto of {name} against speed", plots.plot_front(record, name))
 
 
+def _run_words(record: dict[str, Any]) -> str:
+    """Return software, batch, rounds and bundle of a record."""
+    rounds = len(record["settings"]["default"]["seconds"])
+    software = f"cytosynth {record['version']}, {record['backend'].split(' on ')[0]}"
+    bundle = bundle_words(record["bundle_sha256"])
+    return f"{software}; batch {record['batch_size']}, {rounds} rounds; bundle with {bundle}"
+
+
 def presets(page: Page) -> None:
     """Write the section about the bundle's presets on every class."""
     record = page.read("presets.json")
@@ -65,8 +73,8 @@ def presets(page: Page) -> None:
     )
     page.write(
         "### Presets on every class",
-        f"Measured in the same way; bundle with SHA-256 {record['bundle_sha256'][:12]}; compared with "
-        f"{record['real']}. The default ({' '.join(default['options'])}): "
+        f"Measured in the same way on {machine_words(record)}; {_run_words(record)}; compared with {record['real']}. "
+        f"The default ({' '.join(default['options'])}): "
         f"{default['pictures_per_second']:.2f} pictures per second. {speeds}.",
     )
     rows = []

@@ -9,9 +9,10 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from benchmarks.pages import plots
-from benchmarks.pages.published import link
+from benchmarks.pages.published import SHIPPED_MANIFEST, link
+from engine.files import sha256_of
 
-__all__ = ["Page", "Record", "machine_words"]
+__all__ = ["Page", "Record", "bundle_words", "machine_words"]
 
 Record = dict[str, Any]
 
@@ -61,6 +62,12 @@ class Page:
         """Write the file."""
         text = "\n".join(self.parts).replace("\n\n\n", "\n\n").rstrip("\n")
         self.page.write_text(text + "\n", encoding="utf-8")
+
+
+def bundle_words(sha256: str) -> str:
+    """Return the beginning of a bundle's SHA-256, and whether it is the embedded bundle of this checkout."""
+    shipped = sha256 == sha256_of(SHIPPED_MANIFEST)
+    return f"SHA-256 {sha256[:12]}, {'the shipped bundle' if shipped else 'not the shipped bundle'}"
 
 
 def machine_words(record: Record) -> str:

@@ -15,7 +15,7 @@ from benchmarks.arguments import existing_folder, new_file, script_parser
 from benchmarks.pages import plots
 from benchmarks.pages.front_page import front, presets
 from benchmarks.pages.gpu_page import GPU_RECORD, gpu
-from benchmarks.pages.markdown_page import Page, Record, machine_words
+from benchmarks.pages.markdown_page import Page, Record, bundle_words, machine_words
 from benchmarks.pages.published import BENCHMARKS_PAGE, CPP_BENCH_PAGE, RECORDS, link
 
 MAKES = {
@@ -34,7 +34,8 @@ HEAD = """# Benchmarks
 
 `python -m benchmarks.pages.page` writes this page from the [records]({records}), which hold every raw sample. All
 systems of one table took turns, round after round, in one run on one machine. Compare only figures of the same table,
-because the machine's speed drifts between runs. Times are medians. The last section shows how to run the benchmarks.
+because the machine's speed drifts between runs. Times are medians. Each section names the bundle that it measured, and
+says whether it is the embedded bundle that ships. The last section shows how to run the benchmarks.
 """
 TAIL = """## How to run the benchmarks
 ```
@@ -76,7 +77,7 @@ def origin_words(record: Record) -> str:
         for line in (
             f"Machine: {machine_words(record)}",
             f"Weights: class `{record['class']}` of the bundle `{record['bundle']}` "
-            f"(SHA-256 {record['bundle_sha256'][:12]}); UNet with {record['unet_parameters'] / 1e6:.1f} M parameters",
+            f"({bundle_words(record['bundle_sha256'])}); UNet with {record['unet_parameters'] / 1e6:.1f} M parameters",
             f"Settings: {record['steps']} DPM++ 2M steps, guidance {record['guidance_scale']:g}, "
             f"{record['rounds']} rounds",
             f"Software: commit {commit}; {versions}",
@@ -205,8 +206,8 @@ def stages(page: Page) -> None:
     between = f" between sigma {interval[0]:g} and {interval[1]:g}" if interval else ""
     page.write(
         "## The cost of each stage",
-        f"Measured by `engine bench` on {machine_words(record)}; bundle with SHA-256 "
-        f"{record['bundle_sha256'][:12]}, class `{record['request']['class_names'][0]}`, "
+        f"Measured by `engine bench` of cytosynth {record['version']} on {machine_words(record)}; bundle with "
+        f"{bundle_words(record['bundle_sha256'])}; class `{record['request']['class_names'][0]}`, "
         f"{record['request']['num_inference_steps']} steps, guidance "
         f"{record['request']['guidance_scale']:g}{between}, {record['rounds']} rounds. Times are ms per picture.",
         "",
@@ -229,7 +230,9 @@ def scaling(page: Page) -> None:
     page.write(
         f"## From 1 picture to {max(map(int, record['seconds'])):,}",
         f"Whole processes of `engine generate {' '.join(record['options'])}` with start-up, files and contact sheet, "
-        f"on {machine_words(record)}. The largest process used {record['peak_mb']:.0f} MB of memory.",
+        f"of cytosynth {record['version']} on {machine_words(record)}; bundle with "
+        f"{bundle_words(record['request']['bundle_sha256'])}. The largest process used {record['peak_mb']:.0f} MB of "
+        "memory.",
         "",
     )
     rows = [

@@ -57,6 +57,8 @@ STAGES = {
     "plans remove": "exporter plans remove bundle --stale",
     "bench": "engine bench bundle --class cyst --batch-size 1 --rounds 1",
     "verify": "exporter verify bundle --merged merged/cyst",
+    "distill": "trainer distill merged/cyst --out distilled --rows 2 --teacher-steps 4 --guidance-scale 1 --pictures 2 "
+    "--rank 16 --steps 1 --batch-size 1",
     "merge second class": f"trainer merge hypernetworks/cyst.safetensors --class fibroma --multiplier 0.5 {BASE} "
     "--out merged/fibroma",
     "onnx second class": "exporter onnx merged/fibroma --out bundle",

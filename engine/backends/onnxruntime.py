@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,10 @@ def cuda_problem() -> str | None:
     """Return why this build of ONNX Runtime cannot compute on a GPU of this machine, or None if it can."""
     if CUDA[0] not in ort.get_available_providers():
         return "this build has no CUDA"
+    # CUDA and cuDNN may be in NVIDIA's packages, where the system does not look for libraries. Libraries that are
+    # missing are printed; the next call names them, too.
+    with redirect_stdout(StringIO()):
+        ort.preload_dlls()
     try:
         ort.OrtValue.ortvalue_from_numpy(np.zeros(1, np.float32), "cuda", 0)
     except Exception as error:

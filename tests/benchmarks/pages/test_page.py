@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -27,12 +28,15 @@ def front_of(**settings):
 
     return {
         "machine": {"processor": "some", "cores": 2},
+        "version": "0.1.0",
+        "backend": "some 1.2 on some processor",
         "batch_size": 4,
         "bundle_sha256": "0" * 64,
         "real": "settings",
         "settings": {
             name.replace("_", " "): {
                 "unet_rows": 40,
+                "seconds": [2.0, 2.1],
                 "options": ["--steps", "20"],
                 "pictures_per_second": rate,
                 "times_the_default": rate / 2,
@@ -47,6 +51,8 @@ def front_of(**settings):
 def test_every_record_has_its_part_of_the_page_and_its_plot(tmp_path):
     (tmp_path / "stages.json").write_bytes((PUBLISHED / "stages.json").read_bytes())
     scaling = {"machine": {"processor": "some", "cores": 2}, "options": ["--class", "cyst"], "peak_mb": 351.2}
+    shipped = hashlib.sha256((ROOT / "engine/bundles/cells/manifest.json").read_bytes()).hexdigest()
+    scaling |= {"version": "0.1.0", "request": {"bundle_sha256": shipped}}
     rates = {"1": 0.5, "100": 4.0}
     scaling |= {"seconds": {"1": [2.0, 2.2, 1.9], "100": [25.0]}, "pictures_per_second": rates}
     (tmp_path / "scaling.json").write_text(json.dumps(scaling))
@@ -62,6 +68,9 @@ def test_every_record_has_its_part_of_the_page_and_its_plot(tmp_path):
     assert pages[1] == pages[0]
     assert set(plots) == {"stages.svg", "scaling.svg", "front_cyst.svg"}
     assert "| 100 | 25.0 | 1 | 4.00 |" in text
+    assert f"bundle with SHA-256 {shipped[:12]}, the shipped bundle." in text
+    other = "cytosynth 0.1.0, some 1.2; batch 4, 2 rounds; bundle with SHA-256 000000000000, not the shipped bundle;"
+    assert text.count(other) == 2
     assert "| preset fast | 40 | 6.50 | 3.25 | 10.5 [9.45, 11.6] | 0.105 [0.0945, 0.116] | yes |" in text
     assert "| 6 steps, no guidance | 40 | 9.00 | 4.50 | 30 [27, 33] | 0.3 [0.27, 0.33] | no |" in text
     intervals = "10 [9, 11] | 10.5 [9.45, 11.6] | 0.1 [0.09, 0.11] | 0.105 [0.0945, 0.116]"
