@@ -50,6 +50,7 @@ class System:
     run: computes the part once and returns seconds and the result. The result is None if the system checks itself.
     deviation: for a system that checks itself, the words for its agreement.
     tolerance: replaces the tolerance of the part.
+    reference: name of the system whose result this one must have.
     warms_up: whether each run already includes a warm-up that is not timed.
     """
 
@@ -58,6 +59,7 @@ class System:
     run: Callable[[], tuple[float, Result | None]]
     deviation: str | None = None
     tolerance: float | None = None
+    reference: str = REFERENCE
     warms_up: bool = False
 
 
@@ -106,7 +108,7 @@ def timed(work: Callable[[], Result]) -> Callable[[], tuple[float, Result | None
 def compare(
     opened: Opened, part: str, *, rounds: int, cap_s: float, alongside: Sequence[System] = ()
 ) -> dict[str, Any]:
-    """Compare the results of all systems with the reference, and time the systems that agree.
+    """Compare the results of all systems with those of their references, and time the systems that agree.
 
     The first run of each system is its warm-up and gives the result to compare. In each round the systems take turns,
     and the order rotates by one. A run without timing precedes each timed run, because the pause and the other systems
@@ -120,7 +122,7 @@ def compare(
         alongside: Other things to time in the same rounds, such as a matrix product.
 
     Returns `program`, `seconds` (raw), `alongside_seconds`, `deviation`, `refused` and `not_measured`, each by name.
-    Raises CytosynthError if the reference has no result.
+    Raises CytosynthError if REFERENCE has no result.
     """
     results: dict[str, Result | None] = {}
     for system in [*opened.systems, *alongside]:
@@ -129,8 +131,7 @@ def compare(
             results[system.name] = system.run()[1]
         except FAILURES as error:
             opened.not_measured[system.name] = _reason(error)
-    reference = results.get(REFERENCE)
-    if reference is None:
+    if results.get(REFERENCE) is None:
         raise CytosynthError(
             f"The reference, {REFERENCE}",
             found=opened.not_measured.get(REFERENCE, "not among the systems"),
@@ -144,7 +145,11 @@ def compare(
         result = results[system.name]
         if system.deviation is not None:
             deviation[system.name] = system.deviation
-        elif result is not None and system.name != REFERENCE:
+        elif result is not None and system.name != system.reference:
+            reference = results.get(system.reference)
+            if reference is None:
+                refused[system.name] = f"{system.reference} has no result to compare with"
+                continue
             limit = TOLERANCES[part] if system.tolerance is None else system.tolerance
             agrees, deviation[system.name] = _agreement(part, result, reference, limit)
             if not agrees:

@@ -34,9 +34,15 @@ class PeerSettings:
         parser=partial(parse_whole_numbers, "--batch-size"),
         metavar="N,N,...",
     )
-    guidance_scale: float | None = setting(None, help="Guidance scale of all systems (default: from the bundle).")
+    preset: str | None = setting(
+        None,
+        help="Preset of the bundle with which the engine draws, for example turbo. The peers keep the other settings.",
+    )
+    guidance_scale: float | None = setting(
+        None, help="Guidance scale of all systems without a preset (default: from the bundle)."
+    )
     num_inference_steps: int | None = setting(
-        None, flag="--steps", help="Steps of DPM++ 2M on Karras sigmas (default: from the bundle)."
+        None, flag="--steps", help="Steps of DPM++ 2M on Karras sigmas, without a preset (default: from the bundle)."
     )
     threads: int = setting(0, within=Range(low=0), help="Processor threads of each system; 0 uses every core.")
     rounds: int = setting(5, within=Range(low=1), help="Number of rounds. All systems take turns in each round.")

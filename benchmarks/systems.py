@@ -14,7 +14,7 @@ from benchmarks.operations import SIDE, count_operations, matrix_products
 from benchmarks.origin import commit_here, versions_of
 from benchmarks.peers.cyto_bench import CytoBenchPeer
 from benchmarks.peers.diffusers import DiffusersPeer
-from benchmarks.peers.engine import EnginePeer
+from benchmarks.peers.engine import ENGINE_REFERENCE, PROGRAM, EnginePeer
 from benchmarks.peers.onnxruntime import OnnxRuntimePeer
 from benchmarks.peers.peer import Peer, Work
 from benchmarks.peers.stable_diffusion_cpp import StableDiffusionCppPeer
@@ -38,13 +38,16 @@ LIBRARIES = ("diffusers", "torch", "openvino", "onnxruntime", "numpy", "stable-d
 def bench_systems(bundle: Bundle, merged_folder: Path, settings: PeerSettings) -> dict[str, Any]:
     """Compare the engine with its peers on one class and return the record with its raw seconds.
 
-    benchmarks.rounds explains the parts. Raises CytosynthError.
+    benchmarks.rounds explains the parts. With a preset the record also has `preset`: its name, the settings of the
+    engine, and with what its pictures were compared. Raises CytosynthError.
     """
     commit = commit_here()
     merged = load_merged(merged_folder)
     class_name = merged.record["class_name"]
     job = _job(bundle, class_name, settings)
-    bundle.verify_for([class_name], job.request.preset)
+    preset_job = None if settings.preset is None else _preset_job(bundle, class_name, settings)
+    for preset in {None, settings.preset}:
+        bundle.verify_for([class_name], preset)
     asked = job.request
     torch.set_num_threads(asked.threads)
     counted = count_operations(merged.unet, merged.vae, merged.refiner, bundle.manifest.context_shape[0])
@@ -54,7 +57,8 @@ def bench_systems(bundle: Bundle, merged_folder: Path, settings: PeerSettings) -
     with tempfile.TemporaryDirectory() as folder:
         for part in settings.parts:
             for batch_size in settings.batch_size:
-                work = Work(job.changed(batch_size=batch_size), merged, Path(folder))
+                preset_batch = preset_job and preset_job.changed(batch_size=batch_size)
+                work = Work(job.changed(batch_size=batch_size), merged, Path(folder), preset_batch)
                 opened = Opened(settings.system or [""])
                 for peer in peers:
                     peer.add_to(opened, work, part)
@@ -73,6 +77,7 @@ def bench_systems(bundle: Bundle, merged_folder: Path, settings: PeerSettings) -
         "unet_parameters": sum(weight.numel() for weight in merged.unet.parameters()),
         "steps": asked.num_inference_steps,
         "guidance_scale": asked.guidance_scale,
+        **({} if preset_job is None else {"preset": _preset_record(str(settings.preset), preset_job)}),
         "rounds": settings.rounds,
         "cap_s": settings.cap_s,
         "reference": REFERENCE,
@@ -94,7 +99,7 @@ def _peers(merged: MergedModel, threads: int, cyto_bench: Path) -> tuple[Peer, .
 
 
 def _job(bundle: Bundle, class_name: str, settings: PeerSettings) -> Job:
-    """Return the job that all systems do, with a batch size that is changed later. Raises RequestError."""
+    """Return the job of all systems without a preset. Its batch size is changed later. Raises RequestError."""
     options = settings_of(
         backend="openvino",
         sampler="dpmpp_2m",
@@ -114,6 +119,37 @@ def _job(bundle: Bundle, class_name: str, settings: PeerSettings) -> Job:
             fix="set --guidance-scale",
         )
     return job
+
+
+def _preset_job(bundle: Bundle, class_name: str, settings: PeerSettings) -> Job:
+    """Return the job of the engine with a preset. Raises RequestError."""
+    if settings.parts != ["picture"]:
+        raise RequestError(
+            f"--preset {settings.preset}",
+            found=f"--part {next(part for part in settings.parts if part != 'picture')}",
+            expected="the part picture alone, because a preset changes the number of steps and may have its own UNets",
+            fix="leave out --part, or the preset",
+        )
+    options = settings_of(backend="openvino", preset=settings.preset, precision="f32", threads=settings.threads)
+    return make_job(bundle, [class_name], 1, options)
+
+
+def _preset_record(name: str, job: Job) -> dict[str, Any]:
+    """Return what the record says about the preset with which the engine draws."""
+    request = job.request
+    return {
+        "name": name,
+        "sampler": request.sampler,
+        "schedule": request.schedule,
+        "steps": request.num_inference_steps,
+        "guidance_scale": request.guidance_scale,
+        "guidance_interval": request.guidance_interval,
+        "unet_rows": sum(1 if scale == 1 else 2 for scale in job.scales),
+        "plan_sha256": job.plan_sha256,
+        "unets_sha256": request.unets_sha256,
+        "compared_with": ENGINE_REFERENCE,
+        "reason": "A preset has other steps and may have its own UNets, so its pictures differ from those of the peers",
+    }
 
 
 def _operations(counted: dict[str, int], request: GenerateRequest) -> dict[str, int]:
@@ -140,7 +176,12 @@ def _compare(opened: Opened, part: str, batch_size: int, operations: int, settin
         **found,
         "per_second": {name: batch_size / seconds for name, seconds in medians.items()},
         "times_the_best_of_diffusers": {name: best / seconds for name, seconds in medians.items()},
-        "operations_per_second": {name: batch_size * operations / seconds for name, seconds in medians.items()},
+        "operations_per_second": {
+            name: batch_size * operations / seconds
+            for name, seconds in medians.items()
+            # The operations of a preset are not counted: its UNets may have factors beside the weights.
+            if settings.preset is None or found["program"][name] != PROGRAM
+        },
         "matrix_products": {
             kind: {
                 "side": SIDE,

@@ -238,7 +238,7 @@ def export_graph(
     """Export a module as a graph that contains its weights and no traces of this machine."""
     # The exporter warns about operators of packages that are not needed here. Importing torch resets this level.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    # The exporter prints its progress to stdout, which is reserved for this program's output. It copies an object of its
+    # The exporter prints its progress to stdout, which is reserved for the program's output. It copies an object of its
     # own that torch is about to replace, and torch warns of that.
     with torch.no_grad(), redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated", FutureWarning)

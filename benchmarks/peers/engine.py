@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.peers.peer import TIMESTEP, Work
-from benchmarks.rounds import INT8_PICTURE_DB, Opened, System, timed
+from benchmarks.rounds import INT8_PICTURE_DB, REFERENCE, Opened, System, timed
 from engine.backends.base import Backend
 from engine.backends.select import PROBES, distinct_precisions, open_backend
 from engine.bundle.job import Job
@@ -19,7 +19,11 @@ from engine.output.provenance import describe
 from engine.pipeline.pipeline import Pipeline
 from engine.sampling.schedules import time_features
 
-__all__ = ["EnginePeer"]
+__all__ = ["ENGINE_REFERENCE", "PROGRAM", "EnginePeer"]
+
+PROGRAM = "engine"
+ENGINE_REFERENCE = "engine openvino f32"
+"""The system with which the engine's other systems are compared if they draw with a preset."""
 
 
 class EnginePeer:
@@ -38,11 +42,12 @@ class EnginePeer:
                 )
                 continue
             if backend == "openvino":
-                precisions = distinct_precisions(work.job)
+                precisions = distinct_precisions(work.engine_job)
             else:
-                precisions = tuple(name for name in ("auto", "int8") if name in work.bundle.manifest.precisions)
+                known = work.bundle.manifest.precisions_of(work.engine_job.request.preset)
+                precisions = tuple(name for name in ("auto", "int8") if name in known)
             for precision in precisions:
-                job = work.job.changed(backend=backend, precision=precision)
+                job = work.engine_job.changed(backend=backend, precision=precision)
                 name = f"engine {backend}" + (f" {precision}" if precision != "auto" or backend == "openvino" else "")
                 opened.add(name, partial(_system, name, work, part, job))
             if backend == "openvino" and "auto" not in precisions:
@@ -51,7 +56,8 @@ class EnginePeer:
 
 def _system(name: str, work: Work, part: str, job: Job) -> System:
     tolerance = INT8_PICTURE_DB if (part, job.request.precision) == ("picture", "int8") else None
-    return System(name, "engine", timed(_open(work, part, job)), tolerance=tolerance)
+    reference = REFERENCE if work.preset_job is None else ENGINE_REFERENCE
+    return System(name, PROGRAM, timed(_open(work, part, job)), tolerance=tolerance, reference=reference)
 
 
 def _open(work: Work, part: str, job: Job) -> Callable[[], NDArray[Any]]:

@@ -31,6 +31,8 @@ class Work:
     merged: MergedModel
     folder: Path
     """Folder for PNG files."""
+    preset_job: Job | None = None
+    """The job of the engine with a preset: its pictures differ from those of the peers."""
 
     @property
     def bundle(self) -> Bundle:
@@ -41,6 +43,11 @@ class Work:
     def request(self) -> GenerateRequest:
         """The request of the job."""
         return self.job.request
+
+    @property
+    def engine_job(self) -> Job:
+        """The job of the engine, which has the settings of the peers without a preset."""
+        return self.preset_job or self.job
 
     @property
     def class_name(self) -> str:

@@ -12,7 +12,7 @@ from engine.cli.png_info import PngDescription, asked_size, read_png
 from engine.cli.settings import SubjectSettings
 from engine.errors import RequestError
 from engine.output.infotext import REFUSED_NAMES, SCHEDULE_NAMES, Infotext, sampler_of, schedule_of, split_sampler
-from engine.sampling.prompt_tags import NETWORK
+from engine.sampling.prompt_tags import KINDS, NETWORK
 from engine.sampling.samplers import NO_TABLE, SAMPLERS
 from engine.terminal import warn
 
@@ -249,10 +249,11 @@ def settings_of_infotext(found: Infotext, given: Callable[[str], bool]) -> tuple
     values: dict[str, Any] = {}
     warnings = []
     for name, text in texts.items():
-        tags = [tag[0] for tag in NETWORK.finditer(text or "")]
-        if tags and not given(name):
-            warnings.append(f"the networks {', '.join(tags)} are not applied, because classes of a bundle hold theirs")
-        values[name] = text and NETWORK.sub("", text).strip()
+        # Tags of adapters stay: they select a class or are refused, as in a prompt of the command line.
+        unknown = [tag[0] for tag in NETWORK.finditer(text or "") if tag[1] not in KINDS]
+        if unknown and not given(name):
+            warnings.append(f"the networks {', '.join(unknown)} are not known and not applied")
+        values[name] = text and NETWORK.sub(lambda tag: tag[0] if tag[1] in KINDS else "", text).strip()
     values |= _numbers(found.fields, given)
     if not (given("sampler") and given("schedule")):
         values |= _sampler(found.fields, given)

@@ -9,6 +9,8 @@ WRONG = {
     "no batch": (["--batch-size", "0"], "above 0"),
     "no such system": (["--system", "engnie"], "diffusers float32"),
     "a guided step without guidance": (["--part", "step", "--guidance-scale", 1], "--guidance-scale"),
+    "no such preset": (["--preset", "turbo"], "one of none, the presets of the bundle"),
+    "a part without its preset": (["--preset", "turbo", "--part", "step"], "the part picture alone"),
     "no such part": (["--part", "encode"], "picture, step, decode"),
     "no folder for the record": (["--record", "/nowhere/at/all.json"], "no folder"),
 }

@@ -18,6 +18,7 @@ from engine.bundle.settings import (
 from engine.serve.page.context import Page
 from engine.serve.page.results import Results
 from engine.serve.page.widgets import Widgets
+from engine.serve.sdapi.options import PRESET
 from engine.serve.service import Drawing
 
 __all__ = ["Steering", "add"]
@@ -94,11 +95,8 @@ class Steering:
         served = self._page.chosen(model)
         if not self._reads_prompts(model):
             found |= dict.fromkeys(PROMPT)
-        chosen, _ = self._page.options.chosen({}, keep=False)
+        chosen, _ = self._page.options.chosen({PRESET: found["preset"]}, keep=False)
         defaults = chosen.settings()
-        if found["preset"]:
-            # What a preset states comes before what the server does by default.
-            del defaults["sampler"], defaults["num_inference_steps"]
         stated = {name: value for name, value in found.items() if value is not None}
         settings = settings_of(**{**found, **defaults, **stated}, **(more or {}))
         return Drawing(served.bundle, served.name, int(count), settings, **parts)

@@ -29,6 +29,7 @@ FIELDS = {
     "--variation-seed": "subseed",
     "--variation-strength": "subseed_strength",
     "--noise-size": "seed_resize_from_w and seed_resize_from_h",
+    "--preset": "override_settings.cytosynth_preset",
     "--sampler": "sampler_name",
     "--schedule": "scheduler",
     "--clip-skip": "CLIP_stop_at_last_layers",

@@ -1,6 +1,6 @@
 """The WebUI's options: a class as the checkpoint, few others that count, and many that have one value here.
 
-Two are ours: the sampler and the number of steps of requests that state none.
+Three are ours: the sampler and the number of steps of requests that state none, and the preset of a single request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from engine.serve.sdapi.kept import read_options, refused, write_options
 from engine.serve.sdapi.names import class_of
 from engine.serve.service import ServedClass, Service
 
-__all__ = ["CHECKPOINT", "OF_SERVER", "SETTABLE", "Chosen", "Options"]
+__all__ = ["CHECKPOINT", "OF_SERVER", "PRESET", "SETTABLE", "Chosen", "Options"]
 
 CHECKPOINT, CLIP_SKIP, EMPHASIS, RNG = (
     "sd_model_checkpoint",
@@ -28,6 +28,8 @@ CHECKPOINT, CLIP_SKIP, EMPHASIS, RNG = (
 HYPERNETWORK = "sd_hypernetwork"
 PREVIEWS, PREVIEW_EVERY = "live_previews_enable", "show_progress_every_n_steps"
 SAMPLER, STEPS = "cytosynth_sampler", "cytosynth_steps"
+PRESET = "cytosynth_preset"
+"""A preset of the bundle, which only the overrides of a request may state, because the bundles have their own."""
 OF_BUNDLE = "From the bundle"
 MOST_STEPS = 1000
 OF_SERVER = (PREVIEWS, PREVIEW_EVERY)
@@ -94,8 +96,9 @@ class Chosen:
     emphasis: str
     rng: str
     sampler: str | None = None
-    """By our name. None is that of the bundle."""
+    """By our name. None is that of the preset or of the bundle."""
     steps: int | None = None
+    preset: str | None = None
 
     def settings(self) -> dict[str, Any]:
         """Return them as fields of the engine's settings."""
@@ -105,6 +108,7 @@ class Chosen:
             "rng": "numpy" if self.rng == "NumPy" else "nv",
             "sampler": self.sampler,
             "num_inference_steps": self.steps,
+            "preset": self.preset,
         }
 
 
@@ -145,6 +149,8 @@ class Options:
 
     def change(self, values: Mapping[str, Any]) -> None:
         """Set options. Values that stay as they are may have any name. Raises ApiError before anything is changed."""
+        if values.get(PRESET) is not None:
+            raise ApiError(422, f"option {PRESET}: only a request can state it, in its override_settings.")
         accepted, unknown = self._accepted(values)
         if unknown:
             known = sorted((*ALLOWED, *ONE_VALUE, CHECKPOINT, HYPERNETWORK))
@@ -154,9 +160,11 @@ class Options:
     def chosen(self, overrides: Mapping[str, Any], *, keep: bool) -> tuple[Chosen, list[str]]:
         """Return what counts for one request, and a warning for each override that is not known. Raises ApiError.
 
-        keep: whether the overrides stay in force after the request.
+        keep: whether the overrides stay in force after the request. A preset does not.
         """
-        accepted, unknown = self._accepted(overrides)
+        stated = {name: value for name, value in overrides.items() if value is not None}
+        preset = _preset(stated.pop(PRESET, None))
+        accepted, unknown = self._accepted(stated)
         if keep:
             self._keep(accepted)
         values = self.all() | accepted
@@ -165,13 +173,18 @@ class Options:
         if not keep:
             found = [name for name in OF_SERVER if name in accepted]
             warnings += [f"override_settings.{name} holds for the whole server: set it as an option" for name in found]
+        elif preset is not None:
+            warnings.append(f"override_settings.{PRESET} holds for this request alone")
+        # What a preset states comes before what the server does by default.
+        counting = values if preset is None else {name: values[name] for name in (SAMPLER, STEPS) if name in stated}
         chosen = Chosen(
             served,
             clip_skip=int(values[CLIP_SKIP]),
             emphasis=str(values[EMPHASIS]),
             rng=str(values[RNG]),
-            sampler=sampler_of(values[SAMPLER]),
-            steps=values[STEPS] or None,
+            sampler=sampler_of(counting.get(SAMPLER, OF_BUNDLE)),
+            steps=counting.get(STEPS) or None,
+            preset=preset,
         )
         return chosen, warnings
 
@@ -210,6 +223,15 @@ class Options:
             elif name != "sd_checkpoint_hash":
                 unknown.append(name[:80])
         return accepted, unknown
+
+
+def _preset(value: Any) -> str | None:
+    """Return the name of a preset, which the bundle of the request checks. Raises ApiError."""
+    if value in (None, ""):
+        return None
+    if not isinstance(value, str):
+        raise ApiError(422, f"option {PRESET}: {str(value)[:80]!r} is not the name of a preset.")
+    return value
 
 
 def _expected(name: str, value: Any, allowed: Sequence[Any]) -> Any:

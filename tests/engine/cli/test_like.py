@@ -117,10 +117,10 @@ def test_everything_that_is_not_taken_over_is_named():
     said = "\n".join(warnings)
     assert all(word in said for word in ("Model 'v1-5'", "Denoising strength", "Hires upscale", "hires fix", "RNG CPU"))
     values, warnings = settings_of_infotext(
-        parse_infotext("a <hypernet:x:1> cell <lora:y:0.5>\nSteps: 1, Seed: 2, Version: v1"), lambda name: False
+        parse_infotext("a <other:x:1> cell <lora:y:0.5>\nSteps: 1, Seed: 2, Version: v1"), lambda name: False
     )
-    assert values["prompt"].split() == ["a", "cell"]
-    assert "<hypernet:x:1>, <lora:y:0.5>" in warnings[0]
+    assert values["prompt"].split() == ["a", "cell", "<lora:y:0.5>"]
+    assert warnings == ["the networks <other:x:1> are not known and not applied"]
 
 
 @pytest.mark.parametrize(
@@ -135,6 +135,37 @@ def test_what_this_engine_does_not_have_is_an_error_unless_it_is_given(line, fla
     with pytest.raises(RequestError, match=words):
         settings_for(line)
     settings_for(line, flag)
+
+
+def of_webui(path, prompt):
+    """Write a picture of the WebUI with a prompt."""
+    info = PngInfo()
+    info.add_text("parameters", f"{prompt}\nSteps: 1, Sampler: Euler, CFG scale: 1, Seed: 9, Size: 32x32")
+    Image.new("RGB", (8, 8)).save(path, pnginfo=info)
+    return path
+
+
+def test_a_tag_in_a_picture_of_the_webui_selects_the_class_of_this_adapter(in_process, tiny_bundle, tmp_path):
+    path = of_webui(tmp_path / "x.png", "cyt <hypernet:cyt_nep_mast:1>")
+    words = ["--like", path, "--bundle", tiny_bundle, "--class", "cyt_mast", "--threads", 1]
+    done = in_process("engine", "generate", *words, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stderr
+    (row,) = [json.loads(line) for line in (tmp_path / "out/metadata.jsonl").read_text().splitlines()]
+    assert (row["class"], row["prompt"]) == ("cyt_nep_mast", "cyt")
+
+
+@pytest.mark.parametrize("tag", ["<hypernet:cyt_nep_mast:0.5>", "<lora:grain:0.8>"])
+def test_a_tag_in_a_picture_of_the_webui_is_refused_if_no_class_has_this_adapter(
+    tag, in_process, tiny_bundle, tmp_path
+):
+    path = of_webui(tmp_path / "x.png", f"cyt {tag}")
+    words = ["--like", path, "--bundle", tiny_bundle, "--class", "cyt_mast"]
+    done = in_process("engine", "generate", *words, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert tag in done.stderr
+    assert "<hypernet:cyt_nep_mast:1> (class cyt_nep_mast)" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_picture_of_the_webui_gives_its_settings_to_a_class(in_process, tiny_bundle, tmp_path):

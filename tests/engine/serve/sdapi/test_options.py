@@ -46,6 +46,7 @@ def test_overrides_hold_for_one_request_or_stay(options):
         "rng": "nv",
         "sampler": None,
         "num_inference_steps": None,
+        "preset": None,
     }
     assert warnings == ["override_settings.other is not supported"]
     assert options.all()["sd_model_checkpoint"] == first
@@ -53,6 +54,23 @@ def test_overrides_hold_for_one_request_or_stay(options):
     assert warnings == ["override_settings.live_previews_enable holds for the whole server: set it as an option"]
     options.chosen({"sd_hypernetwork": "cyt_nep_mast"}, keep=True)
     assert "cyt_nep_mast" in options.all()["sd_model_checkpoint"]
+
+
+def test_a_preset_of_one_request_comes_before_the_options_of_the_server(service):
+    options = Options(service)
+    options.change({"cytosynth_sampler": "Euler a", "cytosynth_steps": 7})
+    chosen, warnings = options.chosen({"cytosynth_preset": "fast"}, keep=False)
+    assert (chosen.preset, chosen.sampler, chosen.steps, warnings) == ("fast", None, None, [])
+    # What the request itself states counts, also if it equals the option.
+    chosen, _ = options.chosen({"cytosynth_preset": "fast", "cytosynth_steps": 7}, keep=False)
+    assert (chosen.sampler, chosen.steps) == (None, 7)
+    chosen, warnings = options.chosen({"cytosynth_preset": "fast"}, keep=True)
+    assert (chosen.preset, warnings) == ("fast", ["override_settings.cytosynth_preset holds for this request alone"])
+    assert options.chosen({}, keep=False)[0].preset is None
+    with pytest.raises(ApiError, match="only a request can state it"):
+        options.change({"cytosynth_preset": "fast"})
+    with pytest.raises(ApiError, match="not the name of a preset"):
+        options.chosen({"cytosynth_preset": ["fast"]}, keep=False)
 
 
 def test_options_survive_a_restart_in_a_file_of_their_owner(service, tmp_path):
