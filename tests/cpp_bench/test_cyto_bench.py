@@ -12,47 +12,13 @@ import subprocess
 
 import numpy as np
 import pytest
-from safetensors import safe_open
-from safetensors.numpy import save_file
 
 from engine.bundle.folder import open_bundle
-from engine.bundle.plans import graph_digest, wanted_graphs
 from engine.version import __version__
 from tests.conftest import ROOT
-from tests.cpp_bench.conftest import CELLS, STEPS, reference_of
+from tests.cpp_bench.conftest import CELLS, STEPS, altered, reference_of, with_plans
 
 pytestmark = pytest.mark.slow
-
-
-def altered(path, target, change_tensors=lambda tensors: None, **metadata):
-    """A copy of a reference that differs."""
-    with safe_open(path, "numpy") as file:
-        tensors, facts = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
-    change_tensors(tensors)
-    save_file(tensors, target, {**facts, **metadata})
-    return target
-
-
-def with_plans(bundle, class_name, largest, preset=None):
-    """Plans for the stand-in of TensorRT: each is the path of its graph."""
-    opened = open_bundle(str(bundle))
-    width, height = opened.manifest.picture_size
-    folder = bundle / "plans/stand-in"
-    folder.mkdir(parents=True)
-    plans = {}
-    for graph, files in wanted_graphs(opened, [class_name], encoder=False, preset=preset).items():
-        content = str(opened.path(graph)).encode()
-        (folder / f"{graph}.plan").write_bytes(content)
-        plans[graph] = {
-            "file": f"{graph}.plan",
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "bytes": len(content),
-            "graph_sha256": graph_digest(opened, files),
-        }
-    gpu = {"flavour": "tensorrt", "version": "10.0.0.1", "compute_capability": "8.6"}
-    size = {"batch_sizes": [1, largest], "width": width, "height": height}
-    (folder / "plan.json").write_text(json.dumps({"format_version": 1, **gpu, **size, "plans": plans}))
-    return folder
 
 
 def test_ctest(built):
@@ -230,47 +196,6 @@ def test_a_reference_brings_the_table_of_its_sampler(bench, tiny_bundle, tmp_pat
     done = run("--reference", on_device, program="tests/cyto_bench_rehearsal")
     assert done.returncode == 2
     assert all(word in done.stderr for word in ("several calls", "such as dpmpp_2m", "--backend openvino"))
-
-
-def test_a_preset_runs_its_table_and_its_unet(bench, class_name, tmp_path):
-    """The preset turbo of the embedded bundle, on OpenVINO and on the stand-in of TensorRT."""
-    bundle = shutil.copytree(CELLS, tmp_path / "bundle")
-    made = reference_of(tmp_path, class_name, bundle, num_inference_steps=None, preset="turbo")
-    run = functools.partial(bench, "--batch", 2, "--iterations", 1, "--warmup", 0, bundle=bundle)
-    turbo = ["--preset", "turbo", "--json", tmp_path / "record.json"]
-    done = run(*turbo, "--precision", "f32", "--reference", made)
-    assert done.returncode == 0, done.stderr
-    record = json.loads((tmp_path / "record.json").read_text())
-    assert record["check"]["trajectory"]["deviation"] <= 1e-3
-    asked = record["request"]
-    assert (asked["preset"], asked["sampler"], asked["evaluations"]) == ("turbo", "learned", 4)
-    # The UNet of the class draws another picture with the same table.
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    own = manifest["presets"]["turbo"].pop("unets")
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
-    sha256 = open_bundle(str(bundle)).sha256
-    done = run(*turbo, "--reference", altered(made, tmp_path / "class.safetensors", bundle_sha256=sha256))
-    assert (done.returncode, "The check of trajectory" in done.stderr) == (1, True), done.stderr
-    manifest["presets"]["turbo"]["unets"] = {class_name: own[class_name]}
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
-    with_plans(bundle, class_name, largest=4, preset="turbo")
-    facts = {"backend": "tensorrt", "precision": "auto", "bundle_sha256": open_bundle(str(bundle)).sha256}
-    on_device = altered(made, tmp_path / "tensorrt.safetensors", **facts)
-    done = run(*turbo, "--reference", on_device, program="tests/cyto_bench_rehearsal")
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_wrong_preset_exits_2(bench, class_name, reference, tmp_path):
-    made = altered(reference, tmp_path / "turbo.safetensors", preset="turbo")
-    for options, words in (
-        (["--preset", "fast"], "which the bundle cells has: turbo"),
-        (["--preset", "turbo", "--steps", 4], "--steps, too"),
-        (["--preset", "turbo"], f"engine reference {CELLS} --class {class_name} --backend openvino --preset turbo"),
-        (["--steps", STEPS, "--reference", made], "field preset"),
-    ):
-        done = bench("--batch", 1, *options)
-        assert done.returncode == 2
-        assert words in done.stderr
 
 
 def test_a_call_of_the_unet(bench, tiny_bundle, tiny_reference, tmp_path):
