@@ -177,6 +177,7 @@ def preset_comparison(page: Page) -> None:
         f"every step. Each system draws from noise to PNG files.",
         "",
         origin_words(record),
+        "",
         f"{preset['reason']}. The engine's other systems were compared with `{reference}`: at least "
         f"{limits['picture']:g} dB, and at least {limits['picture in 8 bits']:g} dB for 8-bit graphs. Each other "
         f"system was compared with {record['reference']}.",

@@ -13,6 +13,13 @@ namespace {
 constexpr std::uintmax_t kManifestBytes = std::uintmax_t{64} << 20;
 constexpr const char* kDamaged = "the file is damaged or was changed; copy or export the bundle again";
 
+template <typename Value>
+std::string names_of(const std::map<std::string, Value>& entries) {
+  std::vector<std::string> names;
+  for (const auto& [name, _] : entries) names.push_back(name);
+  return names.empty() ? "none" : joined(names);
+}
+
 }  // namespace
 
 Bundle open_bundle(const fs::path& folder) {
@@ -29,12 +36,36 @@ Bundle open_bundle(const fs::path& folder) {
 const ClassEntry& Bundle::class_named(const std::string& name) const {
   const auto entry = manifest.classes.find(name);
   if (entry == manifest.classes.end()) {
-    std::vector<std::string> known;
-    for (const auto& [other, _] : manifest.classes) known.push_back(other);
-    throw RequestError("The class " + name, "not in the bundle " + manifest.name, "one of " + joined(known),
+    throw RequestError("The class " + name, "not in the bundle " + manifest.name,
+                       "one of " + names_of(manifest.classes),
                        "choose one of these, or add the class to a bundle with `python -m exporter onnx`");
   }
   return entry->second;
+}
+
+Bundle with_preset(Bundle bundle, const std::string& name, const std::string& class_name) {
+  Manifest& manifest = bundle.manifest;
+  const auto preset = manifest.presets.find(name);
+  if (preset == manifest.presets.end()) {
+    throw RequestError("--preset", name,
+                       "a preset with a learned table and one guidance scale, which the bundle " + manifest.name +
+                           " has: " + names_of(manifest.presets),
+                       "choose one of these, or leave out the option");
+  }
+  bundle.class_named(class_name);
+  const PresetEntry& entry = preset->second;
+  if (!entry.unets.empty()) {
+    const auto unet = entry.unets.find(class_name);
+    if (unet == entry.unets.end()) {
+      throw RequestError("--preset " + name, "the class " + class_name + ", of which this preset has no UNet",
+                         "one of " + names_of(entry.unets), "choose one of these classes");
+    }
+    static_cast<UnetFiles&>(manifest.classes.at(class_name)) = unet->second;
+  }
+  manifest.num_inference_steps = entry.num_inference_steps;
+  manifest.guidance_scale = entry.guidance_scale;
+  bundle.preset = name;
+  return bundle;
 }
 
 void Bundle::verify(const std::vector<std::string>& names) const {

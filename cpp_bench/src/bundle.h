@@ -14,6 +14,8 @@ struct Bundle {
   std::filesystem::path folder;
   Manifest manifest;
   std::string sha256;
+  /// Name of the preset whose settings and UNets the manifest has in place of the defaults. Empty without a preset.
+  std::string preset{};
 
   std::filesystem::path path(const std::string& name) const { return folder / name; }
 
@@ -26,6 +28,10 @@ struct Bundle {
   /// Return the prompt embeddings of a class, conditional first: (2, tokens, width) float32. Throws RequestError.
   std::vector<float> context(const std::string& class_name) const;
 };
+
+/// Return the bundle with the settings of a preset as its defaults, and with the preset's UNet of a class. Throws
+/// RequestError that names the existing presets, or the classes of which the preset has a UNet.
+Bundle with_preset(Bundle bundle, const std::string& name, const std::string& class_name);
 
 /// Open a bundle. Only the manifest is read. Throws RequestError.
 Bundle open_bundle(const std::filesystem::path& folder);

@@ -57,6 +57,7 @@ Graphs graphs_of(const Bundle& bundle, const ClassEntry& entry, Precision precis
 /// Check everything that can be wrong in a request, before any runtime loads. Throws RequestError.
 Request check_request(const Options& options) {
   Bundle bundle = open_bundle(options.bundle);
+  if (!options.preset.empty()) bundle = with_preset(std::move(bundle), options.preset, options.class_name);
   const Manifest& manifest = bundle.manifest;
   const ClassEntry& entry = bundle.class_named(options.class_name);
   if (!options.json.empty()) expect_folder_of(options.json);

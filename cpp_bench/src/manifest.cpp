@@ -8,8 +8,7 @@
 namespace cyto {
 namespace {
 
-/// The newest version that this program reads. Version 1 has no `decoder_noise`. Version 3 has UNets of presets, which
-/// this program does not run.
+/// The newest version that this program reads. Version 1 has no `decoder_noise`. Version 3 has UNets of presets.
 constexpr std::int64_t kFormatVersion = 3;
 
 std::size_t size_of(const JsonField& field, std::int64_t most) {
@@ -60,6 +59,30 @@ DecoderNoise decoder_noise_of(const JsonField& top) {
   return {size_of(field["planes"], 4096), size_of(field["scale"], 64)};
 }
 
+UnetFiles unet_of(const JsonField& entry, const std::map<std::string, FileEntry>& files) {
+  return {file_name(entry["unet"], files), file_name_or_none(entry, "unet_int8", files),
+          file_names(entry["weights"], files)};
+}
+
+std::map<std::string, PresetEntry> presets_of(const JsonField& top, const std::map<std::string, FileEntry>& files) {
+  std::map<std::string, PresetEntry> presets;
+  if (!top.has("presets")) return presets;
+  for (const auto& [name, entry] : top["presets"].items()) {
+    if (!is_class_name(name)) entry.fail("a preset name of at most 64 letters, digits, _ and -");
+    if (!entry.has("table")) continue;
+    std::vector<double> scales;
+    for (const JsonField& row : entry["table"].elements()) scales.push_back(row["guidance_scale"].number(0, 100));
+    const bool same = std::all_of(scales.begin(), scales.end(), [&](double scale) { return scale == scales.front(); });
+    if (!same) continue;
+    PresetEntry preset{scales.size(), scales.front(), {}};
+    if (entry.has("unets")) {
+      for (const auto& [class_name, unet] : entry["unets"].items()) preset.unets[class_name] = unet_of(unet, files);
+    }
+    presets[name] = preset;
+  }
+  return presets;
+}
+
 /// Check that the model is one whose table the engine can compute.
 void check_schedule(const JsonField& schedule) {
   schedule["kind"].choice({"scaled_linear"});
@@ -85,8 +108,7 @@ Manifest parse_manifest(const std::string& text, const std::filesystem::path& pa
   std::map<std::string, ClassEntry> classes;
   for (const auto& [name, entry] : top["classes"].items()) {
     if (!is_class_name(name)) entry.fail("a class name of at most 64 letters, digits, _ and -");
-    classes[name] = {file_name(entry["unet"], files), file_name_or_none(entry, "unet_int8", files),
-                     file_names(entry["weights"], files), file_name(entry["context"], files)};
+    classes[name] = {unet_of(entry, files), file_name(entry["context"], files)};
   }
   check_schedule(top["schedule"]);
   const std::string own = defaults["schedule"].text();
@@ -105,6 +127,7 @@ Manifest parse_manifest(const std::string& text, const std::filesystem::path& pa
       decoder_noise_of(top),
       file_name(top["step"], files),
       classes,
+      presets_of(top, files),
       files,
   };
 }

@@ -15,13 +15,25 @@ struct FileEntry {
   std::uint64_t size_bytes;
 };
 
-/// The files of a class.
-struct ClassEntry {
+/// The files of a UNet.
+struct UnetFiles {
   std::string unet;
   /// The 8-bit graph on the same weight files. Empty if the bundle has none.
   std::string unet_int8;
   std::vector<std::string> weights;
+};
+
+/// The files of a class.
+struct ClassEntry : UnetFiles {
   std::string context;
+};
+
+/// A preset with a learned table whose rows have one guidance scale. Its rows come from the reference.
+struct PresetEntry {
+  std::size_t num_inference_steps;
+  double guidance_scale;
+  /// The UNet of each class. Empty if the preset takes those of the classes.
+  std::map<std::string, UnetFiles> unets;
 };
 
 /// Shape (C, h, w) of the latents of one picture.
@@ -55,6 +67,8 @@ struct Manifest {
   DecoderNoise decoder_noise;
   std::string step;
   std::map<std::string, ClassEntry> classes;
+  /// The presets that this program can run.
+  std::map<std::string, PresetEntry> presets;
   std::map<std::string, FileEntry> files;
 };
 

@@ -100,6 +100,8 @@ std::vector<Option> all_options(const std::vector<std::string>& backends) {
        [](Options& o, auto& f, auto& v) { o.streams = whole(f, v, 1, kMostThreads); }},
       {"--cuda-graph", "G", "for tensorrt: on, off or both (default)",
        [graphs](Options& o, auto& f, auto& v) { o.cuda_graphs = choice(f, v, graphs); }},
+      {"--preset", "NAME", "preset of the bundle with a learned table, for example turbo",
+       [](Options& o, auto&, auto& v) { o.preset = v; }},
       {"--steps", "N", "number of sampling steps (default: from the bundle)",
        [](Options& o, auto& f, auto& v) { o.steps = whole(f, v, 1, 100'000); }},
       {"--guidance-scale", "G", "guidance scale; 1 is no guidance (default: from the bundle)",
@@ -122,6 +124,12 @@ void check_together(const Options& options, const std::vector<std::string>& seen
   }
   if (given("--duration") && given("--iterations")) {
     throw RequestError("--duration and --iterations", "both", "one of these options", "leave out one option");
+  }
+  for (const char* flag : {"--steps", "--guidance-scale"}) {
+    if (given("--preset") && given(flag)) {
+      throw RequestError("--preset " + options.preset, std::string(flag) + ", too",
+                         "a preset alone, because its table states both", std::string("leave out ") + flag);
+    }
   }
   const std::map<std::string, std::string> owners = {
       {"--precision", "openvino"}, {"--threads", "openvino"}, {"--cuda-graph", "tensorrt"}};

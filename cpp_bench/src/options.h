@@ -23,6 +23,8 @@ struct Options {
   /// 0 uses every core that is available to this process.
   std::size_t threads = 0;
   std::size_t streams = 1;
+  /// Preset of the bundle. Empty takes the defaults.
+  std::string preset;
   std::optional<std::size_t> steps;
   std::optional<double> guidance_scale;
   std::size_t warmup = 2;

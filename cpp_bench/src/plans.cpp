@@ -133,6 +133,7 @@ PlanFolder choose_plans(const Bundle& bundle, const PlanRequest& request) {
   std::vector<std::string> sizes;
   for (const std::size_t batch : request.batches) sizes.push_back(std::to_string(batch));
   command += " --batch " + joined(sizes, ",");
+  if (!bundle.preset.empty()) command += " --preset " + bundle.preset;
   throw RequestError("TensorRT plans of the bundle " + bundle.manifest.name, reasons.empty() ? "none" : reasons,
                      "plans built by " + request.flavour + " " + request.version + " for sm" + gpu, command);
 }

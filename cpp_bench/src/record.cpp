@@ -58,6 +58,7 @@ nlohmann::json run_record(const Options& options, const Bundle& bundle, const Ta
       {"backend", options.backend},    {"evaluations", task.plan.rows.size()}, {"guidance_scale", task.guidance_scale},
       {"warmup", options.warmup},
   };
+  if (!bundle.preset.empty()) request["preset"] = bundle.preset;
   if (options.iterations) {
     request["iterations"] = *options.iterations;
   } else {

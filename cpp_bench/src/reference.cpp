@@ -14,9 +14,11 @@ namespace cyto {
 namespace {
 
 std::string fix_of(const Bundle& bundle, const ReferenceKey& key) {
+  const std::string settings = bundle.preset.empty() ? " --steps " + std::to_string(key.num_inference_steps) +
+                                                           " --guidance-scale " + shown(key.guidance_scale)
+                                                     : " --preset " + bundle.preset;
   return "let the engine write the reference: engine reference " + bundle.folder.string() + " --class " +
-         key.class_name + " --backend " + key.backend + " --steps " + std::to_string(key.num_inference_steps) +
-         " --guidance-scale " + shown(key.guidance_scale) +
+         key.class_name + " --backend " + key.backend + settings +
          (key.batch == 1 ? "" : " --batch-size " + std::to_string(key.batch));
 }
 
@@ -34,8 +36,11 @@ double relative_l2(const float* found, const std::vector<float>& wanted) {
 std::filesystem::path default_reference(const Bundle& bundle, const ReferenceKey& key) {
   const std::filesystem::path folder = cache_folder("references");
   if (folder.empty()) return {};
-  return folder / (bundle.sha256.substr(0, 16) + "-" + key.class_name + "-" + key.backend + "-" + key.schedule + "-" +
-                   std::to_string(key.num_inference_steps) + "-" + shown(key.guidance_scale) + ".safetensors");
+  const std::string settings = bundle.preset.empty() ? key.schedule + "-" + std::to_string(key.num_inference_steps) +
+                                                           "-" + shown(key.guidance_scale)
+                                                     : "preset-" + bundle.preset;
+  return folder /
+         (bundle.sha256.substr(0, 16) + "-" + key.class_name + "-" + key.backend + "-" + settings + ".safetensors");
 }
 
 Reference read_reference(const std::filesystem::path& path, const Bundle& bundle, const ReferenceKey& key) {
@@ -60,6 +65,7 @@ Reference read_reference(const std::filesystem::path& path, const Bundle& bundle
   expect("format_version", "2");
   expect("bundle_sha256", bundle.sha256);
   expect("class", key.class_name);
+  expect("preset", bundle.preset.empty() ? "nothing" : bundle.preset);
   expect("num_inference_steps", std::to_string(key.num_inference_steps));
   expect("seed", "0");
   expect("backend", key.backend);

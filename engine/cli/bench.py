@@ -32,9 +32,9 @@ Steps = Annotated[
     Without("seed", "rng", "preset", "sampler", "schedule", "langevin_step_size", "langevin_steps_per_level"),
 ]
 SamplerAndSteps = Annotated[
-    SamplingSettings, Without("seed", "rng", "preset", "schedule", "langevin_step_size", "langevin_steps_per_level")
+    SamplingSettings, Without("seed", "rng", "schedule", "langevin_step_size", "langevin_steps_per_level")
 ]
-"""The sampler of a reference. Without one it is DPM++ 2M."""
+"""The sampler of a reference. Without one it is DPM++ 2M, or the table of the preset."""
 Scale = Annotated[GuidanceSettings, Without("guidance_interval")]
 
 
@@ -118,16 +118,17 @@ def reference(
 ) -> None:
     """Write the sampler's table, noise, latents and picture of seed 0, which cpp_bench repeats and compares."""
     opened = open_bundle(bundle)
-    from engine.measure.reference import SAMPLER, default_path, reference_jobs, write_reference
+    from engine.measure.reference import default_path, reference_jobs, write_reference
 
     jobs = reference_jobs(
         opened,
         parse_each(class_name) or ["all"],
         backend=backend,
-        sampler=sampling.sampler or SAMPLER,
+        sampler=sampling.sampler,
         num_inference_steps=sampling.num_inference_steps,
         guidance_scale=guidance.guidance_scale,
         batch_size=batch_size,
+        preset=sampling.preset,
     )
     paths = [out or default_path(job) for job in jobs]
     if len(set(paths)) < len(paths):

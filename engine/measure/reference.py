@@ -34,37 +34,53 @@ def reference_jobs(
     class_names: Sequence[str],
     *,
     backend: str,
-    sampler: str = SAMPLER,
+    sampler: str | None = None,
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
     batch_size: int = 1,
+    preset: str | None = None,
 ) -> list[Job]:
     """Return a job for each class, guided at every step as in cpp_bench; "all" stands for every class.
 
-    OpenVINO computes in float32. Raises RequestError.
+    OpenVINO computes in float32. sampler: None is SAMPLER, or the table of the preset. Raises RequestError.
     """
     if backend not in BACKENDS:
         expected = f"one of {', '.join(BACKENDS)}"
         raise RequestError("--backend", found=backend, expected=expected, fix="choose one of these")
     settings = settings_of(
         backend=backend,
-        sampler=sampler,
+        preset=preset,
+        sampler=sampler or (SAMPLER if preset is None else None),
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
-        guidance_interval=EVERYWHERE,
+        guidance_interval=EVERYWHERE if preset is None else None,
         batch_size=batch_size,
         precision="f32" if backend == "openvino" else "auto",
     )
     job = make_job(bundle, class_names, 1, settings)
+    if preset is not None:
+        _expect_one_scale(job, preset)
     draws = any(row.draws for row in job.plan.rows)
+    name = job.request.sampler
     if draws or job.plan.guidance_factors is not None:
         raise RequestError(
             "--sampler",
-            found=f"{sampler}, which {'adds noise' if draws else 'changes the guidance scale from step to step'}",
+            found=f"{name}, which {'adds noise' if draws else 'changes the guidance scale from step to step'}",
             expected="a sampler that does not, because cpp_bench draws no noise and has one guidance scale",
             fix=f"choose another sampler, for example {SAMPLER}",
         )
     return [job.changed(class_names=(name,)) for name in job.request.class_names]
+
+
+def _expect_one_scale(job: Job, preset: str) -> None:
+    """Raise RequestError unless the preset has a learned table with one guidance scale."""
+    if job.request.table is None or len({*job.scales}) > 1:
+        raise RequestError(
+            f"--preset {preset}",
+            found="no learned table" if job.request.table is None else "a guidance scale that changes between rows",
+            expected="a learned table with one guidance scale, which is all that cpp_bench reads of a preset",
+            fix="choose another preset, or leave it out and give --sampler, --steps and --guidance-scale",
+        )
 
 
 def default_path(job: Job) -> Path:
@@ -82,10 +98,10 @@ def default_path(job: Job) -> Path:
         )
     request = job.request
     schedule = request.schedule if request.sampler == SAMPLER else f"{request.sampler}-{request.schedule}"
-    return folder / (
-        f"{job.bundle.sha256[:16]}-{request.class_names[0]}-{request.backend}-{schedule}"
-        f"-{request.num_inference_steps}-{request.guidance_scale:g}.safetensors"
-    )
+    settings = f"{schedule}-{request.num_inference_steps}-{request.guidance_scale:g}"
+    if request.preset is not None:
+        settings = f"preset-{request.preset}"
+    return folder / f"{job.bundle.sha256[:16]}-{request.class_names[0]}-{request.backend}-{settings}.safetensors"
 
 
 def write_reference(job: Job, path: Path) -> None:
@@ -123,6 +139,8 @@ def write_reference(job: Job, path: Path) -> None:
         "runtime": backend.version,
         "engine_version": __version__,
     }
+    if request.preset is not None:
+        metadata["preset"] = request.preset
     tensors = {"noise": noise, "latents": np.ascontiguousarray(latents[0]), "image": np.ascontiguousarray(images[0])}
     tensors |= {f"decoder_{name}": values[0] for name, values in decoder_noise_of(job, class_name, seeds).items()}
     with replace_file(path) as part:

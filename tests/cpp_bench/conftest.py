@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 import os
 import re
 import shutil
 import subprocess
 
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from engine.bundle.folder import EMBEDDED, open_bundle
+from engine.bundle.plans import graph_digest, wanted_graphs
 from engine.measure.reference import reference_jobs, write_reference
 from tests.conftest import ROOT
 
@@ -54,6 +59,37 @@ def reference_of(folder, class_name, bundle=CELLS, **settings):
     path = folder / "reference.safetensors"
     write_reference(job, path)
     return path
+
+
+def altered(path, target, change_tensors=lambda tensors: None, **metadata):
+    """A copy of a reference that differs."""
+    with safe_open(path, "numpy") as file:
+        tensors, facts = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    change_tensors(tensors)
+    save_file(tensors, target, {**facts, **metadata})
+    return target
+
+
+def with_plans(bundle, class_name, largest, preset=None):
+    """Plans for the stand-in of TensorRT: each is the path of its graph."""
+    opened = open_bundle(str(bundle))
+    width, height = opened.manifest.picture_size
+    folder = bundle / "plans/stand-in"
+    folder.mkdir(parents=True)
+    plans = {}
+    for graph, files in wanted_graphs(opened, [class_name], encoder=False, preset=preset).items():
+        content = str(opened.path(graph)).encode()
+        (folder / f"{graph}.plan").write_bytes(content)
+        plans[graph] = {
+            "file": f"{graph}.plan",
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "bytes": len(content),
+            "graph_sha256": graph_digest(opened, files),
+        }
+    gpu = {"flavour": "tensorrt", "version": "10.0.0.1", "compute_capability": "8.6"}
+    size = {"batch_sizes": [1, largest], "width": width, "height": height}
+    (folder / "plan.json").write_text(json.dumps({"format_version": 1, **gpu, **size, "plans": plans}))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -12,47 +12,13 @@ import subprocess
 
 import numpy as np
 import pytest
-from safetensors import safe_open
-from safetensors.numpy import save_file
 
 from engine.bundle.folder import open_bundle
-from engine.bundle.plans import graph_digest, wanted_graphs
 from engine.version import __version__
 from tests.conftest import ROOT
-from tests.cpp_bench.conftest import CELLS, STEPS, reference_of
+from tests.cpp_bench.conftest import CELLS, STEPS, altered, reference_of, with_plans
 
 pytestmark = pytest.mark.slow
-
-
-def altered(path, target, change_tensors=lambda tensors: None, **metadata):
-    """A copy of a reference that differs."""
-    with safe_open(path, "numpy") as file:
-        tensors, facts = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
-    change_tensors(tensors)
-    save_file(tensors, target, {**facts, **metadata})
-    return target
-
-
-def with_plans(bundle, class_name, largest):
-    """Plans for the stand-in of TensorRT: each is the path of its graph."""
-    opened = open_bundle(str(bundle))
-    width, height = opened.manifest.picture_size
-    folder = bundle / "plans/stand-in"
-    folder.mkdir(parents=True)
-    plans = {}
-    for graph, files in wanted_graphs(opened, [class_name], encoder=False).items():
-        content = str(opened.path(graph)).encode()
-        (folder / f"{graph}.plan").write_bytes(content)
-        plans[graph] = {
-            "file": f"{graph}.plan",
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "bytes": len(content),
-            "graph_sha256": graph_digest(opened, files),
-        }
-    gpu = {"flavour": "tensorrt", "version": "10.0.0.1", "compute_capability": "8.6"}
-    size = {"batch_sizes": [1, largest], "width": width, "height": height}
-    (folder / "plan.json").write_text(json.dumps({"format_version": 1, **gpu, **size, "plans": plans}))
-    return folder
 
 
 def test_ctest(built):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from safetensors import safe_open
 
 from engine.api.engine import Engine
 from engine.bundle.folder import open_bundle
+from tests.exporter.distilled import table_of
 
 DESCRIBES = {"format_version", "bundle_sha256", "class", "seed", "rng", "shared_noise", "runtime", "engine_version"}
 SETTINGS = {"sampler", "schedule", "num_inference_steps", "guidance_scale", "backend", "precision", "batch_size"}
@@ -57,6 +60,36 @@ def test_by_default_every_class_has_one_in_the_cache(in_process, tiny_bundle, tm
     assert sorted(path.name for path in (tmp_path / "cytosynth/references").iterdir()) == names
 
 
+def test_a_preset_brings_its_table(in_process, bundle_copy, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = bundle_copy / "manifest.json"
+    manifest = json.loads(path.read_text())
+    table = table_of(tmp_path / "table.json", open_bundle(str(bundle_copy)).manifest, guidance_scale=1.5)
+    rows = json.loads(table.read_text())["rows"]
+    changing = [{**row, "guidance_scale": 1.0 + i} for i, row in enumerate(rows)]
+    plain = {name: value for name, value in manifest["defaults"].items() if name != "batch_size"}
+    manifest["presets"] = {"turbo": {"table": rows}, "changing": {"table": changing}, "plain": plain}
+    path.write_text(json.dumps(manifest))
+    words = ("engine", "reference", bundle_copy, "--class", "cyt_mast", "--preset")
+    done = in_process(*words, "turbo")
+    assert done.returncode == 0, done.stderr
+    sha256 = open_bundle(str(bundle_copy)).sha256
+    name = f"{sha256[:16]}-cyt_mast-openvino-preset-turbo.safetensors"
+    assert done.stdout.strip() == str(tmp_path / "cytosynth/references" / name)
+    _, metadata = read(tmp_path / "cytosynth/references" / name)
+    settings = {"preset": "turbo", "sampler": "learned", "num_inference_steps": "3", "guidance_scale": "1.5"}
+    assert metadata.items() >= settings.items()
+    assert [row["sigma"] for row in json.loads(metadata["plan"])["rows"]] == [row["sigma"] for row in rows]
+    for wrong, found in (
+        (["plain"], "no learned table"),
+        (["changing"], "changes between rows"),
+        (["turbo", "--steps", 2], "--steps, too"),
+    ):
+        done = in_process(*words, *wrong)
+        assert done.returncode == 2
+        assert found in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -64,6 +97,7 @@ def test_by_default_every_class_has_one_in_the_cache(in_process, tiny_bundle, tm
         (["--backend", "tensorrt"], ["The backend tensorrt", "pip install"]),
         (["--class", "cyt_mist"], ["The class cyt_mist"]),
         (["--steps", "0"], ["--steps"]),
+        (["--preset", "turbo"], ["--preset", "one of none, the presets of the bundle"]),
         (["--sampler", "euler_a"], ["--sampler", "adds noise"]),
         (["--sampler", "ddim_cfgpp"], ["--sampler", "changes the guidance scale"]),
         (["--out", "reference.safetensors"], ["--out", "2 classes"]),
