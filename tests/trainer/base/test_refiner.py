@@ -35,7 +35,7 @@ def inputs(settings, h=3, w=5):
 
 
 def test_its_sizes_are_those_of_the_prototype():
-    """175,756 weights and 13 planes, as docs/notes/texture-training.md says."""
+    """175,756 weights and 13 planes, as docs/notes/first-refiners.md says."""
     refiner = Refiner(RefinerSettings(latent_channels=16, factor=8))
     assert sum(weight.numel() for weight in refiner.parameters()) == 175_756
     assert refiner.settings.planes == 13
