@@ -19,7 +19,7 @@ from engine.terminal import run_command_line
 from exporter.manifest_file import load_manifest, replace_manifest
 from trainer.folders import expect_new_folder
 
-OF_THE_BASE = ("base", "base_sha256", "decoder_noise")
+OF_THE_BASE = ("base", "base_sha256", "decoder_noise", "decoder_jpeg")
 """Fields of the manifest that come from the donor beside the decoder's files."""
 OF_ALL = ("latents", "context", "schedule")
 """Fields that both bundles must have in common."""

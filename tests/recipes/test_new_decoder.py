@@ -25,6 +25,8 @@ def test_only_the_decoder_changes(tiny_bundle, stochastic, tmp_path):
     bundle = open_bundle(str(out))
     bundle.verify(bundle.manifest.files)
     assert bundle.manifest.decoder_inputs(1, (4, 8, 8)).keys() == {"latents", "noise"}
+    taken, given = (json.loads((folder / "manifest.json").read_text()) for folder in (out, donor))
+    assert taken["decoder_jpeg"] == given["decoder_jpeg"]
     for path in tiny_bundle.iterdir():
         if path.is_file() and path.name != "manifest.json":
             source = donor if path.name in bundle.manifest.decoder else tiny_bundle
