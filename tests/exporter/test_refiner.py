@@ -84,11 +84,13 @@ def test_the_graph_takes_noise_of_any_batch_and_size(stochastic):
         with torch.no_grad():
             z = torch.from_numpy(latents)
             plain = base.vae.decode(z / base.vae.config.scaling_factor).sample
-            drawn = base.refiner(plain, z, torch.from_numpy(noise))
+            drawn = base.refiner.jpeg(base.refiner(plain, z, torch.from_numpy(noise)))
         wanted = (255 * ((drawn + 1) / 2).clamp(0, 1)).byte().permute(0, 2, 3, 1).numpy()
         assert images.shape == (rows, 4 * h, 4 * w, 3)
         assert finite.all()
-        assert np.abs(images.astype(int) - wanted).max() <= 2
+        difference = np.abs(images.astype(int) - wanted)
+        assert difference.mean() < 0.5
+        assert difference.max() <= 8, "single coefficients lie between two steps"
         without = (255 * ((plain + 1) / 2).clamp(0, 1)).byte().permute(0, 2, 3, 1).numpy()
         assert np.abs(images.astype(int) - without).mean() > 2, "the grain is visible"
 
