@@ -13,6 +13,7 @@ __all__ = ["front", "presets"]
 FRONTS = {
     "front.json": ("front", "## Quality against cost"),
     "front_turbo.json": ("front_turbo", "### Quality against cost of the preset turbo"),
+    "front_solvers.json": ("front_solvers", "### Quality against cost of further solvers"),
 }
 """The beginning of the names of plots, and the heading, by record."""
 

@@ -29,7 +29,7 @@ MAKES = {
     "front.json": "python -m benchmarks.scripts.front docs/benchmarks/front.json WORK REAL --class ...",
     **{
         name: f"python -m benchmarks.scripts.front docs/benchmarks/{name} WORK REAL --class ... --only ..."
-        for name in ("front_turbo.json", "presets.json")
+        for name in ("front_turbo.json", "front_solvers.json", "presets.json")
     },
 }
 HEAD = """# Benchmarks

@@ -45,7 +45,7 @@ GUIDED = (10, 20)
 """Numbers of steps at which the script tries other guidance and other samplers."""
 INTERVALS = ((3.0, 15.0), (0.3, 3.0))
 """Guidance intervals in sigma. The schedule runs from 14.6 to 0.03."""
-SAMPLERS = ("euler", "euler_a", "ddim")
+SAMPLERS = ("euler", "euler_a", "ddim", "unipc", "dpmpp_3m_sde", "heun", "restart", "ddim_cfgpp")
 FIGURES = ("FD-cyto", "KD-cyto")
 SEED = 20_000
 
