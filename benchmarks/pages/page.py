@@ -24,6 +24,7 @@ MAKES = {
     "stages.json": "make bench",
     "scaling.json": "make bench",
     "peers_full_size.json": "make bench FULL_SIZE=1",
+    "peers_full_size_int8.json": "python -m benchmarks peers BUNDLE --merged ... --part step --batch-size 1 --record ...",
     PRESET_RECORD: f"python -m benchmarks peers cells --merged ... --preset turbo --record .../{PRESET_RECORD}",
     GPU_RECORD: "make gpu-check",
     "front.json": "python -m benchmarks.scripts.front docs/benchmarks/front.json WORK REAL --class ...",
@@ -135,6 +136,8 @@ def main() -> None:
     scaling(page)
     words = "Random weights with the shapes of Stable Diffusion 1.5; 512 x 512 pixels. Values do not change times."
     comparison(page, "peers_full_size.json", "The size of Stable Diffusion 1.5", "full_size", words)
+    words = "Random weights of these shapes again, with 8-bit graphs (`exporter int8`); the guided step alone."
+    comparison(page, "peers_full_size_int8.json", "The size of Stable Diffusion 1.5 in 8 bits", "full_size_int8", words)
     preset_comparison(page)
     gpu(page)
     front(page)
