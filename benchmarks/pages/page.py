@@ -24,7 +24,7 @@ MAKES = {
     "stages.json": "make bench",
     "scaling.json": "make bench",
     "peers_full_size.json": "make bench FULL_SIZE=1",
-    "peers_full_size_int8.json": "python -m benchmarks peers BUNDLE --merged ... --part step --batch-size 1 --record ...",
+    "peers_full_size_int8.json": "python -m benchmarks peers BUNDLE --merged ... --part step --record ...",
     PRESET_RECORD: f"python -m benchmarks peers cells --merged ... --preset turbo --record .../{PRESET_RECORD}",
     GPU_RECORD: "make gpu-check",
     "front.json": "python -m benchmarks.scripts.front docs/benchmarks/front.json WORK REAL --class ...",
