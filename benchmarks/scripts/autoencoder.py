@@ -25,9 +25,9 @@ from PIL import Image
 from benchmarks.arguments import existing_folder, new_file, script_parser
 from engine.files import sha256_of
 from engine.terminal import run_command_line
-from evaluate.encoders.features import Cyto, Encoder
+from evaluate.encoders.features import Cyto, Encoder, features_of
 from evaluate.encoders.imagenet import Imagenet
-from evaluate.images import PictureFolder, Pictures, open_folder, resize
+from evaluate.images import PictureFolder, Pictures, open_folder
 from evaluate.metrics.frechet import frechet_distance
 from evaluate.studies.segmentation import segment
 from exporter.parity import psnr_db
@@ -61,12 +61,9 @@ def write_pictures(folder: Path, real: PictureFolder, fake: Pictures) -> None:
         Image.fromarray(picture).save(folder / f"{original.stem}.png")
 
 
-def distances_of(encoder: Encoder, real: Pictures, fake: Pictures) -> dict[str, float]:
-    """Return the mean distance of halves of reconstructed (N, S, S, 3) uint8 pictures, and of real ones: the floor."""
-    real_features, fake_features = (
-        np.concatenate([encoder(_of_size(encoder, part))["features"] for part in _batches(pictures)])
-        for pictures in (real, fake)
-    )
+def distances_of(encoder: Encoder, real: PictureFolder, fake: PictureFolder) -> dict[str, float]:
+    """Return the mean distance of halves of reconstructed pictures from real ones, and of real ones: the floor."""
+    real_features, fake_features = (features_of(encoder, folder)["features"] for folder in (real, fake))
     rng, half = np.random.default_rng(SEED), len(real) // 2
     floors, distances = [], []
     for _ in range(SPLITS):
@@ -78,19 +75,17 @@ def distances_of(encoder: Encoder, real: Pictures, fake: Pictures) -> dict[str, 
     return {f"{name}_floor": float(np.mean(floors)), f"{name}_reconstructed": float(np.mean(distances))}
 
 
-def _batches(pictures: Pictures) -> list[Pictures]:
-    return [pictures[i : i + BATCH] for i in range(0, len(pictures), BATCH)]
-
-
-def _of_size(encoder: Encoder, pictures: Pictures) -> Pictures:
-    return pictures if encoder.size is None else resize(pictures, encoder.size)
-
-
-def measure_class(real: Pictures, fake: Pictures, encoders: Sequence[Encoder]) -> dict[str, float]:
-    """Return the figures of one class: (N, S, S, 3) uint8 pictures, and the same reconstructed."""
+def measure_class(
+    vae: AutoencoderKL, refiner: Refiner | None, encoders: Sequence[Encoder], folder: Path, out: Path
+) -> dict[str, float]:
+    """Return the figures of one class folder, and write its reconstructions into the new folder `out`."""
+    originals = open_folder(folder)
+    real = originals.read()
+    fake = reconstruct(vae, refiner, real)
+    write_pictures(out, originals, fake)
     errors = fake.astype(np.float64) - real
     nuclei = [segment(picture).nucleus for picture in real]
-    distances = [distances_of(encoder, real, fake) for encoder in encoders]
+    distances = [distances_of(encoder, originals, open_folder(out)) for encoder in encoders]
     return {
         "pictures": len(real),
         "psnr_db": float(np.mean([psnr_db(error) for error in errors])),
@@ -115,10 +110,7 @@ def main() -> None:
     vae = AutoencoderKL.from_pretrained(asked.base / "vae", local_files_only=True).eval()
     refiner, encoders, found = refiner_in(asked.base), [encoder() for encoder in ENCODERS], {}
     for folder in asked.folders:
-        real = open_folder(folder)
-        fake = reconstruct(vae, refiner, real.read())
-        write_pictures(asked.pictures / folder.name, real, fake)
-        found[folder.name] = measure_class(real.read(), fake, encoders)
+        found[folder.name] = measure_class(vae, refiner, encoders, folder, asked.pictures / folder.name)
         print(folder.name, found[folder.name], file=sys.stderr)
     means = {key: float(np.mean([one[key] for one in found.values()])) for key in AVERAGED}
     weights = sha256_of(asked.base / "vae/diffusion_pytorch_model.safetensors")

@@ -9,44 +9,32 @@ bundle.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.arguments import new_file, numbers, script_parser
-from benchmarks.scripts.rewrites import PRECISIONS, inputs_of
+from benchmarks.scripts.rewrites import PRECISIONS, inputs_of, opened, take_turns
 from engine.backends.openvino import OpenVINOBackend
 from engine.bundle.folder import Bundle, open_bundle
 from engine.files import write_json
-from engine.machine import installed_cores, machine_facts
+from engine.machine import machine_facts
 from engine.terminal import run_command_line
 from engine.version import __version__
 
 
-def opened(bundle: Bundle, precision: str, rows: int) -> Callable[[], object]:
+def decoder_of(bundle: Bundle, precision: str, rows: int) -> Callable[[], object]:
     """Open a decoder and return a function that decodes `rows` pictures. Raises RequestError without 8-bit graphs."""
     _, decoder = bundle.manifest.graphs(next(iter(bundle.manifest.classes)), precision)
-    inputs = inputs_of(bundle, rows, decodes=True)
-    backend = OpenVINOBackend(precision=precision, threads=installed_cores(), cached=False)
-    shapes = {name: value.shape for name, value in inputs.items()}
-    model = backend.open(bundle.path(decoder), shapes, ("images", "finite"))
-    return lambda: model.run(inputs)
+    return opened(bundle.path(decoder), inputs_of(bundle, rows, decodes=True), "images", precision, "engine")
 
 
 def measure(bundles: dict[str, Bundle], precision: str, rows: int, rounds: int) -> dict[str, Any]:
     """Return the figures of all decoders with one precision and batch size. Ratios are medians over the rounds."""
-    runs = {name: opened(bundle, precision, rows) for name, bundle in bundles.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run()
-    for _ in range(rounds):
-        for name, run in runs.items():
-            began = time.process_time()
-            run()
-            seconds[name].append(round(time.process_time() - began, 5))
+    runs = {name: decoder_of(bundle, precision, rows) for name, bundle in bundles.items()}
+    take_turns(runs, 1)
+    seconds = take_turns(runs, rounds)
     first = next(iter(seconds.values()))
     return {
         "precision": precision,
@@ -75,7 +63,7 @@ def main() -> None:
         "openvino": OpenVINOBackend(precision="f32", threads=1, cached=False).version,
         "rounds": asked.rounds,
     }
-    write_json(Path(asked.record), record)
+    write_json(asked.record, record)
 
 
 if __name__ == "__main__":

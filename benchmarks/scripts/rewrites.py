@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -63,16 +63,22 @@ def opened(path: Path, inputs: dict[str, Any], output: str, precision: str, way:
     return lambda: model.run(inputs)[output]
 
 
+def take_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Run everything once in each round, and return the processor time of each run in seconds, by name."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            began = time.process_time()
+            run()
+            seconds[name].append(round(time.process_time() - began, 5))
+    return seconds
+
+
 def measure(path: Path, inputs: dict[str, Any], output: str, precision: str, rounds: int) -> dict[str, Any]:
     """Return the figures of one graph in all ways. Ratios are medians over the rounds."""
     runs = {way: opened(path, inputs, output, precision, way) for way in WAYS}
     results = {way: np.asarray(run(), np.float64) for way, run in runs.items()}
-    seconds: dict[str, list[float]] = {way: [] for way in runs}
-    for _ in range(rounds):
-        for way, run in runs.items():
-            began = time.process_time()
-            run()
-            seconds[way].append(round(time.process_time() - began, 5))
+    seconds = take_turns(runs, rounds)
     wanted = results[AS_EXPORTED]
     ratios = {way: np.divide(values, seconds[AS_EXPORTED]) for way, values in seconds.items()}
     return {
