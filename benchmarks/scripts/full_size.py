@@ -62,6 +62,10 @@ STAGES = {
     "merge second class": f"trainer merge hypernetworks/cyst.safetensors --class fibroma --multiplier 0.5 {BASE} "
     "--out merged/fibroma",
     "onnx second class": "exporter onnx merged/fibroma --out bundle",
+    "fit lora": f"trainer fit few/cytology --class glioma --method lora --rank 8 {BASE} --out adapters --steps 1",
+    "merge lora": f"trainer merge adapters/glioma.safetensors {BASE} --out merged/glioma",
+    "fit full": f"trainer fit few/cytology --class whole --method full {BASE} --out unets --steps 1 "
+    "--gradient-checkpointing",
 }
 """The commands by stage, each run in WORK. The bundle draws with one step by default, because int8 and verify draw
 with the bundle's steps."""

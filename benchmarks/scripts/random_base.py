@@ -99,8 +99,8 @@ def main() -> None:
     torch.manual_seed(0)
     if asked.size == "file":
         asked.folder.mkdir(parents=True, exist_ok=True)
-        write_single_file(asked.folder / SINGLE_FILE)
         write_vocabulary(asked.folder / "clip", CLIP_TEXT["vocab_size"])
+        write_single_file(asked.folder / SINGLE_FILE)
         return
     base = full_size_base(WORDS) if asked.size == "full" else Base.new(PRESETS["small"], WORDS, SMALL_SIDE)
     base.save(asked.folder)
