@@ -16,6 +16,7 @@ from engine.sampling.learned import LEARNED
 
 __all__ = [
     "CONTENT_NAMES",
+    "PRESET_KEY",
     "REFUSED_NAMES",
     "SAMPLER_ALIASES",
     "SAMPLER_NAMES",
@@ -104,6 +105,8 @@ REFUSED_NAMES = {"dpm adaptive": "dpm_adaptive", "k_dpm_ad": "dpm_adaptive", "dp
 """Names of samplers that no table can hold, by our name of them."""
 SCHEDULE_ALIASES = {"sgmuniform": "sgm_uniform"}
 AUTOMATIC = "automatic"
+PRESET_KEY = "Preset"
+"""Our key of the preset whose learned table drew the picture. The WebUI has no such key and keeps it as it is."""
 NEGATIVE = "Negative prompt:"
 LEAST_PAIRS = 3
 """Number of pairs from which on the last line states settings, not words of a prompt."""

@@ -9,7 +9,14 @@ from PIL.PngImagePlugin import PngInfo
 
 from engine.bundle.job import Job
 from engine.initial.settings import InitialRequest
-from engine.output.infotext import CONTENT_NAMES, UPSCALER_NAMES, sampler_name, schedule_name, write_infotext
+from engine.output.infotext import (
+    CONTENT_NAMES,
+    PRESET_KEY,
+    UPSCALER_NAMES,
+    sampler_name,
+    schedule_name,
+    write_infotext,
+)
 from engine.pictures import PNG_KEY
 from engine.version import __version__
 
@@ -213,6 +220,7 @@ def parameters_line(description: dict[str, Any]) -> str:
         "Hires steps": description.get("hires_steps"),
         "Hires upscaler": UPSCALER_NAMES.get(description.get("hires_upscaler", "")),
         "Interrupted after": description.get("interrupted_after"),
+        PRESET_KEY: description.get("preset"),
         "Version": f"cytosynth {__version__}",
     }
     return write_infotext(description["prompt"], description["negative_prompt"], fields)

@@ -7,11 +7,11 @@ from typing import Any
 
 from engine.bundle.variants import installed, matching
 from engine.errors import RequestError
-from engine.output.infotext import parse_infotext
+from engine.output.infotext import PRESET_KEY, parse_infotext
 from engine.sampling.prompt_tags import NETWORK, Adapter, read_tags
 from engine.serve.sdapi.errors import ApiError
 from engine.serve.sdapi.fields import Common
-from engine.serve.sdapi.names import class_of, is_same, sampler_settings
+from engine.serve.sdapi.names import PRESET, class_of, is_same, sampler_settings
 from engine.serve.sdapi.options import Chosen
 from engine.serve.service import ServedClass
 
@@ -46,6 +46,8 @@ OF_INFOTEXT = {
     "Seed resize from-2": "seed_resize_from_h",
 }
 """Fields of a request by the key of an infotext."""
+OF_PRESET = ("steps", "sampler_name", "scheduler", "cfg_scale")
+"""Fields of a request that the learned table of a preset states itself."""
 ANCESTRAL = ("euler_a", "dpm2_a", "dpmpp_2s_a", "dpm_fast")
 OF_SDE = ("dpmpp_sde", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde")
 ETA_OF = {"ddim": 0.0, "ddim_cfgpp": 0.0, **dict.fromkeys((*ANCESTRAL, *OF_SDE), 1.0)}
@@ -60,6 +62,10 @@ def with_infotext(fields: Common) -> Common:
     stated = {field: found.fields[key] for key, field in OF_INFOTEXT.items() if key in found.fields}
     stated |= {"prompt": found.prompt, "negative_prompt": found.negative_prompt}
     given = fields.model_dump(exclude_unset=True)
+    if PRESET_KEY in found.fields:
+        # The table of the preset states these, and no request can state a learned sampler otherwise.
+        stated = {field: value for field, value in stated.items() if field not in OF_PRESET}
+        given["override_settings"] = {PRESET: found.fields[PRESET_KEY], **fields.override_settings}
     return type(fields).model_validate({**stated, **given, "infotext": ""})
 
 

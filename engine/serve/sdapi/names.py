@@ -16,12 +16,14 @@ from engine.output.infotext import (
     schedule_of,
     split_sampler,
 )
+from engine.sampling.learned import LEARNED
 from engine.sampling.samplers import NO_TABLE, SAMPLERS
 from engine.serve.sdapi.errors import ApiError
 from engine.serve.service import ServedClass
 
 __all__ = [
     "LATENT_MODES",
+    "PRESET",
     "aliases_of",
     "class_of",
     "hires_upscaler_of",
@@ -39,6 +41,8 @@ LATENT_MODES = {
     "Latent (nearest-exact)": "latent-nearest",
 }
 """The filters of latents. Ours smooth as the antialiased ones do."""
+PRESET = "cytosynth_preset"
+"""The option that names a preset. Only the overrides of a request may state it, because each bundle has its own."""
 SAME = ("", "none", "use same sampler", "use same scheduler", "use same checkpoint")
 """Words for what the first pass has."""
 
@@ -66,6 +70,9 @@ def sampler_settings(name: str | None, scheduler: str | None) -> dict[str, Any]:
         sampler = whole or _sampler(short)
         if refused := REFUSED_NAMES.get(short.lower()):
             raise ApiError(400, f"Sampler not available: {name}. {NO_TABLE[refused]}.")
+        if sampler is None and name.lower() == LEARNED:
+            instead = f"Name the preset in override_settings.{PRESET}, and leave out sampler, scheduler and steps."
+            raise ApiError(400, f"Sampler not found: {name}. It is the learned table of a preset. {instead}")
         if sampler is None:
             raise ApiError(400, f"Sampler not found: {name}. Known are {', '.join(SAMPLER_NAMES.values())}.")
         found["sampler"] = sampler

@@ -14,7 +14,7 @@ from typing import Any
 from engine.output.infotext import SAMPLER_NAMES, sampler_of
 from engine.serve.sdapi.errors import ApiError
 from engine.serve.sdapi.kept import read_options, refused, write_options
-from engine.serve.sdapi.names import class_of
+from engine.serve.sdapi.names import PRESET, class_of
 from engine.serve.service import ServedClass, Service
 
 __all__ = ["CHECKPOINT", "OF_SERVER", "PRESET", "SETTABLE", "Chosen", "Options"]
@@ -28,8 +28,6 @@ CHECKPOINT, CLIP_SKIP, EMPHASIS, RNG = (
 HYPERNETWORK = "sd_hypernetwork"
 PREVIEWS, PREVIEW_EVERY = "live_previews_enable", "show_progress_every_n_steps"
 SAMPLER, STEPS = "cytosynth_sampler", "cytosynth_steps"
-PRESET = "cytosynth_preset"
-"""A preset of the bundle, which only the overrides of a request may state, because the bundles have their own."""
 OF_BUNDLE = "From the bundle"
 MOST_STEPS = 1000
 OF_SERVER = (PREVIEWS, PREVIEW_EVERY)

@@ -17,6 +17,16 @@ def test_an_infotext_fills_what_was_not_given():
     assert (found.sampler_name, found.scheduler, found.cfg_scale) == ("Euler a", "Karras", 3)
 
 
+def test_an_infotext_of_a_preset_with_a_learned_table_names_the_preset():
+    text = "a cell\nSteps: 4, Sampler: Learned, Schedule type: Learned, CFG scale: 1, Seed: 5, Preset: turbo"
+    found = with_infotext(Txt2Img(infotext=text, override_settings={"eta_ancestral": 1}))
+    assert found.override_settings == {"cytosynth_preset": "turbo", "eta_ancestral": 1}
+    assert found.model_fields_set.isdisjoint({"steps", "sampler_name", "scheduler", "cfg_scale"})
+    assert (found.prompt, found.seed) == ("a cell", 5)
+    with pytest.raises(ApiError, match=r"the preset in override_settings\.cytosynth_preset"):
+        common_settings(Txt2Img(sampler_name="Learned"), None, {})
+
+
 def test_a_field_without_effect_is_named_in_a_warning():
     neutral = Txt2Img(alwayson_scripts={"x": {"args": [False]}, "y": {"args": []}}, s_noise=1.0, s_tmax=0)
     assert unsupported(neutral) == []

@@ -56,7 +56,10 @@ def test_a_preset_of_a_request_draws_its_table_and_excludes_what_would_change_it
     found = with_preset.post("/sdapi/v1/txt2img", {**preset, "seed": 3}).json()
     assert found["warnings"] == []
     assert (found["parameters"]["steps"], found["parameters"]["sampler_name"]) == (3, "Learned")
-    assert "Steps: 3, Sampler: Learned" in json.loads(found["info"])["infotexts"][0]
+    infotext = json.loads(found["info"])["infotexts"][0]
+    assert "Steps: 3, Sampler: Learned" in infotext
+    again = with_preset.post("/sdapi/v1/txt2img", {"infotext": infotext}).json()
+    assert again["images"] == found["images"]
     assert json.loads(from_base64(found["images"][0]).text["cytosynth"])["preset"] == "turbo"
     for wrong, words in (
         ({**preset, "steps": 4}, "steps, too"),
