@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 from engine.bundle.folder import open_bundle
@@ -59,7 +60,8 @@ def test_a_preset_of_a_request_draws_its_table_and_excludes_what_would_change_it
     infotext = json.loads(found["info"])["infotexts"][0]
     assert "Steps: 3, Sampler: Learned" in infotext
     again = with_preset.post("/sdapi/v1/txt2img", {"infotext": infotext}).json()
-    assert from_base64(again["images"][0]).tobytes() == from_base64(found["images"][0]).tobytes()
+    # The infotext states the prompt, which the text encoder then reads, so that last digits differ.
+    assert np.allclose(*(np.asarray(from_base64(one["images"][0]), int) for one in (again, found)), atol=1)
     assert json.loads(from_base64(found["images"][0]).text["cytosynth"])["preset"] == "turbo"
     for wrong, words in (
         ({**preset, "steps": 4}, "steps, too"),
