@@ -21,6 +21,7 @@ from benchmarks.pages.published import BENCHMARKS_PAGE, CPP_BENCH_PAGE, RECORDS,
 
 MAKES = {
     "peers_small.json": "make bench MERGED=...",
+    "peers_small_vnni.json": "python -m benchmarks peers BUNDLE --merged ... --record ..., on a processor with VNNI",
     "stages.json": "make bench",
     "scaling.json": "make bench",
     "peers_full_size.json": "make bench FULL_SIZE=1",
@@ -131,7 +132,9 @@ def main() -> None:
     records: Path = asked.records
     page = Page(records, asked.page, MAKES)
     page.write(HEAD.format(records=link(records, page.page)))
-    comparison(page, "peers_small.json", "The small base", "small", "The base has the size of the embedded one.")
+    words = "The base has the size of the embedded one."
+    comparison(page, "peers_small.json", "The small base", "small", words)
+    comparison(page, "peers_small_vnni.json", "The small base on a processor with VNNI", "small_vnni", words)
     stages(page)
     scaling(page)
     words = "Random weights with the shapes of Stable Diffusion 1.5; 512 x 512 pixels. Values do not change times."
