@@ -61,7 +61,10 @@ def commands_of(path, bundle, out):
             ["convert", weights, out / "cyt_mast.pt"],
             ["likelihood", merged, out / "missing"],
             *([command, out / "missing", "--out", out / f"{command}.json"] for command in ("table", "distill")),
-            *([*one, merged, "--photographs", gone, "--out", out] for one in (["match", weights], ["refine"])),
+            *(
+                [*one, merged, "--photographs", gone, "--out", out]
+                for one in (["match", weights], ["refine"], ["shrink"])
+            ),
             ["inspect", weights],
             ["encoder", real, other, "--out", out / "cyt_mast.pt/encoder.onnx", "--attribution", "cytosynth"],
         ],
