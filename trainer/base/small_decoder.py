@@ -1,4 +1,4 @@
-"""The small decoder: it draws what the VAE's decoder draws, in a fraction of the operations.
+"""The small decoder: it draws what the VAE's decoder draws, with fewer operations.
 
 It is the decoder of AutoencoderTiny (diffusers), known as TAESD (https://github.com/madebyollin/taesd), except that its
 last layer works at half the size of the picture and gives 2 x 2 pixels at each place (Shi et al. 2016,

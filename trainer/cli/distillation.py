@@ -195,7 +195,7 @@ def shrink(
         ),
     ] = None,
 ) -> None:
-    """Train a small decoder that draws what the VAE's decoder draws, in a fraction of the operations.
+    """Train a small decoder that draws what the VAE's decoder draws, with fewer operations.
 
     Only a preset of a bundle uses it, after `python -m exporter preset` with --decoder. The other settings of the
     bundle keep their decoder.
