@@ -60,7 +60,7 @@ def commands_of(path, bundle, out):
             ["extract-lora", weights, weights, "--rank", 1, "--out", out / "lora.safetensors"],
             ["convert", weights, out / "cyt_mast.pt"],
             ["likelihood", merged, out / "missing"],
-            *([command, out / "missing", "--out", out / f"{command}.json"] for command in ("table", "distill")),
+            *([command, gone, "--out", out / f"{command}.json"] for command in ("table", "distill", "shrink")),
             *([*one, merged, "--photographs", gone, "--out", out] for one in (["match", weights], ["refine"])),
             ["inspect", weights],
             ["encoder", real, other, "--out", out / "cyt_mast.pt/encoder.onnx", "--attribution", "cytosynth"],

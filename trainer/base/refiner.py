@@ -9,7 +9,6 @@ have the names of the module's parameters. The exporter reads the same file.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
@@ -17,12 +16,10 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
-from engine.errors import RequestError
 from trainer.base.jpeg import Jpeg, JpegGrid
+from trainer.base.network_files import expect_sizes, read_network, write_network
 
 __all__ = [
     "REFINER_FILE",
@@ -38,6 +35,7 @@ __all__ = [
 
 REFINER_FILE = "refiner.safetensors"
 FORMAT = "cytosynth refiner 1"
+SUBJECT = "The refiner"
 POOLED_PLANES, WHOLE_PLANES = 4, 4
 """Noise planes that the context branch sees averaged to the size of the latents, and averaged over the whole picture.
 
@@ -192,8 +190,7 @@ def decode_latents(
 
 def write_refiner(refiner: Refiner, path: Path) -> None:
     """Write a refiner with its settings."""
-    tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in refiner.state_dict().items()}
-    save_file(tensors, path, {"format": FORMAT, "settings": json.dumps(asdict(refiner.settings))})
+    write_network(refiner, asdict(refiner.settings), FORMAT, path)
 
 
 def refiner_in(folder: Path) -> Refiner | None:
@@ -204,38 +201,18 @@ def refiner_in(folder: Path) -> Refiner | None:
 
 def read_refiner(path: Path) -> Refiner:
     """Return the refiner in a file. Raises RequestError if the file is unreadable or lacks a tensor."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        if metadata.get("format") != FORMAT:
-            raise ValueError(f"its format is {metadata.get('format')}")
-        refiner = Refiner(RefinerSettings.from_json(json.loads(metadata["settings"])))
+
+    def build(settings: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Refiner:
+        refiner = Refiner(RefinerSettings.from_json(settings))
         # The shapes are part of the check.
         refiner.load_state_dict(tensors)
-        if not all(tensor.isfinite().all() for tensor in tensors.values()):
-            raise ValueError("values that are not finite")
-        if "jpeg.steps" in tensors and tensors["jpeg.steps"].min() < 1:
+        if refiner.jpeg is not None and refiner.jpeg.steps.min() < 1:
             raise ValueError("steps of JPEG below 1")
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise RequestError(
-            f"The refiner {path}",
-            found=f"unreadable ({error})",
-            expected=f"a safetensors file of the format {FORMAT!r} with the tensors of its settings",
-            fix="write the file again with trainer.base.refiner.write_refiner",
-        ) from error
-    return refiner.eval().requires_grad_(False)
+        return refiner
+
+    return read_network(path, FORMAT, build, subject=SUBJECT, writer="trainer.base.refiner.write_refiner")
 
 
 def expect_fitting(refiner: Refiner, vae: AutoencoderKL, path: Path) -> None:
     """Raise RequestError unless a refiner belongs to a VAE of this size. path: file of the refiner, for the error."""
-    found = (refiner.settings.latent_channels, refiner.settings.factor)
-    expected = (vae.config.latent_channels, 2 ** (len(vae.config.block_out_channels) - 1))
-    if found != expected:
-        words = "{} latent channels, {} pixels per latent pixel"
-        raise RequestError(
-            f"The refiner {path}",
-            found=words.format(*found),
-            expected=words.format(*expected) + ", as the VAE beside it has",
-            fix="use the refiner that was trained with this VAE",
-        )
+    expect_sizes(refiner.settings.latent_channels, refiner.settings.factor, vae, path, subject=SUBJECT)

@@ -25,6 +25,7 @@ COMMANDS = {
     "distill": "trainer.cli.distillation:distill",
     "match": "trainer.cli.distillation:match",
     "refine": "trainer.cli.distillation:refine",
+    "shrink": "trainer.cli.distillation:shrink",
 }
 app = new_command_line(__doc__, COMMANDS)
 

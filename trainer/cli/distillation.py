@@ -1,4 +1,4 @@
-"""The commands `distill`, `match` and `refine`: train a LoRA for a sampler of few steps, and a refiner for both."""
+"""The commands `distill`, `match`, `refine` and `shrink`: a LoRA for a sampler of few steps, and what follows it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.options import Without, with_options
 from engine.terminal import stopped_by_signals
 from trainer.cli.options import exit_if_stopped, print_errors, progress_bar
-from trainer.distillation.settings import DistillSettings, MatchSettings, RefineSettings
+from trainer.distillation.settings import DistillSettings, MatchSettings, RefineSettings, ShrinkSettings
 from trainer.tables.settings import TeacherSettings
 from trainer.training.outputs import Outputs, OutputSettings
 from trainer.training.settings import Hardware
 
-__all__ = ["distill", "match", "refine"]
+__all__ = ["distill", "match", "refine", "shrink"]
 
 REFINER = "refiner"
 """Name of the refiner's files, as base folders have it."""
+SMALL_DECODER = "small_decoder"
+"""Name of the small decoder's files."""
 
 
 @with_options
@@ -164,3 +166,62 @@ def refine(
         for name, before in classes.items():
             print(f"  {way}, {name}: {before:.4f} {found['distances'][way][name]:.4f}")
     exit_if_stopped(run["steps_done"], run["steps"])
+
+
+@with_options
+def shrink(
+    merged: Annotated[list[Path], typer.Argument(metavar="MERGED...", help="Folders that merge wrote, of one base.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for small_decoder.safetensors and small_decoder.json.", rich_help_panel="Output"),
+    ],
+    teacher: TeacherSettings,
+    settings: ShrinkSettings,
+    hardware: Annotated[Hardware, Without("gradient_checkpointing", "compiled")],
+    output: Annotated[OutputSettings, Without("webui")],
+    photographs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Prepared photographs, whose reconstructions are learnt, too: a folder per class, named as the class.",
+            rich_help_panel="Input",
+        ),
+    ] = None,
+    few_steps: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="LORA",
+            help="NAME.safetensors of distill or match, NAME.json beside it: learn its pictures, too.",
+            rich_help_panel="Input",
+        ),
+    ] = None,
+) -> None:
+    """Train a small decoder that draws what the VAE's decoder draws, with fewer operations.
+
+    Only a preset of a bundle uses it, after `python -m exporter preset` with --decoder. The other settings of the
+    bundle keep their decoder.
+    """
+    from trainer.distillation.distilled import Distilled
+    from trainer.distillation.shrink import ShrinkRequest
+    from trainer.distillation.shrink import shrink as train
+    from trainer.pictures.dataset import read_set
+    from trainer.tables.subjects import open_subjects
+    from trainer.training.devices import choose_compute
+
+    outputs = Outputs(out, SMALL_DECODER)
+    outputs.check(output)
+    compute = choose_compute(hardware)
+    data = None if photographs is None else read_set([photographs])
+    with progress_bar() as progress, stopped_by_signals() as stop, locked_folder_of(outputs.record):
+        subjects = open_subjects(merged)
+        known = None if few_steps is None else Distilled.read(few_steps, subjects[0].base.noise)
+        if output.overwrite:
+            outputs.remove()
+        found = train(subjects, data, ShrinkRequest(outputs, teacher, known, settings, compute, stop, progress))
+    run = found["training"]
+    print(f"The small decoder: {outputs.weights}; its record: {outputs.record}")
+    print("PSNR in dB against the VAE's decoder, of pictures that were kept back:")
+    for way, classes in found["psnr_db"].items():
+        for name, value in classes.items():
+            print(f"  {way}, {name}: {value:.2f}")
+    exit_if_stopped(run["steps_done"], run["steps"])
+    print(f"To use it in a preset: python -m exporter preset BUNDLE NAME ... --decoder {outputs.weights}")

@@ -23,16 +23,16 @@ from engine.progress import Progress, silent
 from trainer.base.base import digest_of
 from trainer.base.jpeg import Jpeg
 from trainer.base.refiner import REFINER_FILE, Refiner, write_refiner
-from trainer.distillation.distilled import Distilled, FewSteps
+from trainer.distillation.distilled import Distilled
+from trainer.distillation.drawing import Drawing
 from trainer.distillation.offsets import Offsets
 from trainer.distillation.photographs import Photographs, expect_fitting
 from trainer.distillation.settings import RefineSettings
-from trainer.distillation.student import Student
 from trainer.pictures.dataset import PictureSet, to_model_range
 from trainer.pretraining.energy import Blur
 from trainer.pretraining.grain import COARSE_SIGMA, GrainScore, decode_set, refine_pictures
 from trainer.tables.settings import TeacherSettings
-from trainer.tables.subjects import Subject, freeze, run, start
+from trainer.tables.subjects import Subject, freeze
 from trainer.training.devices import Compute
 from trainer.training.encoding import encode_set
 from trainer.training.loop import Training, digest_parts
@@ -41,7 +41,6 @@ from trainer.training.record import write_record
 
 __all__ = ["RefineRequest", "refine"]
 
-DEFAULT, FEW_STEPS = "default settings", "few steps"
 DRAWN, RECONSTRUCTED, JUDGED = 64, 160, 32
 """Pictures of each class that are drawn in each way, photographs that are reconstructed, and drawn pictures by which
 the result is judged."""
@@ -231,38 +230,17 @@ def _gather(subjects: Sequence[Subject], pictures: PictureSet, request: RefineRe
     compute = request.compute
     generator = torch.Generator().manual_seed(request.settings.seed)
     photographs = Photographs(pictures, True, compute, generator, request.progress)
-    drawn: dict[str, dict[str, _Decoded]] = {DEFAULT: {}}
-    if request.few_steps is not None:
-        drawn[FEW_STEPS] = {}
+    drawing = Drawing(request.teacher, request.few_steps, compute)
+    drawn: dict[str, dict[str, _Decoded]] = {way: {} for way in drawing.ways}
     reconstructed = {}
     for place, subject in enumerate(subjects):
         for way, classes in drawn.items():
-            latents = _draw(subject, request, few_steps=way == FEW_STEPS)
+            latents = drawing.draw(way, subject, DRAWN, request.settings.seed)
             classes[subject.name] = _Decoded(latents, decode_set(subject.base.vae, latents, compute))
         if subject.name in photographs.learnt:
-            mine = pictures.pictures[pictures.labels == pictures.class_names.index(subject.name)]
-            chosen = mine[torch.linspace(0, len(mine) - 1, min(len(mine), RECONSTRUCTED)).long()]
+            chosen = pictures.spread(subject.name, RECONSTRUCTED)
             latents = encode_set(subject.base.vae, chosen, compute)
             plain = decode_set(subject.base.vae, latents, compute)
             reconstructed[subject.name] = _Decoded(latents, plain, chosen)
         request.progress("drawn pictures", place + 1, len(subjects))
     return _Material(photographs, drawn, reconstructed)
-
-
-@torch.no_grad()
-def _draw(subject: Subject, request: RefineRequest, *, few_steps: bool) -> torch.Tensor:
-    """Return DRAWN latents (N, C, h, w) of a class, on the CPU."""
-    compute, generator = request.compute, torch.Generator().manual_seed(request.settings.seed)
-    if few_steps and request.few_steps is not None:
-        sampler = FewSteps(Student.of(request.few_steps.table, compute.device), compute)
-        lora = request.few_steps.network(subject).to(compute.device)
-        first = sampler.first(subject, DRAWN, generator)
-        found = [sampler.end(subject, lora, part) for part in first.split(compute.pictures_at_once)]
-    else:
-        teacher, config = request.teacher, subject.base.unet.config
-        parameters, _ = start(subject.base.noise, teacher.teacher_steps, teacher, subject.base.card)
-        shape = (DRAWN, config.in_channels, config.sample_size, config.sample_size)
-        noises = torch.randn(shape, generator=generator).split(compute.pictures_at_once)
-        with compute.autocast():
-            found = [run(parameters, subject, part.to(compute.device)) for part in noises]
-    return torch.cat(found).float().cpu()

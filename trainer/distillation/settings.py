@@ -1,4 +1,4 @@
-"""Settings of `distill`, `match` and `refine`. This module does not import torch."""
+"""Settings of `distill`, `match`, `refine` and `shrink`. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.sampling.learned import MAX_ROWS
 from trainer.tables.settings import TeacherSettings
 from trainer.training.settings import LoopSettings, decaying_loop
 
-__all__ = ["DistillSettings", "MatchSettings", "RefineSettings"]
+__all__ = ["DistillSettings", "MatchSettings", "RefineSettings", "ShrinkSettings"]
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,41 @@ class RefineSettings:
     def loop(self) -> LoopSettings:
         """Return the settings of the training."""
         return _short_loop(self)
+
+
+@dataclass(frozen=True)
+class ShrinkSettings:
+    """How the small decoder is trained."""
+
+    PANEL: ClassVar[str] = "Shrinking"
+
+    steps: int = setting(6000, help="Number of training steps.", within=Range(low=1))
+    batch_size: int = setting(8, help="Pictures per training step.", within=Range(low=1))
+    learning_rate: float = setting(
+        1.5e-3, help="Highest learning rate; the rate then falls along a cosine.", within=Range(above=0)
+    )
+    width: int = setting(64, help="Channels of the small decoder's inner convolutions.", within=Range(1, 4096))
+    pictures: int = setting(
+        160,
+        help="Pictures that each class draws in each way. An eighth of them, at least one, only judges the result.",
+        within=Range(2, 100_000),
+    )
+    seed: int = setting(0, help="Seed of all random numbers.", within=Range(0, 2**62))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def loop(self) -> LoopSettings:
+        """Return the settings of the training."""
+        return decaying_loop(
+            self.steps,
+            self.batch_size,
+            self.learning_rate,
+            warmup=min(100, max(1, self.steps // 10)),
+            seed=self.seed,
+            weight_decay=0.0,
+            ema_decay=0.998,
+        )
 
 
 def _short_loop(settings: MatchSettings | RefineSettings) -> LoopSettings:

@@ -46,6 +46,11 @@ class PictureSet:
         """Return `count` pictures, or all if there are fewer: (count, 3, S, S), the same ones at each call."""
         return self.pictures[torch.randperm(len(self.pictures), generator=torch.Generator().manual_seed(0))[:count]]
 
+    def spread(self, class_name: str, count: int) -> torch.Tensor:
+        """Return `count` pictures of a class, evenly spread, or all if there are fewer: (count, 3, S, S)."""
+        mine = self.pictures[self.labels == self.class_names.index(class_name)]
+        return mine[torch.linspace(0, len(mine) - 1, min(len(mine), count)).long()]
+
     @cached_property
     def _by_class(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The number of pictures of each class, and all rows in the order of the classes."""

@@ -1,0 +1,228 @@
+"""`shrink`: train a small decoder until it draws what the VAE's decoder draws from the same latents.
+
+The VAE's decoder also serves latents of all kinds of pictures. A preset needs only those that its classes draw, so the
+small decoder learns from these, and from latents of photographs if there are any. Its targets are the pictures of the
+VAE's decoder before the refiner: a refiner follows the small decoder as it follows the VAE's.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+
+from engine.errors import RequestError
+from engine.progress import Progress, silent
+from trainer.base.base import digest_of
+from trainer.base.refiner import decode_latents
+from trainer.base.small_decoder import SmallDecoder, SmallDecoderSettings, write_small_decoder
+from trainer.distillation.distilled import Distilled
+from trainer.distillation.drawing import Drawing
+from trainer.distillation.photographs import expect_fitting
+from trainer.distillation.settings import ShrinkSettings
+from trainer.pictures.dataset import PictureSet
+from trainer.tables.settings import TeacherSettings
+from trainer.tables.subjects import Subject, freeze
+from trainer.training.devices import Compute
+from trainer.training.encoding import encode_set
+from trainer.training.loop import Training, digest_parts
+from trainer.training.outputs import Outputs
+from trainer.training.record import write_record
+
+__all__ = ["ShrinkRequest", "picture_loss", "shrink"]
+
+RECONSTRUCTED = "photographs"
+"""The way of latents that no UNet drew."""
+PHOTOGRAPHS = 256
+"""Most photographs of a class that are used."""
+JUDGED = 8
+"""Of so many pictures, the first only judges."""
+SQUARES_WEIGHT = 2.0
+
+
+@dataclass(frozen=True)
+class ShrinkRequest:
+    """A request to train a small decoder for merged classes. few_steps: None if no LoRA was distilled."""
+
+    outputs: Outputs
+    teacher: TeacherSettings
+    few_steps: Distilled | None
+    settings: ShrinkSettings
+    compute: Compute
+    stop: threading.Event | None = None
+    progress: Progress = silent
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Latents (N, C, h, w) float32 and the VAE's pictures of them (N, 3, H, W) float16, on the CPU."""
+
+    latents: torch.Tensor
+    pictures: torch.Tensor
+
+    def split(self) -> tuple[_Pairs, _Pairs]:
+        """Return the pairs to learn from, and those that only judge the result."""
+        judged = torch.arange(len(self.latents)) % JUDGED == 0
+        return _Pairs(self.latents[~judged], self.pictures[~judged]), _Pairs(
+            self.latents[judged], self.pictures[judged]
+        )
+
+
+@dataclass(frozen=True)
+class _Material:
+    """Pairs to learn from, the share of each in the training (N,), and the pairs that judge, by way and then by class.
+
+    Each class has the same share in each way, however many pairs it has.
+    """
+
+    learnt: _Pairs
+    shares: torch.Tensor
+    judged: Mapping[str, Mapping[str, _Pairs]]
+
+
+def shrink(subjects: Sequence[Subject], pictures: PictureSet | None, request: ShrinkRequest) -> dict[str, Any]:
+    """Train a small decoder for all subjects; write it and the record. Return the record.
+
+    Raises RequestError if the classes have no common VAE, or if the photographs or a checkpoint do not fit, and
+    CytosynthError if the loss is not finite.
+    """
+    settings, compute, outputs = request.settings, request.compute, request.outputs
+    _expect_one_vae(subjects)
+    photographs = {}
+    if pictures is not None:
+        expect_fitting(pictures, subjects)
+        photographs = dict(zip(pictures.class_names, pictures.labels.bincount().tolist(), strict=True))
+    lora = None if request.few_steps is None else request.few_steps.network(subjects[0])
+    base = subjects[0].base
+    torch.manual_seed(settings.seed)  # of the small decoder's first values
+    decoder = SmallDecoder(
+        SmallDecoderSettings.of(base.vae.config.latent_channels, base.pixels_per_latent, settings.width)
+    )
+    subject_of_training = digest_parts(
+        *(digest_of(subject.base.unet) for subject in subjects),
+        *(digest_of(part) for part in (base.vae, decoder, *filter(None, [lora]))),
+        *((pictures.pictures, pictures.labels) if pictures is not None else ()),
+        request.teacher,
+        settings.pictures,
+        compute.precision,
+    )
+    freeze(subjects, compute)
+    # A convolution on a CPU is faster with the channels last.
+    decoder.to(compute.device, memory_format=torch.channels_last)
+    material = _gather(subjects, pictures, request)
+
+    def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
+        rows = torch.multinomial(material.shares, settings.batch_size, replacement=True, generator=generator)
+        wanted = material.learnt.pictures[rows].to(compute.device).float()
+        return picture_loss(_decode(decoder, material.learnt.latents[rows], compute), wanted)
+
+    training = Training(
+        outputs.name, decoder, loss_of, settings.loop(), outputs.checkpoints, subject=subject_of_training
+    )
+    facts = training.run(progress=request.progress, stop=request.stop)
+    record = {
+        "psnr_db": {
+            way: {name: _psnr_db(decoder, pairs, compute) for name, pairs in classes.items()}
+            for way, classes in material.judged.items()
+        },
+        "photographs": photographs,
+        "decoder": asdict(decoder.settings),
+        "parameters": sum(parameter.numel() for parameter in decoder.parameters()),
+        "vae_sha256": digest_of(base.vae),
+        "settings": {**asdict(request.teacher), **asdict(settings)},
+        "compute": compute.as_json(),
+        "training": facts,
+    }
+    write_small_decoder(decoder, outputs.weights)
+    write_record(outputs.record, **record)
+    return record
+
+
+def picture_loss(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Return how much pictures (B, 3, H, W) in [-1, 1] differ: a scalar.
+
+    It is mean |d| + 2 mean d^2 + mean |dx d| + mean |dy d| for the difference d, where dx and dy are the differences of
+    neighbouring pixels. The last two terms keep edges and fine texture.
+    """
+    d = found - wanted
+    edges = d.diff(dim=-1).abs().mean() + d.diff(dim=-2).abs().mean()
+    return d.abs().mean() + SQUARES_WEIGHT * d.pow(2).mean() + edges
+
+
+def _decode(decoder: SmallDecoder, latents: torch.Tensor, compute: Compute) -> torch.Tensor:
+    """Return the small decoder's pictures (B, 3, H, W) float32 of latents (B, C, h, w)."""
+    with compute.autocast():
+        pictures: torch.Tensor = decoder(latents.to(compute.device).contiguous(memory_format=torch.channels_last))
+    return pictures.float()
+
+
+@torch.no_grad()
+def _psnr_db(decoder: SmallDecoder, pairs: _Pairs, compute: Compute) -> float:
+    """Return the mean PSNR in dB of the small decoder's pictures against the VAE's, both clipped to [-1, 1].
+
+    The PSNR of a picture is 10 log10(2^2 / MSE).
+    """
+    values = []
+    for latents, pictures in zip(
+        pairs.latents.split(compute.pictures_at_once), pairs.pictures.split(compute.pictures_at_once), strict=True
+    ):
+        wanted = pictures.to(compute.device).float().clamp(-1, 1)
+        mse = (_decode(decoder, latents, compute).clamp(-1, 1) - wanted).pow(2).mean((1, 2, 3))
+        values.append(10 * torch.log10(4 / mse))
+    return torch.cat(values).mean().item()
+
+
+def _expect_one_vae(subjects: Sequence[Subject]) -> None:
+    """Raise RequestError unless all subjects have one VAE and scale its latents alike."""
+    first, *others = (
+        (subject.name, digest_of(subject.base.vae), subject.base.vae.config.scaling_factor) for subject in subjects
+    )
+    for name, digest, scaling_factor in others:
+        if (digest, scaling_factor) != first[1:]:
+            found = f"another VAE than {first[0]} has"
+            if digest == first[1]:
+                found = f"the scaling factor {scaling_factor}, and {first[0]} has {first[2]}"
+            raise RequestError(
+                f"The merged folder of the class {name}",
+                found=found,
+                expected="one VAE for all classes, because a preset has one decoder",
+                fix="merge all classes from one base with one --latents-gain",
+            )
+
+
+def _gather(subjects: Sequence[Subject], pictures: PictureSet | None, request: ShrinkRequest) -> _Material:
+    """Return what all subjects draw and their photographs, with the VAE's pictures."""
+    vae, compute, settings = subjects[0].base.vae, request.compute, request.settings
+    drawing = Drawing(request.teacher, request.few_steps, compute)
+    learnt: list[_Pairs] = []
+    judged: dict[str, dict[str, _Pairs]] = {}
+
+    def add(way: str, name: str, latents: torch.Tensor) -> None:
+        most, judges = _pairs_of(vae, latents, compute).split()
+        learnt.append(most)
+        judged.setdefault(way, {})[name] = judges
+
+    for place, subject in enumerate(subjects):
+        for way in drawing.ways:
+            add(way, subject.name, drawing.draw(way, subject, settings.pictures, settings.seed))
+        if pictures is not None and subject.name in pictures.class_names:
+            chosen = pictures.spread(subject.name, PHOTOGRAPHS)
+            add(RECONSTRUCTED, subject.name, encode_set(vae, chosen, compute))
+        request.progress("drawn pictures", place + 1, len(subjects))
+    shares = [torch.full((len(pairs.latents),), 1 / len(pairs.latents)) for pairs in learnt]
+    latents, targets = (torch.cat(parts) for parts in zip(*((p.latents, p.pictures) for p in learnt), strict=True))
+    return _Material(_Pairs(latents, targets), torch.cat(shares), judged)
+
+
+def _pairs_of(vae: AutoencoderKL, latents: torch.Tensor, compute: Compute) -> _Pairs:
+    """Return latents with the VAE's pictures of them, without a refiner."""
+    no_noise = torch.Generator()
+    with compute.autocast():
+        parts = [
+            decode_latents(vae, None, part, no_noise).half().cpu() for part in latents.split(compute.pictures_at_once)
+        ]
+    return _Pairs(latents, torch.cat(parts))
