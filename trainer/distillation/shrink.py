@@ -29,6 +29,7 @@ from trainer.tables.settings import TeacherSettings
 from trainer.tables.subjects import Subject, freeze
 from trainer.training.devices import Compute
 from trainer.training.encoding import encode_set
+from trainer.training.kept_latents import kept_latents
 from trainer.training.loop import Training, digest_parts
 from trainer.training.outputs import Outputs
 from trainer.training.record import write_record
@@ -41,6 +42,8 @@ PHOTOGRAPHS = 256
 """Most photographs of a class that are used."""
 JUDGED = 8
 """Of so many pictures, the first only judges."""
+PARTS = ("latents", "pictures")
+"""The parts of pairs in the file that keeps them."""
 SQUARES_WEIGHT = 2.0
 
 
@@ -113,7 +116,7 @@ def shrink(subjects: Sequence[Subject], pictures: PictureSet | None, request: Sh
     freeze(subjects, compute)
     # A convolution on a CPU is faster with the channels last.
     decoder.to(compute.device, memory_format=torch.channels_last)
-    material = _gather(subjects, pictures, request)
+    material = _gather(subjects, pictures, request, digest_parts(subject_of_training, settings.seed))
 
     def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
         rows = torch.multinomial(material.shares, settings.batch_size, replacement=True, generator=generator)
@@ -194,28 +197,46 @@ def _expect_one_vae(subjects: Sequence[Subject]) -> None:
             )
 
 
-def _gather(subjects: Sequence[Subject], pictures: PictureSet | None, request: ShrinkRequest) -> _Material:
-    """Return what all subjects draw and their photographs, with the VAE's pictures."""
-    vae, compute, settings = subjects[0].base.vae, request.compute, request.settings
-    drawing = Drawing(request.teacher, request.few_steps, compute)
+def _gather(subjects: Sequence[Subject], pictures: PictureSet | None, request: ShrinkRequest, digest: str) -> _Material:
+    """Return what all subjects draw and their photographs, with the VAE's pictures.
+
+    digest: hash of what they depend on, for the file that keeps them. Raises RequestError if that file does not fit.
+    """
+    drawing = Drawing(request.teacher, request.few_steps, request.compute)
+    wanted = [
+        (way, subject)
+        for subject in subjects
+        for way in (*drawing.ways, RECONSTRUCTED)
+        if way != RECONSTRUCTED or (pictures is not None and subject.name in pictures.class_names)
+    ]
+
+    def draw() -> dict[str, torch.Tensor]:
+        found: dict[str, torch.Tensor] = {}
+        for place, (way, subject) in enumerate(wanted):
+            pairs = _pairs_of(subject.base.vae, _latents(way, subject, drawing, pictures, request), request.compute)
+            found |= {f"{way}.{subject.name}.{part}": getattr(pairs, part) for part in PARTS}
+            request.progress("drawn pictures", place + 1, len(wanted))
+        return found
+
+    kept = kept_latents(request.outputs.latents, digest, draw)
     learnt: list[_Pairs] = []
     judged: dict[str, dict[str, _Pairs]] = {}
-
-    def add(way: str, name: str, latents: torch.Tensor) -> None:
-        most, judges = _pairs_of(vae, latents, compute).split()
+    for way, subject in wanted:
+        most, judges = _Pairs(*(kept[f"{way}.{subject.name}.{part}"] for part in PARTS)).split()
         learnt.append(most)
-        judged.setdefault(way, {})[name] = judges
-
-    for place, subject in enumerate(subjects):
-        for way in drawing.ways:
-            add(way, subject.name, drawing.draw(way, subject, settings.pictures, settings.seed))
-        if pictures is not None and subject.name in pictures.class_names:
-            chosen = pictures.spread(subject.name, PHOTOGRAPHS)
-            add(RECONSTRUCTED, subject.name, encode_set(vae, chosen, compute))
-        request.progress("drawn pictures", place + 1, len(subjects))
+        judged.setdefault(way, {})[subject.name] = judges
     shares = [torch.full((len(pairs.latents),), 1 / len(pairs.latents)) for pairs in learnt]
     latents, targets = (torch.cat(parts) for parts in zip(*((p.latents, p.pictures) for p in learnt), strict=True))
     return _Material(_Pairs(latents, targets), torch.cat(shares), judged)
+
+
+def _latents(
+    way: str, subject: Subject, drawing: Drawing, pictures: PictureSet | None, request: ShrinkRequest
+) -> torch.Tensor:
+    """Return the latents (N, C, h, w) of a class in one way, on the CPU."""
+    if way == RECONSTRUCTED and pictures is not None:
+        return encode_set(subject.base.vae, pictures.spread(subject.name, PHOTOGRAPHS), request.compute)
+    return drawing.draw(way, subject, request.settings.pictures, request.settings.seed)
 
 
 def _pairs_of(vae: AutoencoderKL, latents: torch.Tensor, compute: Compute) -> _Pairs:

@@ -11,22 +11,19 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from engine.errors import RequestError
-from engine.files import replace_file
 from engine.progress import Progress, silent
 from trainer.base.base import digest_of
 from trainer.tables.settings import TeacherSettings
 from trainer.tables.subjects import Subject, relative, run, start, walk
 from trainer.training.devices import Compute
+from trainer.training.kept_latents import kept_latents
 from trainer.training.loop import digest_parts
 from trainer.training.outputs import Outputs
 
 __all__ = ["FollowRequest", "Following", "Teacher", "evaluations", "mean_error"]
 
-PATHS, SUBJECT = "paths", "subject"
+PATHS = "paths"
 
 
 class Following(Protocol):
@@ -105,24 +102,12 @@ class Teacher:
 
         Raises RequestError if the file is of another training or unreadable.
         """
-        if not path.exists():
-            found = self._draw(stride, progress)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replace_file(path) as part:
-                save_file({f"{PATHS}.{place}": one for place, one in enumerate(found)}, part, {SUBJECT: self.digest})
-            return found
-        try:
-            with safe_open(path, "pt") as file:
-                if (file.metadata() or {}).get(SUBJECT) != self.digest:
-                    raise ValueError("of other classes or settings")
-                return [file.get_tensor(f"{PATHS}.{place}") for place in range(len(self._subjects))]
-        except (OSError, SafetensorError, ValueError) as error:
-            raise RequestError(
-                f"The teacher's latents {path}",
-                found=str(error),
-                expected="the latents of this training",
-                fix="use the options of the first run, or replace the training with --overwrite",
-            ) from error
+
+        def draw() -> dict[str, torch.Tensor]:
+            return {f"{PATHS}.{place}": one for place, one in enumerate(self._draw(stride, progress))}
+
+        found = kept_latents(path, self.digest, draw)
+        return [found[f"{PATHS}.{place}"] for place in range(len(self._subjects))]
 
     @torch.no_grad()
     def _draw(self, stride: int, progress: Progress) -> list[torch.Tensor]:
