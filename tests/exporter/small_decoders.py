@@ -25,7 +25,7 @@ def random_decoder(seed: int = 0, **settings: Any) -> DecoderTiny:
     widths = (sizes["width"],) * len(blocks)
     decoder = DecoderTiny(sizes["latent_channels"], 12, blocks, widths, 2, "relu", "nearest")
     last = decoder.layers[-1]
-    nn.init.normal_(last.weight, std=0.03)
+    nn.init.normal_(last.weight, std=0.1)
     nn.init.constant_(last.bias, 0.5)
     return decoder.eval().requires_grad_(False)
 
