@@ -99,15 +99,18 @@ def test_the_rest_of_the_bundle_stays_byte_for_byte(turbo, stochastic):
 def test_a_preset_without_it_draws_with_the_decoder_of_the_bundle(turbo_copy, parts, in_process):
     found = drawn(turbo_copy, preset="turbo")
     assert "UNets of its own, small decoder" in in_process("engine", "info", turbo_copy).stdout
-    done = in_process("exporter", "preset", turbo_copy, "turbo", *parts[:3])
-    assert done.returncode == 0, done.stderr
     manifest = manifest_of(turbo_copy)
-    assert manifest["format_version"] == 3
-    assert "decoder" not in manifest["presets"]["turbo"]
-    assert not list(turbo_copy.glob("preset.turbo.vae_decoder*"))
+    del manifest["presets"]["turbo"]["decoder"]
+    (turbo_copy / "manifest.json").write_text(json.dumps(manifest))
     assert np.abs(found.astype(int) - drawn(turbo_copy, preset="turbo")).mean() > 2
+    # Its files leave the bundle with the preset.
+    done = in_process("exporter", "preset", turbo_copy, "turbo", *parts[1:3])
+    assert done.returncode == 0, done.stderr
+    assert manifest_of(turbo_copy)["format_version"] == 2
+    assert not list(turbo_copy.glob("preset.turbo.*"))
 
 
+@pytest.mark.slow
 def test_verify_compares_with_torch_through_it(turbo, parts, in_process):
     asked = ("exporter", "verify", turbo, "--merged", parts[0], "--json")
     done = in_process(*asked, "--preset", "turbo", *parts[3:])
