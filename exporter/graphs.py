@@ -18,6 +18,7 @@ from transformers import CLIPTextModel
 
 from exporter.refiner import Refiner
 from exporter.reuse import Templates
+from exporter.small_decoder import SmallDecoder
 
 __all__ = [
     "DecoderGraph",
@@ -90,22 +91,25 @@ class UNetGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    """The decoder: the UNet's latents -> pictures, with grain if there is a refiner.
+    """A VAE's decoder or a small decoder: the UNet's latents -> pictures, with grain if there is a refiner.
 
     latents (B, C, h, w) float32, and with a refiner noise (B, P, H / 2, W / 2) float32 -> images (B, H, W, 3) uint8 and
     finite (B,) bool. A picture is 255 * clamp((x + 1) / 2, 0, 1), truncated.
     """
 
-    def __init__(self, vae: AutoencoderKL, refiner: Refiner | None = None) -> None:
+    def __init__(self, decoder: AutoencoderKL | SmallDecoder, refiner: Refiner | None = None) -> None:
         super().__init__()
-        self.decoder, self.post_quant_conv = vae.decoder, vae.post_quant_conv
-        self.scaling_factor = vae.config.scaling_factor
+        self.small = None
+        if isinstance(decoder, SmallDecoder):
+            self.small = decoder
+        else:
+            self.decoder, self.post_quant_conv = decoder.decoder, decoder.post_quant_conv
+            self.scaling_factor = decoder.config.scaling_factor
         self.refiner = refiner
 
     def forward(self, latents: torch.Tensor, noise: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Decode in the decoder's dtype."""
-        z = (latents / self.scaling_factor).to(self.post_quant_conv.weight.dtype)
-        x = self.decoder(self.post_quant_conv(z)).float()
+        x = (self._by_vae(latents) if self.small is None else self.small(latents)).float()
         if self.refiner is not None:
             x = self.refiner(x, latents, noise)
         # The sum is finite only if every term is finite. It costs one reduction, which every runtime has.
@@ -113,6 +117,10 @@ class DecoderGraph(nn.Module):
         finite = total < torch.inf
         images = 255 * ((x + 1) / 2).clamp(0, 1)
         return images.permute(0, 2, 3, 1).to(torch.uint8), finite
+
+    def _by_vae(self, latents: torch.Tensor) -> torch.Tensor:
+        z = (latents / self.scaling_factor).to(self.post_quant_conv.weight.dtype)
+        return self.decoder(self.post_quant_conv(z))
 
 
 class EncoderGraph(nn.Module):
@@ -195,15 +203,17 @@ def export_unet(
     return (templates or Templates()).export(export_graph, UNetGraph(unet), inputs, shapes, names, ["eps"])
 
 
-def export_decoder(vae: AutoencoderKL, side: int, refiner: Refiner | None = None) -> onnx.ModelProto:
-    """Export the decoder in float16. side: height of the example latents. With a refiner it has a second input."""
-    inputs, names = [torch.randn(2, vae.config.latent_channels, side, side)], ["latents"]
+def export_decoder(decoder: AutoencoderKL | SmallDecoder, side: int, refiner: Refiner | None = None) -> onnx.ModelProto:
+    """Export a VAE's decoder or a small decoder in float16. side: height of the example latents. With a refiner the
+    graph has a second input."""
+    channels = (decoder.sizes if isinstance(decoder, SmallDecoder) else decoder.config).latent_channels
+    inputs, names = [torch.randn(2, channels, side, side)], ["latents"]
     if refiner is not None:
         noise_side = side * refiner.sizes.noise_scale
         inputs.append(torch.randn(2, refiner.sizes.planes, noise_side, noise_side))
         names.append("noise")
     shapes = tuple({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC} for _ in inputs)
-    graph = DecoderGraph(to_half(vae), None if refiner is None else to_half(refiner))
+    graph = DecoderGraph(to_half(decoder), None if refiner is None else to_half(refiner))
     return export_graph(graph, tuple(inputs), shapes, names, ["images", "finite"])
 
 

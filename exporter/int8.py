@@ -1,4 +1,4 @@
-"""8-bit graphs of a bundle's UNets and decoder. They use the same weight files as the float16 graphs.
+"""8-bit graphs of a bundle's UNets and decoders. They use the same weight files as the float16 graphs.
 
 `exporter.quantisation` says which tensors are rounded. The ranges of activations are their extremes while the bundle
 draws pictures of its classes, on OpenVINO in float32. A runtime rounds the weights when it opens the graph. Operators
@@ -20,7 +20,7 @@ import onnx
 from numpy.typing import NDArray
 
 from engine.bundle.folder import Bundle
-from engine.bundle.presets import UnetFiles
+from engine.bundle.model_files import UnetFiles
 from engine.errors import CytosynthError
 from engine.files import sha256_of
 from engine.locks import locked_folder
@@ -87,13 +87,13 @@ def write_int8(
     pictures: int = CALIBRATING,
     progress: StageProgress = silent_stages,
 ) -> EightBits:
-    """Add 8-bit graphs of every UNet and of the decoder to a bundle, or replace them. The bundle's hash changes.
+    """Add 8-bit graphs of every UNet and decoder to a bundle, or replace them. The bundle's hash changes.
 
     The calibration draws pictures of each class with the bundle's default settings, and COMPARED further ones, which
-    the graphs are judged on. The UNets of a preset are calibrated while they draw with this preset.
+    the graphs are judged on. UNets and small decoder of a preset are calibrated while they draw with this preset.
     Raises CytosynthError and leaves the bundle unchanged if the error of a graph exceeds LIMITS.
 
-    keep_unets: keep the 8-bit UNets that the bundle has, and write only the others and the decoder.
+    keep_unets: keep the 8-bit UNets that the bundle has, and write only the others and the decoders.
     pictures: number of pictures per class for the calibration.
     """
     with locked_folder(bundle.folder), ExitStack() as at_the_end:
@@ -108,7 +108,8 @@ def write_int8(
                 graph = work.add_unet(unet, sharing, preset, None if None in kept else kept.pop())
                 for class_name in sharing:
                     stated[class_name]["unet_int8"] = graph
-        manifest["decoder_int8"] = work.add_decoder()
+        for decoder, entry in _decoders(bundle, manifest):
+            entry["decoder_int8"] = work.add_decoder(decoder)
         for graph, path in work.staged.items():
             manifest["files"][graph] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
         replace_manifest(bundle.folder, manifest, work.staged)
@@ -124,6 +125,14 @@ def _unets(
     for name, preset in bundle.manifest.presets.items():
         if preset.unets is not None:
             yield name, preset.unets, manifest["presets"][name]["unets"]
+
+
+def _decoders(bundle: Bundle, manifest: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the graph of the bundle's decoder and of each small decoder, with the entry that names it."""
+    yield bundle.manifest.decoder[0], manifest
+    for name, preset in bundle.manifest.presets.items():
+        if preset.decoder is not None:
+            yield preset.decoder.decoder[0], manifest["presets"][name]
 
 
 @dataclass(frozen=True)
@@ -173,16 +182,16 @@ class _Work:
             self._judge(Quantised(graph, "eps", float(norm)), unet)
         return graph
 
-    def add_decoder(self) -> str:
-        """Write the 8-bit graph of the decoder, and compare the pictures of all classes. Return its name."""
-        decoder = self.bundle.manifest.decoder[0]
+    def add_decoder(self, decoder: str) -> str:
+        """Write the 8-bit graph of a decoder, and compare the pictures that it draws. Return its name."""
+        drawn = [one for one in self.drawn if self.bundle.manifest.decoder_of(one.preset).decoder[0] == decoder]
         self.progress(f"{decoder}: the decoded pictures")
         with Observed(self.bundle.path(decoder), IMAGES, len(self.seeds), self.pictures) as exact:
-            images = [exact.run(one.exact)["images"][-COMPARED:].astype(float) for one in self.drawn]
+            images = [exact.run(one.exact)["images"][-COMPARED:].astype(float) for one in drawn]
         graph = self._write(decoder, exact.ranges)
         errors = []
         with RowByRow(self.staged[graph], IMAGES, "int8") as rounded:
-            for one, wanted in zip(self.drawn, images, strict=True):
+            for one, wanted in zip(drawn, images, strict=True):
                 same, found = (rounded.run(rows)["images"].astype(float) for rows in (_last(one.exact), one.rounded))
                 errors.append(same - wanted)
                 latents = relative_l2(one.rounded["latents"], _last(one.exact)["latents"])

@@ -8,13 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine.bundle.manifest import FORMAT_VERSION, UNETS_VERSION, read_manifest
+from engine.bundle.manifest import DECODERS_VERSION, FORMAT_VERSION, UNETS_VERSION, read_manifest
 from engine.errors import RequestError
 from engine.files import contents_of, replace_file
 from engine.names import CLASS_NAME_RULE, is_class_name
 from exporter.card import base_facts, defaults_of
 from exporter.graphs import frequencies
 from exporter.load import MergedModel
+from exporter.refiner import Refiner
 from exporter.settings import BundleSettings
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "facts_of_the_base",
     "load_manifest",
     "new_manifest",
+    "refiner_facts",
     "replace_manifest",
 ]
 
@@ -44,7 +46,7 @@ OF_CLASS = "unet."
 SIGNAL_LEAK = "signal_leak."
 """Beginning of the names of signal leaks."""
 OF_PRESET = "preset."
-"""Beginning of the names of the UNets of presets."""
+"""Beginning of the names of the UNets and decoders of presets."""
 DECODER, DECODER_WEIGHTS, STEP = "vae_decoder.onnx", "vae_decoder.bin", "step.onnx"
 TEXT_ENCODER, TEXT_WEIGHTS, TOKENIZER = "text_encoder.onnx", "text_encoder.bin", "tokenizer.json"
 
@@ -77,11 +79,13 @@ def existing_manifest(out: Path) -> dict[str, Any] | None:
 
 def drop_unused(manifest: dict[str, Any]) -> set[str]:
     """Remove files that nothing uses any more from the manifest: UNets, 8-bit graphs and signal leaks of replaced
-    classes, and UNets of replaced presets. Return the names of these files. The version becomes the one that the rest
-    needs."""
-    classes = [*manifest["classes"].values()]
-    of_presets = [unet for preset in manifest.get("presets", {}).values() for unet in preset.get("unets", {}).values()]
+    classes, and UNets and decoders of replaced presets. Return the names of these files. The version becomes the one
+    that the rest needs."""
+    classes, presets = [*manifest["classes"].values()], [*manifest.get("presets", {}).values()]
+    of_presets = [unet for preset in presets for unet in preset.get("unets", {}).values()]
     used = {manifest.get("decoder_int8"), *(entry.get("signal_leak") for entry in classes)}
+    for preset in presets:
+        used |= {*preset.get("decoder", ()), preset.get("decoder_int8")}
     for unet in (*classes, *of_presets):
         used |= {unet["unet"], unet.get("unet_int8"), *unet["weights"]}
     beginnings = (OF_CLASS, SIGNAL_LEAK, OF_PRESET)
@@ -89,9 +93,11 @@ def drop_unused(manifest: dict[str, Any]) -> set[str]:
     dropped = optional - used
     for name in dropped:
         del manifest["files"][name]
-    if of_presets or any("low_rank" in entry for entry in classes):
+    if any("decoder" in preset for preset in presets):
+        manifest["format_version"] = DECODERS_VERSION
+    elif of_presets or any("low_rank" in entry for entry in classes):
         manifest["format_version"] = UNETS_VERSION
-    elif manifest["format_version"] == UNETS_VERSION:
+    elif manifest["format_version"] >= UNETS_VERSION:
         manifest["format_version"] = FORMAT_VERSION
     return dropped
 
@@ -143,14 +149,8 @@ def facts_of_the_base(model: MergedModel, context_shape: tuple[int, int]) -> dic
     """Return the fields of a manifest that say how the models are run. context_shape: (tokens, width)."""
     side = model.unet.config.sample_size
     schedule = {key: model.scheduler[key] for key in ("beta_start", "beta_end", "num_train_timesteps")}
-    noise = {}
-    if model.refiner is not None:
-        sizes = model.refiner.sizes
-        noise["decoder_noise"] = {"planes": sizes.planes, "scale": sizes.noise_scale}
-        if sizes.jpeg is not None:
-            noise["decoder_jpeg"] = asdict(sizes.jpeg)
     return {
-        **noise,
+        **refiner_facts(model.refiner),
         "latents": {
             "channels": model.unet.config.in_channels,
             "height": side,
@@ -162,6 +162,15 @@ def facts_of_the_base(model: MergedModel, context_shape: tuple[int, int]) -> dic
         "time_features": {"order": "cos_sin", "frequencies": frequencies(model.unet)},
         "schedule": {"kind": "scaled_linear", "prediction_type": "epsilon", **schedule},
     }
+
+
+def refiner_facts(refiner: Refiner | None) -> dict[str, Any]:
+    """Return the fields of a manifest that say what a refiner adds to a decoder: noise as an input, blocks of JPEG."""
+    if refiner is None:
+        return {}
+    sizes = refiner.sizes
+    facts: dict[str, Any] = {"decoder_noise": {"planes": sizes.planes, "scale": sizes.noise_scale}}
+    return facts if sizes.jpeg is None else {**facts, "decoder_jpeg": asdict(sizes.jpeg)}
 
 
 def expect_facts(model: MergedModel, manifest: dict[str, Any], context_shape: tuple[int, int], out: Path) -> None:

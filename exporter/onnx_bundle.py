@@ -40,7 +40,7 @@ from exporter.manifest_file import (
 from exporter.proof import prove
 from exporter.settings import BundleSettings
 from exporter.staging import exchange, take_along
-from exporter.weights import move_weights
+from exporter.weights import write_graph
 
 __all__ = ["write_bundle"]
 
@@ -172,7 +172,7 @@ def _add_class(model: MergedModel, unets: ClassUnets, vae_encoder: bool, progres
     if vae_encoder and ENCODER not in manifest["files"]:
         progress("VAE encoder")
         encoder = export_encoder(model.vae, model.unet.config.sample_size * manifest["latents"]["pixels_per_latent"])
-        written.append(_write_graph(encoder, staging, ENCODER, ENCODER_WEIGHTS))
+        written.append(write_graph(encoder, staging, ENCODER, ENCODER_WEIGHTS))
         manifest["vae_encoder"] = [ENCODER, ENCODER_WEIGHTS]
     cond, uncond = (embedding.clone() for embedding in embeddings)
     (staging / context_name).write_bytes(save({"cond": cond, "uncond": uncond}))
@@ -197,13 +197,6 @@ def _add_class(model: MergedModel, unets: ClassUnets, vae_encoder: bool, progres
     }
 
 
-def _write_graph(model: onnx.ModelProto, folder: Path, name: str, weights: str) -> tuple[str, str]:
-    """Write a graph and its weights. Return the names of the written files."""
-    move_weights(model, folder, weights, weights, set())
-    (folder / name).write_bytes(model.SerializeToString(deterministic=True))
-    return name, weights
-
-
 def _write_shared(model: MergedModel, folder: Path, tokens: int) -> list[tuple[str, ...]]:
     """Write what all classes share, except the UNet's weights. Return the names of the files."""
     decoder = export_decoder(model.vae, model.unet.config.sample_size, model.refiner)
@@ -212,7 +205,7 @@ def _write_shared(model: MergedModel, folder: Path, tokens: int) -> list[tuple[s
     (folder / STEP).write_bytes(step.SerializeToString(deterministic=True))
     (folder / TOKENIZER).write_text(model.tokenizer_json(), encoding="utf-8")
     return [
-        _write_graph(decoder, folder, DECODER, DECODER_WEIGHTS),
-        _write_graph(text_encoder, folder, TEXT_ENCODER, TEXT_WEIGHTS),
+        write_graph(decoder, folder, DECODER, DECODER_WEIGHTS),
+        write_graph(text_encoder, folder, TEXT_ENCODER, TEXT_WEIGHTS),
         (STEP, TOKENIZER),
     ]

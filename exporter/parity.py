@@ -21,6 +21,7 @@ from engine.pipeline.pipeline import Pipeline
 from exporter.graphs import DecoderGraph, EncoderGraph, UNetGraph
 from exporter.load import MergedModel, load_merged
 from exporter.recording import Function, Recorder, recorder_of
+from exporter.small_decoder import SmallDecoder, read_small_decoder
 
 __all__ = ["ParityRow", "compare", "psnr_db", "relative_l2"]
 
@@ -90,10 +91,10 @@ class ParityRow:
         )
 
 
-def _torch_recorder(merged: MergedModel) -> Recorder:
+def _torch_recorder(merged: MergedModel, small: SmallDecoder | None) -> Recorder:
     modules = {
         "eps": UNetGraph(merged.unet),
-        "images": DecoderGraph(merged.vae, merged.refiner),
+        "images": DecoderGraph(small or merged.vae, merged.refiner),
         "latents": EncoderGraph(merged.vae),
     }
 
@@ -112,13 +113,20 @@ def _torch_recorder(merged: MergedModel) -> Recorder:
 
 
 def compare(
-    bundle: Bundle, merged_folder: Path, *, pictures: int = 2, preset: str | None = None
+    bundle: Bundle,
+    merged_folder: Path,
+    *,
+    pictures: int = 2,
+    preset: str | None = None,
+    decoder: Path | None = None,
 ) -> tuple[list[ParityRow], str | None]:
     """Draw pictures with seeds 0, 1, ... on each runtime with the default settings or a preset, and compare them with
-    torch. The merged folder of a preset with UNets of its own holds the UNet of the preset.
+    torch. The merged folder of a preset with UNets of its own holds the UNet of the preset, and `decoder` is the file
+    of its small decoder.
 
     Errors of the UNet are measured on torch's own inputs, at every step of the table. The second result is the reason
-    why TensorRT is not among the rows, or None if it is. Raises RequestError if the bundle lacks the folder's class.
+    why TensorRT is not among the rows, or None if it is. Raises RequestError if the bundle lacks the folder's class, or
+    if `decoder` is missing or the preset has no small decoder.
     """
     merged = load_merged(merged_folder)
     class_name = merged.record["class_name"]
@@ -131,6 +139,7 @@ def compare(
         )
     settings = settings_of(batch_size=pictures, backend="openvino", precision="f32", preset=preset)
     job = make_job(bundle, [class_name], pictures, settings)
+    small = _small_decoder(bundle, preset, decoder)
     bundle.verify_for([class_name], job.request.preset)
     seeds = list(range(pictures))
 
@@ -139,7 +148,7 @@ def compare(
             latents = pipeline.generate_latents(seeds)
             return latents, pipeline.decode(latents, seeds)[0]
 
-    reference = _torch_recorder(merged)
+    reference = _torch_recorder(merged, small)
     latents, images = trajectory(job, reference)
     encoded = _encoded(job, reference, images)
     calls = reference.calls
@@ -171,6 +180,21 @@ def compare(
             )
         )
     return rows, tensorrt if isinstance(tensorrt, str) else None
+
+
+def _small_decoder(bundle: Bundle, preset: str | None, path: Path | None) -> SmallDecoder | None:
+    """Return the small decoder in a file. Raises RequestError unless a preset with a small decoder has its file."""
+    has_one = preset is not None and bundle.manifest.presets[preset].decoder is not None
+    if has_one != (path is not None):
+        raise RequestError(
+            "--decoder",
+            found="no file" if path is None else f"{path} for settings with the decoder of the bundle",
+            expected="the file of the small decoder if the preset has one, and no file otherwise",
+            fix=f"add --decoder with the file that the preset {preset} was written from" if has_one else "leave it out",
+        )
+    if path is None:
+        return None
+    return read_small_decoder(path, bundle.manifest.latent_shape[0], bundle.manifest.pixels_per_latent)
 
 
 def _encoded(job: Job, backend: Backend, images: NDArray[np.uint8]) -> NDArray[np.float32] | None:

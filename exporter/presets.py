@@ -17,8 +17,10 @@ from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.progress import StageProgress, silent_stages
 from engine.sampling.learned import LearnedTable
 from exporter.manifest_file import drop_unused, load_manifest, replace_manifest
+from exporter.preset_decoder import write_decoder
 from exporter.preset_unets import write_unets
 from exporter.proof import prove
+from exporter.small_decoder import read_small_decoder
 from exporter.staging import exchange, take_along
 
 __all__ = ["write_preset", "write_table_preset"]
@@ -49,6 +51,7 @@ def write_table_preset(
     precision: str | None,
     merged: Sequence[Path] = (),
     *,
+    decoder: Path | None = None,
     progress: StageProgress = silent_stages,
 ) -> None:
     """Store a learned table, which `python -m trainer table` wrote, and a precision under a name, and replace an older
@@ -57,10 +60,19 @@ def write_table_preset(
     merged: Merged folders of classes of the bundle, whose UNets were trained for the table. The preset draws these
         classes alone. Without folders it draws with the UNets of the bundle's classes. New UNets have no 8-bit graphs
         until `exporter.int8.write_int8` adds some, also if the precision is int8.
+    decoder: File of a small decoder, which draws the pictures of the preset in place of the bundle's decoder, with the
+        refiner of the merged folders behind it. Needs merged folders.
 
-    Raises RequestError and leaves the bundle unchanged if the table or a folder does not suit the bundle, and
-    CytosynthError if the runtimes disagree on a UNet.
+    Raises RequestError and leaves the bundle unchanged if the table, a folder or the small decoder does not suit the
+    bundle, and CytosynthError if the runtimes disagree on a graph.
     """
+    if decoder is not None and not merged:
+        raise RequestError(
+            "--decoder",
+            found="no merged folders",
+            expected="the merged folders of the preset, whose refiner follows the small decoder",
+            fix="name the merged folders, or leave out --decoder",
+        )
     settings: dict[str, Any] = {"table": _read_table(bundle, table)}
     if not merged:
         for class_name in bundle.manifest.classes if precision is not None else ():
@@ -70,12 +82,17 @@ def write_table_preset(
     _expect_name(name)
     if precision is not None:
         settings["precision"] = precision
+    channels, factor = bundle.manifest.latent_shape[0], bundle.manifest.pixels_per_latent
+    small = None if decoder is None else read_small_decoder(decoder, channels, factor)
     with locked_folder(bundle.folder):
         bundle.verify(bundle.manifest.files)
         with TemporaryDirectory(dir=bundle.folder.parent, prefix=f".{bundle.folder.name}-") as temporary:
             staging = Path(temporary) / "new"
             staging.mkdir()
             manifest = load_manifest(bundle.folder)
+            if small is not None:
+                progress(f"small decoder of the preset {name}")
+                settings["decoder"] = write_decoder(bundle, name, small, merged, manifest, staging)
             unets = write_unets(bundle, name, merged, manifest, staging, progress)
             manifest.setdefault("presets", {})[name] = {**settings, "unets": unets}
             dropped = drop_unused(manifest)

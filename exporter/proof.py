@@ -26,7 +26,8 @@ LEVELS = 8
 
 def prove(folder: Path, class_name: str, preset: str | None = None) -> None:
     """Raise CytosynthError unless both runtimes run every graph of the class with finite results that agree. The check
-    uses one picture with half of the bundle's side, to save time and memory. preset: check its UNet alone."""
+    uses one picture with half of the bundle's side, to save time and memory. preset: check the preset's UNet and small
+    decoder alone."""
     manifest = read_manifest(folder / "manifest.json")
     first, second = (
         _run(backend, folder, manifest, class_name, preset)
@@ -59,7 +60,7 @@ def _run(
     rng = np.random.default_rng(0)
     latents = rng.standard_normal((1, channels, *sides)).astype(np.float32)
     entry = manifest.classes[class_name]
-    unet = manifest.unet_of(class_name, preset).unet
+    unet, decoder = manifest.unet_of(class_name, preset).unet, manifest.decoder_of(preset).decoder[0]
     row = np.array([1.5, 500.5, 0.5, 0.7, 0.2, 0.1, 0.0, 2.0], np.float32)
     graphs: dict[str, tuple[dict[str, NDArray[Any]], tuple[str, ...]]] = {
         unet: (
@@ -70,7 +71,7 @@ def _run(
             },
             ("eps",),
         ),
-        manifest.decoder[0]: (
+        decoder: (
             {
                 name: latents if name == "latents" else rng.standard_normal(shape).astype(np.float32)
                 for name, shape in manifest.decoder_inputs(1, (channels, sides[0], sides[1])).items()
@@ -90,7 +91,8 @@ def _run(
         ids = np.zeros((1, manifest.context_shape[0]), np.int64)
         graphs[manifest.text_encoder.graph] = ({"input_ids": ids}, ("hidden_states",))
     if preset is not None:
-        graphs = {unet: graphs[unet]}
+        own = (unet, decoder) if manifest.presets[preset].decoder else (unet,)
+        graphs = {name: graphs[name] for name in own}
     found: dict[str, NDArray[Any]] = {}
     for graph, (inputs, outputs) in graphs.items():
         model = backend.open(folder / graph, {name: value.shape for name, value in inputs.items()}, outputs)

@@ -26,6 +26,7 @@ __all__ = [
     "place_weights",
     "places_of",
     "shared_places",
+    "write_graph",
 ]
 
 INLINE_BYTES = 1024
@@ -133,6 +134,13 @@ def move_weights(
                 offset, length = _append(files[name], _raw(by_digest[key][0]))
             for tensor in by_digest[key]:
                 _refer(tensor, name, offset, length)
+
+
+def write_graph(model: onnx.ModelProto, folder: Path, name: str, weights: str) -> tuple[str, str]:
+    """Write a graph and a file with all of its weights. Return the names of the written files."""
+    move_weights(model, folder, weights, weights, set())
+    (folder / name).write_bytes(model.SerializeToString(deterministic=True))
+    return name, weights
 
 
 def _append(file: BinaryIO, data: bytes) -> tuple[int, int]:

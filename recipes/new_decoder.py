@@ -4,7 +4,9 @@
 
 DONOR is a bundle that `exporter onnx` wrote from the base with the new decoder or refiner. OUT is a new folder. OUT has
 no 8-bit decoder and no presets in 8 bits, because they belong to the old decoder: add them again with
-`exporter int8 --keep-unets` and `exporter preset`.
+`exporter int8 --keep-unets` and `exporter preset`. Other presets keep their UNets, but lose their small decoder. It
+learned from the old decoder and has the old refiner behind it, so train it again with `trainer shrink` and add it with
+`exporter preset --decoder`.
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ from benchmarks.arguments import existing_folder, script_parser
 from engine.bundle.folder import open_bundle
 from engine.errors import RequestError
 from engine.terminal import run_command_line
-from exporter.manifest_file import load_manifest, replace_manifest
+from exporter.manifest_file import drop_unused, load_manifest, replace_manifest
 from trainer.folders import expect_new_folder
 
 OF_THE_BASE = ("base", "base_sha256", "decoder_noise", "decoder_jpeg")
 """Fields of the manifest that come from the donor beside the decoder's files."""
+OF_A_SMALL_DECODER = ("decoder", "decoder_int8")
+"""Fields of a preset that belong to the old decoder."""
 OF_ALL = ("latents", "context", "schedule")
 """Fields that both bundles must have in common."""
 
@@ -55,10 +59,13 @@ def take_decoder(bundle: Path, donor: Path, out: Path) -> None:
         manifest.pop(field, None)
     manifest |= {field: new[field] for field in (*OF_THE_BASE, "decoder", "format_version") if field in new}
     manifest["presets"] = {
-        name: preset for name, preset in manifest.get("presets", {}).items() if preset.get("precision") != "int8"
+        name: {field: value for field, value in preset.items() if field not in OF_A_SMALL_DECODER}
+        for name, preset in manifest.get("presets", {}).items()
+        if preset.get("precision") != "int8"
     }
     manifest["files"] = {name: entry for name, entry in manifest["files"].items() if name not in old_files}
     manifest["files"] |= {name: new["files"][name] for name in new["decoder"]}
+    old_files |= drop_unused(manifest)
     # Plans are of the old decoder.
     shutil.copytree(bundle, out, ignore=shutil.ignore_patterns("plans", *old_files))
     for name in new["decoder"]:

@@ -56,6 +56,7 @@ LONG_FILES = (
     "tests/exporter/test_int8.py",
     "tests/docs/test_pages_in_small.py",
     "tests/exporter/test_preset_unets.py",
+    "tests/exporter/test_preset_decoder.py",
     "tests/engine/runs/test_distributed.py",
     "tests/trainer/fitting/test_fit.py",
     "tests/trainer/distillation/test_distill.py",

@@ -33,6 +33,7 @@ TESTED_ELSEWHERE = {
     "benchmarks/peers/stable_diffusion_cpp_process.py": "tests/benchmarks/peers/test_stable_diffusion_cpp.py",
     "benchmarks/settings.py": DECLARATIONS,
     "engine/backends/rewrites.py": "tests/benchmarks/scripts/test_rewrites.py",
+    "engine/bundle/model_files.py": "tests/engine/bundle/test_manifest.py",
     "engine/bundle/tables.py": "tests/engine/bundle/test_presets.py",
     "engine/cli/bundle.py": "tests/engine/cli/test_app.py",
     "engine/cli/doctor.py": "tests/engine/cli/test_app.py",

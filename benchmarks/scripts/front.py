@@ -69,7 +69,7 @@ def settings(bundle: Bundle) -> dict[str, dict[str, Any]]:
             found[f"{sampler}, {steps} steps"] = {"sampler": sampler, "num_inference_steps": steps}
     for name, preset in bundle.manifest.presets.items():
         found[f"preset {name}"] = {"preset": name}
-        if preset.unets and all(unet.unet_int8 for unet in preset.unets.values()):
+        if preset.unets and "int8" in bundle.manifest.precisions_of(name):
             found[f"preset {name}, int8"] = {"preset": name, "precision": "int8"}
     return found
 

@@ -62,6 +62,10 @@ Bundle with_preset(Bundle bundle, const std::string& name, const std::string& cl
     }
     static_cast<UnetFiles&>(manifest.classes.at(class_name)) = unet->second;
   }
+  if (!entry.decoder.empty()) {
+    manifest.decoder = entry.decoder;
+    manifest.decoder_int8 = entry.decoder_int8;
+  }
   manifest.num_inference_steps = entry.num_inference_steps;
   manifest.guidance_scale = entry.guidance_scale;
   bundle.preset = name;

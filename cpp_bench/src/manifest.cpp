@@ -8,8 +8,9 @@
 namespace cyto {
 namespace {
 
-/// The newest version that this program reads. Version 1 has no `decoder_noise`. Version 3 has UNets of presets.
-constexpr std::int64_t kFormatVersion = 3;
+/// The newest version that this program reads. Version 1 has no `decoder_noise`. Version 3 has UNets of presets,
+/// and version 4 their small decoders.
+constexpr std::int64_t kFormatVersion = 4;
 
 std::size_t size_of(const JsonField& field, std::int64_t most) {
   return static_cast<std::size_t>(field.whole(1, most));
@@ -74,10 +75,11 @@ std::map<std::string, PresetEntry> presets_of(const JsonField& top, const std::m
     for (const JsonField& row : entry["table"].elements()) scales.push_back(row["guidance_scale"].number(0, 100));
     const bool same = std::all_of(scales.begin(), scales.end(), [&](double scale) { return scale == scales.front(); });
     if (!same) continue;
-    PresetEntry preset{scales.size(), scales.front(), {}};
+    PresetEntry preset{scales.size(), scales.front(), {}, {}, file_name_or_none(entry, "decoder_int8", files)};
     if (entry.has("unets")) {
       for (const auto& [class_name, unet] : entry["unets"].items()) preset.unets[class_name] = unet_of(unet, files);
     }
+    if (entry.has("decoder")) preset.decoder = file_names(entry["decoder"], files);
     presets[name] = preset;
   }
   return presets;

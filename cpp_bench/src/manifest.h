@@ -34,6 +34,10 @@ struct PresetEntry {
   double guidance_scale;
   /// The UNet of each class. Empty if the preset takes those of the classes.
   std::map<std::string, UnetFiles> unets;
+  /// The graph of the small decoder, then its weight files. Empty if the preset takes the decoder of the bundle.
+  std::vector<std::string> decoder;
+  /// The 8-bit graph of the small decoder. Empty if the bundle has none.
+  std::string decoder_int8;
 };
 
 /// Shape (C, h, w) of the latents of one picture.

@@ -65,6 +65,13 @@ void test_manifest() {
   quantised["classes"]["a"]["unet_int8"] = quantised["decoder_int8"] = "unet.bin";
   EXPECT(parse(quantised).classes.at("a").unet_int8 == "unet.bin" && parse(quantised).decoder_int8 == "unet.bin");
 
+  json small =
+      changed("/presets/turbo", {{"table", {{{"guidance_scale", 1}}}}, {"decoder", {"decoder.onnx", "unet.bin"}}});
+  EXPECT(parse(small).presets.at("turbo").decoder == (std::vector<std::string>{"decoder.onnx", "unet.bin"}));
+  EXPECT(parse(small).presets.at("turbo").decoder_int8.empty());
+  small["presets"]["turbo"]["decoder_int8"] = "absent.onnx";
+  EXPECT_REFUSED(parse(small), "some/manifest.json", "presets.turbo.decoder_int8", "export the bundle again");
+
   EXPECT(parse(good_manifest()).decoder_noise.planes == 0);
   json stochastic = changed("/decoder_noise", {{"planes", 7}, {"scale", 2}});
   stochastic["format_version"] = 2;
@@ -73,7 +80,7 @@ void test_manifest() {
   EXPECT_REFUSED(parse(stochastic), "some/manifest.json", "decoder_noise.planes", "export the bundle again");
 
   const std::vector<std::pair<std::string, json>> wrong = {
-      {"/format_version", 4},
+      {"/format_version", 5},
       {"/decoder_noise", {{"planes", 7}, {"scale", 2}}},
       {"/name", "line\nbreak"},
       {"/latents/channels", 0},

@@ -53,7 +53,7 @@ class Bundle:
 
     def verify_for(self, class_names: Iterable[str], preset: str | None) -> None:
         """Check every file that may be opened to generate these classes with a preset. Raises RequestError."""
-        shared = [*self.manifest.decoder, *filter(None, [self.manifest.decoder_int8]), self.manifest.step]
+        shared = [*self.manifest.decoder_of(preset).files, self.manifest.step]
         shared += self.manifest.vae_encoder or ()
         if self.manifest.text_encoder:
             shared += self.manifest.text_encoder.files

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.bundle.fields import Field
-from engine.bundle.presets import PRECISIONS, Defaults, Preset, UnetFiles, read_defaults, read_presets, unet_files
+from engine.bundle.model_files import (
+    DecoderFiles,
+    TextEncoder,
+    UnetFiles,
+    decoder_files,
+    text_encoder_files,
+    unet_files,
+)
+from engine.bundle.presets import PRECISIONS, Defaults, Preset, read_defaults, read_presets
 from engine.bundle.variants import adapters_field
 from engine.errors import RequestError
 from engine.names import CLASS_NAME_RULE, is_class_name, look_alikes
@@ -18,6 +26,7 @@ from engine.sampling.prompt_tags import Adapter
 from engine.sampling.schedules import NoiseSchedule
 
 __all__ = [
+    "DECODERS_VERSION",
     "FORMAT_VERSION",
     "UNETS_VERSION",
     "BaseFacts",
@@ -25,7 +34,6 @@ __all__ = [
     "DecoderNoise",
     "FileEntry",
     "Manifest",
-    "TextEncoder",
     "read_manifest",
 ]
 
@@ -34,6 +42,9 @@ FORMAT_VERSION = 2
 UNETS_VERSION = 3
 """The version of a bundle in which a preset has UNets of its own, or a class weights of low rank. An engine that does
 not know them must refuse it."""
+DECODERS_VERSION = 4
+"""The version of a bundle in which a preset has a decoder of its own. An engine that does not know it would draw with
+the bundle's."""
 ORIGINS = ("photographs", "phantom")
 
 
@@ -87,20 +98,6 @@ class BaseFacts:
 
 
 @dataclass(frozen=True)
-class TextEncoder:
-    """The files that turn a prompt into embeddings."""
-
-    graph: str
-    weights: tuple[str, ...]
-    tokenizer: str
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """All files of the text encoder."""
-        return (self.graph, *self.weights, self.tokenizer)
-
-
-@dataclass(frozen=True)
 class DecoderNoise:
     """The second input of a decoder that draws grain: standard normal noise of each picture."""
 
@@ -137,7 +134,7 @@ class Manifest:
     decoder_int8: str | None
     """The 8-bit graph of the decoder, for `--precision int8`, on the same weights."""
     decoder_noise: DecoderNoise | None
-    """The noise that the decoder takes beside the latents. None for a decoder that takes latents alone."""
+    """The noise that the decoders take beside the latents. None for decoders that take latents alone."""
     step: str
     vae_encoder: tuple[str, ...] | None
     """The graph of the VAE's encoder, then its weight files. None if the bundle cannot start from pictures."""
@@ -153,7 +150,7 @@ class Manifest:
     def precisions_of(self, preset: str | None) -> tuple[str, ...]:
         """Return the precisions that every class of a preset supports. None: of the bundle."""
         unets = (None if preset is None else self.presets[preset].unets) or self.classes
-        has_int8 = self.decoder_int8 and all(files.unet_int8 for files in unets.values())
+        has_int8 = self.decoder_of(preset).decoder_int8 and all(files.unet_int8 for files in unets.values())
         return PRECISIONS if has_int8 else tuple(name for name in PRECISIONS if name != "int8")
 
     def unet_of(self, class_name: str, preset: str | None = None) -> UnetFiles:
@@ -173,15 +170,22 @@ class Manifest:
             )
         return unets[class_name]
 
+    def decoder_of(self, preset: str | None = None) -> DecoderFiles:
+        """Return the decoder of a preset: its small decoder if it has one, or else that of the bundle."""
+        small = None if preset is None else self.presets[preset].decoder
+        return small or DecoderFiles(self.decoder, self.decoder_int8)
+
     def unets_sha256(self, class_names: Iterable[str], preset: str | None) -> str | None:
-        """Return the SHA-256 of the hashes of graph and weights of the preset's UNets of these classes.
+        """Return the SHA-256 of the hashes of graph and weights of the preset's UNets of these classes, and of its
+        small decoder.
 
         None if the preset has no UNets. Raises RequestError if it has none of a class.
         """
         if preset is None or self.presets[preset].unets is None:
             return None
-        unets = [self.unet_of(name, preset) for name in class_names]
-        hashes = [self.files[name].sha256 for unet in unets for name in (unet.unet, *unet.weights)]
+        unets, small = [self.unet_of(name, preset) for name in class_names], self.presets[preset].decoder
+        names = [name for unet in unets for name in (unet.unet, *unet.weights)]
+        hashes = [self.files[name].sha256 for name in (*names, *(small.decoder if small else ()))]
         return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
     def class_files(self, class_name: str, preset: str | None) -> tuple[str, ...]:
@@ -193,10 +197,10 @@ class Manifest:
 
         Raises RequestError for int8 if the bundle has no 8-bit graphs, and for a class of which the preset has no UNet.
         """
-        entry = self.unet_of(class_name, preset)
+        entry, decoder = self.unet_of(class_name, preset), self.decoder_of(preset)
         if precision != "int8":
-            return entry.unet, self.decoder[0]
-        if entry.unet_int8 is None or self.decoder_int8 is None:
+            return entry.unet, decoder.decoder[0]
+        if entry.unet_int8 is None or decoder.decoder_int8 is None:
             of_preset = "" if preset is None else f" for the preset {preset}"
             raise RequestError(
                 "--precision int8",
@@ -204,7 +208,7 @@ class Manifest:
                 expected="a bundle with 8-bit graphs",
                 fix="add 8-bit graphs with `python -m exporter int8`, or choose another precision",
             )
-        return entry.unet_int8, self.decoder_int8
+        return entry.unet_int8, decoder.decoder_int8
 
     def decoder_inputs(self, rows: int, latent_shape: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
         """Return the input shapes of the decoder for this many pictures with these latents."""
@@ -239,7 +243,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _manifest(top: Field) -> Manifest:
-    top["format_version"].whole(1, UNETS_VERSION)
+    top["format_version"].whole(1, DECODERS_VERSION)
     files = {}
     for name, entry in top["files"].items():
         entry.check_file_name(name)
@@ -272,14 +276,13 @@ def _manifest(top: Field) -> Manifest:
         noise=noise,
         defaults=read_defaults(defaults),
         presets=_presets(top, noise, files) if top.has("presets") else {},
-        decoder=tuple(name.name_in(files) for name in top["decoder"].elements()),
-        decoder_int8=top["decoder_int8"].name_in(files) if top.has("decoder_int8") else None,
+        **vars(decoder_files(top, files)),
         decoder_noise=_decoder_noise(top) if top.has("decoder_noise") else None,
         step=top["step"].name_in(files),
         vae_encoder=tuple(name.name_in(files) for name in top["vae_encoder"].elements())
         if top.has("vae_encoder")
         else None,
-        text_encoder=_text_encoder(top["text_encoder"], files) if top.has("text_encoder") else None,
+        text_encoder=text_encoder_files(top["text_encoder"], files) if top.has("text_encoder") else None,
         classes=_class_entries(top["classes"], files, top["format_version"]),
         files=files,
     )
@@ -288,6 +291,8 @@ def _manifest(top: Field) -> Manifest:
 def _presets(top: Field, noise: NoiseSchedule, files: dict[str, FileEntry]) -> dict[str, Preset]:
     presets = read_presets(top["presets"], noise, files)
     for name, preset in presets.items():
+        if preset.decoder is not None:
+            top["presets"][name]["decoder"].since(DECODERS_VERSION, top["format_version"])
         for class_name in preset.unets or ():
             entry = top["presets"][name]["unets"].since(UNETS_VERSION, top["format_version"])
             if not top["classes"].has(class_name):
@@ -316,14 +321,6 @@ def _bundle_name(entry: Field) -> str:
     if not is_class_name(name):
         raise entry.fail(CLASS_NAME_RULE)
     return name
-
-
-def _text_encoder(entry: Field, files: dict[str, FileEntry]) -> TextEncoder:
-    return TextEncoder(
-        graph=entry["graph"].name_in(files),
-        weights=tuple(weight.name_in(files) for weight in entry["weights"].elements()),
-        tokenizer=entry["tokenizer"].name_in(files),
-    )
 
 
 def _class_entries(classes: Field, files: dict[str, FileEntry], version: Field) -> dict[str, ClassEntry]:

@@ -107,10 +107,11 @@ def wanted_graphs(
     """Return the files of each graph that these classes need a plan for, by the name of the graph.
 
     encoder: whether initial pictures are encoded. Plans of bundles without an encoder stay usable for other pictures.
-    preset: the preset whose UNets are run.
+    preset: the preset whose UNets and small decoder are run.
     """
     manifest = bundle.manifest
-    graphs: dict[str, tuple[str, ...]] = {manifest.decoder[0]: manifest.decoder, manifest.step: (manifest.step,)}
+    decoder = manifest.decoder_of(preset).decoder
+    graphs: dict[str, tuple[str, ...]] = {decoder[0]: decoder, manifest.step: (manifest.step,)}
     for name in class_names:
         files = manifest.unet_of(name, preset)
         graphs[files.unet] = (files.unet, *files.weights)

@@ -1,4 +1,4 @@
-"""The settings that a bundle holds: its defaults, and presets, which may have a learned table and own UNets."""
+"""The settings that a bundle holds: its defaults, and presets, which may have a learned table and own models."""
 
 from __future__ import annotations
 
@@ -7,30 +7,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from engine.bundle.fields import Field
+from engine.bundle.model_files import DecoderFiles, UnetFiles, decoder_files, unet_files
 from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.sampling.learned import LEARNED, LearnedTable
 from engine.sampling.samplers import LANGEVIN, SAMPLERS
 from engine.sampling.schedules import SCHEDULES, NoiseSchedule
 
-__all__ = ["PRECISIONS", "Defaults", "Preset", "UnetFiles", "read_defaults", "read_presets", "unet_files"]
+__all__ = ["PRECISIONS", "Defaults", "Preset", "read_defaults", "read_presets"]
 
 PRECISIONS = ("auto", "f32", "int8")
 """Names of precisions: the choice of the runtime, float32, and 8-bit graphs."""
-
-
-@dataclass(frozen=True)
-class UnetFiles:
-    """The files of a UNet."""
-
-    unet: str
-    unet_int8: str | None
-    """The 8-bit graph of the UNet, for `--precision int8`. None if the bundle has none."""
-    weights: tuple[str, ...]
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """All files of the UNet."""
-        return (self.unet, *self.weights, *filter(None, [self.unet_int8]))
 
 
 @dataclass(frozen=True)
@@ -48,14 +34,18 @@ class Preset:
     """The learned table that replaces sampler, schedule and guidance. None computes the table of the sampler."""
     unets: Mapping[str, UnetFiles] | None = field(default=None, kw_only=True)
     """The UNet of each class, which was trained for the learned table. None takes the UNets of the classes."""
+    decoder: DecoderFiles | None = field(default=None, kw_only=True)
+    """The small decoder, which draws in place of the bundle's. None takes the decoder of the bundle."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values. `table` and `unets` are stated if there are some."""
-        values = {name: value for name, value in vars(self).items() if name not in ("table", "unets")}
+        """Return plain values. `table`, `unets`, `decoder` and `decoder_int8` are stated if there are some."""
+        values = {name: value for name, value in vars(self).items() if name not in ("table", "unets", "decoder")}
         if self.table is not None:
             values["table"] = self.table.as_json()
         if self.unets is not None:
             values["unets"] = {name: asdict(files) for name, files in self.unets.items()}
+        if self.decoder is not None:
+            values |= asdict(self.decoder)
         return values
 
 
@@ -83,15 +73,6 @@ def read_presets(presets: Field, noise: NoiseSchedule, files: Container[str]) ->
     }
 
 
-def unet_files(entry: Field, files: Container[str]) -> UnetFiles:
-    """Return the files of a UNet, which the manifest must list. Raises RequestError that names the wrong field."""
-    return UnetFiles(
-        unet=entry["unet"].name_in(files),
-        unet_int8=entry["unet_int8"].name_in(files) if entry.has("unet_int8") else None,
-        weights=tuple(weight.name_in(files) for weight in entry["weights"].elements()),
-    )
-
-
 def _learned(entry: Field, noise: NoiseSchedule, files: Container[str]) -> Preset:
     """Return a preset with a learned table, which states sampler, schedule, steps and guidance itself."""
     try:
@@ -103,8 +84,17 @@ def _learned(entry: Field, noise: NoiseSchedule, files: Container[str]) -> Prese
         unets = {name: unet_files(unet, files) for name, unet in entry["unets"].items()}
         if not unets:
             raise entry["unets"].fail("a UNet of at least one class")
-    steps, scale = len(table.rows), max(table.scales)
-    return Preset(LEARNED, LEARNED, steps, scale, None, _precision(entry), table=table, unets=unets)
+    _expect_with(entry, "decoder", unets is not None, "the UNets of the preset beside its small decoder")
+    _expect_with(entry, "decoder_int8", entry.has("decoder"), "the float16 graph of the decoder, too")
+    decoder = decoder_files(entry, files) if entry.has("decoder") else None
+    settings = LEARNED, LEARNED, len(table.rows), max(table.scales), None, _precision(entry)
+    return Preset(*settings, table=table, unets=unets, decoder=decoder)
+
+
+def _expect_with(entry: Field, name: str, is_there: bool, expected: str) -> None:
+    """Raise RequestError if a field is stated without the one that it needs."""
+    if entry.has(name) and not is_there:
+        raise entry[name].fail(expected)
 
 
 def _precision(entry: Field) -> str:
@@ -112,8 +102,8 @@ def _precision(entry: Field) -> str:
 
 
 def _settings(entry: Field) -> Preset:
-    if entry.has("unets"):
-        raise entry["unets"].fail("a learned table beside the UNets, which were trained for one")
+    for name, what in (("unets", "the UNets"), ("decoder", "the decoder"), ("decoder_int8", "the decoder")):
+        _expect_with(entry, name, False, f"a learned table beside {what}, which belongs to one")
     interval = None
     if entry.has("guidance_interval"):
         bounds = entry["guidance_interval"].elements()

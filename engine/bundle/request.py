@@ -84,7 +84,7 @@ class GenerateRequest:
     preset: str | None = None
     """Name of the preset of a learned table."""
     unets_sha256: str | None = None
-    """SHA-256 of the preset's UNets of these classes; None takes the UNets of the classes."""
+    """SHA-256 of the preset's UNets of these classes and of its small decoder; None takes the UNets of the classes."""
     variation: Variation | None = None
     """How the first noise differs from that of the seeds; None takes theirs."""
 

@@ -22,11 +22,12 @@ def origin_words(origin: str) -> str:
 
 
 def settings_words(settings: Preset) -> str:
-    """Return sampler, steps, guidance, precision and whether it has UNets of its own, in words for people."""
+    """Return sampler, steps, guidance, precision and which models of its own it has, in words for people."""
     interval = settings.guidance_interval
     words = [settings.sampler, settings.schedule, f"{settings.num_inference_steps} steps"]
     words.append(
         f"guidance {settings.guidance_scale:g}" + (f" for sigma {interval[0]:g} to {interval[1]:g}" if interval else "")
     )
     words += [] if settings.unets is None else ["UNets of its own"]
+    words += [] if settings.decoder is None else ["small decoder"]
     return ", ".join([*words, *([] if settings.precision == PRECISIONS[0] else [settings.precision])])

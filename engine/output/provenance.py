@@ -163,7 +163,8 @@ def derived_facts(job: Job) -> dict[str, Any]:
 
 
 def _describe_preset(job: Job, class_name: str) -> dict[str, Any]:
-    """Return the name of the preset of a learned table, and the hash of its UNet if it has UNets of its own."""
+    """Return the name of the preset of a learned table, and the hash of its UNet and small decoder if it has UNets of
+    its own."""
     unet = job.bundle.manifest.unets_sha256([class_name], job.request.preset)
     return {"preset": job.request.preset, **({} if unet is None else {"unet_sha256": unet})}
 

@@ -99,6 +99,13 @@ def preset(
         Path | None,
         typer.Option(help="File of `trainer table`, in place of sampler, schedule, steps and guidance."),
     ] = None,
+    decoder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Small decoder, a file of `trainer shrink`, which draws in place of the bundle's decoder. "
+            "Needs MERGED and --table (default: the bundle's decoder)."
+        ),
+    ] = None,
 ) -> None:
     """Store settings in a bundle as a preset, or replace a preset.
 
@@ -110,13 +117,13 @@ def preset(
     opened = open_bundle(bundle)
     if table is not None:
         _expect_alone(sampling, guidance)
-        write_table_preset(opened, name, table, hardware.precision, merged or (), progress=say)
-    elif merged:
+        write_table_preset(opened, name, table, hardware.precision, merged or (), decoder=decoder, progress=say)
+    elif merged or decoder is not None:
         raise RequestError(
-            f"The merged folder {merged[0]}",
+            f"The merged folder {merged[0]}" if merged else "--decoder",
             found="no --table",
             expected="the learned table for which the UNets were trained",
-            fix="add --table, or leave out the folders",
+            fix="add --table and the merged folders, or leave out the folders and --decoder",
         )
     else:
         settings = RequestSettings(sampling, guidance, hardware=replace(hardware, backend="openvino"))
@@ -151,7 +158,7 @@ def tensorrt(
         ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="Build plans of the UNets of this preset (default: those of the classes).")
+        str | None, typer.Option(help="Build plans of the models of this preset (default: those of the classes).")
     ] = None,
 ) -> None:
     """Build TensorRT plans of a bundle for a GPU, in the folder BUNDLE/plans."""
@@ -179,6 +186,9 @@ def verify(
         str | None,
         typer.Option(help="Compare with the settings and the UNet of this preset (default: the bundle's defaults)."),
     ] = None,
+    decoder: Annotated[
+        Path | None, typer.Option(help="File of the preset's small decoder, if the preset has one.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare each runtime with torch in float32.
@@ -188,7 +198,7 @@ def verify(
     """
     from exporter.parity import compare
 
-    rows, without_tensorrt = compare(open_bundle(bundle), merged, preset=preset)
+    rows, without_tensorrt = compare(open_bundle(bundle), merged, preset=preset, decoder=decoder)
     if as_json:
         shown = [{**asdict(row), "limits": row.limits, "passed": row.passed} for row in rows]
         print(json.dumps({"rows": shown}))

@@ -74,7 +74,7 @@ def build_plans(
 ) -> Path:
     """Build plans of each class's UNet, of the decoder and of the step graph. Return their folder.
 
-    preset: Build plans of the UNets of this preset instead of those of the classes.
+    preset: Build plans of the UNets and the small decoder of this preset, if it has some.
 
     Existing plans that fit are kept. Each plan has a report beside it. plan.json is replaced after each plan, so that
     an engine sees only complete plans. Raises RequestError before anything is written if the request is impossible.
@@ -248,10 +248,11 @@ def _shapes(bundle: Bundle, graph: str, network: Any, request: PlanRequest) -> P
     sides = (request.height // pixels, request.width // pixels)
     least, most = min(request.batch_sizes), max(request.batch_sizes)
     usual = sorted(request.batch_sizes)[len(request.batch_sizes) // 2]
+    decoders = [manifest.decoder_of(preset).decoder[0] for preset in (None, *manifest.presets)]
     batches: tuple[int, int, int]
     if graph == manifest.step:
         batches = (least, usual, most)
-    elif graph in (manifest.decoder[0], *(manifest.vae_encoder or ())[:1]):
+    elif graph in (*decoders, *(manifest.vae_encoder or ())[:1]):
         most = decode_batch_size(most, request.width, request.height)
         batches = (1, min(usual, most), most)
     else:

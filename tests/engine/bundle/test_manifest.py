@@ -33,10 +33,16 @@ def preset(manifest, **changes):
     return {**{name: value for name, value in manifest["defaults"].items() if name != "batch_size"}, **changes}
 
 
-def turbo(manifest, unets, version=3, **changes):
-    """Give a manifest a preset with a learned table of one row and these UNets."""
+def turbo(manifest, unets, version=3, name="turbo", **changes):
+    """Give a manifest a preset with a learned table of one row and these UNets, if any."""
     row = {"sigma": 1.0, "timestep": 500, "guidance_scale": 1, "a": 1, "b": 0}
-    manifest.update(format_version=version, presets={"turbo": {"table": [row], "unets": unets, **changes}})
+    models = changes if unets is None else {"unets": unets, **changes}
+    manifest.update(format_version=version, presets={name: {"table": [row], **models}})
+
+
+def small(manifest, **changes):
+    """Give a manifest a preset with UNets and a small decoder, whose files are those of the bundle."""
+    turbo(manifest, unet(manifest), version=4, **{"decoder": manifest["decoder"], **changes})
 
 
 def unet(manifest, **changes):
@@ -80,6 +86,14 @@ EDITS = {
     "presets.turbo.unets.cyt_mast.weights": lambda m: turbo(m, unet(m, weights=[])),
     "presets.turbo.unets.cyt_mast.weights[0]": lambda m: turbo(m, unet(m, weights=["/etc/passwd"])),
     "presets.turbo.table": lambda m: turbo(m, unet(m), table=[]),
+    "presets.turbo.decoder": lambda m: turbo(m, unet(m), decoder=m["decoder"]),
+    "presets.turbo.decoder[0]": lambda m: small(m, decoder=["../x.onnx"]),
+    "presets.turbo.decoder[1]": lambda m: small(m, decoder=[m["decoder"][0], "absent.bin"]),
+    "presets.turbo.decoder_int8": lambda m: small(m, decoder_int8="absent.onnx"),
+    "presets.empty.decoder": lambda m: small(m, name="empty", decoder=[]),
+    "presets.half.decoder_int8": lambda m: turbo(m, unet(m), 4, "half", decoder_int8=m["decoder"][0]),
+    "presets.bare.decoder": lambda m: turbo(m, None, 4, "bare", decoder=m["decoder"]),
+    "presets.fast.decoder": lambda m: m.update(format_version=4, presets={"fast": preset(m, decoder=m["decoder"])}),
     "presets.fast.unets": lambda m: m.update(format_version=3, presets={"fast": preset(m, unets=unet(m))}),
     "decoder_noise": lambda m: m.update(format_version=1, decoder_noise={"planes": 8, "scale": 2}),
     "decoder_noise.planes": lambda m: m.update(format_version=2, decoder_noise={"planes": 0, "scale": 2}),
@@ -100,9 +114,9 @@ def test_a_wrong_field_is_named(field, change):
     assert caught.value.fix
 
 
-@pytest.mark.parametrize("version", [True, 1.0, "2", 0, 4])
+@pytest.mark.parametrize("version", [True, 1.0, "2", 0, 5])
 def test_a_format_version_that_is_none_is_refused(version, change):
-    with pytest.raises(RequestError, match=r"field format_version[\s\S]*whole number in 1\.\.3"):
+    with pytest.raises(RequestError, match=r"field format_version[\s\S]*whole number in 1\.\.4"):
         read_manifest(change(lambda m: m.update(format_version=version)))
 
 
@@ -111,6 +125,33 @@ def test_bundles_of_both_versions_are_read(change):
     assert read_manifest(change(lambda m: m.update(format_version=1))).decoder_noise is None
     found = read_manifest(change(lambda m: m.update(format_version=2, decoder_noise=noise)))
     assert found.decoder_inputs(3, (4, 8, 6)) == {"latents": (3, 4, 8, 6), "noise": (3, 8, 16, 12)}
+
+
+def test_a_preset_draws_with_its_small_decoder(change, bundle_copy):
+    def edit(manifest):
+        for name in ("small.onnx", "small.bin", "small.int8.onnx"):
+            manifest["files"][name] = entry(manifest)
+        small(manifest, decoder=["small.onnx", "small.bin"], decoder_int8="small.int8.onnx")
+        manifest["presets"]["turbo"]["unets"]["cyt_mast"]["unet_int8"] = "unet.cyt_mast.onnx"
+
+    path = change(edit)
+    found = read_manifest(path)
+    own = found.classes["cyt_mast"].unet
+    assert found.graphs("cyt_mast", "auto", "turbo") == (own, "small.onnx")
+    assert found.graphs("cyt_mast", "int8", "turbo") == (own, "small.int8.onnx")
+    assert found.graphs("cyt_mast", "auto") == (own, found.decoder[0])
+    assert "int8" in found.precisions_of("turbo")
+    assert "int8" not in found.precisions
+    assert found.presets["turbo"].as_json()["decoder"] == ("small.onnx", "small.bin")
+    # A run is not resumed with another decoder, and the 8-bit UNets alone are not enough for 8 bits.
+    sha256 = found.unets_sha256(["cyt_mast"], "turbo")
+    for edit in (
+        lambda m: m["files"]["small.bin"].update(sha256="1" * 64),
+        lambda m: [m["presets"]["turbo"].pop(name) for name in ("decoder", "decoder_int8")],
+    ):
+        assert read_manifest(change(edit)).unets_sha256(["cyt_mast"], "turbo") != sha256
+    with pytest.raises(RequestError, match="no 8-bit graphs of the class cyt_mast for the preset turbo"):
+        read_manifest(path).graphs("cyt_mast", "int8", "turbo")
 
 
 def test_the_card_of_the_base_is_read_and_may_be_absent(change):
