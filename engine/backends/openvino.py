@@ -38,6 +38,9 @@ def the_core() -> ov.Core:
     OpenVINO's CPU plugin gives the thread that creates it a signal stack, and unmaps that stack when the plugin is
     destroyed, in whichever thread. A later signal to the first thread would end the process.
     """
+    # The first call fills a table of OpenVINO's Python package. Two first calls in two threads wait for each other for
+    # ever, and graphs open in several threads.
+    ov.Type.f32.to_dtype()
     return ov.Core()
 
 

@@ -135,3 +135,20 @@ def test_a_cached_graph_is_opened_without_reading_it(decode, monkeypatch):
     assert read == []
     decode(threads=2)
     assert len(read) == 1
+
+
+def test_threads_may_ask_for_the_types_of_ports_at_once():
+    """Without a call before the threads, each of eight such processes waited for ever."""
+    code = """
+import sys, threading
+import openvino as ov
+from engine.backends.openvino import the_core
+the_core()
+sys.setswitchinterval(1e-6)
+barrier = threading.Barrier(8)
+threads = [threading.Thread(target=lambda: (barrier.wait(), ov.Type.f32.to_dtype()), daemon=True) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join(20)
+sys.exit(any(thread.is_alive() for thread in threads))
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0
