@@ -7,17 +7,15 @@ branch the convolutions `context.<i>` and `context_out`, and for one that draws 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from engine.errors import RequestError
 from exporter.jpeg import BLOCK, Jpeg, JpegGrid
+from exporter.network_files import read_network
 
 __all__ = ["REFINER_FILE", "Refiner", "Sizes", "read_refiner"]
 
@@ -138,29 +136,19 @@ class Refiner(nn.Module):
 
 def read_refiner(path: Path) -> Refiner:
     """Return the refiner in a file. Raises RequestError unless the file has exactly the tensors of its settings."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise ValueError(f"its format is {metadata.get('format')}")
-            sizes = _sizes(json.loads(metadata["settings"]))
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a mapping
+
+    def build(settings: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Refiner:
+        sizes = _sizes(settings)
         found, wanted = {name: tuple(tensor.shape) for name, tensor in tensors.items()}, sizes.shapes()
         if wrong := sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)):
             name = wrong[0]
             raise ValueError(f"{name} {found.get(name, 'is missing')}, expected {wanted.get(name, 'no such tensor')}")
-        if not all(tensor.isfinite().all() for tensor in tensors.values()):
-            raise ValueError("values that are not finite")
         if "jpeg.steps" in tensors and tensors["jpeg.steps"].min() < 1:
             raise ValueError("steps of JPEG below 1")
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise RequestError(
-            f"The refiner {path}",
-            found=f"unreadable ({error})",
-            expected=f"a safetensors file of the format {FORMAT!r} with the tensors of its settings",
-            fix="merge again with `python -m trainer merge` from a base with a complete refiner",
-        ) from error
-    return Refiner(sizes, tensors).eval().requires_grad_(False)
+        return Refiner(sizes, {name: tensor.float() for name, tensor in tensors.items()})
+
+    fix = "merge again with `python -m trainer merge` from a base with a complete refiner"
+    return read_network(path, FORMAT, build, subject="The refiner", fix=fix)
 
 
 def _sizes(settings: dict[str, Any]) -> Sizes:

@@ -6,17 +6,16 @@ decoder of TAESD, which makes the pixels of half the size in 12 channels.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers.models.autoencoders.vae import DecoderTiny
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from engine.errors import RequestError
+from exporter.network_files import read_network
 
 __all__ = ["SmallDecoder", "SmallDecoderSizes", "read_small_decoder"]
 
@@ -67,29 +66,20 @@ def read_small_decoder(path: Path, latent_channels: int, factor: int) -> SmallDe
     latent_channels, factor: channels of the latents and pixels per latent pixel of the bundle. Raises RequestError
     unless the decoder has them and the file has exactly the tensors of its settings.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise ValueError(f"its format is {metadata.get('format')}")
-            sizes = _sizes(json.loads(metadata["settings"]))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+
+    def build(settings: dict[str, Any], tensors: dict[str, torch.Tensor]) -> SmallDecoder:
         with torch.device("meta"):  # sizes without their tensors take no memory
-            decoder = SmallDecoder(sizes)
+            decoder = SmallDecoder(_sizes(settings))
         decoder.network.load_state_dict(tensors, assign=True)
-        for name, tensor in tensors.items():
-            if tensor.dtype != torch.float32 or not tensor.isfinite().all():
-                raise ValueError(f"{name} has values that are not finite or not float32")
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise RequestError(
-            f"The small decoder {path}",
-            found=f"unreadable ({error})",
-            expected=f"a safetensors file of the format {FORMAT!r} with the tensors of its settings",
-            fix="make the file with `python -m trainer shrink`",
-        ) from error
+        if wrong := sorted(name for name, tensor in tensors.items() if tensor.dtype != torch.float32):
+            raise ValueError(f"{wrong[0]} is not float32")
+        return decoder
+
+    fix = "make the file with `python -m trainer shrink`"
+    decoder = read_network(path, FORMAT, build, subject="The small decoder", fix=fix)
     for what, found, expected in (
-        ("latent_channels", sizes.latent_channels, latent_channels),
-        ("factor", sizes.factor, factor),
+        ("latent_channels", decoder.sizes.latent_channels, latent_channels),
+        ("factor", decoder.sizes.factor, factor),
     ):
         if found != expected:
             raise RequestError(
@@ -98,7 +88,7 @@ def read_small_decoder(path: Path, latent_channels: int, factor: int) -> SmallDe
                 expected=f"{expected}, as the bundle has",
                 fix="train a small decoder for the base of the bundle with `python -m trainer shrink`",
             )
-    return decoder.eval().requires_grad_(False)
+    return decoder
 
 
 def _sizes(settings: dict[str, Any]) -> SmallDecoderSizes:

@@ -47,7 +47,7 @@ WRONG = {
     "Unexpected key": ({"layers.99.bias": torch.zeros(1)}, settings()),
     "size mismatch": ({"layers.0.bias": torch.zeros(3)}, settings()),
     "layers.0.bias has values": ({"layers.0.bias": torch.full((8,), torch.nan)}, settings()),
-    "or not float32": ({"layers.0.bias": torch.zeros(8, dtype=torch.float16)}, settings()),
+    "is not float32": ({"layers.0.bias": torch.zeros(8, dtype=torch.float16)}, settings()),
 }
 
 
