@@ -136,6 +136,12 @@ class ShrinkSettings:
     PANEL: ClassVar[str] = "Shrinking"
 
     steps: int = setting(6000, help="Number of training steps.", within=Range(low=1))
+    texture_share: float = setting(
+        0.25,
+        help="Share of the steps, the last ones, that also compare features and texture. 0 compares pixels alone, "
+        "which blurs texture.",
+        within=Range(0, 1),
+    )
     batch_size: int = setting(8, help="Pictures per training step.", within=Range(low=1))
     learning_rate: float = setting(
         1.5e-3, help="Highest learning rate; the rate then falls along a cosine.", within=Range(above=0)

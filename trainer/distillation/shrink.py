@@ -3,6 +3,9 @@
 The VAE's decoder also serves latents of all kinds of pictures. A preset needs only those that its classes draw, so the
 small decoder learns from these, and from latents of photographs if there are any. Its targets are the pictures of the
 VAE's decoder before the refiner: a refiner follows the small decoder as it follows the VAE's.
+
+A small network cannot place each granule where the VAE places it, and a loss of pixels alone then blurs all of them. So
+the last steps also compare features and texture, as the decoder of a base learns them (trainer.pretraining.likeness).
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from trainer.distillation.drawing import Drawing
 from trainer.distillation.photographs import expect_fitting
 from trainer.distillation.settings import ShrinkSettings
 from trainer.pictures.dataset import PictureSet
+from trainer.pretraining.likeness import compare
+from trainer.pretraining.perceptual import open_perceptual_distance
 from trainer.tables.settings import TeacherSettings
 from trainer.tables.subjects import Subject, freeze
 from trainer.training.devices import Compute
@@ -118,10 +123,17 @@ def shrink(subjects: Sequence[Subject], pictures: PictureSet | None, request: Sh
     decoder.to(compute.device, memory_format=torch.channels_last)
     material = _gather(subjects, pictures, request, digest_parts(subject_of_training, settings.seed))
 
+    distance = open_perceptual_distance().to(compute.device) if settings.texture_share else None
+
     def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
         rows = torch.multinomial(material.shares, settings.batch_size, replacement=True, generator=generator)
         wanted = material.learnt.pictures[rows].to(compute.device).float()
-        return picture_loss(_decode(decoder, material.learnt.latents[rows], compute), wanted)
+        found = _decode(decoder, material.learnt.latents[rows], compute)
+        loss = picture_loss(found, wanted)
+        if distance is not None and number >= (1 - settings.texture_share) * settings.steps:
+            paired = len(found)
+            loss = loss + compare(distance, found, wanted, paired=paired, generator=generator, compute=compute).loss
+        return loss
 
     training = Training(
         outputs.name, decoder, loss_of, settings.loop(), outputs.checkpoints, subject=subject_of_training

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,6 +18,8 @@ from trainer.distillation.settings import ShrinkSettings
 from trainer.distillation.shrink import ShrinkRequest, picture_loss
 from trainer.distillation.shrink import shrink as train
 from trainer.pictures.dataset import read_set, to_model_range
+from trainer.pretraining.likeness import compare
+from trainer.pretraining.perceptual import open_perceptual_distance
 from trainer.tables.settings import TeacherSettings
 from trainer.tables.subjects import open_subjects
 from trainer.training.devices import Compute
@@ -88,12 +91,32 @@ def test_a_stopped_training_continues_to_the_same_bits(shrink, merged, photograp
 
 def psnr_db(merged, photographs, outputs):
     """The PSNR of the file's decoder on each eighth photograph, against the VAE's decoder in float16."""
+    found, wanted = pictures_of(merged, photographs, outputs)
+    return (10 * torch.log10(4 / (found - wanted).pow(2).mean((1, 2, 3)))).mean().item()
+
+
+def pictures_of(merged, photographs, outputs):
+    """Each eighth photograph as the file's decoder and the VAE's draw it."""
     vae, decoder = open_merged(merged).base.vae, read_small_decoder(outputs.weights)
     with torch.no_grad():
         latents = vae.encode(to_model_range(read_set([photographs]).pictures[::8])).latent_dist.mean
         wanted = vae.decode(latents).sample.half().float().clamp(-1, 1)
-        found = decoder(latents * vae.config.scaling_factor).clamp(-1, 1)
-    return (10 * torch.log10(4 / (found - wanted).pow(2).mean((1, 2, 3)))).mean().item()
+        return decoder(latents * vae.config.scaling_factor).clamp(-1, 1), wanted
+
+
+@pytest.mark.slow
+def test_steps_with_texture_bring_features_and_texture_nearer(merged, photographs, tmp_path):
+    found = {}
+    for share in (0.0, 1.0):
+        outputs = Outputs(tmp_path / str(share), "small_decoder")
+        settings = replace(SETTINGS, steps=40, texture_share=share)
+        request = ShrinkRequest(outputs, TEACHER, None, settings, Compute())
+        train(open_subjects(merged), read_set([photographs]), request)
+        pictures, distance = pictures_of(merged[0], photographs, outputs), open_perceptual_distance()
+        generator = torch.Generator().manual_seed(0)
+        compared = compare(distance, *pictures, paired=len(pictures[0]), generator=generator, compute=Compute())
+        found[share] = compared.loss.item()
+    assert found[1.0] < 0.9 * found[0.0]
 
 
 @pytest.mark.slow
