@@ -3,9 +3,10 @@
     python -m recipes.base_of_bundle BUNDLE OUT [ENCODER]
 
 OUT is a new folder. OUT/base is a base in the diffusers layout on which you can fit your own class. OUT/hypernetworks
-has the bundle's hypernetworks. OUT may serve as the recipe's work folder: the recipe then makes the bundle from these
-files. The weights have the float16 precision of the bundle. The VAE's encoder of a bundle without one comes from the
-safetensors file ENCODER, with the record of its training in the .json file of the same name.
+has the bundle's hypernetworks. OUT/refined, OUT/matched and OUT/shrunk have its refiner, and the LoRA and the small
+decoder of its preset `turbo`, if the bundle has them. OUT may serve as the recipe's work folder: the recipe then makes
+the bundle from these files. The weights have the float16 precision of the bundle. The VAE's encoder of a bundle without
+one comes from the safetensors file ENCODER, with the record of its training in the .json file of the same name.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,6 +35,7 @@ from engine.errors import RequestError
 from engine.terminal import run_command_line
 from exporter.graphs import export_decoder, export_encoder, export_text_encoder, export_unet, to_half
 from exporter.refiner import read_refiner
+from recipes.preset_of_bundle import write_preset, write_trained
 from trainer.base.base import Base, digest_of
 from trainer.base.jpeg import JpegGrid
 from trainer.base.presets import PRESETS
@@ -68,7 +71,7 @@ def main() -> None:
 
 
 def restore(bundle: Path, out: Path, encoder: Path | None) -> None:
-    """Restore base and hypernetworks from a bundle into out/base and out/hypernetworks. Raises RequestError.
+    """Restore what a bundle was made from into the folders of `out`. Raises RequestError.
 
     encoder: file of the VAE's encoder, for a bundle that has none.
     """
@@ -104,7 +107,11 @@ def restore(bundle: Path, out: Path, encoder: Path | None) -> None:
         )
         write_hypernetwork(out / "hypernetworks" / f"{name}.safetensors", file)
         (out / "hypernetworks" / f"{name}.json").write_text(json.dumps(fitted, indent=2) + "\n")
-    print(f"The base is in {out / 'base'}, the hypernetworks are in {out / 'hypernetworks'}.")
+    if base.refiner is not None and "refining" in record:
+        write_trained(out / "refined" / REFINER_FILE, record["refining"], partial(write_refiner, base.refiner))
+    if "distillation" in record:
+        write_preset(opened, record, base, places.of_tensors, out)
+    print(f"The base, the hypernetworks and the networks of presets are in {out}.")
 
 
 def put_encoder(vae: AutoencoderKL, path: Path) -> None:

@@ -130,7 +130,7 @@ CLASSES
 # Four steps of a distilled UNet (docs/notes/few-steps.md). Its pictures are matched with the photographs that trained the
 # classes. Then the refiner learns from them and from the pictures of the default settings (docs/notes/texture-training.md).
 # All photographs of this data set were stored as JPEG in the same way, so any of them shows how.
-[ -e "$work/distilled/turbo.json" ] ||
+[ -e "$work/matched/turbo.json" ] || [ -e "$work/distilled/turbo.json" ] ||
     "$python" -m trainer distill "${merged[@]}" --out "$work/distilled" --guidance-scale 2 --guidance-interval 2 6 \
         --pictures 128 --steps 600 --resume
 prepared "$pictures/fewshot" "$work/few" --crop 0.7

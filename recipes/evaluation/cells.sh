@@ -16,10 +16,11 @@ python=${PYTHON:-python}
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/stages.sh"
 
+# float32, which every processor has: one with bfloat16 would take that, and its pictures differ a little.
 generate() { # generate OUT WAY CLASS...: draw 150 cells of each class with the default settings or a preset
     local preset=()
     [ "$2" = default ] || preset=(--preset "$2")
-    "$python" -m engine generate --bundle "$recipe/cells" --n 150 --seed 1000 --out "$1" \
+    "$python" -m engine generate --bundle "$recipe/cells" --n 150 --seed 1000 --precision f32 --out "$1" \
         $(printf -- '--class %s ' "${@:3}") "${preset[@]}"
 }
 
