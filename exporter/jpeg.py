@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["Jpeg", "JpegGrid"]
+__all__ = ["BLOCK", "Jpeg", "JpegGrid"]
 
 BLOCK, LEVELS, MIDDLE, LOBES = 8, 127.5, 128, 3
 TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))

@@ -27,6 +27,7 @@ MAKES = {
     "peers_full_size.json": "make bench FULL_SIZE=1",
     "peers_full_size_int8.json": "python -m benchmarks peers BUNDLE --merged ... --part step --record ...",
     PRESET_RECORD: f"python -m benchmarks peers cells --merged ... --preset turbo --record .../{PRESET_RECORD}",
+    "peers_turbo_avx2.json": "the same, on a processor with AVX2 alone",
     GPU_RECORD: "make gpu-check",
     "front.json": "python -m benchmarks.scripts.front docs/benchmarks/front.json WORK REAL --class ...",
     **{
@@ -142,6 +143,7 @@ def main() -> None:
     words = "Random weights of these shapes again, with 8-bit graphs (`exporter int8`); the guided step alone."
     comparison(page, "peers_full_size_int8.json", "The size of Stable Diffusion 1.5 in 8 bits", "full_size_int8", words)
     preset_comparison(page)
+    preset_comparison(page, "peers_turbo_avx2.json", ", on a processor without bfloat16 and VNNI")
     gpu(page)
     front(page)
     presets(page)

@@ -162,16 +162,16 @@ def comparison(page: Page, name: str, title: str, prefix: str, words: str) -> No
     operations(page, record)
 
 
-def preset_comparison(page: Page) -> None:
-    """Write the section about a record of `python -m benchmarks peers --preset`."""
-    record = page.read(PRESET_RECORD)
+def preset_comparison(page: Page, file: str = PRESET_RECORD, where: str = "") -> None:
+    """Write the section about a record of `python -m benchmarks peers --preset`. where: further words of the title."""
+    record = page.read(file)
     if record is None:
         return
     preset = record["preset"]
     name, reference, limits = preset["name"], preset["compared_with"], record["tolerances"]
     weights = "its own UNets" if preset["unets_sha256"] else "the UNets of the classes"
     page.write(
-        f"## The preset {name} against the peers",
+        f"## The preset {name} against the peers{where}",
         f"The engine draws with the preset `{name}`: {preset['steps']} steps of {weights} "
         f"({preset['unet_rows']} UNet rows per picture). The peers draw with the settings of the list, which guide "
         f"every step. Each system draws from noise to PNG files.",

@@ -171,6 +171,13 @@ def other_refiner(**settings):
     return change
 
 
+def other_steps(folder, parts):
+    merged, refiner = shutil.copytree(parts[0], folder / "merged"), random_refiner(jpeg=GRID)
+    refiner.jpeg.steps.add_(1)
+    write_refiner(refiner, merged / REFINER_FILE)
+    return [merged, *parts[1:]]
+
+
 WRONG = {
     "--decoder": lambda folder, parts: parts[1:],
     "no merged folders": lambda folder, parts: parts[1:],
@@ -180,6 +187,7 @@ WRONG = {
     "decoder_noise\n  found:    none": without_refiner,
     "decoder_jpeg\n  found:    none": other_refiner(),
     "convs.1.weight\n  found:    other values": other_refiner(jpeg=GRID),
+    "jpeg.steps\n  found:    other values": other_steps,
 }
 
 
