@@ -127,6 +127,7 @@ Manifest parse_manifest(const std::string& text, const std::filesystem::path& pa
       file_names(top["decoder"], files),
       file_name_or_none(top, "decoder_int8", files),
       decoder_noise_of(top),
+      top.has("decoder_jpeg"),
       file_name(top["step"], files),
       classes,
       presets_of(top, files),

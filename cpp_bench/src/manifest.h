@@ -69,6 +69,8 @@ struct Manifest {
   /// The 8-bit graph of the decoder. Empty if the bundle has none.
   std::string decoder_int8;
   DecoderNoise decoder_noise;
+  /// Whether the decoder draws the blocks of JPEG.
+  bool decoder_jpeg;
   std::string step;
   std::map<std::string, ClassEntry> classes;
   /// The presets that this program can run.

@@ -32,6 +32,8 @@ struct Reference {
   std::string runtime, sha256;
   std::string sampler, schedule;
   SamplerPlan plan;
+  /// Whether the decoder draws the blocks of JPEG.
+  bool blocks = false;
 };
 
 /// Return the path in the user's cache at which the engine writes the reference. Empty without a home folder.
@@ -41,8 +43,9 @@ std::filesystem::path default_reference(const Bundle& bundle, const ReferenceKey
 Reference read_reference(const std::filesystem::path& path, const Bundle& bundle, const ReferenceKey& key);
 
 /// Return the deviation of an output from the reference for the worst picture of the batch. For latents it is the L2
-/// norm of the difference divided by the norm of the reference, for pictures the largest difference of a byte. It is 0
-/// if there is nothing to compare, and infinity for values that are not finite.
+/// norm of the difference divided by the norm of the reference, for pictures the largest difference of a byte, or with
+/// blocks of JPEG the largest one of 99 % of the bytes: last digits decide how a coefficient is rounded, and that
+/// changes its whole block. It is 0 if there is nothing to compare, and infinity for values that are not finite.
 double deviation(Mode mode, const Output& output, const Reference& reference);
 
 /// Return the largest deviation at which two computations in the same arithmetic count as equal.

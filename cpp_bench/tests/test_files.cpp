@@ -236,6 +236,13 @@ void test_deviation() {
   EXPECT(std::isinf(cyto::deviation(Mode::trajectory, {{3, std::nanf("")}, {}}, reference)));
   EXPECT(cyto::deviation(Mode::decode, {{}, {10, 200, 13, 200}}, reference) == 3);
   EXPECT(std::isinf(cyto::deviation(Mode::decode, {{}, {10, 200}, false}, reference)));
+  // With blocks of JPEG, 1 % of the bytes of a picture may differ more.
+  const cyto::Reference blocks{{}, {}, {}, std::vector<std::uint8_t>(200, 100), 1, "", "", "", "", {}, true};
+  std::vector<std::uint8_t> pictures(400, 101);
+  pictures[0] = pictures[1] = pictures[300] = 150;
+  EXPECT(cyto::deviation(Mode::decode, {{}, pictures}, blocks) == 1);
+  pictures[2] = 110;
+  EXPECT(cyto::deviation(Mode::decode, {{}, pictures}, blocks) == 10);
   EXPECT(cyto::deviation(Mode::unet, {{1}, {}}, reference) == 0);
   EXPECT(std::isinf(cyto::deviation(Mode::unet, {{INFINITY}, {}}, reference)));
 }
