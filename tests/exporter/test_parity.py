@@ -32,7 +32,9 @@ def test_verify_fails_where_the_bundle_holds_other_weights(in_process, whole_pat
     assert done.returncode == 1, done.stderr
     rows = json.loads(done.stdout)["rows"]
     assert not any(row["passed"] for row in rows)
-    assert all(row["encoder_relative_l2"] > row["limits"]["encoder_relative_l2"] for row in rows)
+    exact = [row for row in rows if not row["runtime"].endswith("bf16")]  # bfloat16 has wider limits
+    assert exact
+    assert all(row["encoder_relative_l2"] > row["limits"]["encoder_relative_l2"] for row in exact)
 
 
 def test_the_parity_table_has_every_sigma_and_pictures_have_the_same_grain(in_process, stochastic):

@@ -15,7 +15,7 @@ def with_preset(bundle_copy, tmp_path):
     """A server on the tiny bundle, which has a preset with a learned table of three rows."""
     table = table_of(tmp_path / "table.json", open_bundle(str(bundle_copy)).manifest, guidance_scale=2.0)
     path = bundle_copy / "manifest.json"
-    presets = {"turbo": {"table": json.loads(table.read_text())["rows"]}}
+    presets = {"turbo": {"table": json.loads(table.read_text())["rows"], "precision": "f32"}}
     path.write_text(json.dumps({**json.loads(path.read_text()), "presets": presets}))
     with running(ServeSettings(bundle=[str(bundle_copy)], data=tmp_path / "served")) as server:
         yield server

@@ -37,8 +37,9 @@ def test_a_variation_seed_varies_one_seed(live):
     again = live.post("/sdapi/v1/txt2img", {"infotext": found.info["infotexts"][1]}).json()
     assert json.loads(again["info"])["infotexts"] == [found.info["infotexts"][1]]
     drawn = np.asarray(from_base64(again["images"][0])).astype(int)
-    # The bundle stores the embeddings of the prompt of the class; here the text encoder computes them.
-    assert np.abs(drawn - images[1]).max() <= 3
+    # The bundle stores the embeddings of the prompt of the class; here the text encoder computes them, and in bfloat16
+    # where the processor has it.
+    assert np.abs(drawn - images[1]).max() <= 8
 
 
 def test_img2img_and_inpainting(live, cell, cell_mask):
