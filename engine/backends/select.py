@@ -150,7 +150,7 @@ def choose_backend(name: str, precision: str = AUTO, job: Job | None = None) -> 
             raise RequestError(
                 f"The backend {name}", found=status.detail, expected="a usable backend", fix=status.install
             )
-        return name, f"{name} {status.detail}, as requested"
+        return name, f"{name} {status.detail}, {'in float32 ' if precision == 'f32' else ''}as requested"
     found = [_with_plans(status, job) for status in probe()]
     if precision == "int8":
         found = [_on_the_cpu(status) for status in found]

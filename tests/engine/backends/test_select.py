@@ -31,6 +31,12 @@ def test_auto_takes_the_fastest_usable_runtime_and_says_why(machine):
     assert choose_backend("auto") == ("onnxruntime", "onnxruntime 1.0, the only usable backend")
 
 
+def test_a_request_for_float32_takes_openvino_and_says_so(machine):
+    machine("openvino", "onnxruntime")
+    assert choose_backend("auto", "f32") == ("openvino", "openvino 1.0, in float32 as requested")
+    assert choose_backend("onnxruntime") == ("onnxruntime", "onnxruntime 1.0, as requested")
+
+
 def test_tensorrt_is_chosen_only_for_a_bundle_with_plans(machine):
     machine("openvino", "tensorrt", on_gpu=("tensorrt",))
     assert choose_backend("auto")[0] == "openvino"
