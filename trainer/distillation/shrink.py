@@ -110,7 +110,7 @@ def shrink(subjects: Sequence[Subject], pictures: PictureSet | None, request: Sh
     decoder = SmallDecoder(
         SmallDecoderSettings.of(base.vae.config.latent_channels, base.pixels_per_latent, settings.width)
     )
-    subject_of_training = digest_parts(
+    subject_of_material = digest_parts(
         *(digest_of(subject.base.unet) for subject in subjects),
         *(digest_of(part) for part in (base.vae, decoder, *filter(None, [lora]))),
         *((pictures.pictures, pictures.labels) if pictures is not None else ()),
@@ -118,12 +118,11 @@ def shrink(subjects: Sequence[Subject], pictures: PictureSet | None, request: Sh
         settings.pictures,
         compute.precision,
     )
+    distance = open_perceptual_distance().to(compute.device) if settings.texture_share else None
     freeze(subjects, compute)
     # A convolution on a CPU is faster with the channels last.
     decoder.to(compute.device, memory_format=torch.channels_last)
-    material = _gather(subjects, pictures, request, digest_parts(subject_of_training, settings.seed))
-
-    distance = open_perceptual_distance().to(compute.device) if settings.texture_share else None
+    material = _gather(subjects, pictures, request, digest_parts(subject_of_material, settings.seed))
 
     def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
         rows = torch.multinomial(material.shares, settings.batch_size, replacement=True, generator=generator)
@@ -135,9 +134,8 @@ def shrink(subjects: Sequence[Subject], pictures: PictureSet | None, request: Sh
             loss = loss + compare(distance, found, wanted, paired=paired, generator=generator, compute=compute).loss
         return loss
 
-    training = Training(
-        outputs.name, decoder, loss_of, settings.loop(), outputs.checkpoints, subject=subject_of_training
-    )
+    subject = digest_parts(subject_of_material, settings.texture_share)
+    training = Training(outputs.name, decoder, loss_of, settings.loop(), outputs.checkpoints, subject=subject)
     facts = training.run(progress=request.progress, stop=request.stop)
     record = {
         "psnr_db": {
