@@ -11,7 +11,7 @@ import numpy as np
 from engine.bundle.folder import Bundle
 from engine.errors import RequestError
 from engine.files import sha256_of
-from exporter.changes import stored_weights
+from exporter.changes import Stored, stored_weights
 from exporter.graphs import export_decoder
 from exporter.jpeg import BLOCK
 from exporter.manifest_file import DECODER, DECODER_WEIGHTS, OF_PRESET, refiner_facts
@@ -19,9 +19,9 @@ from exporter.refiner import REFINER_FILE, Refiner, read_refiner
 from exporter.small_decoder import SmallDecoder
 from exporter.weights import write_graph
 
-__all__ = ["REFINER_PREFIX", "write_decoder"]
+__all__ = ["stored_refiner", "write_decoder"]
 
-REFINER_PREFIX = "refiner."
+PREFIX = "refiner."
 """Beginning of the names of the refiner's tensors in the graph of a decoder."""
 STEPS = "jpeg.steps"
 
@@ -63,6 +63,15 @@ def write_decoder(
     return [*names]
 
 
+def stored_refiner(bundle: Bundle) -> dict[str, Stored]:
+    """Return the refiner's tensors in the graph of a bundle's decoder, by their names in the file of the refiner."""
+    stored = stored_weights(bundle.path(bundle.manifest.decoder[0]))
+    found = {name.removeprefix(PREFIX): weight for name, weight in stored.items() if name.startswith(PREFIX)}
+    # Constant folding renames the steps of JPEG. No other tensor has their shape.
+    steps = next((weight for weight in stored.values() if weight.shape == [3, BLOCK, BLOCK]), None)
+    return found if steps is None else {**found, STEPS: steps}
+
+
 def _refiner_of(bundle: Bundle, folder: Path, manifest: dict[str, Any]) -> Refiner | None:
     """Return the refiner of a merged folder. Raises RequestError unless it is that of the bundle."""
     path = folder / REFINER_FILE
@@ -81,11 +90,9 @@ def _refiner_of(bundle: Bundle, folder: Path, manifest: dict[str, Any]) -> Refin
         if facts.get(field) != manifest.get(field):
             raise fail(field, facts.get(field, "none"), manifest.get(field, "none"))
     if refiner is not None:
-        stored = stored_weights(bundle.path(bundle.manifest.decoder[0]))
-        # Constant folding renames the steps of JPEG. No other tensor has their shape.
-        steps = [weight for weight in stored.values() if weight.shape == [3, BLOCK, BLOCK]]
+        stored = stored_refiner(bundle)
         for name, tensor in refiner.state_dict().items():
-            known = steps[0] if name == STEPS and steps else stored.get(REFINER_PREFIX + name)
+            known = stored.get(name)
             if known is not None and not np.array_equal(known.values().astype(np.float16), tensor.half().numpy()):
                 raise fail(name, "other values", "equal values in float16")
     return refiner

@@ -24,8 +24,6 @@ import numpy as np
 import onnx
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from numpy.typing import NDArray
-from onnx import numpy_helper
 from safetensors.torch import load_file
 from torch import nn
 
@@ -34,8 +32,9 @@ from engine.bundle.folder import Bundle, open_bundle
 from engine.errors import RequestError
 from engine.terminal import run_command_line
 from exporter.graphs import export_decoder, export_encoder, export_text_encoder, export_unet, to_half
+from exporter.preset_decoder import stored_refiner
 from exporter.refiner import read_refiner
-from recipes.preset_of_bundle import write_preset, write_trained
+from recipes.preset_of_bundle import initialisers, write_preset, write_trained
 from trainer.base.base import Base, digest_of
 from trainer.base.jpeg import JpegGrid
 from trainer.base.presets import PRESETS
@@ -105,8 +104,7 @@ def restore(bundle: Path, out: Path, encoder: Path | None) -> None:
             ClassRecord(**fitted["record"]),
             digest_of(base.unet),
         )
-        write_hypernetwork(out / "hypernetworks" / f"{name}.safetensors", file)
-        (out / "hypernetworks" / f"{name}.json").write_text(json.dumps(fitted, indent=2) + "\n")
+        write_trained(out / "hypernetworks" / f"{name}.safetensors", fitted, partial(write_hypernetwork, file=file))
     if base.refiner is not None and "refining" in record:
         write_trained(out / "refined" / REFINER_FILE, record["refining"], partial(write_refiner, base.refiner))
     if "distillation" in record:
@@ -181,14 +179,9 @@ def refiner_of(bundle: Bundle) -> Refiner | None:
     manifest = bundle.manifest
     if manifest.decoder_noise is None:
         return None
-    path, prefix = bundle.path(manifest.decoder[0]), "refiner."
-    values = {name: torch.from_numpy(value.astype(np.float32)) for name, value in initialisers(onnx.load(path)).items()}
-    weights = {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
-    weights.pop("jpeg.steps", None)
     grid = json.loads((bundle.folder / "manifest.json").read_text()).get("decoder_jpeg")
-    if grid is not None:
-        # The exporter's constant folding renames these, but no other tensor has this shape.
-        weights["jpeg.steps"] = next((value for value in values.values() if value.shape == (3, 8, 8)), torch.empty(0))
+    stored = stored_refiner(bundle).items()
+    weights = {name: torch.from_numpy(weight.values().astype(np.float32)) for name, weight in stored}
     convolutions = sum(name.startswith("convs.") and name.endswith(".weight") for name in weights)
     context = weights.get("context_out.weight")
     try:
@@ -205,7 +198,7 @@ def refiner_of(bundle: Bundle) -> Refiner | None:
         refiner.load_state_dict(weights)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise RequestError(
-            f"The graph {path}",
+            f"The graph {bundle.path(manifest.decoder[0])}",
             found=f"no complete refiner ({error})",
             expected="the tensors of a refiner, whose values differ",
             fix="use a bundle whose refiner was trained",
@@ -255,11 +248,6 @@ def fill(weights: dict[str, torch.Tensor], places: Places, graph: Path) -> None:
         name, transposed = places.of_tensors[key]
         value = found[name].T if transposed else found[name]
         tensor.copy_(torch.from_numpy(value.astype(np.float32).reshape(tensor.shape)))
-
-
-def initialisers(model: onnx.ModelProto) -> dict[str, NDArray[np.generic]]:
-    """Return all weights of a graph by their names in the graph."""
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from trainer.lora.files import LoraFile, write_lora
 from trainer.lora.names import Place
 from trainer.lora.network import Lora
 
-__all__ = ["write_preset", "write_trained"]
+__all__ = ["initialisers", "write_preset", "write_trained"]
 
 Array = NDArray[Any]
 PRESET = "turbo"
@@ -50,8 +50,8 @@ def write_preset(
         trained = record["shrinking"]
         sizes = trained["decoder"]
         decoder = SmallDecoder(SmallDecoderSettings(**{**sizes, "blocks": tuple(sizes["blocks"])}))
-        tensors = onnx.load(bundle.path(preset.decoder.decoder[0])).graph.initializer
-        known = {t.name.removeprefix(SMALL): numpy_helper.to_array(t) for t in tensors if t.name.startswith(SMALL)}
+        stored = initialisers(onnx.load(bundle.path(preset.decoder.decoder[0]))).items()
+        known = {name.removeprefix(SMALL): value for name, value in stored if name.startswith(SMALL)}
         decoder.load_state_dict({key: torch.from_numpy(value.astype(np.float32)) for key, value in known.items()})
         path = out / "shrunk/small_decoder.safetensors"
         write_trained(path, trained, lambda path: write_small_decoder(decoder, path))
@@ -59,9 +59,14 @@ def write_preset(
 
 def write_trained(path: Path, record: Mapping[str, Any], write: Callable[[Path], None]) -> None:
     """Write the file of a network and the record of its training beside it."""
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write(path)
     path.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def initialisers(model: onnx.ModelProto) -> dict[str, Array]:
+    """Return all weights of a graph by their names in the graph."""
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
 @torch.no_grad()
@@ -76,7 +81,7 @@ def _changes(lora: Lora, before: Path, after: Path, places: Mapping[str, tuple[s
         after: Graph of this class in the preset.
         places: The place of each tensor of the UNet in `before`: its name there, and whether it is transposed there.
     """
-    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(before).graph.initializer}
+    stored = initialisers(onnx.load(before))
     # Names in graphs of presets are shortened, so the values say which weight it is.
     names = {stored[place].tobytes(): (tensor, transposed) for tensor, (place, transposed) in places.items()}
     factors = {}
@@ -106,14 +111,14 @@ def _changes(lora: Lora, before: Path, after: Path, places: Mapping[str, tuple[s
 def _terms(graph: Path) -> Iterator[tuple[Array, Array, Array]]:
     """Yield B, A and W of each weight W + B A that a graph computes."""
     model = onnx.load(graph)
-    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    stored = initialisers(model)
     nodes = computing_nodes(model.graph)
     source = {output: node.input[0] for node in nodes if node.op_type != "Gemm" for output in node.output}
 
     def initialiser(name: str) -> Array:
         while name in source:
             name = source[name]
-        return numpy_helper.to_array(stored[name])
+        return stored[name]
 
     for node in nodes:
         if node.op_type == "Gemm":

@@ -27,7 +27,7 @@ MAKES = {
     "peers_full_size.json": "make bench FULL_SIZE=1",
     "peers_full_size_int8.json": "python -m benchmarks peers BUNDLE --merged ... --part step --record ...",
     PRESET_RECORD: f"python -m benchmarks peers cells --merged ... --preset turbo --record .../{PRESET_RECORD}",
-    "peers_turbo_avx2.json": "the same, on a processor with AVX2 alone",
+    "peers_turbo_avx2.json": "python -m benchmarks peers ... --preset turbo ..., on a processor with AVX2 alone",
     GPU_RECORD: "make gpu-check",
     "front.json": "python -m benchmarks.scripts.front docs/benchmarks/front.json WORK REAL --class ...",
     **{
