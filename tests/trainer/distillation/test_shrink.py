@@ -68,6 +68,8 @@ def test_a_stopped_training_continues_to_the_same_bits(shrink, merged, photograp
     done = shrink(merged, "--photographs", photographs)
     assert done.returncode == 2
     assert "--resume" in done.stderr
+    done = shrink(merged, "--photographs", photographs, "--resume", "--texture-share", 0)
+    assert done.returncode == 2, "it would be another training"
     done = shrink(merged, "--photographs", photographs, "--resume")
     assert done.returncode == 0, done.stderr
     assert f"--decoder {outputs.weights}" in done.stdout
