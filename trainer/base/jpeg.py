@@ -67,7 +67,14 @@ class Jpeg(nn.Module):
         self.register_buffer("steps", torch.ones(3, BLOCK, BLOCK))
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Return pictures (B, 3, H, W), not clipped, of pictures (B, 3, H, W) in [-1, 1], which are clipped."""
+        """Return pictures (B, 3, H, W), not clipped, of pictures (B, 3, H, W) in [-1, 1], which are clipped.
+
+        A layer that rounds needs exact coefficients, so autocast does not reach it.
+        """
+        with torch.autocast(pictures.device.type, enabled=False):
+            return self._stored(pictures.float())
+
+    def _stored(self, pictures: torch.Tensor) -> torch.Tensor:
         to_ycc = torch.tensor(TO_YCC).to(pictures)
         clipped = pictures.clamp(-1, 1)
         planes = torch.einsum("kc,bchw->bkhw", to_ycc, clipped * LEVELS + (LEVELS - MIDDLE))

@@ -36,7 +36,7 @@ class Photographs:
         self._compute = compute
         self.features = open_photograph_features().to(compute.device)
         self.features.standardise(to_model_range(data.sample(SAMPLE)).to(compute.device))
-        self._statistics = Statistics(self.features, whitened=whitened)
+        self._statistics = Statistics(self.features, whitened=whitened, compute=compute)
         learnt, judged = {}, {}
         for place, name in enumerate(data.class_names):
             mine = data.pictures[data.labels == place]
@@ -65,16 +65,14 @@ class Photographs:
 
         Return their energy distance, a scalar, and the offsets (B, D) of their whitened statistics from the mean.
         """
-        with self._compute.autocast():
-            blocks = self._statistics.blocks(pictures)
-            distance = self.learnt[name].distance_of(self._statistics.vectors(blocks))
-            whitened = self._statistics.whitened(blocks)
+        blocks = self._statistics.blocks(pictures)
+        distance = self.learnt[name].distance_of(self._statistics.vectors(blocks))
+        whitened = self._statistics.whitened(blocks)
         return distance, torch.cat(whitened, 1) - torch.cat(self._means[name])
 
     def vectors(self, pictures: torch.Tensor) -> torch.Tensor:
         """Return the statistics (B, E) of pictures (B, 3, S, S) in [-1, 1], to be compared with `learnt`, `judged`."""
-        with self._compute.autocast():
-            return self._statistics.vectors(self._statistics.blocks(pictures))
+        return self._statistics.vectors(self._statistics.blocks(pictures))
 
     def vectors_of(self, subject: Subject, latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return the statistics (B, E) of the pictures of latents (B, C, h, w)."""
@@ -96,8 +94,7 @@ class Photographs:
         turned = [turn(pictures[number // ways], number % ways) for number in numbers[:BANK].tolist()]
         found = []
         for chunk in torch.stack(turned).split(self._compute.pictures_at_once):
-            with self._compute.autocast():
-                found.append(self._statistics.blocks(to_model_range(chunk).to(self._compute.device)))
+            found.append(self._statistics.blocks(to_model_range(chunk).to(self._compute.device)))
         return [torch.cat(block) for block in zip(*found, strict=True)]
 
 

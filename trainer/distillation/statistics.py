@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 
 from trainer.pretraining.photograph_features import PhotographFeatures
+from trainer.training.devices import Compute
 
 __all__ = ["Statistics", "as_shown", "gradients", "places", "spectrum"]
 
@@ -103,9 +104,13 @@ def _rings(side: int) -> torch.Tensor:
 class Statistics:
     """Turns pictures into vectors, whose absolute differences are summed."""
 
-    def __init__(self, features: PhotographFeatures, *, whitened: bool) -> None:
-        """whitened: `whiten` will be called. The statistics then see the pictures as a file shows them."""
-        self._features, self._whitened = features, whitened
+    def __init__(self, features: PhotographFeatures, *, whitened: bool, compute: Compute) -> None:
+        """whitened: `whiten` will be called. The statistics then see the pictures as a file shows them.
+
+        compute: precision of the features. All that follows is computed in float32, because whitening enlarges small
+        differences.
+        """
+        self._features, self._whitened, self._compute = features, whitened, compute
         self._whitenings: list[torch.Tensor] = []
 
     def blocks(self, pictures: torch.Tensor) -> list[torch.Tensor]:
@@ -114,7 +119,8 @@ class Statistics:
         If they are to be whitened, spectrum, gradients and places are the last three.
         """
         pictures = as_shown(pictures.float()) if self._whitened else pictures
-        maps = [values.float() for values in self._features(pictures)]
+        with self._compute.autocast():
+            maps = [values.float() for values in self._features(pictures)]
         found = [torch.cat([m.mean((2, 3)), m.std((2, 3))], 1) for m in maps]
         return [*found, spectrum(pictures), gradients(pictures), places(pictures)] if self._whitened else found
 

@@ -50,6 +50,8 @@ def test_it_is_what_pillow_makes_of_a_file(scene, tmp_path):
     assert float(127.5 * (found - wanted).abs().median()) < 0.6
     # Here and there, this rounding moves a coefficient to the next step.
     assert levels(found - wanted) < 0.3 * levels(wanted - to_tensor(picture))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(jpeg_of(path, 176, 1.0)(to_tensor(picture)), found)
 
 
 def test_blocks_lie_where_prepare_leaves_them(scene, tmp_path):

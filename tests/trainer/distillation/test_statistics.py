@@ -9,6 +9,7 @@ import torch
 
 from trainer.distillation.statistics import EDGES, RINGS, Statistics, as_shown, gradients, places, spectrum
 from trainer.pretraining.photograph_features import open_photograph_features
+from trainer.training.devices import Compute
 
 SIDE = 32
 
@@ -53,7 +54,8 @@ def test_pictures_are_shown_as_a_file_holds_them_and_keep_their_gradient():
 
 
 @pytest.mark.slow
-def test_whitened_statistics_see_a_fault_where_photographs_hardly_differ():
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_whitened_statistics_see_a_fault_where_photographs_hardly_differ(precision):
     """Photographs of two classes differ in brightness, and have grain of one strength. A little less grain is seen more
     than a change of brightness of the same size."""
     generator = torch.Generator().manual_seed(0)
@@ -64,7 +66,7 @@ def test_whitened_statistics_see_a_fault_where_photographs_hardly_differ():
 
     features = open_photograph_features()
     features.standardise(draw(8, 0.05))
-    statistics = Statistics(features, whitened=True)
+    statistics = Statistics(features, whitened=True, compute=Compute(precision=precision))
     with torch.no_grad():
         statistics.whiten([statistics.blocks(draw(12, 0.05, light)) for light in (-0.3, 0.3)])
         wanted, less, brighter = (
