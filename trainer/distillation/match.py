@@ -4,6 +4,8 @@ Distillation can only come near its teacher. Here the pictures themselves are ju
 features of drawn pictures and of photographs of the class, as in the training of the refiner. With few rows, the
 gradient can go through the decoder and all rows, as Clark et al. (2024), arXiv:2309.17400, do for rewards. An anchor
 keeps the latents near those that the LoRA began with; a class without photographs has only the anchor.
+
+The LoRA may learn to do with fewer rows at the same time. The anchor is then what it drew with all of its rows.
 """
 
 from __future__ import annotations
@@ -57,24 +59,27 @@ def match(subjects: Sequence[Subject], pictures: PictureSet, request: MatchReque
     expect_fitting(pictures, subjects)
     lora, before = (distilled.network(subjects[0]).to(compute.device) for _ in range(2))
     before.requires_grad_(False)
+    known = Student.of(distilled.table, compute.device)
+    student = known if settings.rows is None else known.shortened(settings.rows, subjects[0], compute.device)
     subject_of_training = digest_parts(
         *(digest_of(subject.base.unet) for subject in subjects),
         *(digest_of(part) for part in (subjects[0].base.vae, lora)),
         pictures.pictures,
         pictures.labels,
         settings.anchor_weight,
+        student.sigmas,
         compute.precision,
     )
     freeze(subjects, compute)
     generator = torch.Generator().manual_seed(settings.seed)
     photographs = Photographs(pictures, False, compute, generator, request.progress)
-    drawing = FewSteps(Student.of(distilled.table, compute.device), compute)
+    earlier, drawing = FewSteps(known, compute), FewSteps(student, compute)
 
     def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
         subject = subjects[number % len(subjects)]
         first = drawing.first(subject, settings.batch_size, generator)
         with torch.no_grad():
-            wanted = drawing.end(subject, before, first)
+            wanted = earlier.end(subject, before, first)
         found = drawing.end(subject, lora, first)
         loss = settings.anchor_weight * relative(found, wanted)
         if subject.name in photographs.learnt:
@@ -85,9 +90,13 @@ def match(subjects: Sequence[Subject], pictures: PictureSet, request: MatchReque
     training = Training(outputs.name, lora, loss_of, settings.loop(), outputs.checkpoints, subject=subject_of_training)
     facts = training.run(progress=request.progress, stop=request.stop)
     judged = [subject for subject in subjects if subject.name in photographs.judged]
-    distances = [_judge(judged, drawing, photographs, one, settings.seed) for one in (before, lora)]
+    distances = [
+        _judge(judged, way, photographs, one, settings.seed) for way, one in ((earlier, before), (drawing, lora))
+    ]
     record = {
         **distilled.record,
+        "rows": student.table.as_json(),
+        "evaluations": len(student.table.rows),
         "matching": {
             "distances_before": distances[0],
             "distances": distances[1],

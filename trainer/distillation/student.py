@@ -6,11 +6,16 @@ from dataclasses import dataclass
 
 import torch
 
+from engine.errors import RequestError
 from engine.sampling.learned import LearnedRow, LearnedTable
 from trainer.tables.parameters import TableParameters
-from trainer.tables.subjects import Subject
+from trainer.tables.settings import TeacherSettings
+from trainer.tables.subjects import Subject, start
 
 __all__ = ["Student"]
+
+STRIDE = 6
+"""A shortened student has every sixth level of a schedule, about as distilled ones have."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,21 @@ class Student:
             ),
             device,
         )
+
+    def shortened(self, rows: int, subject: Subject, device: torch.device) -> Student:
+        """Return a student of so many rows, on Karras' levels. Raises RequestError if this one has fewer."""
+        if rows > len(self.sigmas):
+            raise RequestError(
+                "--rows",
+                found=str(rows),
+                expected=f"at most {len(self.sigmas)}, the steps of LORA",
+                fix="choose fewer steps, or distil the classes into more",
+            )
+        if rows == len(self.sigmas):
+            return self
+        base = subject.base
+        parameters, _ = start(base.noise, STRIDE * rows, TeacherSettings(STRIDE * rows), base.card)
+        return Student.following(parameters, STRIDE, device)
 
     def step(self, subject: Subject, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Return the latents (B, C, h, w) after one row each; rows: (B,), the row of each picture."""

@@ -42,9 +42,25 @@ def test_pictures_come_nearer_to_photographs_and_the_table_stays(match, photogra
 
 
 @pytest.mark.slow
+def test_fewer_rows_come_nearer_to_what_the_lora_drew_with_all(match, photographs, distilled, tmp_path):
+    quick = ("--steps", 24, "--batch-size", 4, "--learning-rate", 5e-3, "--anchor-weight", 100)
+    done = match(photographs, "--rows", 1, *quick)
+    assert done.returncode == 0, done.stderr
+    before, after = (
+        json.loads(path.read_text()) for path in (distilled.with_suffix(".json"), tmp_path / "matched/turbo.json")
+    )
+    assert after["evaluations"] == len(after["rows"]) == 1
+    assert after["rows"][0]["sigma"] == pytest.approx(before["rows"][0]["sigma"])
+    assert (after["rows"][0]["a"], after["rows"][0]["b"]) == (0, 1)
+    training = after["matching"]["training"]
+    assert training["loss_last"] < 0.9 * training["loss_first"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "found"),
     [
+        ("more rows", "--rows"),
         ("unknown class", "the class cell"),
         ("few photographs", "7 of the class cyt_mast"),
         ("another size", "16 x 16 pixels"),
@@ -63,7 +79,7 @@ def test_wrong_requests_are_refused(case, found, match, photographs, distilled, 
     elif case == "another size":
         for path in folder.glob("*.png"):
             Image.open(path).resize((16, 16)).save(path)
-    else:
+    elif case != "more rows":
         lora = tmp_path / "other.safetensors"
         tensors = load_file(distilled)
         if case == "another record":
@@ -73,7 +89,7 @@ def test_wrong_requests_are_refused(case, found, match, photographs, distilled, 
             gone = next(iter(tensors)).partition(".")[0]
             tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(gone + ".")}
         save_file(tensors, lora)
-    done = match(photographs, "--steps", 1, lora=lora)
+    done = match(photographs, "--steps", 1, *(("--rows", 3) if case == "more rows" else ()), lora=lora)
     assert done.returncode == 2, done.stdout
     assert found in done.stderr
     assert not (tmp_path / "matched").exists()
