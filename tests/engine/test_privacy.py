@@ -62,6 +62,7 @@ def commands_of(path, bundle, out):
             ["likelihood", merged, out / "missing"],
             *([command, gone, "--out", out / f"{command}.json"] for command in ("table", "distill", "shrink")),
             *([*one, merged, "--photographs", gone, "--out", out] for one in (["match", weights], ["refine"])),
+            ["match-decoder", weights, merged, "--photographs", gone, "--few-steps", weights, "--out", out],
             ["inspect", weights],
             ["encoder", real, other, "--out", out / "cyt_mast.pt/encoder.onnx", "--attribution", "cytosynth"],
         ],

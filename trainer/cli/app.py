@@ -26,6 +26,7 @@ COMMANDS = {
     "match": "trainer.cli.distillation:match",
     "refine": "trainer.cli.distillation:refine",
     "shrink": "trainer.cli.distillation:shrink",
+    "match-decoder": "trainer.cli.distillation:match_decoder",
 }
 app = new_command_line(__doc__, COMMANDS)
 

@@ -1,4 +1,4 @@
-"""The commands `distill`, `match`, `refine` and `shrink`: a LoRA for a sampler of few steps, and what follows it."""
+"""The commands `distill`, `match`, `refine`, `shrink` and `match-decoder`: few steps, and what follows them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ from engine.names import CLASS_NAME_RULE, is_class_name
 from engine.options import Without, with_options
 from engine.terminal import stopped_by_signals
 from trainer.cli.options import exit_if_stopped, print_errors, progress_bar
-from trainer.distillation.settings import DistillSettings, MatchSettings, RefineSettings, ShrinkSettings
+from trainer.distillation.settings import (
+    DistillSettings,
+    MatchDecoderSettings,
+    MatchSettings,
+    RefineSettings,
+    ShrinkSettings,
+)
 from trainer.tables.settings import TeacherSettings
 from trainer.training.outputs import Outputs, OutputSettings
 from trainer.training.settings import Hardware
 
-__all__ = ["distill", "match", "refine", "shrink"]
+__all__ = ["distill", "match", "match_decoder", "refine", "shrink"]
 
 REFINER = "refiner"
 """Name of the refiner's files, as base folders have it."""
@@ -223,5 +229,71 @@ def shrink(
     for way, classes in found["psnr_db"].items():
         for name, value in classes.items():
             print(f"  {way}, {name}: {value:.2f}")
+    exit_if_stopped(run["steps_done"], run["steps"])
+    print(f"To use it in a preset: python -m exporter preset BUNDLE NAME ... --decoder {outputs.weights}")
+
+
+@with_options
+def match_decoder(
+    decoder: Annotated[
+        Path, typer.Argument(metavar="SMALL_DECODER", help="small_decoder.safetensors of shrink, its .json beside it.")
+    ],
+    merged: Annotated[list[Path], typer.Argument(metavar="MERGED...", help="Folders that merge wrote, of one base.")],
+    photographs: Annotated[
+        Path,
+        typer.Option(help="Prepared photographs: a folder per class, named as the class.", rich_help_panel="Input"),
+    ],
+    few_steps: Annotated[
+        Path,
+        typer.Option(
+            metavar="LORA",
+            help="NAME.safetensors of distill or match, NAME.json beside it, of the preset that uses the decoder.",
+            rich_help_panel="Input",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for small_decoder.safetensors and small_decoder.json.", rich_help_panel="Output"),
+    ],
+    settings: MatchDecoderSettings,
+    hardware: Annotated[Hardware, Without("gradient_checkpointing", "compiled")],
+    output: Annotated[OutputSettings, Without("webui")],
+) -> None:
+    """Train a small decoder further, until its refined pictures have the statistics of photographs.
+
+    Of a class without photographs its pictures stay those of the VAE's decoder. Afterwards, put the new decoder into a
+    preset, as after shrink.
+    """
+    from trainer.base.small_decoder import expect_fitting, read_small_decoder
+    from trainer.distillation.distilled import Distilled
+    from trainer.distillation.match_decoder import MatchDecoderRequest
+    from trainer.distillation.match_decoder import match_decoder as train
+    from trainer.pictures.dataset import read_set
+    from trainer.tables.subjects import open_subjects
+    from trainer.training.devices import choose_compute
+    from trainer.training.record import read_record
+
+    outputs = Outputs(out, SMALL_DECODER)
+    if out.resolve() == decoder.resolve().parent:
+        raise RequestError(
+            "--out", found="the folder of SMALL_DECODER", expected="another folder", fix="choose another folder"
+        )
+    outputs.check(output)
+    compute = choose_compute(hardware)
+    small, trained = read_small_decoder(decoder), read_record(decoder.with_suffix(".json"))
+    data = read_set([photographs])
+    with progress_bar() as progress, stopped_by_signals() as stop, locked_folder_of(outputs.record):
+        subjects = open_subjects(merged)
+        expect_fitting(small, subjects[0].base.vae, decoder)
+        known = Distilled.read(few_steps, subjects[0].base.noise)
+        if output.overwrite:
+            outputs.remove()
+        request = MatchDecoderRequest(outputs, small, known, settings, compute, trained, stop, progress)
+        found = train(subjects, data, request)["matching"]
+    run = found["training"]
+    print(f"The small decoder: {outputs.weights}; its record: {outputs.record}")
+    print("Energy distance from photographs that were kept back, before and after:")
+    for name, before in found["distances_before"].items():
+        print(f"  {name}: {before:.4f} {found['distances'][name]:.4f}")
     exit_if_stopped(run["steps_done"], run["steps"])
     print(f"To use it in a preset: python -m exporter preset BUNDLE NAME ... --decoder {outputs.weights}")

@@ -39,7 +39,7 @@ from trainer.training.loop import Training, digest_parts
 from trainer.training.outputs import Outputs
 from trainer.training.record import write_record
 
-__all__ = ["RefineRequest", "refine"]
+__all__ = ["RefineRequest", "finished", "refine", "share_refiner"]
 
 DRAWN, RECONSTRUCTED, JUDGED = 64, 160, 32
 """Pictures of each class that are drawn in each way, photographs that are reconstructed, and drawn pictures by which
@@ -93,7 +93,7 @@ def refine(subjects: Sequence[Subject], pictures: PictureSet, request: RefineReq
     """
     settings, compute, outputs = request.settings, request.compute, request.outputs
     expect_fitting(pictures, subjects)
-    refiner = _with_jpeg(_share_refiner(subjects), request.jpeg)
+    refiner = _with_jpeg(share_refiner(subjects), request.jpeg)
     lora = None if request.few_steps is None else request.few_steps.network(subjects[0]).to(compute.device)
     subject_of_training = digest_parts(
         *(digest_of(subject.base.unet) for subject in subjects),
@@ -153,10 +153,10 @@ class _Loss:
         plain, latents = self._to_device(drawn, torch.randint(len(drawn.latents), (count,), generator=generator))
         if not learnt:
             with torch.no_grad():
-                wanted = _finished(self._before, plain, latents, generator)
+                wanted = finished(self._before, plain, latents, generator)
             return SCORE_WEIGHT * self._score_of(plain, latents, wanted, generator)
         with self._compute.autocast():
-            refined = _finished(self._refiner, plain, latents, generator)
+            refined = finished(self._refiner, plain, latents, generator)
         distance, offsets = self._material.photographs.compare(name, refined)
         loss = DISTANCE_WEIGHT * distance + OFFSET_WEIGHT * self.offsets(name, offsets)
         loss = loss + COARSE_WEIGHT * (self._coarse(refined) - self._coarse(plain)).abs().mean()
@@ -174,7 +174,7 @@ class _Loss:
         self, plain: torch.Tensor, latents: torch.Tensor, wanted: torch.Tensor, generator: torch.Generator
     ) -> torch.Tensor:
         with self._compute.autocast():
-            both = _finished(self._refiner, plain.repeat(2, 1, 1, 1), latents.repeat(2, 1, 1, 1), generator)
+            both = finished(self._refiner, plain.repeat(2, 1, 1, 1), latents.repeat(2, 1, 1, 1), generator)
             return self._score(both, plain, wanted, generator)
 
     @torch.no_grad()
@@ -189,12 +189,12 @@ class _Loss:
                 vectors = []
                 for rows in torch.arange(JUDGED).split(self._compute.pictures_at_once):
                     plain, latents = self._to_device(classes[name], rows)
-                    vectors.append(photographs.vectors(_finished(self._refiner, plain, latents, generator)))
+                    vectors.append(photographs.vectors(finished(self._refiner, plain, latents, generator)))
                 found[way][name] = judged.distance_of(torch.cat(vectors)).item()
         return found
 
 
-def _finished(refiner: Refiner, plain: torch.Tensor, latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def finished(refiner: Refiner, plain: torch.Tensor, latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Return decoded pictures (B, 3, S, S) of latents (B, C, h, w) with grain and, if the refiner says so, blocks."""
     refined = refine_pictures(refiner, plain, latents, generator)
     return refined if refiner.jpeg is None else refiner.jpeg(refined)
@@ -209,7 +209,7 @@ def _with_jpeg(refiner: Refiner, jpeg: Jpeg | None) -> Refiner:
     return found
 
 
-def _share_refiner(subjects: Sequence[Subject]) -> Refiner:
+def share_refiner(subjects: Sequence[Subject]) -> Refiner:
     """Return a refiner that all subjects have. Raises RequestError if one has none, or another one."""
     refiner = subjects[0].base.refiner
     for subject in subjects:

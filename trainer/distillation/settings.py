@@ -1,4 +1,4 @@
-"""Settings of `distill`, `match`, `refine` and `shrink`. This module does not import torch."""
+"""Settings of `distill`, `match`, `refine`, `shrink` and `match-decoder`. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.sampling.learned import MAX_ROWS
 from trainer.tables.settings import TeacherSettings
 from trainer.training.settings import LoopSettings, decaying_loop
 
-__all__ = ["DistillSettings", "MatchSettings", "RefineSettings", "ShrinkSettings"]
+__all__ = ["DistillSettings", "MatchDecoderSettings", "MatchSettings", "RefineSettings", "ShrinkSettings"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,11 @@ class MatchSettings:
 
     PANEL: ClassVar[str] = "Matching"
 
+    rows: int | None = setting(
+        None,
+        help="Steps of the sampler afterwards, at most those of LORA (default: as many).",
+        within=Range(1, MAX_ROWS),
+    )
     steps: int = setting(600, help="Number of training steps. The classes take turns.", within=Range(low=1))
     batch_size: int = setting(8, help="Drawn pictures per training step.", within=Range(2, 4096))
     learning_rate: float = setting(
@@ -170,7 +175,36 @@ class ShrinkSettings:
         )
 
 
-def _short_loop(settings: MatchSettings | RefineSettings) -> LoopSettings:
+@dataclass(frozen=True)
+class MatchDecoderSettings:
+    """How the pictures of a small decoder are matched with photographs."""
+
+    PANEL: ClassVar[str] = "Matching"
+
+    steps: int = setting(900, help="Number of training steps. The classes take turns.", within=Range(low=1))
+    batch_size: int = setting(8, help="Drawn pictures per training step.", within=Range(2, 4096))
+    learning_rate: float = setting(
+        6e-5, help="Highest learning rate; the rate then falls along a cosine.", within=Range(above=0)
+    )
+    anchor_weight: float = setting(
+        1.0, help="Weight of the anchor: how strongly pictures stay those of the VAE's decoder.", within=Range(low=0)
+    )
+    pictures: int = setting(
+        160,
+        help="Pictures that each class draws. An eighth of them, at least one, only judges the result.",
+        within=Range(2, 100_000),
+    )
+    seed: int = setting(0, help="Seed of all random numbers.", within=Range(0, 2**62))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def loop(self) -> LoopSettings:
+        """Return the settings of the training."""
+        return _short_loop(self)
+
+
+def _short_loop(settings: MatchSettings | RefineSettings | MatchDecoderSettings) -> LoopSettings:
     """Return the settings of a training that changes finished weights a little."""
     return decaying_loop(
         settings.steps,

@@ -39,7 +39,16 @@ from trainer.training.loop import Training, digest_parts
 from trainer.training.outputs import Outputs
 from trainer.training.record import write_record
 
-__all__ = ["ShrinkRequest", "picture_loss", "shrink"]
+__all__ = [
+    "Pairs",
+    "ShrinkRequest",
+    "draw",
+    "expect_one_vae",
+    "pairs_of",
+    "picture_loss",
+    "psnr_db",
+    "shrink",
+]
 
 RECONSTRUCTED = "photographs"
 """The way of latents that no UNet drew."""
@@ -66,18 +75,16 @@ class ShrinkRequest:
 
 
 @dataclass(frozen=True)
-class _Pairs:
+class Pairs:
     """Latents (N, C, h, w) float32 and the VAE's pictures of them (N, 3, H, W) float16, on the CPU."""
 
     latents: torch.Tensor
     pictures: torch.Tensor
 
-    def split(self) -> tuple[_Pairs, _Pairs]:
+    def split(self) -> tuple[Pairs, Pairs]:
         """Return the pairs to learn from, and those that only judge the result."""
         judged = torch.arange(len(self.latents)) % JUDGED == 0
-        return _Pairs(self.latents[~judged], self.pictures[~judged]), _Pairs(
-            self.latents[judged], self.pictures[judged]
-        )
+        return Pairs(self.latents[~judged], self.pictures[~judged]), Pairs(self.latents[judged], self.pictures[judged])
 
 
 @dataclass(frozen=True)
@@ -87,9 +94,9 @@ class _Material:
     Each class has the same share in each way, however many pairs it has.
     """
 
-    learnt: _Pairs
+    learnt: Pairs
     shares: torch.Tensor
-    judged: Mapping[str, Mapping[str, _Pairs]]
+    judged: Mapping[str, Mapping[str, Pairs]]
 
 
 def shrink(subjects: Sequence[Subject], pictures: PictureSet | None, request: ShrinkRequest) -> dict[str, Any]:
@@ -99,7 +106,7 @@ def shrink(subjects: Sequence[Subject], pictures: PictureSet | None, request: Sh
     CytosynthError if the loss is not finite.
     """
     settings, compute, outputs = request.settings, request.compute, request.outputs
-    _expect_one_vae(subjects)
+    expect_one_vae(subjects)
     photographs = {}
     if pictures is not None:
         expect_fitting(pictures, subjects)
@@ -127,7 +134,7 @@ def shrink(subjects: Sequence[Subject], pictures: PictureSet | None, request: Sh
     def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
         rows = torch.multinomial(material.shares, settings.batch_size, replacement=True, generator=generator)
         wanted = material.learnt.pictures[rows].to(compute.device).float()
-        found = _decode(decoder, material.learnt.latents[rows], compute)
+        found = draw(decoder, material.learnt.latents[rows], compute)
         loss = picture_loss(found, wanted)
         if distance is not None and number >= (1 - settings.texture_share) * settings.steps:
             paired = len(found)
@@ -139,7 +146,7 @@ def shrink(subjects: Sequence[Subject], pictures: PictureSet | None, request: Sh
     facts = training.run(progress=request.progress, stop=request.stop)
     record = {
         "psnr_db": {
-            way: {name: _psnr_db(decoder, pairs, compute) for name, pairs in classes.items()}
+            way: {name: psnr_db(decoder, pairs, compute) for name, pairs in classes.items()}
             for way, classes in material.judged.items()
         },
         "photographs": photographs,
@@ -166,7 +173,7 @@ def picture_loss(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     return d.abs().mean() + SQUARES_WEIGHT * d.pow(2).mean() + edges
 
 
-def _decode(decoder: SmallDecoder, latents: torch.Tensor, compute: Compute) -> torch.Tensor:
+def draw(decoder: SmallDecoder, latents: torch.Tensor, compute: Compute) -> torch.Tensor:
     """Return the small decoder's pictures (B, 3, H, W) float32 of latents (B, C, h, w)."""
     with compute.autocast():
         pictures: torch.Tensor = decoder(latents.to(compute.device).contiguous(memory_format=torch.channels_last))
@@ -174,7 +181,7 @@ def _decode(decoder: SmallDecoder, latents: torch.Tensor, compute: Compute) -> t
 
 
 @torch.no_grad()
-def _psnr_db(decoder: SmallDecoder, pairs: _Pairs, compute: Compute) -> float:
+def psnr_db(decoder: SmallDecoder, pairs: Pairs, compute: Compute) -> float:
     """Return the mean PSNR in dB of the small decoder's pictures against the VAE's, both clipped to [-1, 1].
 
     The PSNR of a picture is 10 log10(2^2 / MSE).
@@ -184,12 +191,12 @@ def _psnr_db(decoder: SmallDecoder, pairs: _Pairs, compute: Compute) -> float:
         pairs.latents.split(compute.pictures_at_once), pairs.pictures.split(compute.pictures_at_once), strict=True
     ):
         wanted = pictures.to(compute.device).float().clamp(-1, 1)
-        mse = (_decode(decoder, latents, compute).clamp(-1, 1) - wanted).pow(2).mean((1, 2, 3))
+        mse = (draw(decoder, latents, compute).clamp(-1, 1) - wanted).pow(2).mean((1, 2, 3))
         values.append(10 * torch.log10(4 / mse))
     return torch.cat(values).mean().item()
 
 
-def _expect_one_vae(subjects: Sequence[Subject]) -> None:
+def expect_one_vae(subjects: Sequence[Subject]) -> None:
     """Raise RequestError unless all subjects have one VAE and scale its latents alike."""
     first, *others = (
         (subject.name, digest_of(subject.base.vae), subject.base.vae.config.scaling_factor) for subject in subjects
@@ -220,24 +227,24 @@ def _gather(subjects: Sequence[Subject], pictures: PictureSet | None, request: S
         if way != RECONSTRUCTED or (pictures is not None and subject.name in pictures.class_names)
     ]
 
-    def draw() -> dict[str, torch.Tensor]:
+    def draw_all() -> dict[str, torch.Tensor]:
         found: dict[str, torch.Tensor] = {}
         for place, (way, subject) in enumerate(wanted):
-            pairs = _pairs_of(subject.base.vae, _latents(way, subject, drawing, pictures, request), request.compute)
+            pairs = pairs_of(subject.base.vae, _latents(way, subject, drawing, pictures, request), request.compute)
             found |= {f"{way}.{subject.name}.{part}": getattr(pairs, part) for part in PARTS}
             request.progress("drawn pictures", place + 1, len(wanted))
         return found
 
-    kept = kept_latents(request.outputs.latents, digest, draw)
-    learnt: list[_Pairs] = []
-    judged: dict[str, dict[str, _Pairs]] = {}
+    kept = kept_latents(request.outputs.latents, digest, draw_all)
+    learnt: list[Pairs] = []
+    judged: dict[str, dict[str, Pairs]] = {}
     for way, subject in wanted:
-        most, judges = _Pairs(*(kept[f"{way}.{subject.name}.{part}"] for part in PARTS)).split()
+        most, judges = Pairs(*(kept[f"{way}.{subject.name}.{part}"] for part in PARTS)).split()
         learnt.append(most)
         judged.setdefault(way, {})[subject.name] = judges
     shares = [torch.full((len(pairs.latents),), 1 / len(pairs.latents)) for pairs in learnt]
     latents, targets = (torch.cat(parts) for parts in zip(*((p.latents, p.pictures) for p in learnt), strict=True))
-    return _Material(_Pairs(latents, targets), torch.cat(shares), judged)
+    return _Material(Pairs(latents, targets), torch.cat(shares), judged)
 
 
 def _latents(
@@ -249,11 +256,11 @@ def _latents(
     return drawing.draw(way, subject, request.settings.pictures, request.settings.seed)
 
 
-def _pairs_of(vae: AutoencoderKL, latents: torch.Tensor, compute: Compute) -> _Pairs:
+def pairs_of(vae: AutoencoderKL, latents: torch.Tensor, compute: Compute) -> Pairs:
     """Return latents with the VAE's pictures of them, without a refiner."""
     no_noise = torch.Generator()
     with compute.autocast():
         parts = [
             decode_latents(vae, None, part, no_noise).half().cpu() for part in latents.split(compute.pictures_at_once)
         ]
-    return _Pairs(latents, torch.cat(parts))
+    return Pairs(latents, torch.cat(parts))
