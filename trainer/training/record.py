@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
-from engine.errors import RequestError
+from engine.errors import RequestError, first_line
 from engine.files import write_text
 from engine.machine import processor_model
 from engine.names import CLASS_NAME_RULE, is_class_name
@@ -129,8 +129,21 @@ def write_record(path: Path, **facts: Any) -> None:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Return what `write_record` wrote, or an empty dict if the file is missing, as in another program's base."""
-    return dict(json.loads(path.read_text())) if path.is_file() else {}
+    """Return what `write_record` wrote, or an empty dict if the file is missing, as in another program's base.
+
+    Raises RequestError if the file is no JSON object.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise RequestError(
+            f"The record {path}",
+            found=first_line(error),
+            expected="the JSON object that the training wrote beside its weights",
+            fix="restore the file, or remove it",
+        ) from error
 
 
 def machine_and_versions() -> dict[str, Any]:

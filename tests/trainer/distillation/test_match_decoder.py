@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -53,13 +55,22 @@ def test_pictures_come_nearer_to_photographs(match_decoder, shrunk, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("case", "found"), [("its own folder", "the folder of SMALL_DECODER"), ("no decoder", "small decoder")]
+    ("case", "found"),
+    [
+        ("its own folder", "the folder of SMALL_DECODER"),
+        ("no decoder", "small decoder"),
+        ("a damaged record", "The record"),
+    ],
 )
 def test_wrong_requests_are_refused(case, found, match_decoder, shrunk, tmp_path):
     if case == "its own folder":
         done = match_decoder(shrunk.parent, "--overwrite")
-    else:
+    elif case == "no decoder":
         done = match_decoder(tmp_path / "out", decoder=tmp_path / "gone.safetensors")
+    else:
+        decoder = Path(shutil.copy(shrunk, tmp_path / "small.safetensors"))
+        decoder.with_suffix(".json").write_text("{")
+        done = match_decoder(tmp_path / "out", decoder=decoder)
     assert done.returncode == 2
     assert found in done.stderr
     assert not (tmp_path / "out").exists()
