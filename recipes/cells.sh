@@ -33,6 +33,14 @@ blood=(erythroblast ig lymphocyte monocyte neutrophil platelet)
 once() { # once FILE FOLDER COMMAND...: run the command unless FOLDER has FILE, the last file that the command writes
     [ -e "$2/$1" ] || { rm -rf "$2"; "${@:3}"; }
 }
+trained() { # trained RECORD: whether a training was carried to its end
+    [ -e "$1" ] && "$python" -c '
+import json, sys
+record = json.load(open(sys.argv[1]))
+facts = record.get("matching", record)["training"]
+sys.exit(facts["steps_done"] < facts["steps"])
+' "$1"
+}
 
 phantoms() { # phantoms CLASS COUNT SEED
     once phantom.json "$work/phantom-$1" \
@@ -128,9 +136,10 @@ cyt_nep_mast 14
 CLASSES
 
 # Four steps of a distilled UNet (docs/notes/few-steps.md). Its pictures are matched with the photographs that trained the
-# classes. Then the refiner learns from them and from the pictures of the default settings (docs/notes/texture-training.md).
-# All photographs of this data set were stored as JPEG in the same way, so any of them shows how.
-[ -e "$work/matched/turbo.json" ] || [ -e "$work/distilled/turbo.json" ] ||
+# classes, while it learns to do with three steps. Then the refiner learns from them and from the pictures of the default
+# settings (docs/notes/texture-training.md). All photographs of this data set were stored as JPEG in the same way, so any of
+# them shows how.
+trained "$work/matched/turbo.json" || trained "$work/distilled/turbo.json" ||
     "$python" -m trainer distill "${merged[@]}" --out "$work/distilled" --guidance-scale 2 --guidance-interval 2 6 \
         --pictures 128 --steps 600 --resume
 prepared "$pictures/fewshot" "$work/few" --crop 0.7
@@ -141,10 +150,10 @@ prepared "$pictures/fewshot" "$work/few" --crop 0.7
     done
     touch "$work/photographs.done"
 }
-[ -e "$work/matched/turbo.json" ] ||
+trained "$work/matched/turbo.json" ||
     "$python" -m trainer match "$work/distilled/turbo.safetensors" "${merged[@]}" --photographs "$work/photographs" \
-        --out "$work/matched" --resume
-[ -e "$work/refined/refiner.json" ] ||
+        --out "$work/matched" --rows 3 --steps 800 --resume
+trained "$work/refined/refiner.json" ||
     "$python" -m trainer refine "${merged[@]}" --photographs "$work/photographs" --out "$work/refined" \
         --few-steps "$work/matched/turbo.safetensors" --guidance-scale 2 --guidance-interval 2 6 --resume \
         --stored-as "$(find "$pictures/fewshot" -name '*.jpg' | LC_ALL=C sort | sed -n 1p)"

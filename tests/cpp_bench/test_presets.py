@@ -25,7 +25,7 @@ def test_a_preset_runs_its_table_and_its_unet(bench, class_name, tmp_path):
     record = json.loads((tmp_path / "record.json").read_text())
     assert record["check"]["trajectory"]["deviation"] <= 1e-3
     asked = record["request"]
-    assert (asked["preset"], asked["sampler"], asked["evaluations"]) == ("turbo", "learned", 4)
+    assert (asked["preset"], asked["sampler"], asked["evaluations"]) == ("turbo", "learned", 3)
     # The UNet of the class draws another picture with the same table.
     manifest = json.loads((bundle / "manifest.json").read_text())
     own = manifest["presets"]["turbo"].pop("unets")
