@@ -21,10 +21,7 @@ OWN_CACHES = {"cytosynth", "matplotlib", "fontconfig"}
 
 
 def commands_of(path, bundle, out):
-    """Return command lines of every command of every part.
-
-    Commands that would take long are refused after their imports; others of their part use the same libraries.
-    """
+    """Return command lines of every command of every part. Those that would take long are refused after the imports."""
     prepared, merged = path / "prepared", path / "merged/cyt_mast"
     real, other, gone = prepared / "cyt_mast", prepared / "cyt_nep_mast", out / "missing"
     weights, base = path / "hypernetworks/cyt_mast.safetensors", ["--base", path / "base"]
@@ -32,6 +29,7 @@ def commands_of(path, bundle, out):
     generate = ["generate", *of_class, "--n", 2, "--steps", 1, "--batch-size", 1]
     fit = ["--steps", 1, "--batch-size", 1, "--origin", "phantom", "--pictures", 24, *base]
     few = ["--steps", 1, "--rounds", 1, "--backend", "openvino", "--backend", "onnxruntime"]
+    behind = ["match", weights], ["refine"], ["match-decoder", weights, "--few-steps", weights]
     return {
         "engine": [
             ["doctor"],
@@ -61,8 +59,7 @@ def commands_of(path, bundle, out):
             ["convert", weights, out / "cyt_mast.pt"],
             ["likelihood", merged, out / "missing"],
             *([command, gone, "--out", out / f"{command}.json"] for command in ("table", "distill", "shrink")),
-            *([*one, merged, "--photographs", gone, "--out", out] for one in (["match", weights], ["refine"])),
-            ["match-decoder", weights, merged, "--photographs", gone, "--few-steps", weights, "--out", out],
+            *([*one, merged, "--photographs", gone, "--out", out] for one in behind),
             ["inspect", weights],
             ["encoder", real, other, "--out", out / "cyt_mast.pt/encoder.onnx", "--attribution", "cytosynth"],
         ],
