@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.stochastic import random_refiner
 from tests.trainer.distillation.conftest import CLASSES
+from trainer.base.refiner import REFINER_FILE, write_refiner
 from trainer.base.small_decoder import read_small_decoder
 
 QUICK = ("--pictures", 16, "--steps", 24, "--batch-size", 4, "--learning-rate", 3e-3, "--anchor-weight", 0.1)
@@ -26,11 +28,13 @@ def shrunk(in_process, whole_path, distilled, tmp_path_factory):
 
 
 @pytest.fixture
-def match_decoder(in_process, whole_path, distilled, shrunk, photographs):
-    """Runs `match-decoder` on both classes with photographs of the first."""
+def match_decoder(in_process, whole_path, distilled, shrunk, photographs, tmp_path):
+    """Runs `match-decoder` on both classes with photographs of the first. Both classes have a refiner."""
+    merged = [Path(shutil.copytree(whole_path / f"merged/{name}", tmp_path / "merged" / name)) for name in CLASSES]
+    for folder in merged:
+        write_refiner(random_refiner(), folder / REFINER_FILE)
 
     def run(out, *options, decoder=shrunk):
-        merged = [whole_path / f"merged/{name}" for name in CLASSES]
         needed = ("--photographs", photographs, "--few-steps", distilled, "--out", out)
         return in_process("trainer", "match-decoder", decoder, *merged, *needed, *QUICK, *options)
 
@@ -39,17 +43,18 @@ def match_decoder(in_process, whole_path, distilled, shrunk, photographs):
 
 @pytest.mark.slow
 def test_pictures_come_nearer_to_photographs(match_decoder, shrunk, tmp_path):
-    done = match_decoder(tmp_path)
+    out = tmp_path / "out"
+    done = match_decoder(out)
     assert done.returncode == 0, done.stderr
-    found, before = (json.loads((folder / "small_decoder.json").read_text()) for folder in (tmp_path, shrunk.parent))
+    found, before = (json.loads((folder / "small_decoder.json").read_text()) for folder in (out, shrunk.parent))
     matching = found["matching"]
     assert list(matching["distances"]) == [CLASSES[0]]
     assert matching["distances"][CLASSES[0]] < 0.95 * matching["distances_before"][CLASSES[0]]
     assert set(found["psnr_db"]["few steps"]) == set(CLASSES)
     assert found["training"] == before["training"], "the record of shrink stays"
-    old, new = (read_small_decoder(folder / "small_decoder.safetensors") for folder in (shrunk.parent, tmp_path))
+    old, new = (read_small_decoder(folder / "small_decoder.safetensors") for folder in (shrunk.parent, out))
     assert new.settings == old.settings
-    done = match_decoder(tmp_path)
+    done = match_decoder(out)
     assert done.returncode == 2
     assert "--overwrite" in done.stderr
 
