@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -111,9 +112,7 @@ def match(
         found = train(subjects, data, MatchRequest(outputs, known, settings, compute, stop, progress))["matching"]
     run = found["training"]
     print(f"The LoRA: {outputs.weights}; its table: {outputs.record}")
-    print("Energy distance from photographs that were kept back, before and after:")
-    for name, before in found["distances_before"].items():
-        print(f"  {name}: {before:.4f} {found['distances'][name]:.4f}")
+    _print_distances({"": found["distances_before"]}, {"": found["distances"]})
     exit_if_stopped(run["steps_done"], run["steps"])
 
 
@@ -167,10 +166,7 @@ def refine(
         found = train(subjects, data, RefineRequest(outputs, teacher, known, settings, compute, jpeg, stop, progress))
     run = found["training"]
     print(f"The refiner: {outputs.weights}; its record: {outputs.record}")
-    print("Energy distance from photographs that were kept back, before and after:")
-    for way, classes in found["distances_before"].items():
-        for name, before in classes.items():
-            print(f"  {way}, {name}: {before:.4f} {found['distances'][way][name]:.4f}")
+    _print_distances(found["distances_before"], found["distances"])
     exit_if_stopped(run["steps_done"], run["steps"])
 
 
@@ -292,8 +288,14 @@ def match_decoder(
         found = train(subjects, data, request)["matching"]
     run = found["training"]
     print(f"The small decoder: {outputs.weights}; its record: {outputs.record}")
-    print("Energy distance from photographs that were kept back, before and after:")
-    for name, before in found["distances_before"].items():
-        print(f"  {name}: {before:.4f} {found['distances'][name]:.4f}")
+    _print_distances({"": found["distances_before"]}, {"": found["distances"]})
     exit_if_stopped(run["steps_done"], run["steps"])
     print(f"To use it in a preset: python -m exporter preset BUNDLE NAME ... --decoder {outputs.weights}")
+
+
+def _print_distances(before: Mapping[str, Mapping[str, float]], after: Mapping[str, Mapping[str, float]]) -> None:
+    """Print energy distances by way of drawing and by class. A single way needs no name."""
+    print("Energy distance from photographs that were kept back, before and after:")
+    for way, classes in before.items():
+        for name, distance in classes.items():
+            print(f"  {way and way + ', '}{name}: {distance:.4f} {after[way][name]:.4f}")

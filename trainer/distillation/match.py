@@ -100,7 +100,7 @@ def match(subjects: Sequence[Subject], pictures: PictureSet, request: MatchReque
         "matching": {
             "distances_before": distances[0],
             "distances": distances[1],
-            "photographs": dict(zip(pictures.class_names, pictures.labels.bincount().tolist(), strict=True)),
+            "photographs": pictures.counts,
             "settings": asdict(settings),
             "compute": compute.as_json(),
             "training": facts,

@@ -97,7 +97,7 @@ def match_decoder(subjects: Sequence[Subject], pictures: PictureSet, request: Ma
         "matching": {
             "distances_before": before,
             "distances": loss.distances(),
-            "photographs": dict(zip(pictures.class_names, pictures.labels.bincount().tolist(), strict=True)),
+            "photographs": pictures.counts,
             "settings": asdict(settings),
             "compute": compute.as_json(),
             "training": facts,

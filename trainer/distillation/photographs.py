@@ -102,8 +102,7 @@ def expect_fitting(data: PictureSet, subjects: Sequence[Subject]) -> None:
     """Raise RequestError unless the classes of the photographs are subjects, large enough, and of the base's size."""
     names = [subject.name for subject in subjects]
     side = subjects[0].base.picture_side
-    counts = dict(zip(data.class_names, data.labels.bincount().tolist(), strict=True))
-    for name, count in counts.items():
+    for name, count in data.counts.items():
         if name not in names:
             raise RequestError(
                 "--photographs",

@@ -120,7 +120,7 @@ def refine(subjects: Sequence[Subject], pictures: PictureSet, request: RefineReq
     record = {
         "distances_before": before,
         "distances": loss.distances(),
-        "photographs": dict(zip(pictures.class_names, pictures.labels.bincount().tolist(), strict=True)),
+        "photographs": pictures.counts,
         "settings": {**asdict(request.teacher), **asdict(replace(settings, stored_as=None))},
         "compute": compute.as_json(),
         "training": facts,

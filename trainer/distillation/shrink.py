@@ -110,7 +110,7 @@ def shrink(subjects: Sequence[Subject], pictures: PictureSet | None, request: Sh
     photographs = {}
     if pictures is not None:
         expect_fitting(pictures, subjects)
-        photographs = dict(zip(pictures.class_names, pictures.labels.bincount().tolist(), strict=True))
+        photographs = pictures.counts
     lora = None if request.few_steps is None else request.few_steps.network(subjects[0])
     base = subjects[0].base
     torch.manual_seed(settings.seed)  # of the small decoder's first values

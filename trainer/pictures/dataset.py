@@ -51,6 +51,11 @@ class PictureSet:
         mine = self.pictures[self.labels == self.class_names.index(class_name)]
         return mine[torch.linspace(0, len(mine) - 1, min(len(mine), count)).long()]
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of pictures of each class, by its name."""
+        return dict(zip(self.class_names, self._by_class[0].tolist(), strict=True))
+
     @cached_property
     def _by_class(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The number of pictures of each class, and all rows in the order of the classes."""

@@ -26,8 +26,7 @@ def make_card(settings: CardSettings, folders: list[Path], data: PictureSet, sta
 
     A base that continues from another keeps its prompts, and credits both. Raises RequestError.
     """
-    counts = zip(data.class_names, data.labels.bincount().tolist(), strict=True)
-    pictures = ", ".join(f"{count} of {name}" for name, count in counts)
+    pictures = ", ".join(f"{count} of {name}" for name, count in data.counts.items())
     description = settings.description or f"a small latent-diffusion base of cytosynth, trained on pictures: {pictures}"
     if start is not None and settings.description is None:
         description = f"{start.description}; trained further on pictures: {pictures}"

@@ -121,7 +121,7 @@ def _pretrain(
         out / RECORD,
         **begun_as,
         size=data.size,
-        pictures=dict(zip(data.class_names, data.labels.bincount().tolist(), strict=True)),
+        pictures=data.counts,
         compute=compute.as_json(),
         vae=vae_record,
         unet=unet_record,
