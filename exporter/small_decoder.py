@@ -1,7 +1,7 @@
 """The small decoder of a preset: it draws what the VAE's decoder draws, in a fraction of the operations.
 
-The trainer writes the file (see the glossary in docs/reference). Its tensors are those of diffusers' DecoderTiny, the
-decoder of TAESD, which makes the pixels of half the size in 12 channels.
+The trainer writes the file (see the glossary in docs/reference). Its layers are those of diffusers' DecoderTiny, the
+decoder of TAESD, with a width for each level, and it makes the pixels of half the size in 12 channels.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.models.autoencoders.vae import DecoderTiny
+from diffusers.models.autoencoders.vae import AutoencoderTinyBlock
 from torch import nn
 
 from engine.errors import RequestError
@@ -19,7 +19,7 @@ from exporter.network_files import read_network
 
 __all__ = ["SmallDecoder", "SmallDecoderSizes", "read_small_decoder"]
 
-FORMAT = "cytosynth small decoder 1"
+FORMAT = "cytosynth small decoder 2"
 MOST_WIDTH, MOST_STAGES, MOST_BLOCKS = 4096, 6, 64
 
 
@@ -30,9 +30,10 @@ class SmallDecoderSizes:
     latent_channels: int
     factor: int
     """Pixels per latent pixel."""
-    width: int
     blocks: tuple[int, ...]
     """Residual blocks at each size, from the latents' to half of the picture's."""
+    widths: tuple[int, ...]
+    """Channels at each size."""
 
 
 class SmallDecoder(nn.Module):
@@ -44,20 +45,17 @@ class SmallDecoder(nn.Module):
     def __init__(self, sizes: SmallDecoderSizes) -> None:
         super().__init__()
         self.sizes = sizes
-        self.network = DecoderTiny(
-            in_channels=sizes.latent_channels,
-            out_channels=12,
-            num_blocks=sizes.blocks,
-            block_out_channels=(sizes.width,) * len(sizes.blocks),
-            upsampling_scaling_factor=2,
-            act_fn="relu",
-            upsample_fn="nearest",
-        )
+        layers: list[nn.Module] = [nn.Conv2d(sizes.latent_channels, sizes.widths[0], 3, padding=1), nn.ReLU()]
+        for width, following, blocks in zip(sizes.widths, (*sizes.widths[1:], None), sizes.blocks, strict=True):
+            layers += [AutoencoderTinyBlock(width, width, "relu") for _ in range(blocks)]
+            if following is not None:
+                layers += [nn.Upsample(scale_factor=2), nn.Conv2d(width, following, 3, padding=1, bias=False)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(sizes.widths[-1], 12, 3, padding=1))
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
         """Decode."""
-        dtype = next(self.network.parameters()).dtype
-        return nn.functional.pixel_shuffle(self.network(latents.to(dtype)), 2)
+        latents = latents.to(self.layers[0].weight.dtype)
+        return nn.functional.pixel_shuffle(2 * self.layers(3 * torch.tanh(latents / 3)) - 1, 2)
 
 
 def read_small_decoder(path: Path, latent_channels: int, factor: int) -> SmallDecoder:
@@ -70,7 +68,7 @@ def read_small_decoder(path: Path, latent_channels: int, factor: int) -> SmallDe
     def build(settings: dict[str, Any], tensors: dict[str, torch.Tensor]) -> SmallDecoder:
         with torch.device("meta"):  # sizes without their tensors take no memory
             decoder = SmallDecoder(_sizes(settings))
-        decoder.network.load_state_dict(tensors, assign=True)
+        decoder.load_state_dict(tensors, assign=True)
         if wrong := sorted(name for name, tensor in tensors.items() if tensor.dtype != torch.float32):
             raise ValueError(f"{wrong[0]} is not float32")
         return decoder
@@ -93,14 +91,14 @@ def read_small_decoder(path: Path, latent_channels: int, factor: int) -> SmallDe
 
 def _sizes(settings: dict[str, Any]) -> SmallDecoderSizes:
     """Return checked sizes. Raises ValueError, KeyError or TypeError."""
-    numbers = {name: settings[name] for name in ("latent_channels", "factor", "width")}
-    blocks = tuple(settings["blocks"])
+    numbers = {name: settings[name] for name in ("latent_channels", "factor")}
     for name, value in numbers.items():
         if type(value) is not int or not 1 <= value <= MOST_WIDTH:
             raise ValueError(f"{name} {value!r}")
-    whole = all(type(number) is int and 0 <= number <= MOST_BLOCKS for number in blocks)
-    if not whole or not 1 <= len(blocks) <= MOST_STAGES:
-        raise ValueError(f"blocks {blocks!r}")
-    if numbers["factor"] != 2 ** len(blocks):
-        raise ValueError(f"factor {numbers['factor']} with {len(blocks)} numbers of blocks")
-    return SmallDecoderSizes(**numbers, blocks=blocks)
+    blocks, widths = (tuple(settings[name]) for name in ("blocks", "widths"))
+    for name, values, least, most in (("blocks", blocks, 0, MOST_BLOCKS), ("widths", widths, 1, MOST_WIDTH)):
+        if not all(type(value) is int and least <= value <= most for value in values):
+            raise ValueError(f"{name} {values!r}")
+        if not 1 <= len(values) <= MOST_STAGES or numbers["factor"] != 2 ** len(values):
+            raise ValueError(f"factor {numbers['factor']} with {len(values)} {name}")
+    return SmallDecoderSizes(**numbers, blocks=blocks, widths=widths)

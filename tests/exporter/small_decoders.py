@@ -13,7 +13,7 @@ from torch import nn
 
 __all__ = ["random_decoder", "write_small_decoder"]
 
-SETTINGS = {"latent_channels": 4, "factor": 4, "width": 8, "blocks": [1, 0]}
+SETTINGS = {"latent_channels": 4, "factor": 4, "blocks": [1, 0], "widths": [8, 8]}
 """Those of a small decoder for the tiny base."""
 
 
@@ -21,9 +21,9 @@ def random_decoder(seed: int = 0, **settings: Any) -> DecoderTiny:
     """A decoder that draws visible pictures, whose pixels are seldom clipped."""
     sizes = {**SETTINGS, **settings}
     torch.manual_seed(seed)
-    blocks = tuple(sizes["blocks"])
-    widths = (sizes["width"],) * len(blocks)
-    decoder = DecoderTiny(sizes["latent_channels"], 12, blocks, widths, 2, "relu", "nearest")
+    decoder = DecoderTiny(
+        sizes["latent_channels"], 12, tuple(sizes["blocks"]), tuple(sizes["widths"]), 2, "relu", "nearest"
+    )
     last = decoder.layers[-1]
     nn.init.normal_(last.weight, std=0.1)
     nn.init.constant_(last.bias, 0.5)
@@ -32,6 +32,6 @@ def random_decoder(seed: int = 0, **settings: Any) -> DecoderTiny:
 
 def write_small_decoder(path: Path, decoder: DecoderTiny | None = None, **metadata: Any) -> Path:
     """Write the file of a small decoder for the tiny base, or one whose metadata differ."""
-    stated = {"format": "cytosynth small decoder 1", "settings": json.dumps(SETTINGS), **metadata}
+    stated = {"format": "cytosynth small decoder 2", "settings": json.dumps(SETTINGS), **metadata}
     save_file((decoder or random_decoder()).state_dict(), path, stated)
     return path

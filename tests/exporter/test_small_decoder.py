@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from engine.errors import RequestError
 from exporter.small_decoder import read_small_decoder
 from tests.exporter.small_decoders import SETTINGS, random_decoder, write_small_decoder
+from trainer.base import small_decoder as trained
 
-FORMAT = "cytosynth small decoder 1"
+FORMAT = "cytosynth small decoder 2"
 
 
 def test_it_draws_three_channels_at_the_size_of_the_picture(tmp_path):
@@ -24,6 +25,15 @@ def test_it_draws_three_channels_at_the_size_of_the_picture(tmp_path):
     inner = decoder(latents).reshape(2, 3, 2, 2, 10, 6).permute(0, 1, 4, 2, 5, 3).reshape(2, 3, 20, 12)
     torch.testing.assert_close(drawn, inner)
     assert found.half()(latents).dtype == torch.float16
+
+
+def test_it_draws_what_the_trainer_s_decoder_draws(tmp_path):
+    torch.manual_seed(0)
+    decoder, latents = trained.SmallDecoder(trained.SmallDecoderSettings.of(4, 8, 48)), torch.randn(1, 4, 3, 2)
+    trained.write_small_decoder(decoder, tmp_path / "a.safetensors")
+    found = read_small_decoder(tmp_path / "a.safetensors", 4, 8)
+    assert found.sizes.widths == (96, 64, 48)
+    torch.testing.assert_close(found(latents), decoder(latents), rtol=0, atol=0)
 
 
 def settings(**changes):
@@ -38,9 +48,10 @@ WRONG = {
     "its format is None": ({}, {}),
     "its format is cytosynth refiner 1": ({}, {"format": "cytosynth refiner 1"}),
     "settings": ({}, {"format": FORMAT}),
-    "width 0": ({}, settings(width=0)),
-    "width True": ({}, settings(width=True)),
-    "factor 8 with 2": ({}, settings(factor=8)),
+    "widths .0, 8.": ({}, settings(widths=[0, 8])),
+    "widths .8, True.": ({}, settings(widths=[8, True])),
+    "factor 4 with 3 widths": ({}, settings(widths=[8, 8, 8])),
+    "factor 8 with 2 blocks": ({}, settings(factor=8)),
     "blocks": ({}, settings(blocks=[1, 10**9])),
     "not iterable": ({}, settings(blocks=2)),
     "Missing key": ({"layers.0.bias": None}, settings()),

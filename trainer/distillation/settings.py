@@ -151,7 +151,11 @@ class ShrinkSettings:
     learning_rate: float = setting(
         1.5e-3, help="Highest learning rate; the rate then falls along a cosine.", within=Range(above=0)
     )
-    width: int = setting(64, help="Channels of the small decoder's inner convolutions.", within=Range(1, 4096))
+    width: int = setting(
+        48,
+        help="Channels of the small decoder's finest level. Each coarser level has sqrt(2) times as many.",
+        within=Range(1, 1024),
+    )
     pictures: int = setting(
         160,
         help="Pictures that each class draws in each way. An eighth of them, at least one, only judges the result.",

@@ -29,8 +29,8 @@ def random_decoder(latent_channels=4, factor=4, width=8):
     return SmallDecoder(SmallDecoderSettings.of(latent_channels, factor, width)).eval().requires_grad_(False)
 
 
-def test_it_is_the_tiny_decoder_of_diffusers_before_a_pixel_shuffle():
-    decoder = random_decoder(latent_channels=16, factor=8)
+def test_with_one_width_it_is_the_tiny_decoder_of_diffusers_before_a_pixel_shuffle():
+    decoder = SmallDecoder(SmallDecoderSettings(16, 8, blocks=(3, 3, 1), widths=(8, 8, 8))).requires_grad_(False)
     peer = DecoderTiny(16, 12, (3, 3, 1), (8, 8, 8), 2, "relu", "nearest")
     peer.load_state_dict(decoder.state_dict())
     latents = torch.randn(2, 16, 3, 5)
@@ -39,10 +39,13 @@ def test_it_is_the_tiny_decoder_of_diffusers_before_a_pixel_shuffle():
     torch.testing.assert_close(found, nn.functional.pixel_shuffle(peer(latents), 2), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(("factor", "blocks"), [(2, (1,)), (4, (3, 1)), (8, (3, 3, 1)), (16, (3, 3, 3, 1))])
-def test_its_blocks_follow_from_the_factor(factor, blocks):
-    decoder = random_decoder(factor=factor)
-    assert decoder.settings == SmallDecoderSettings(4, factor, blocks, 8)
+SIZES = [(2, (1,), (48,)), (4, (3, 1), (64, 48)), (8, (3, 3, 1), (96, 64, 48)), (16, (3, 3, 3, 1), (136, 96, 64, 48))]
+
+
+@pytest.mark.parametrize(("factor", "blocks", "widths"), SIZES)
+def test_its_blocks_and_widths_follow_from_the_factor(factor, blocks, widths):
+    decoder = random_decoder(factor=factor, width=48)
+    assert decoder.settings == SmallDecoderSettings(4, factor, blocks, widths)
     assert decoder(torch.zeros(1, 4, 1, 2)).shape == (1, 3, factor, 2 * factor)
 
 
@@ -56,7 +59,7 @@ def test_a_file_gives_the_same_decoder(tmp_path):
     torch.testing.assert_close(again(latents), decoder(latents), rtol=0, atol=0)
     with safe_open(tmp_path / NAME, "pt") as file:
         metadata = file.metadata()
-    assert metadata["format"] == "cytosynth small decoder 1"
+    assert metadata["format"] == "cytosynth small decoder 2"
     assert json.loads(metadata["settings"]) == json.loads(json.dumps(asdict(decoder.settings)))
 
 
@@ -81,13 +84,14 @@ def damages(path):
         "its format is None": (tensors, {}),
         "factor 6": (tensors, other(factor=6)),
         "latent_channels 0": (tensors, other(latent_channels=0)),
-        "width True": (tensors, other(width=True)),
-        "width 100000": (tensors, other(width=100_000)),
+        "widths .True, 8.": (tensors, other(widths=[True, 8])),
+        "widths .100000, 8.": (tensors, other(widths=[100_000, 8])),
+        "widths .8, 8, 8.": (tensors, other(widths=[8, 8, 8])),
         "instead of 2 whole numbers": (tensors, other(blocks=[])),
         "blocks .3, 65.": (tensors, other(blocks=[3, 65])),
         "unexpected keyword": (tensors, other(depth=3)),
         # Settings far beyond the tensors take no memory.
-        "Missing key|size mismatch": (tensors, other(width=4096, blocks=[64, 64])),
+        "Missing key|size mismatch": (tensors, other(widths=[4096, 4096], blocks=[64, 64])),
     }
     for word, (changed, about) in wrong.items():
         save_file(changed, path, about)
