@@ -54,7 +54,7 @@ class SmallDecoder(nn.Module):
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
         """Decode."""
-        latents = latents.to(self.layers[0].weight.dtype)
+        latents = latents.to(next(self.parameters()).dtype)
         return nn.functional.pixel_shuffle(2 * self.layers(3 * torch.tanh(latents / 3)) - 1, 2)
 
 

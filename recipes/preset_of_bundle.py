@@ -27,7 +27,7 @@ __all__ = ["initialisers", "write_preset", "write_trained"]
 
 Array = NDArray[Any]
 PRESET = "turbo"
-SMALL = "small.network."
+SMALL = "small."
 """Beginning of the names of the small decoder's tensors in the graph of a decoder."""
 
 
@@ -49,7 +49,8 @@ def write_preset(
     if preset.decoder is not None:
         trained = record["shrinking"]
         sizes = trained["decoder"]
-        decoder = SmallDecoder(SmallDecoderSettings(**{**sizes, "blocks": tuple(sizes["blocks"])}))
+        of_levels = {name: tuple(sizes[name]) for name in ("blocks", "widths")}
+        decoder = SmallDecoder(SmallDecoderSettings(**{**sizes, **of_levels}))
         stored = initialisers(onnx.load(bundle.path(preset.decoder.decoder[0]))).items()
         known = {name.removeprefix(SMALL): value for name, value in stored if name.startswith(SMALL)}
         decoder.load_state_dict({key: torch.from_numpy(value.astype(np.float32)) for key, value in known.items()})

@@ -23,9 +23,10 @@ from trainer.distillation.distilled import Distilled
 from trainer.distillation.drawing import FEW_STEPS, Drawing
 from trainer.distillation.offsets import Offsets
 from trainer.distillation.photographs import Photographs, expect_fitting
+from trainer.distillation.picture_loss import PictureLoss
 from trainer.distillation.refine import finished, share_refiner
 from trainer.distillation.settings import MatchDecoderSettings
-from trainer.distillation.shrink import Pairs, draw, expect_one_vae, pairs_of, picture_loss, psnr_db
+from trainer.distillation.shrink import Pairs, draw, expect_one_vae, pairs_of, psnr_db
 from trainer.pictures.dataset import PictureSet
 from trainer.pretraining.likeness import compare
 from trainer.pretraining.perceptual import open_perceptual_distance
@@ -38,7 +39,7 @@ from trainer.training.record import write_record
 
 __all__ = ["MatchDecoderRequest", "match_decoder"]
 
-DISTANCE_WEIGHT, OFFSET_WEIGHT, LIKENESS_WEIGHT = 0.5, 0.2, 0.5
+DISTANCE_WEIGHT, OFFSET_WEIGHT, LIKENESS_WEIGHT = 0.5, 0.2, 1.5
 """Weights of the energy distance and of the offset of drawn pictures, and of features and texture in the anchor."""
 
 
@@ -79,7 +80,7 @@ def match_decoder(subjects: Sequence[Subject], pictures: PictureSet, request: Ma
         compute.precision,
     )
     freeze(subjects, compute)
-    decoder.to(compute.device, memory_format=torch.channels_last).requires_grad_(True)
+    decoder.to(compute.device, memory_format=torch.channels_last).requires_grad_(True)  # type: ignore[call-overload]
     loss = _Loss(subjects, pictures, refiner, request)
     before = loss.distances()
     training = Training(
@@ -117,6 +118,7 @@ class _Loss:
         settings, compute = request.settings, request.compute
         self._decoder, self._settings, self._compute = request.decoder, settings, compute
         self._refiner = None if refiner is None else refiner.to(compute.device).requires_grad_(False)
+        self._pixels = PictureLoss().to(compute.device)
         self._distance = open_perceptual_distance().to(compute.device)
         generator = torch.Generator().manual_seed(settings.seed)
         self._photographs = Photographs(pictures, True, compute, generator, request.progress)
@@ -144,7 +146,7 @@ class _Loss:
         compared = compare(
             self._distance, refined, target, paired=count, generator=generator, compute=self._compute
         ).loss
-        loss = self._settings.anchor_weight * (picture_loss(found, wanted) + LIKENESS_WEIGHT * compared)
+        loss = self._settings.anchor_weight * (self._pixels(found, wanted) + LIKENESS_WEIGHT * compared)
         if name in self._photographs.learnt:
             distance, offsets = self._photographs.compare(name, refined)
             loss = loss + DISTANCE_WEIGHT * distance + OFFSET_WEIGHT * self.offsets(name, offsets)

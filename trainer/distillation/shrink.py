@@ -26,6 +26,7 @@ from trainer.base.small_decoder import SmallDecoder, SmallDecoderSettings, write
 from trainer.distillation.distilled import Distilled
 from trainer.distillation.drawing import Drawing
 from trainer.distillation.photographs import expect_fitting
+from trainer.distillation.picture_loss import PictureLoss
 from trainer.distillation.settings import ShrinkSettings
 from trainer.pictures.dataset import PictureSet
 from trainer.pretraining.likeness import compare
@@ -45,7 +46,6 @@ __all__ = [
     "draw",
     "expect_one_vae",
     "pairs_of",
-    "picture_loss",
     "psnr_db",
     "shrink",
 ]
@@ -58,7 +58,6 @@ JUDGED = 8
 """Of so many pictures, the first only judges."""
 PARTS = ("latents", "pictures")
 """The parts of pairs in the file that keeps them."""
-SQUARES_WEIGHT = 2.0
 
 
 @dataclass(frozen=True)
@@ -125,17 +124,18 @@ def shrink(subjects: Sequence[Subject], pictures: PictureSet | None, request: Sh
         settings.pictures,
         compute.precision,
     )
+    pixels = PictureLoss().to(compute.device)
     distance = open_perceptual_distance().to(compute.device) if settings.texture_share else None
     freeze(subjects, compute)
     # A convolution on a CPU is faster with the channels last.
-    decoder.to(compute.device, memory_format=torch.channels_last)
+    decoder.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     material = _gather(subjects, pictures, request, digest_parts(subject_of_material, settings.seed))
 
     def loss_of(number: int, generator: torch.Generator) -> torch.Tensor:
         rows = torch.multinomial(material.shares, settings.batch_size, replacement=True, generator=generator)
         wanted = material.learnt.pictures[rows].to(compute.device).float()
         found = draw(decoder, material.learnt.latents[rows], compute)
-        loss = picture_loss(found, wanted)
+        loss: torch.Tensor = pixels(found, wanted)
         if distance is not None and number >= (1 - settings.texture_share) * settings.steps:
             paired = len(found)
             loss = loss + compare(distance, found, wanted, paired=paired, generator=generator, compute=compute).loss
@@ -160,17 +160,6 @@ def shrink(subjects: Sequence[Subject], pictures: PictureSet | None, request: Sh
     write_small_decoder(decoder, outputs.weights)
     write_record(outputs.record, **record)
     return record
-
-
-def picture_loss(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Return how much pictures (B, 3, H, W) in [-1, 1] differ: a scalar.
-
-    It is mean |d| + 2 mean d^2 + mean |dx d| + mean |dy d| for the difference d, where dx and dy are the differences of
-    neighbouring pixels. The last two terms keep edges and fine texture.
-    """
-    d = found - wanted
-    edges = d.diff(dim=-1).abs().mean() + d.diff(dim=-2).abs().mean()
-    return d.abs().mean() + SQUARES_WEIGHT * d.pow(2).mean() + edges
 
 
 def draw(decoder: SmallDecoder, latents: torch.Tensor, compute: Compute) -> torch.Tensor:

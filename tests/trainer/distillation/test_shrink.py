@@ -15,7 +15,7 @@ from tests.trainer.distillation.conftest import CLASSES
 from trainer.adapters.merged import open_merged
 from trainer.base.small_decoder import read_small_decoder
 from trainer.distillation.settings import ShrinkSettings
-from trainer.distillation.shrink import ShrinkRequest, picture_loss
+from trainer.distillation.shrink import ShrinkRequest
 from trainer.distillation.shrink import shrink as train
 from trainer.pictures.dataset import read_set, to_model_range
 from trainer.pretraining.likeness import compare
@@ -42,13 +42,6 @@ def shrink(in_process, tmp_path):
     return lambda merged, *options: in_process(
         "trainer", "shrink", *merged, "--out", tmp_path / "out", *QUICK, *options
     )
-
-
-def test_picture_loss_adds_differences_squares_and_edges():
-    d = torch.tensor([[1.0, -1.0], [0.0, 2.0]])
-    # |d|: 1 + 1 + 0 + 2; squares: 1 + 1 + 0 + 4; to the right: 2 and 2; down: 1 and 3.
-    wanted = 4 / 4 + 2 * 6 / 4 + 4 / 2 + 4 / 2
-    assert picture_loss(d[None, None] + 0.5, torch.full((1, 1, 2, 2), 0.5)).item() == pytest.approx(wanted)
 
 
 def test_a_stopped_training_continues_to_the_same_bits(shrink, merged, photographs, tmp_path):
