@@ -28,12 +28,13 @@ def test_a_preset_runs_its_table_and_its_unet(bench, class_name, tmp_path):
     assert (asked["preset"], asked["sampler"], asked["evaluations"]) == ("turbo", "learned", 3)
     # The UNet of the class draws another picture with the same table.
     manifest = json.loads((bundle / "manifest.json").read_text())
-    own = manifest["presets"]["turbo"].pop("unets")
+    turbo_entry = manifest["presets"]["turbo"]
+    own, decoder, in_8_bits = (turbo_entry.pop(name) for name in ("unets", "decoder", "decoder_int8"))
     (bundle / "manifest.json").write_text(json.dumps(manifest))
     sha256 = open_bundle(str(bundle)).sha256
     done = run(*turbo, "--reference", altered(made, tmp_path / "class.safetensors", bundle_sha256=sha256))
     assert (done.returncode, "The check of trajectory" in done.stderr) == (1, True), done.stderr
-    manifest["presets"]["turbo"]["unets"] = {class_name: own[class_name]}
+    turbo_entry |= {"unets": {class_name: own[class_name]}, "decoder": decoder, "decoder_int8": in_8_bits}
     (bundle / "manifest.json").write_text(json.dumps(manifest))
     with_plans(bundle, class_name, largest=4, preset="turbo")
     facts = {"backend": "tensorrt", "precision": "auto", "bundle_sha256": open_bundle(str(bundle)).sha256}
