@@ -48,9 +48,7 @@ def write_preset(
     write_trained(out / "matched" / f"{PRESET}.safetensors", trained, lambda path: write_lora(path, file))
     if preset.decoder is not None:
         trained = record["shrinking"]
-        sizes = trained["decoder"]
-        of_levels = {name: tuple(sizes[name]) for name in ("blocks", "widths")}
-        decoder = SmallDecoder(SmallDecoderSettings(**{**sizes, **of_levels}))
+        decoder = SmallDecoder(SmallDecoderSettings.from_json(trained["decoder"]))
         stored = initialisers(onnx.load(bundle.path(preset.decoder.decoder[0]))).items()
         known = {name.removeprefix(SMALL): value for name, value in stored if name.startswith(SMALL)}
         decoder.load_state_dict({key: torch.from_numpy(value.astype(np.float32)) for key, value in known.items()})

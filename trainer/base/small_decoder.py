@@ -11,6 +11,7 @@ The exporter reads the same file.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,11 @@ class SmallDecoderSettings:
                 raise ValueError(f"{name} {values!r} instead of {levels} whole numbers in {least}..{most}")
 
     @classmethod
+    def from_json(cls, settings: Mapping[str, Any]) -> SmallDecoderSettings:
+        """Return the settings of a file or record. Raises KeyError, TypeError or ValueError for other values."""
+        return cls(**{**settings, "blocks": tuple(settings["blocks"]), "widths": tuple(settings["widths"])})
+
+    @classmethod
     def of(cls, latent_channels: int, factor: int, width: int) -> SmallDecoderSettings:
         """Return settings with one block at the finest level, where most pixels are, and three at each other level.
 
@@ -85,11 +91,10 @@ class SmallDecoder(nn.Module):
         self.settings = settings
         widths = settings.widths
         layers: list[nn.Module] = [nn.Conv2d(settings.latent_channels, widths[0], 3, padding=1), nn.ReLU()]
-        for level, (width, blocks) in enumerate(zip(widths, settings.blocks, strict=True)):
+        for width, following, blocks in zip(widths, (*widths[1:], None), settings.blocks, strict=True):
             layers += [AutoencoderTinyBlock(width, width, "relu") for _ in range(blocks)]
-            if level + 1 < len(widths):
-                enlarged = nn.Conv2d(width, widths[level + 1], 3, padding=1, bias=False)
-                layers += [nn.Upsample(scale_factor=2), enlarged]
+            if following is not None:
+                layers += [nn.Upsample(scale_factor=2), nn.Conv2d(width, following, 3, padding=1, bias=False)]
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], PIXEL_CHANNELS, 3, padding=1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -113,8 +118,7 @@ def read_small_decoder(path: Path) -> SmallDecoder:
     def build(settings: dict[str, Any], tensors: dict[str, torch.Tensor]) -> SmallDecoder:
         # Settings take memory only if the tensors of these settings are in the file.
         with torch.device("meta"):
-            of_levels = {name: tuple(settings[name]) for name in ("blocks", "widths")}
-            decoder = SmallDecoder(SmallDecoderSettings(**{**settings, **of_levels}))
+            decoder = SmallDecoder(SmallDecoderSettings.from_json(settings))
         decoder.load_state_dict(tensors, assign=True)
         if other := sorted(name for name, tensor in tensors.items() if tensor.dtype != torch.float32):
             raise ValueError(f"the tensor {other[0]} in {tensors[other[0]].dtype} instead of float32")
