@@ -85,12 +85,22 @@ def match(
     settings: MatchSettings,
     hardware: Annotated[Hardware, Without("gradient_checkpointing", "compiled")],
     output: Annotated[OutputSettings, Without("webui")],
+    decoder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SMALL_DECODER",
+            help="Small decoder of the preset, a file of shrink (default: the VAE's decoder).",
+            rich_help_panel="Input",
+        ),
+    ] = None,
 ) -> None:
     """Train a distilled LoRA further, until the features of its pictures are those of photographs.
 
     A class without photographs keeps its pictures. Afterwards, merge the new LoRA and put it into a bundle, as after
     distill.
     """
+    from trainer.base.small_decoder import expect_fitting, read_small_decoder
+    from trainer.distillation.class_features import expect_classes
     from trainer.distillation.distilled import Distilled
     from trainer.distillation.match import MatchRequest
     from trainer.distillation.match import match as train
@@ -103,13 +113,19 @@ def match(
         raise RequestError("--out", found="the folder of LORA", expected="another folder", fix="choose another folder")
     outputs.check(output)
     compute = choose_compute(hardware)
+    small = None if decoder is None else read_small_decoder(decoder)
     data = read_set([photographs])
+    if settings.class_weight:
+        expect_classes(data)
     with progress_bar() as progress, stopped_by_signals() as stop, locked_folder_of(outputs.record):
         subjects = open_subjects(merged)
         known = Distilled.read(distilled, subjects[0].base.noise)
+        if small is not None and decoder is not None:
+            expect_fitting(small, subjects[0].base.vae, decoder)
         if output.overwrite:
             outputs.remove()
-        found = train(subjects, data, MatchRequest(outputs, known, settings, compute, stop, progress))["matching"]
+        request = MatchRequest(outputs, known, settings, compute, small, stop, progress)
+        found = train(subjects, data, request)["matching"]
     run = found["training"]
     print(f"The LoRA: {outputs.weights}; its table: {outputs.record}")
     _print_distances({"": found["distances_before"]}, {"": found["distances"]})

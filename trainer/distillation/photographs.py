@@ -8,7 +8,6 @@ import torch
 
 from engine.errors import RequestError
 from engine.progress import Progress
-from trainer.base.refiner import decode
 from trainer.distillation.statistics import Statistics
 from trainer.pictures.dataset import SYMMETRIES, PictureSet, to_model_range, turn
 from trainer.pretraining.energy import VectorSet
@@ -73,12 +72,6 @@ class Photographs:
     def vectors(self, pictures: torch.Tensor) -> torch.Tensor:
         """Return the statistics (B, E) of pictures (B, 3, S, S) in [-1, 1], to be compared with `learnt`, `judged`."""
         return self._statistics.vectors(self._statistics.blocks(pictures))
-
-    def vectors_of(self, subject: Subject, latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Return the statistics (B, E) of the pictures of latents (B, C, h, w)."""
-        with self._compute.autocast():
-            pictures = decode(subject.base.vae, subject.base.refiner, latents, generator)
-        return self.vectors(pictures)
 
     @torch.no_grad()
     def _bank(self, pictures: torch.Tensor, generator: torch.Generator) -> list[torch.Tensor]:

@@ -96,6 +96,12 @@ class MatchSettings:
         help="Weight of the anchor: how strongly the latents stay where the LoRA drew them before.",
         within=Range(low=0),
     )
+    class_weight: float = setting(
+        0.0,
+        help="Weight of features of classifiers that learn the photographs first. They see granules, and need two "
+        "classes of 100 photographs. 0: none.",
+        within=Range(low=0),
+    )
     seed: int = setting(0, help="Seed of all random numbers.", within=Range(0, 2**62))
 
     def __post_init__(self) -> None:

@@ -55,20 +55,23 @@ def energy_score(draws: Draws) -> torch.Tensor:
 class VectorSet:
     """A fixed set of vectors (M, D), whose own spread is measured once."""
 
-    def __init__(self, vectors: torch.Tensor) -> None:
-        self._vectors, self._spread = vectors, _spread(vectors)
+    def __init__(self, vectors: torch.Tensor, norm: int = 1) -> None:
+        """norm: 1 adds absolute differences, 2 is the Euclidean distance."""
+        self._vectors, self._norm, self._spread = vectors, norm, _spread(vectors, norm)
 
     def distance_of(self, found: torch.Tensor) -> torch.Tensor:
-        """Return the energy distance of another set (N, D) from this one, by absolute differences: a scalar.
+        """Return the energy distance of another set (N, D) from this one: a scalar.
 
         The estimate has no bias (Székely and Rizzo 2013, doi:10.1016/j.jspi.2013.03.018), so it can be negative.
         """
-        return torch.cdist(found, self._vectors, p=1).mean() - _spread(found) / 2 - self._spread / 2
+        return (
+            torch.cdist(found, self._vectors, p=self._norm).mean() - _spread(found, self._norm) / 2 - self._spread / 2
+        )
 
 
-def _spread(values: torch.Tensor) -> torch.Tensor:
+def _spread(values: torch.Tensor, norm: int) -> torch.Tensor:
     """Return the mean distance between two different vectors of a set (N, D)."""
-    return torch.cdist(values, values, p=1).sum() / (len(values) * (len(values) - 1))
+    return torch.cdist(values, values, p=norm).sum() / (len(values) * (len(values) - 1))
 
 
 class Blur(nn.Module):

@@ -6,11 +6,17 @@ import json
 import shutil
 
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tests.trainer.distillation.conftest import CLASSES
+from trainer.base.base import open_base
+from trainer.base.small_decoder import SmallDecoder, SmallDecoderSettings, write_small_decoder
+from trainer.distillation import class_features
 from trainer.lora.files import read_lora
+
+OPTIONS = {"more rows": ("--rows", 3), "no classes to learn": ("--class-weight", 1)}
 
 
 @pytest.fixture
@@ -57,6 +63,38 @@ def test_fewer_rows_come_nearer_to_what_the_lora_drew_with_all(match, photograph
 
 
 @pytest.mark.slow
+def test_classifiers_of_the_photographs_and_the_small_decoder_of_the_preset_join(
+    match, whole_path, photographs, tmp_path, monkeypatch
+):
+    """The second class has the first one's photographs upside down. A run that was stopped goes on with the same."""
+    monkeypatch.setattr(class_features, "STEPS", 2)
+    monkeypatch.setattr(class_features, "LEAST", 8)
+    (photographs / CLASSES[1]).mkdir()
+    for path in (photographs / CLASSES[0]).glob("*.png"):
+        Image.open(path).rotate(180).save(photographs / CLASSES[1] / path.name)
+    decoder = tmp_path / "small_decoder.safetensors"
+    vae = open_base(whole_path / f"merged/{CLASSES[0]}").vae
+    torch.manual_seed(0)
+    channels, factor = vae.config.latent_channels, 2 ** (len(vae.config.block_out_channels) - 1)
+    write_small_decoder(SmallDecoder(SmallDecoderSettings.of(channels, factor, 8)), decoder)
+    options = ("--class-weight", 2, "--decoder", decoder, "--steps", 3, "--batch-size", 4)
+    done = match(photographs, *options)
+    assert done.returncode == 0, done.stderr
+    matching = json.loads((tmp_path / "matched/turbo.json").read_text())["matching"]
+    assert matching["settings"]["class_weight"] == 2
+    assert len(matching["small_decoder"]) == 64
+    assert set(matching["distances"]) == set(CLASSES)
+    before = load_file(tmp_path / "matched/turbo.safetensors")
+    done = match(photographs, *options, "--resume")
+    assert done.returncode == 0, done.stderr
+    after = load_file(tmp_path / "matched/turbo.safetensors")
+    assert all((after[name] == tensor).all() for name, tensor in before.items())
+    done = match(photographs, *options[2:], "--resume")
+    assert done.returncode == 2
+    assert "its data, base and model" in done.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "found"),
     [
@@ -66,6 +104,7 @@ def test_fewer_rows_come_nearer_to_what_the_lora_drew_with_all(match, photograph
         ("another size", "16 x 16 pixels"),
         ("another record", "no file of the format"),
         ("a layer less", "of this network"),
+        ("no classes to learn", "0 class(es) of --photographs"),
     ],
 )
 def test_wrong_requests_are_refused(case, found, match, photographs, distilled, tmp_path):
@@ -79,7 +118,7 @@ def test_wrong_requests_are_refused(case, found, match, photographs, distilled, 
     elif case == "another size":
         for path in folder.glob("*.png"):
             Image.open(path).resize((16, 16)).save(path)
-    elif case != "more rows":
+    elif case not in OPTIONS:
         lora = tmp_path / "other.safetensors"
         tensors = load_file(distilled)
         if case == "another record":
@@ -89,7 +128,7 @@ def test_wrong_requests_are_refused(case, found, match, photographs, distilled, 
             gone = next(iter(tensors)).partition(".")[0]
             tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(gone + ".")}
         save_file(tensors, lora)
-    done = match(photographs, "--steps", 1, *(("--rows", 3) if case == "more rows" else ()), lora=lora)
+    done = match(photographs, "--steps", 1, *OPTIONS.get(case, ()), lora=lora)
     assert done.returncode == 2, done.stdout
     assert found in done.stderr
     assert not (tmp_path / "matched").exists()
