@@ -139,7 +139,7 @@ CLASSES
 # classes, while it learns to do with three steps. Then the refiner learns from them and from the pictures of the default
 # settings (docs/notes/texture-training.md). All photographs of this data set were stored as JPEG in the same way, so any of
 # them shows how.
-trained "$work/matched/turbo.json" || trained "$work/distilled/turbo.json" ||
+trained "$work/matched/turbo.json" || trained "$work/shortened/turbo.json" || trained "$work/distilled/turbo.json" ||
     "$python" -m trainer distill "${merged[@]}" --out "$work/distilled" --guidance-scale 2 --guidance-interval 2 6 \
         --pictures 128 --steps 600 --resume
 prepared "$pictures/fewshot" "$work/few" --crop 0.7
@@ -150,29 +150,36 @@ prepared "$pictures/fewshot" "$work/few" --crop 0.7
     done
     touch "$work/photographs.done"
 }
-trained "$work/matched/turbo.json" ||
+trained "$work/matched/turbo.json" || trained "$work/shortened/turbo.json" ||
     "$python" -m trainer match "$work/distilled/turbo.safetensors" "${merged[@]}" --photographs "$work/photographs" \
-        --out "$work/matched" --rows 3 --steps 800 --resume
+        --out "$work/shortened" --rows 3 --steps 800 --resume
 trained "$work/refined/refiner.json" ||
     "$python" -m trainer refine "${merged[@]}" --photographs "$work/photographs" --out "$work/refined" \
-        --few-steps "$work/matched/turbo.safetensors" --guidance-scale 2 --guidance-interval 2 6 --resume \
+        --few-steps "$work/shortened/turbo.safetensors" --guidance-scale 2 --guidance-interval 2 6 --resume \
         --stored-as "$(find "$pictures/fewshot" -name '*.jpg' | LC_ALL=C sort | sed -n 1p)"
 for folder in "$work/base" "${merged[@]}"; do
     cp "$work/refined/refiner.safetensors" "$folder"
 done
-# With three steps the VAE's decoder takes almost half of the time of a picture. The preset has a smaller one.
+# With three steps the VAE's decoder takes almost half of the time of a picture. The preset has a smaller one. Then the
+# LoRA learns once more, with this decoder and from classifiers of the photographs.
 trained "$work/matched_decoder/small_decoder.json" || trained "$work/shrunk/small_decoder.json" ||
     "$python" -m trainer shrink "${merged[@]}" --photographs "$work/photographs" --out "$work/shrunk" \
-        --few-steps "$work/matched/turbo.safetensors" --guidance-scale 2 --guidance-interval 2 6 --resume
+        --few-steps "$work/shortened/turbo.safetensors" --guidance-scale 2 --guidance-interval 2 6 --resume
 trained "$work/matched_decoder/small_decoder.json" ||
-    "$python" -m trainer match-decoder "$work/shrunk/small_decoder.safetensors" "${merged[@]}" \
-        --photographs "$work/photographs" --few-steps "$work/matched/turbo.safetensors" --out "$work/matched_decoder" --resume
+    "$python" -m trainer match-decoder "$work/shrunk/small_decoder.safetensors" "${merged[@]}" --resume \
+        --photographs "$work/photographs" --few-steps "$work/shortened/turbo.safetensors" --out "$work/matched_decoder"
+trained "$work/matched/turbo.json" ||
+    "$python" -m trainer match "$work/shortened/turbo.safetensors" "${merged[@]}" --photographs "$work/photographs" \
+        --decoder "$work/matched_decoder/small_decoder.safetensors" --class-weight 2 --steps 480 --out "$work/matched" --resume
+trained "$work/table/fast.json" ||
+    "$python" -m trainer table "${merged[@]}" --out "$work/table/fast.json" --rows 8 --pictures 32 --steps 120 \
+        --guidance-scale 2 --guidance-interval 2 6 --resume
 
 rm -rf "$work/cells"
 "$python" -m exporter onnx "${merged[@]}" --out "$work/cells" --name cells --steps 20 --guidance-scale 2 --guidance-interval 2 6 \
     --batch-size 8 \
     --base "a small latent-diffusion base of cytosynth, trained on 3,000 photographs of blood cells ($attribution; CC BY 4.0) and 600 phantoms"
-"$python" -m exporter preset "$work/cells" fast --steps 12 --precision int8
+"$python" -m exporter preset "$work/cells" fast --table "$work/table/fast.json" --precision int8
 few=()
 for folder in "${merged[@]}"; do
     class=$(basename "$folder")
@@ -191,6 +198,7 @@ read = lambda path: json.loads(path.read_text())
 record = {"recipe": "recipes/cells.sh", "base": read(work / "base/record.json")}
 record["hypernetworks"] = {name: {**read(work / f"hypernetworks/{name}.json"), "multiplier": m} for name, m in sorted(multipliers.items())}
 record["distillation"] = read(work / "matched/turbo.json")
+record["table"] = read(work / "table/fast.json")
 record["refining"] = read(work / "refined/refiner.json")
 record["shrinking"] = read(work / "matched_decoder/small_decoder.json")
 (work / "cells/record.json").write_text(json.dumps(record, indent=1) + "\n")

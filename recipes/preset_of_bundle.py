@@ -34,7 +34,7 @@ SMALL = "small."
 def write_preset(
     bundle: Bundle, record: Mapping[str, Any], base: Base, places: Mapping[str, tuple[str, bool]], out: Path
 ) -> None:
-    """Write the LoRA into out/matched and the small decoder, if there is one, into out/shrunk, each with its record.
+    """Write the LoRA and the small decoder, if there is one, with their records, as the recipe names them.
 
     record: of the bundle. places: as in `_changes`. Raises RequestError.
     """
@@ -52,7 +52,7 @@ def write_preset(
         stored = initialisers(onnx.load(bundle.path(preset.decoder.decoder[0]))).items()
         known = {name.removeprefix(SMALL): value for name, value in stored if name.startswith(SMALL)}
         decoder.load_state_dict({key: torch.from_numpy(value.astype(np.float32)) for key, value in known.items()})
-        path = out / "shrunk/small_decoder.safetensors"
+        path = out / "matched_decoder/small_decoder.safetensors"
         write_trained(path, trained, lambda path: write_small_decoder(decoder, path))
 
 

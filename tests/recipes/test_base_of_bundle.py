@@ -62,7 +62,11 @@ def bundle(
     assert done.returncode == 0, done.stderr
     record = {"base": {"start": base}, "hypernetworks": hypernetworks}
     record["distillation"] = {"settings": {"rank": RANK}, "training": {"steps_done": 7}}
-    record |= {"refining": {"photographs": {}}, "shrinking": {"decoder": SETTINGS}}
+    record |= {
+        "refining": {"photographs": {}},
+        "shrinking": {"decoder": SETTINGS},
+        "table": json.loads(table.read_text()),
+    }
     (folder / "bundle/record.json").write_text(json.dumps(record))
     weights = open_base(whole_path / "base").vae.state_dict()
     kept = {name: value for name, value in weights.items() if name.startswith(("encoder.", "quant_conv."))}
@@ -122,10 +126,16 @@ def test_the_lora_of_the_preset_comes_back(bundle: Path, restored: Path) -> None
 
 
 @pytest.mark.slow
+def test_the_learned_table_comes_back(bundle: Path, restored: Path) -> None:
+    record = json.loads((bundle / "bundle/record.json").read_text())
+    assert json.loads((restored / "table/fast.json").read_text()) == record["table"]
+
+
+@pytest.mark.slow
 def test_the_networks_behind_the_unet_come_back(bundle: Path, restored: Path, stochastic: Path) -> None:
     for found, own in (
         (restored / "refined/refiner.safetensors", stochastic / "base/refiner.safetensors"),
-        (restored / "shrunk/small_decoder.safetensors", bundle / "small_decoder.safetensors"),
+        (restored / "matched_decoder/small_decoder.safetensors", bundle / "small_decoder.safetensors"),
     ):
         wanted, got = load_file(own), load_file(found)
         assert got.keys() == wanted.keys()
