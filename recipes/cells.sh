@@ -37,7 +37,8 @@ trained() { # trained RECORD: whether a training was carried to its end
     [ -e "$1" ] && "$python" -c '
 import json, sys
 record = json.load(open(sys.argv[1]))
-facts = record.get("matching", record)["training"]
+record = record.get("matching", record)
+facts = record.get("training") or {**record["settings"], **record}
 sys.exit(facts["steps_done"] < facts["steps"])
 ' "$1"
 }
