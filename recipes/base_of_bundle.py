@@ -4,10 +4,10 @@
 
 OUT is a new folder. OUT/base is a base in the diffusers layout on which you can fit your own class. OUT/hypernetworks
 has the bundle's hypernetworks. OUT/refined, OUT/matched and OUT/matched_decoder have its refiner, and the LoRA and the
-small decoder of its preset `turbo`, and OUT/table the table of its preset `fast`, if the bundle has them. OUT may serve
-as the recipe's work folder: the recipe then makes the bundle from these files. The weights have the float16 precision
-of the bundle. The VAE's encoder of a bundle without one comes from the safetensors file ENCODER, with the record of its
-training in the .json file of the same name.
+small decoder of its preset `turbo`, and OUT/table the table of its preset `learned`, if the bundle has them. OUT may
+serve as the recipe's work folder: the recipe then makes the bundle from these files. The weights have the float16
+precision of the bundle. The VAE's encoder of a bundle without one comes from the safetensors file ENCODER, with the
+record of its training in the .json file of the same name.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def restore(bundle: Path, out: Path, encoder: Path | None) -> None:
         write_trained(out / "refined" / REFINER_FILE, record["refining"], partial(write_refiner, base.refiner))
     if "table" in record:
         (out / "table").mkdir()
-        (out / "table/fast.json").write_text(json.dumps(record["table"], indent=2) + "\n")
+        (out / "table/learned.json").write_text(json.dumps(record["table"], indent=2) + "\n")
     if "distillation" in record:
         write_preset(opened, record, base, places.of_tensors, out)
     print(f"The base, the hypernetworks and the networks of presets are in {out}.")

@@ -172,15 +172,16 @@ trained "$work/matched_decoder/small_decoder.json" ||
 trained "$work/matched/turbo.json" ||
     "$python" -m trainer match "$work/shortened/turbo.safetensors" "${merged[@]}" --photographs "$work/photographs" \
         --decoder "$work/matched_decoder/small_decoder.safetensors" --class-weight 2 --steps 480 --out "$work/matched" --resume
-trained "$work/table/fast.json" ||
-    "$python" -m trainer table "${merged[@]}" --out "$work/table/fast.json" --rows 8 --pictures 32 --steps 120 \
+trained "$work/table/learned.json" ||
+    "$python" -m trainer table "${merged[@]}" --out "$work/table/learned.json" --rows 8 --pictures 32 --steps 120 \
         --guidance-scale 2 --guidance-interval 2 6 --resume
 
 rm -rf "$work/cells"
 "$python" -m exporter onnx "${merged[@]}" --out "$work/cells" --name cells --steps 20 --guidance-scale 2 --guidance-interval 2 6 \
     --batch-size 8 \
     --base "a small latent-diffusion base of cytosynth, trained on 3,000 photographs of blood cells ($attribution; CC BY 4.0) and 600 phantoms"
-"$python" -m exporter preset "$work/cells" fast --table "$work/table/fast.json" --precision int8
+"$python" -m exporter preset "$work/cells" fast --steps 12 --precision int8
+"$python" -m exporter preset "$work/cells" learned --table "$work/table/learned.json" --precision int8
 few=()
 for folder in "${merged[@]}"; do
     class=$(basename "$folder")
@@ -199,7 +200,7 @@ read = lambda path: json.loads(path.read_text())
 record = {"recipe": "recipes/cells.sh", "base": read(work / "base/record.json")}
 record["hypernetworks"] = {name: {**read(work / f"hypernetworks/{name}.json"), "multiplier": m} for name, m in sorted(multipliers.items())}
 record["distillation"] = read(work / "matched/turbo.json")
-record["table"] = read(work / "table/fast.json")
+record["table"] = read(work / "table/learned.json")
 record["refining"] = read(work / "refined/refiner.json")
 record["shrinking"] = read(work / "matched_decoder/small_decoder.json")
 (work / "cells/record.json").write_text(json.dumps(record, indent=1) + "\n")

@@ -69,6 +69,8 @@ def settings(bundle: Bundle) -> dict[str, dict[str, Any]]:
             found[f"{sampler}, {steps} steps"] = {"sampler": sampler, "num_inference_steps": steps}
     for name, preset in bundle.manifest.presets.items():
         found[f"preset {name}"] = {"preset": name}
+        if preset.precision == "f32":
+            found[f"preset {name}, automatic precision"] = {"preset": name, "precision": "auto"}
         if preset.unets and "int8" in bundle.manifest.precisions_of(name):
             found[f"preset {name}, int8"] = {"preset": name, "precision": "int8"}
     return found

@@ -128,7 +128,7 @@ def test_the_lora_of_the_preset_comes_back(bundle: Path, restored: Path) -> None
 @pytest.mark.slow
 def test_the_learned_table_comes_back(bundle: Path, restored: Path) -> None:
     record = json.loads((bundle / "bundle/record.json").read_text())
-    assert json.loads((restored / "table/fast.json").read_text()) == record["table"]
+    assert json.loads((restored / "table/learned.json").read_text()) == record["table"]
 
 
 @pytest.mark.slow
