@@ -13,7 +13,7 @@ from statistics import median
 
 from benchmarks.arguments import existing_folder, new_file, script_parser
 from benchmarks.pages import plots
-from benchmarks.pages.front_page import front, presets
+from benchmarks.pages.front_page import front
 from benchmarks.pages.gpu_page import GPU_RECORD, gpu
 from benchmarks.pages.markdown_page import Page, bundle_words, machine_words
 from benchmarks.pages.peers_page import PRESET_RECORD, comparison, preset_comparison
@@ -30,10 +30,7 @@ MAKES = {
     "peers_turbo_avx2.json": "python -m benchmarks peers ... --preset turbo ..., on a processor with AVX2 alone",
     GPU_RECORD: "make gpu-check",
     "front.json": "python -m benchmarks.scripts.front docs/benchmarks/front.json WORK REAL --class ...",
-    **{
-        name: f"python -m benchmarks.scripts.front docs/benchmarks/{name} WORK REAL --class ... --only ..."
-        for name in ("front_turbo.json", "front_solvers.json", "presets.json")
-    },
+    "front_first_bundle.json": "python -m benchmarks.scripts.front ... --bundle ..., with the first bundle",
 }
 HEAD = """# Benchmarks
 
@@ -48,7 +45,6 @@ make bench MERGED=build/cells/merged/cyt_mast      # a merged folder of `make bu
 make bench                                         # without MERGED: a small base of random weights, made on the spot
 make bench FULL_SIZE=1                             # also the size of Stable Diffusion 1.5, with random weights
 python -m benchmarks.scripts.front docs/benchmarks/front.json WORK REAL --n 100 --class lymphocyte --class neutrophil
-python -m benchmarks.scripts.front docs/benchmarks/presets.json WORK REAL --n 100 --class basophil --only 'preset fast'
 python -m benchmarks peers cells --merged build/cells/merged/lymphocyte --preset turbo --rounds 3 \\
     --record docs/benchmarks/peers_turbo.json
 python -m benchmarks.pages.page                    # writes this page again
@@ -146,7 +142,6 @@ def main() -> None:
     preset_comparison(page, "peers_turbo_avx2.json", ", on a processor without bfloat16 and VNNI")
     gpu(page)
     front(page)
-    presets(page)
     not_measured(page)
     page.write(TAIL.format(cpp_bench=link(CPP_BENCH_PAGE, page.page)))
     page.finish()

@@ -76,7 +76,7 @@ def test_the_page_has_the_ratios_and_names_what_is_missing(record, tmp_path, mon
     ratio = f"{row['times_the_best_of_diffusers']['engine onnxruntime']:.2f}"
     line = next(line for line in text.splitlines() if line.startswith(f"| {BATCH} | engine onnxruntime |"))
     assert f"| {ratio} |" in line
-    for name in ("stages.json", "scaling.json", "peers_full_size.json", "front.json", "presets.json"):
+    for name in ("stages.json", "scaling.json", "peers_full_size.json", "front.json"):
         assert f"`{name}` | no record; `" in text
     for link in ("plots/small_picture_limit.svg", "plots/small_step_limit.svg"):
         assert f"({link})" in text
