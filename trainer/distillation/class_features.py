@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from engine.errors import RequestError
 from engine.progress import Progress
+from trainer.distillation.photographs import count_judges
 from trainer.distillation.statistics import as_shown
 from trainer.pictures.dataset import SYMMETRIES, PictureSet, to_model_range, turn
 from trainer.pretraining.energy import VectorSet
@@ -30,15 +31,13 @@ __all__ = ["LEAST", "ClassFeatures", "Classifier", "Teaching", "expect_classes"]
 
 LEAST = 100
 """Fewest photographs of a class that teaches the classifiers."""
-FOLDS = 2
+FOLDS, JUDGES = 2, -1
 STEPS, BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY, SMOOTHING = 700, 32, 2e-3, 0.02, 0.05
 """Training of a classifier. With 700 steps it is right in 96 of 100 photographs of blood cells of the other half."""
 WIDTHS = (24, 48, 80, 128)
 """Channels of each level. Each level has half the side of the one before, and the first one half of the picture's."""
 BANK = 300
 """Photographs of each class that drawn pictures are compared with, each in a symmetry of the square."""
-JUDGES = 8
-"""One of so many photographs only judges."""
 LEAST_DEVIATION = 0.1
 """Added to a feature's deviation, as a share of the mean deviation."""
 
@@ -115,7 +114,7 @@ class Teaching:
 
 
 class ClassFeatures:
-    """Features of both classifiers, and those of the photographs of each class: to learn from, and to judge."""
+    """Features of both classifiers, and those of the photographs of each class. Those that only judge take no part."""
 
     def __init__(self, data: PictureSet, teaching: Teaching) -> None:
         """Train the classifiers, or take them from their checkpoints. Call `expect_classes` before."""
@@ -123,24 +122,21 @@ class ClassFeatures:
         halves = _halves(data)
         self._classifiers = [_train(data, halves == fold, fold, teaching) for fold in range(FOLDS)]
         generator = torch.Generator().manual_seed(teaching.seed)
-        banks: list[dict[str, list[torch.Tensor]]] = [{}, {}]
-        for place, name in enumerate(data.class_names):
-            for fold, classifier in enumerate(self._classifiers):
-                mine = data.pictures[(data.labels == place) & (halves != fold)]
-                few = max(2, len(mine) // JUDGES)
-                for bank, part in zip(banks, (mine[few:], mine[:few]), strict=True):
-                    bank.setdefault(name, []).append(self._bank(classifier, part, generator))
-        learnt, judged = banks
-        spreads = [torch.cat([one - one.mean(0) for one in part]).std(0) for part in zip(*learnt.values(), strict=True)]
+        banks = {
+            name: [
+                self._bank(classifier, data.pictures[(data.labels == place) & _others(halves, fold)], generator)
+                for fold, classifier in enumerate(self._classifiers)
+            ]
+            for place, name in enumerate(data.class_names)
+        }
+        spreads = [torch.cat([one - one.mean(0) for one in part]).std(0) for part in zip(*banks.values(), strict=True)]
         self._scales = [(spread + LEAST_DEVIATION * spread.mean()) * (len(spread) * FOLDS) ** 0.5 for spread in spreads]
         self.size = sum(len(scale) for scale in self._scales)
         """Number of features."""
         self._means = {
-            name: self._scaled([one.mean(0, keepdim=True) for one in part])[0] for name, part in learnt.items()
+            name: self._scaled([one.mean(0, keepdim=True) for one in part])[0] for name, part in banks.items()
         }
-        self.learnt, self.judged = (
-            {name: VectorSet(self._scaled(part), norm=2) for name, part in bank.items()} for bank in (learnt, judged)
-        )
+        self._learnt = {name: VectorSet(self._scaled(part), norm=2) for name, part in banks.items()}
 
     def vectors(self, pictures: torch.Tensor) -> torch.Tensor:
         """Return the features (B, D) of pictures (B, 3, S, S) in [-1, 1], divided by their deviation within a class.
@@ -156,7 +152,7 @@ class ClassFeatures:
         Return the energy distance of their features, a scalar, and the offsets (B, D) from the photographs' mean.
         """
         vectors = self.vectors(pictures)
-        return self.learnt[name].distance_of(vectors), vectors - self._means[name]
+        return self._learnt[name].distance_of(vectors), vectors - self._means[name]
 
     def _scaled(self, parts: list[torch.Tensor]) -> torch.Tensor:
         return torch.cat([part / scale for part, scale in zip(parts, self._scales, strict=True)], 1)
@@ -174,13 +170,19 @@ class ClassFeatures:
 def _halves(data: PictureSet) -> torch.Tensor:
     """Return the classifier (N,) int64 that each photograph teaches. The photographs of a class take turns.
 
-    Those of a class with few photographs teach none: FOLDS.
+    Those of a class with few photographs teach none: FOLDS. Those that only judge are JUDGES.
     """
     halves = torch.full((len(data.labels),), FOLDS)
     for place, count in enumerate(data.counts.values()):
-        if count >= LEAST:
-            halves[data.labels == place] = torch.arange(count) % FOLDS
+        mine = torch.arange(count) % FOLDS if count >= LEAST else torch.full((count,), FOLDS)
+        mine[: count_judges(count)] = JUDGES
+        halves[data.labels == place] = mine
     return halves
+
+
+def _others(halves: torch.Tensor, fold: int) -> torch.Tensor:
+    """Return which photographs (N,) bool are compared by a classifier: those that it did not learn."""
+    return (halves != fold) & (halves != JUDGES)
 
 
 def _train(data: PictureSet, mine: torch.Tensor, fold: int, teaching: Teaching) -> Classifier:

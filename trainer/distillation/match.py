@@ -46,8 +46,6 @@ __all__ = ["MatchRequest", "match"]
 
 JUDGED = 32
 """Drawn pictures of each class by which the result is judged."""
-
-
 OFFSET_SHARE = 2.0
 """Weight of the offset of class features, as a multiple of that of their energy distance."""
 

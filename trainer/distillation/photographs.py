@@ -15,7 +15,7 @@ from trainer.pretraining.photograph_features import open_photograph_features
 from trainer.tables.subjects import Subject
 from trainer.training.devices import Compute
 
-__all__ = ["Photographs", "expect_fitting"]
+__all__ = ["Photographs", "count_judges", "expect_fitting"]
 
 BANK = 256
 """Photographs of each class that drawn pictures are compared with."""
@@ -39,7 +39,7 @@ class Photographs:
         learnt, judged = {}, {}
         for place, name in enumerate(data.class_names):
             mine = data.pictures[data.labels == place]
-            few = len(mine) // LEAST
+            few = count_judges(len(mine))
             learnt[name], judged[name] = (self._bank(part, generator) for part in (mine[few:], mine[:few]))
             progress("photographs", place + 1, len(data.class_names))
         if whitened:
@@ -89,6 +89,11 @@ class Photographs:
         for chunk in torch.stack(turned).split(self._compute.pictures_at_once):
             found.append(self._statistics.blocks(to_model_range(chunk).to(self._compute.device)))
         return [torch.cat(block) for block in zip(*found, strict=True)]
+
+
+def count_judges(count: int) -> int:
+    """Return how many of so many photographs of a class, the first ones, only judge."""
+    return count // LEAST
 
 
 def expect_fitting(data: PictureSet, subjects: Sequence[Subject]) -> None:
