@@ -138,23 +138,20 @@ class ClassFeatures:
         }
         self._learnt = {name: VectorSet(self._scaled(part), norm=2) for name, part in banks.items()}
 
-    def vectors(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Return the features (B, D) of pictures (B, 3, S, S) in [-1, 1], divided by their deviation within a class.
-
-        The squares of a vector's deviations from the mean of its class add up to about 1.
-        """
-        shown = as_shown(pictures.float())
-        return self._scaled([classifier.features(shown) for classifier in self._classifiers])
-
     def compare(self, name: str, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Compare pictures (B, 3, S, S) in [-1, 1] with the photographs of a class.
 
         Return the energy distance of their features, a scalar, and the offsets (B, D) from the photographs' mean.
         """
-        vectors = self.vectors(pictures)
+        shown = as_shown(pictures.float())
+        vectors = self._scaled([classifier.features(shown) for classifier in self._classifiers])
         return self._learnt[name].distance_of(vectors), vectors - self._means[name]
 
     def _scaled(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        """Return the features of both classifiers, divided by their deviation within a class: (B, D).
+
+        The squares of a vector's deviations from the mean of its class add up to about 1.
+        """
         return torch.cat([part / scale for part, scale in zip(parts, self._scales, strict=True)], 1)
 
     @torch.no_grad()

@@ -166,8 +166,8 @@ class _Likeness:
         with self._compute.autocast():
             if self._decoder is None:
                 return decode(subject.base.vae, subject.base.refiner, latents, generator)
-            plain, refiner = draw(self._decoder, latents, self._compute), subject.base.refiner
-            return plain if refiner is None else finished(refiner, plain, latents, generator)
+            plain = draw(self._decoder, latents, self._compute)
+            return finished(subject.base.refiner, plain, latents, generator)
 
     @torch.no_grad()
     def judge(self, subjects: Sequence[Subject], drawing: FewSteps, lora: Lora) -> dict[str, float]:

@@ -154,8 +154,6 @@ class _Loss:
 
     def _finished(self, pictures: torch.Tensor, latents: torch.Tensor, seed: int) -> torch.Tensor:
         """Return decoded pictures (B, 3, S, S) as the preset shows them, with grain of this seed and blocks of JPEG."""
-        if self._refiner is None:
-            return pictures
         generator = torch.Generator().manual_seed(seed)
         with self._compute.autocast():
             return finished(self._refiner, pictures, latents.to(self._compute.device), generator)

@@ -194,8 +194,15 @@ class _Loss:
         return found
 
 
-def finished(refiner: Refiner, plain: torch.Tensor, latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Return decoded pictures (B, 3, S, S) of latents (B, C, h, w) with grain and, if the refiner says so, blocks."""
+def finished(
+    refiner: Refiner | None, plain: torch.Tensor, latents: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    """Return decoded pictures (B, 3, S, S) of latents (B, C, h, w) with grain and, if the refiner says so, blocks.
+
+    Without a refiner the decoded pictures are finished.
+    """
+    if refiner is None:
+        return plain
     refined = refine_pictures(refiner, plain, latents, generator)
     return refined if refiner.jpeg is None else refiner.jpeg(refined)
 

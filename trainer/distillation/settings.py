@@ -98,8 +98,8 @@ class MatchSettings:
     )
     class_weight: float = setting(
         0.0,
-        help="Weight of features of classifiers that learn the photographs first. They see granules, and need two "
-        "classes of 100 photographs. 0: none.",
+        help="Weight of features from classifiers that are trained on the photographs first (0: no classifiers). At "
+        "least two classes need 100 photographs.",
         within=Range(low=0),
     )
     seed: int = setting(0, help="Seed of all random numbers.", within=Range(0, 2**62))
